@@ -1,0 +1,68 @@
+// Encoder: text -> vector, from a Hugging Face folder.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/cancel.h"
+#include "lib/base/status.h"
+#include "lib/runtime/runtime.h"
+#include "lib/tensor/tensor.h"
+#include "lib/tokenizer/tokenizer.h"
+
+namespace rag {
+
+enum class Pooling { kMean, kCls, kMax };
+std::string_view PoolingName(Pooling pooling);
+
+struct EncoderInfo {
+  std::string model_type;  // "bert", "distilbert", "roberta"
+  size_t dim = 0;          // of the vectors
+  size_t layers = 0;
+  size_t heads = 0;
+  size_t max_tokens = 0;  // a text's tokens past this are cut, special tokens included
+  Pooling pooling = Pooling::kMean;
+  bool normalize = false;  // vectors are of unit length
+  // Names the weights, tokenizer and pooling: equal fingerprints give equal vectors. Changes when
+  // any byte of them does.
+  std::string fingerprint;
+  size_t weight_bytes = 0;
+};
+
+struct EncodeStats {
+  size_t texts = 0;
+  size_t tokens = 0;            // encoded
+  size_t truncated_texts = 0;   // texts that lost tokens
+  size_t truncated_tokens = 0;  // tokens lost
+};
+
+struct Embeddings {
+  Matrix vectors;                   // [texts, dim] f32
+  std::vector<uint32_t> truncated;  // [texts] tokens cut from each text; 0: none
+  EncodeStats stats;
+};
+
+// Immutable after loading; Encode may be called from several threads (they share the pool).
+class Encoder {
+ public:
+  // `folder` holds config.json, a tokenizer (see Tokenizer::Load), model.safetensors, and
+  // optionally the sentence-transformers files modules.json, sentence_bert_config.json and
+  // 1_Pooling/config.json. Errors: not_found naming the missing file; invalid_argument naming the
+  // tensor or field; unimplemented for a model_type that is not known, listing those that are.
+  static Result<std::unique_ptr<Encoder>> Load(const std::string& folder, const Runtime& runtime);
+  virtual ~Encoder() = default;
+
+  // Texts are packed by length without padding. An empty text gives the vector of the special
+  // tokens alone. Errors: cancelled.
+  virtual Result<Embeddings> Encode(std::span<const std::string_view> texts,
+                                    const CancelToken* cancel = nullptr) const = 0;
+
+  virtual const EncoderInfo& info() const = 0;
+  virtual const Tokenizer& tokenizer() const = 0;
+};
+
+}  // namespace rag

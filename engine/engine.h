@@ -1,0 +1,139 @@
+// Engine: documents in, ranked passages and cited answers out. The whole of rag behind one class;
+// the command line, the daemon and the C library only parse input, call this, and print.
+//
+//   auto runtime = rag::Runtime::Create();
+//   auto engine = rag::Engine::Open({.db_path = "notes.db"}, **runtime);
+//   (*engine)->Ingest("notes", {"docs/"}, {});
+//   rag::AskRequest request;
+//   request.search.query = "How do I rotate the key?";
+//   auto answer = (*engine)->Ask("notes", request);
+//
+// The way of the data: Ingest = parse -> chunk -> encode -> Collection::Replace. Ask = encode ->
+// Collection::Search -> fuse -> prompt -> generate -> check citations. ARCHITECTURE.md says more.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "embed/encoder.h"
+#include "engine/answer.h"
+#include "engine/evaluate.h"
+#include "engine/ingest.h"
+#include "engine/models.h"
+#include "engine/search.h"
+#include "generate/generator.h"
+#include "index/store.h"
+#include "lib/base/cancel.h"
+#include "lib/base/status.h"
+#include "lib/runtime/runtime.h"
+
+namespace rag {
+
+struct EngineOptions {
+  std::string db_path;                    // folder of the store; made when missing
+  std::string models_folder;              // "": DefaultModelsFolder()
+  std::string encoder = kDefaultEncoder;  // name or folder; "none": lexical search only
+  std::string llm;                        // name or GGUF file; "": answers are extractive
+  size_t context_tokens = 0;              // of the decoder; 0: its own
+  StoreOptions store;
+};
+
+// Settings of a new collection.
+struct CollectionOptions {
+  ChunkOptions chunk;
+  IndexKind index = IndexKind::kHnsw;
+  HnswOptions hnsw;
+};
+
+struct CollectionInfo {
+  CollectionConfig config;
+  CollectionStats stats;
+};
+
+struct StoredDocument {
+  std::string key;
+  std::string title;
+  std::string source;
+  std::string media_type;
+  std::string text;
+  Value metadata;
+  std::vector<ChunkId> chunk_ids;
+};
+
+// Threads: all methods may be called at once. Models are loaded at their first use and then shared.
+// Errors of every method that takes a collection: not_found when there is no such collection
+// (Ingest and AddDocument make it), failed_precondition when the encoder's fingerprint is not the
+// one it was made with.
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> Open(const EngineOptions& options, const Runtime& runtime);
+  ~Engine();
+
+  // --- collections ---
+  // Errors: already_exists, invalid_argument.
+  Status CreateCollection(std::string_view name, const CollectionOptions& options = {});
+  Status DropCollection(std::string_view name);
+  Result<std::vector<CollectionInfo>> ListCollections() const;
+  Result<CollectionInfo> GetCollection(std::string_view name) const;
+
+  // --- documents ---
+  // Files, folders (walked), or "-" for standard input. Files whose content is known already are
+  // skipped; a bad file is reported and the rest goes on. `create` holds for a collection that is
+  // not there yet.
+  Result<IngestReport> Ingest(std::string_view collection, std::span<const std::string> paths,
+                              const IngestOptions& options, const CollectionOptions& create = {},
+                              IngestProgress* progress = nullptr,
+                              const CancelToken* cancel = nullptr);
+  // One document from memory: text of media type text/plain or text/markdown (blocks are found), or
+  // with blocks given. Durable on return.
+  Result<DocumentStatus> AddDocument(std::string_view collection, Document document,
+                                     const CollectionOptions& create = {});
+  Result<StoredDocument> GetDocument(std::string_view collection, std::string_view key) const;
+  Result<Hit> GetChunk(std::string_view collection, ChunkId id) const;
+  // Keys in order from `after` (exclusive).
+  Result<std::vector<std::string>> ListDocuments(std::string_view collection,
+                                                 std::string_view after, size_t limit) const;
+  // Errors: not_found.
+  Status RemoveDocument(std::string_view collection, std::string_view key);
+
+  // --- questions ---
+  Result<SearchResponse> Search(std::string_view collection, const SearchRequest& request) const;
+  // on_text gets the answer's text as it is made (never the reasoning); null: not streamed.
+  Result<Answer> Ask(std::string_view collection, const AskRequest& request,
+                     const Generator::TokenCallback* on_text = nullptr,
+                     const CancelToken* cancel = nullptr) const;
+  // The decoder alone, without retrieval. Errors: failed_precondition when no decoder is
+  // configured.
+  Result<GenerateResult> Chat(std::span<const ChatMessage> messages, size_t max_tokens,
+                              const SamplingOptions& sampling, std::span<const std::string> stop,
+                              const Generator::TokenCallback* on_text = nullptr,
+                              const CancelToken* cancel = nullptr) const;
+  Result<Embeddings> Embed(std::span<const std::string_view> texts,
+                           const CancelToken* cancel = nullptr) const;
+
+  // --- care ---
+  // Indexes the folder's corpus under a collection of this engine named after it, then measures.
+  Result<EvaluateReport> Evaluate(std::string_view collection, const EvaluateRequest& request,
+                                  IngestProgress* progress = nullptr,
+                                  const CancelToken* cancel = nullptr);
+  // Everything Collection::Verify checks, and every chunk's range against its document's text.
+  Result<VerifyReport> Verify(std::string_view collection,
+                              const CancelToken* cancel = nullptr) const;
+  Result<EncoderInfo> GetEncoderInfo() const;                     // loads it
+  Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;  // nullopt: none configured
+  const EngineOptions& options() const;
+  // Saves the indexes and closes the store. Also done by the destructor, which cannot report
+  // errors.
+  Status Close();
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rag

@@ -1,0 +1,24 @@
+// The documented JSON shapes (README, "JSON") of what the engine returns: one place for the command
+// line, the daemon and the C library.
+#pragma once
+
+#include "engine/engine.h"
+#include "lib/base/value.h"
+
+namespace rag {
+
+Value ToValue(const IngestReport& report);  // {"files","indexed","unchanged","removed","failed",…}
+Value ToValue(const Hit& hit);              // {"rank","score","document","chunk_id",…}
+Value ToValue(const SearchResponse& response);  // {"hits","took_ms"}
+Value ToValue(const Citation& citation);
+Value ToValue(const Answer& answer);  // {"answer","citations","mode","usage","timings_ms",…}
+Value ToValue(const EvaluateReport& report);  // {"ndcg@10",…,"queries","seconds"}
+Value ToValue(const CollectionInfo& info);
+Value ToValue(const VerifyReport& report);
+Value ToValue(const StoredDocument& document);
+Value ToValue(const EncoderInfo& info);
+Value ToValue(const GeneratorInfo& info);
+// {"error": {"code": "not_found", "message": "…"}}
+Value ToValue(const Status& error);
+
+}  // namespace rag

@@ -1,0 +1,34 @@
+// Models on this machine: names -> files.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/base/status.h"
+#include "lib/base/value.h"
+
+namespace rag {
+
+inline constexpr const char* kDefaultEncoder = "all-MiniLM-L6-v2";
+
+struct ModelEntry {
+  std::string name;
+  std::string kind;  // "encoder" (a Hugging Face folder) or "decoder" (a GGUF file)
+  std::string path;
+  uint64_t bytes = 0;
+};
+
+// The models folder: $RAG_MODELS, else $XDG_CACHE_HOME/rag/models, else ~/.cache/rag/models.
+std::string DefaultModelsFolder();
+// Entries sorted by name; a folder that is not there holds none.
+Result<std::vector<ModelEntry>> ListModels(const std::string& models_folder);
+// Resolves a name of the folder, or a path as it is. Errors: not_found listing what there is.
+Result<ModelEntry> FindModel(const std::string& models_folder, const std::string& name_or_path);
+// Checks the model by loading its headers, and links or copies it into the folder under `name`
+// ("": its own). Errors: already_exists; invalid_argument when it is no model.
+Result<ModelEntry> AddModel(const std::string& models_folder, const std::string& path,
+                            const std::string& name, bool copy);
+// What the model's files say: configuration, parameters, types, tokenizer, template.
+Result<Value> DescribeModel(const ModelEntry& entry);
+
+}  // namespace rag

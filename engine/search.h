@@ -1,0 +1,52 @@
+// Search: what a question to a collection looks like and what comes back.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/status.h"
+#include "lib/base/value.h"
+
+namespace rag {
+
+enum class SearchMode { kDense, kLexical, kHybrid };
+std::string_view SearchModeName(SearchMode mode);  // "dense", "lexical", "hybrid"
+Result<SearchMode> ParseSearchMode(std::string_view name);
+
+struct SearchRequest {
+  std::string query;
+  size_t k = 10;  // 1 .. 10,000
+  SearchMode mode = SearchMode::kHybrid;
+  std::string filter;    // index/filter.h's language; "" for none
+  size_t ef_search = 0;  // 0: the collection's default
+  bool exact = false;    // scan instead of walking the graph
+  // Reciprocal-rank fusion (Cormack et al. 2009): score = sum of weight / (rrf_k + rank).
+  size_t rrf_k = 60;
+  double dense_weight = 1.0;
+  double lexical_weight = 1.0;
+};
+
+struct Hit {
+  size_t rank = 0;       // from 1
+  double score = 0;      // larger is better; its scale depends on the mode
+  std::string document;  // key
+  uint64_t chunk_id = 0;
+  uint32_t start = 0;  // byte range in the document's stored text
+  uint32_t end = 0;
+  std::string title;
+  std::vector<std::string> headings;
+  uint32_t page = 0;  // 0: none
+  std::string text;
+  Value metadata;
+};
+
+struct SearchResponse {
+  std::vector<Hit> hits;
+  double took_ms = 0;
+  double encode_ms = 0;
+};
+
+}  // namespace rag

@@ -1,0 +1,160 @@
+// Store and Collection: records, vectors and postings made durable in RocksDB, and the vector index
+// derived from them.
+//
+// Truth is RocksDB. A document with its chunks, vectors, attributes and postings is one WriteBatch,
+// synced before the call returns (concurrent writers share a sync). The vector index is memory; it
+// is saved beside the database now and then and on Close, and opening loads the last snapshot and
+// replays only the records written after it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "index/filter.h"
+#include "index/vector_index.h"
+#include "lib/base/cancel.h"
+#include "lib/base/status.h"
+#include "lib/base/value.h"
+
+namespace rag {
+
+using ChunkId = uint64_t;  // never used twice in a collection
+
+struct CollectionConfig {
+  std::string name;                 // 1 .. 128 bytes of [A-Za-z0-9._-], not starting with '.'
+  VectorIndexOptions vectors;       // dim 0: no vectors, lexical search only
+  std::string encoder_fingerprint;  // of the encoder whose vectors are stored; "" without one
+  Value properties;  // the engine's own settings (chunking …), an object; not looked at
+};
+
+struct ChunkInput {
+  std::string payload;        // opaque to the index, at most 64 MiB
+  std::string lexical_text;   // tokenized for BM25; "" leaves the chunk out of lexical search
+  std::vector<float> vector;  // [dim], or empty in a collection without vectors
+  Value attributes;           // an object, or null; a chunk's filter sees the document's attributes
+                              // with these laid over them
+};
+
+struct DocumentInput {
+  std::string key;      // unique in the collection, 1 .. 4,096 bytes
+  std::string payload;  // opaque, at most 1 GiB together with the body
+  std::string body;     // opaque and possibly large; read apart from the payload
+  Value attributes;     // an object, or null
+  std::vector<ChunkInput> chunks;
+};
+
+struct DocumentRecord {
+  std::string key;
+  std::string payload;
+  Value attributes;
+  std::vector<ChunkId> chunk_ids;  // in the order they were given
+};
+
+struct ChunkRecord {
+  ChunkId id = 0;
+  std::string document_key;
+  uint32_t ordinal = 0;  // position among its document's chunks
+  std::string payload;
+  Value attributes;  // the document's with the chunk's laid over them
+};
+
+struct WriteResult {
+  bool replaced = false;  // a document of that key was there
+  size_t chunks_added = 0;
+  size_t chunks_removed = 0;
+};
+
+struct CollectionStats {
+  uint64_t documents = 0;
+  uint64_t chunks = 0;
+  uint64_t index_memory_bytes = 0;
+  uint64_t disk_bytes = 0;  // of the whole store, shared by its collections
+  uint64_t replayed = 0;    // records replayed when it was opened
+  double open_seconds = 0;
+};
+
+struct VerifyReport {
+  uint64_t documents = 0;
+  uint64_t chunks = 0;
+  std::vector<std::string> problems;  // empty: sound
+};
+
+// Threads: all methods may be called at once. Lifetime: a Collection is used through a shared_ptr
+// that the Store hands out; after Drop or Close its methods return failed_precondition.
+class Collection {
+ public:
+  virtual ~Collection() = default;
+  virtual const CollectionConfig& config() const = 0;
+
+  // Adds the document or replaces the one with its key: all or nothing, durable on return.
+  // Errors: invalid_argument (naming key, chunk and bound), io_error; after a failed sync the store
+  // refuses further writes with failed_precondition until it is reopened.
+  virtual Result<WriteResult> Replace(const DocumentInput& document) = 0;
+  // Several documents in one batch with one sync; keys must differ.
+  virtual Result<std::vector<WriteResult>> ReplaceMany(
+      std::span<const DocumentInput> documents) = 0;
+  // Errors: not_found.
+  virtual Result<WriteResult> Remove(std::string_view key) = 0;
+
+  virtual Result<DocumentRecord> GetDocument(std::string_view key) const = 0;
+  virtual Result<std::string> GetBody(std::string_view key) const = 0;
+  virtual Result<ChunkRecord> GetChunk(ChunkId id) const = 0;
+  virtual Result<std::vector<float>> GetVector(ChunkId id) const = 0;
+  // Documents in key order from `after` (exclusive), at most `limit`.
+  virtual Result<std::vector<DocumentRecord>> ListDocuments(std::string_view after,
+                                                            size_t limit) const = 0;
+
+  // Nearest chunks by vector; query [dim]. filter may be null. At most k, best first.
+  virtual Result<std::vector<Neighbor>> SearchVectors(std::span<const float> query, size_t k,
+                                                      const Filter* filter, size_t ef_search = 0,
+                                                      bool exact = false) const = 0;
+  // BM25 (Robertson & Zaragoza 2009, eq. 3.15; Lucene's idf) over the chunks' lexical text.
+  virtual Result<std::vector<Neighbor>> SearchLexical(std::string_view query, size_t k,
+                                                      const Filter* filter) const = 0;
+
+  virtual Result<CollectionStats> Stats() const = 0;
+  // Reads everything: records against each other, postings, and the vector index against the stored
+  // vectors.
+  virtual Result<VerifyReport> Verify(const CancelToken* cancel = nullptr) const = 0;
+  // Writes the vector index's snapshot now.
+  virtual Status Checkpoint() = 0;
+};
+
+struct StoreOptions {
+  bool create_if_missing = true;
+  bool read_only = false;
+  size_t cache_bytes = size_t{64} << 20;  // RocksDB's block cache
+  size_t write_buffer_bytes = size_t{32} << 20;
+  // Named and opt-in: acknowledge before the log is synced; a crash of the machine (not of the
+  // process) may lose the last writes.
+  bool sync_writes = true;
+};
+
+class Store {
+ public:
+  // `path` is a folder. Errors: unavailable "in use by pid N" when another process has it open;
+  // not_found; data_loss; failed_precondition for a newer format version.
+  static Result<std::unique_ptr<Store>> Open(const std::string& path, const StoreOptions& options,
+                                             const Runtime& runtime);
+  virtual ~Store() = default;  // closes
+
+  // Errors: already_exists, invalid_argument.
+  virtual Result<std::shared_ptr<Collection>> CreateCollection(const CollectionConfig& config) = 0;
+  // Errors: not_found naming the collections that exist.
+  virtual Result<std::shared_ptr<Collection>> OpenCollection(std::string_view name) = 0;
+  virtual std::vector<std::string> ListCollections() const = 0;  // sorted
+  // Removes all of it from disk.
+  virtual Status DropCollection(std::string_view name) = 0;
+  // Saves snapshots and closes; called by the destructor. Errors are those of the last saves.
+  virtual Status Close() = 0;
+  virtual const std::string& path() const = 0;
+};
+
+}  // namespace rag

@@ -1,0 +1,136 @@
+#include "lib/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+namespace rag {
+namespace {
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+Status ErrnoError(std::string_view what, const std::string& path) {
+  const int error = errno;
+  const std::string message = StrCat(what, " '", path, "': ", std::strerror(error));
+  if (error == ENOENT || error == ENOTDIR) return NotFoundError(message);
+  if (error == EACCES || error == EPERM) return PermissionDeniedError(message);
+  return IoError(message);
+}
+
+// Size of an open regular file; a folder or a device is an error here.
+Result<size_t> RegularFileSize(const FileDescriptor& file, const std::string& path) {
+  struct stat info;
+  if (::fstat(file.get(), &info) != 0) return ErrnoError("cannot stat", path);
+  if (!S_ISREG(info.st_mode)) return InvalidArgumentError("'", path, "' is not a regular file");
+  return static_cast<size_t>(info.st_size);
+}
+
+}  // namespace
+
+Result<std::string> ReadFile(const std::string& path, size_t max_bytes) {
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) return ErrnoError("cannot open", path);
+  RAG_ASSIGN_OR_RETURN(const size_t size, RegularFileSize(file, path));
+  if (size > max_bytes) {
+    return ResourceExhaustedError("'", path, "' has ", size, " bytes, over the limit of ",
+                                  max_bytes);
+  }
+  std::string content(size, '\0');
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(file.get(), content.data() + done, size - done);
+    if (got < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoError("cannot read", path);
+    }
+    if (got == 0) break;  // it shrank meanwhile
+    done += static_cast<size_t>(got);
+  }
+  content.resize(done);
+  return content;
+}
+
+Status WriteFileAtomic(const std::string& path, std::string_view content) {
+  const std::string temporary = StrCat(path, ".tmp.", static_cast<long long>(::getpid()));
+  {
+    FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    if (file.get() < 0) return ErrnoError("cannot create", temporary);
+    size_t done = 0;
+    while (done < content.size()) {
+      const ssize_t put = ::write(file.get(), content.data() + done, content.size() - done);
+      if (put < 0) {
+        if (errno == EINTR) continue;
+        Status status = ErrnoError("cannot write", temporary);
+        ::unlink(temporary.c_str());
+        return status;
+      }
+      done += static_cast<size_t>(put);
+    }
+    if (::fsync(file.get()) != 0) {
+      Status status = ErrnoError("cannot sync", temporary);
+      ::unlink(temporary.c_str());
+      return status;
+    }
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    Status status = ErrnoError("cannot rename to", path);
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  std::string folder = std::filesystem::path(path).parent_path().string();
+  if (folder.empty()) folder = ".";
+  FileDescriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0) return ErrnoError("cannot open folder", folder);
+  if (::fsync(directory.get()) != 0) return ErrnoError("cannot sync folder", folder);
+  return OkStatus();
+}
+
+Result<MappedFile> MappedFile::Open(const std::string& path) {
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) return ErrnoError("cannot open", path);
+  RAG_ASSIGN_OR_RETURN(const size_t size, RegularFileSize(file, path));
+  MappedFile mapped;
+  mapped.path_ = path;
+  if (size == 0) return mapped;
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (address == MAP_FAILED) return ErrnoError("cannot map", path);
+  mapped.data_ = static_cast<const std::byte*>(address);
+  mapped.size_ = size;
+  return mapped;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      path_(std::move(other.path_)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+}  // namespace rag

@@ -1,0 +1,82 @@
+// Kernels: the arithmetic, as one table of functions for each instruction set. The scalar table is
+// the reference that the others are tested against.
+//
+// All pointers may be unaligned; lengths may be any number >= 0. Sizes are elements, not bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/runtime/runtime.h"
+
+namespace rag {
+
+struct Kernels {
+  Isa isa;
+
+  // --- distances, f32 ---
+  float (*dot)(const float* a, const float* b, size_t n);
+  float (*l2_squared)(const float* a, const float* b, size_t n);
+  // out[i] = dot(query, rows + i * stride) for i < count.
+  void (*dot_rows)(const float* query, const float* rows, size_t stride, size_t count, size_t dim,
+                   float* out);
+  void (*l2_squared_rows)(const float* query, const float* rows, size_t stride, size_t count,
+                          size_t dim, float* out);
+
+  // --- matrix product, f32 ---
+  // c [m, n] (row stride ldc) = a [m, k] (row stride lda) * b^T + bias, b packed by PackGemmB from
+  // [n, k]; bias [n] or null. One thread: callers split m.
+  void (*gemm)(size_t m, size_t n, size_t k, const float* a, size_t lda, const float* packed_b,
+               const float* bias, float* c, size_t ldc);
+  // Columns of a packed panel; PackGemmB depends on it.
+  size_t gemm_panel;
+
+  // --- elementwise, f32 ---
+  void (*softmax)(float* row, size_t n);  // in place, one row; all -inf gives zeros
+  // out = (x - mean) / sqrt(variance + epsilon) * gamma + beta; one row; out may be x.
+  void (*layer_norm)(const float* x, const float* gamma, const float* beta, float epsilon,
+                     float* out, size_t n);
+  // out = x / sqrt(mean(x^2) + epsilon) * gamma; one row; out may be x.
+  void (*rms_norm)(const float* x, const float* gamma, float epsilon, float* out, size_t n);
+  void (*gelu)(float* x, size_t n);       // exact, with erf
+  void (*gelu_tanh)(float* x, size_t n);  // the tanh approximation
+  void (*silu)(float* x, size_t n);
+  void (*add)(float* x, const float* y, size_t n);            // x += y
+  void (*axpy)(float a, const float* x, float* y, size_t n);  // y += a * x
+
+  // --- attention, f32, one head ---
+  // out [q_count, head_dim] = softmax(scale * q k^T) v over kv_count keys, without storing the
+  // score matrix. Row strides are given for each; causal: query i sees keys [0, causal_offset + i].
+  struct AttentionArgs {
+    const float* q;
+    size_t q_stride;
+    size_t q_count;
+    const float* k;
+    size_t k_stride;
+    const float* v;
+    size_t v_stride;
+    size_t kv_count;
+    size_t head_dim;
+    float scale;
+    bool causal;
+    size_t causal_offset;
+    float* out;
+    size_t out_stride;
+    float* scratch;  // AttentionScratch(kv_count, head_dim) floats
+  };
+  void (*attention)(const AttentionArgs& args);
+};
+
+// Floats of scratch that `attention` needs.
+size_t AttentionScratch(size_t kv_count, size_t head_dim);
+
+// The table of an instruction set; null when this build or this processor cannot run it.
+const Kernels* GetKernels(Isa isa);
+
+// Floats that PackGemmB writes for b [n, k].
+size_t PackedGemmBSize(const Kernels& kernels, size_t n, size_t k);
+// Packs b [n, k], row stride ldb, for kernels.gemm.
+void PackGemmB(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
+               float* packed);
+
+}  // namespace rag

@@ -1,0 +1,66 @@
+// Model files: safetensors and GGUF, mapped into memory. Everything in them comes from outside, so
+// every size, offset, type, alignment and count is checked before it is used: a damaged or hostile
+// file gives invalid_argument or data_loss naming the file and the place, never a crash or a large
+// allocation.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lib/base/file.h"
+#include "lib/base/status.h"
+#include "lib/base/value.h"
+#include "lib/tensor/tensor.h"
+
+namespace rag {
+
+// One .safetensors file, or a sharded set through its *.safetensors.index.json.
+// Format: github.com/huggingface/safetensors, README "Format".
+class SafetensorsFile {
+ public:
+  // `path` is a .safetensors file, an index .json, or a folder that holds one of them.
+  static Result<SafetensorsFile> Open(const std::string& path);
+  SafetensorsFile(SafetensorsFile&&) noexcept;
+  SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
+  ~SafetensorsFile();
+
+  // Views live as long as the object. Null when there is no such tensor.
+  const TensorView* Find(std::string_view name) const;
+  std::vector<std::string> TensorNames() const;  // sorted
+  const Value& metadata() const;                 // "__metadata__", an object
+
+ private:
+  struct Impl;
+  explicit SafetensorsFile(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// A GGUF file, versions 2 and 3, little-endian (github.com/ggml-org/ggml, docs/gguf.md).
+class GgufFile {
+ public:
+  static Result<GgufFile> Open(const std::string& path);
+  GgufFile(GgufFile&&) noexcept;
+  GgufFile& operator=(GgufFile&&) noexcept;
+  ~GgufFile();
+
+  uint32_t version() const;
+  // Metadata by key ("llama.context_length"); null when absent. Arrays are Value arrays.
+  const Value* FindMetadata(std::string_view key) const;
+  // All metadata, in file order.
+  const Value::Object& metadata() const;
+  // shape is outermost first: the reverse of the file's order, so a weight is [out, in].
+  const TensorView* Find(std::string_view name) const;
+  std::vector<std::string> TensorNames() const;  // file order
+  const std::string& path() const;
+
+ private:
+  struct Impl;
+  explicit GgufFile(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rag
