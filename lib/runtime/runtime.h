@@ -48,6 +48,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const;  // >= 1; the calling thread counts as one
+  // Processors that this process may run on (its affinity mask).
+  static int AvailableProcessors();
 
   // Calls body(begin, end, worker) over disjoint ranges that cover [0, count), each of at most
   // `grain` items, on up to size() threads; worker is in [0, size()) and unique among the calls

@@ -1,0 +1,164 @@
+// The reference: plain loops, summed in order of index in double where a sum is long, so that the
+// other tables can be tested against it.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "lib/kernels/kernels.h"
+#include "lib/kernels/tables.h"
+
+namespace rag {
+namespace {
+
+constexpr size_t kPanel = 8;
+
+float Dot(const float* a, const float* b, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * b[i];
+  return static_cast<float>(sum);
+}
+
+float L2Squared(const float* a, const float* b, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const double difference = static_cast<double>(a[i]) - b[i];
+    sum += difference * difference;
+  }
+  return static_cast<float>(sum);
+}
+
+void DotRows(const float* query, const float* rows, size_t stride, size_t count, size_t dim,
+             float* out) {
+  for (size_t i = 0; i < count; ++i) out[i] = Dot(query, rows + i * stride, dim);
+}
+
+void L2SquaredRows(const float* query, const float* rows, size_t stride, size_t count, size_t dim,
+                   float* out) {
+  for (size_t i = 0; i < count; ++i) out[i] = L2Squared(query, rows + i * stride, dim);
+}
+
+void Gemm(size_t m, size_t n, size_t k, const float* a, size_t lda, const float* packed_b,
+          const float* bias, float* c, size_t ldc) {
+  for (size_t column = 0; column < n; ++column) {
+    const float* panel = packed_b + (column / kPanel) * kPanel * k + column % kPanel;
+    for (size_t row = 0; row < m; ++row) {
+      double sum = bias == nullptr ? 0.0 : bias[column];
+      for (size_t i = 0; i < k; ++i)
+        sum += static_cast<double>(a[row * lda + i]) * panel[i * kPanel];
+      c[row * ldc + column] = static_cast<float>(sum);
+    }
+  }
+}
+
+void Softmax(float* row, size_t n) {
+  float largest = -std::numeric_limits<float>::infinity();
+  for (size_t i = 0; i < n; ++i) largest = std::max(largest, row[i]);
+  if (largest == -std::numeric_limits<float>::infinity()) {
+    std::fill(row, row + n, 0.0f);
+    return;
+  }
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) {
+    row[i] = std::exp(row[i] - largest);
+    sum += row[i];
+  }
+  for (size_t i = 0; i < n; ++i) row[i] = static_cast<float>(row[i] / sum);
+}
+
+void LayerNorm(const float* x, const float* gamma, const float* beta, float epsilon, float* out,
+               size_t n) {
+  if (n == 0) return;
+  double sum = 0;
+  for (size_t i = 0; i < n; ++i) sum += x[i];
+  const double mean = sum / static_cast<double>(n);
+  double squares = 0;
+  for (size_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  const double scale = 1.0 / std::sqrt(squares / static_cast<double>(n) + epsilon);
+  for (size_t i = 0; i < n; ++i) {
+    out[i] = static_cast<float>((x[i] - mean) * scale * gamma[i] + beta[i]);
+  }
+}
+
+void RmsNorm(const float* x, const float* gamma, float epsilon, float* out, size_t n) {
+  if (n == 0) return;
+  double squares = 0;
+  for (size_t i = 0; i < n; ++i) squares += static_cast<double>(x[i]) * x[i];
+  const double scale = 1.0 / std::sqrt(squares / static_cast<double>(n) + epsilon);
+  for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(x[i] * scale * gamma[i]);
+}
+
+void Gelu(float* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    x[i] = static_cast<float>(0.5 * x[i] * (1.0 + std::erf(x[i] / std::sqrt(2.0))));
+  }
+}
+
+void GeluTanh(float* x, size_t n) {
+  constexpr double kScale = 0.7978845608028654;  // sqrt(2 / pi)
+  for (size_t i = 0; i < n; ++i) {
+    const double value = x[i];
+    const double inner = kScale * (value + 0.044715 * value * value * value);
+    x[i] = static_cast<float>(0.5 * value * (1.0 + std::tanh(inner)));
+  }
+}
+
+void Silu(float* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    x[i] = static_cast<float>(x[i] / (1.0 + std::exp(-static_cast<double>(x[i]))));
+  }
+}
+
+void Add(float* x, const float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) x[i] += y[i];
+}
+
+void Axpy(float a, const float* x, float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) y[i] += a * x[i];
+}
+
+void Attention(const Kernels::AttentionArgs& args) {
+  for (size_t i = 0; i < args.q_count; ++i) {
+    const size_t visible =
+        args.causal ? std::min(args.kv_count, args.causal_offset + i + 1) : args.kv_count;
+    float* scores = args.scratch;
+    for (size_t j = 0; j < visible; ++j) {
+      scores[j] =
+          args.scale * Dot(args.q + i * args.q_stride, args.k + j * args.k_stride, args.head_dim);
+    }
+    Softmax(scores, visible);
+    float* out = args.out + i * args.out_stride;
+    for (size_t d = 0; d < args.head_dim; ++d) {
+      double sum = 0;
+      for (size_t j = 0; j < visible; ++j) {
+        sum += static_cast<double>(scores[j]) * args.v[j * args.v_stride + d];
+      }
+      out[d] = static_cast<float>(sum);
+    }
+  }
+}
+
+}  // namespace
+
+const Kernels& ScalarKernels() {
+  static constexpr Kernels kTable = {
+      .isa = Isa::kScalar,
+      .dot = Dot,
+      .l2_squared = L2Squared,
+      .dot_rows = DotRows,
+      .l2_squared_rows = L2SquaredRows,
+      .gemm = Gemm,
+      .gemm_panel = kPanel,
+      .softmax = Softmax,
+      .layer_norm = LayerNorm,
+      .rms_norm = RmsNorm,
+      .gelu = Gelu,
+      .gelu_tanh = GeluTanh,
+      .silu = Silu,
+      .add = Add,
+      .axpy = Axpy,
+      .attention = Attention,
+  };
+  return kTable;
+}
+
+}  // namespace rag
