@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""Rules of CONTRIBUTING.md that a program can check. Prints every breach and exits 1 when there is one.
+
+    tests/tidy/tidy.py                 format, includes, headers, folders
+    tests/tidy/tidy.py --ctest build   also: every test file is registered in that build
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+# Room -> rooms whose headers it may include. tests and benchmarks may include everything.
+ALLOWED = {
+    "lib": {"lib"},
+    "index": {"lib", "index"},
+    "embed": {"lib", "embed"},
+    "generate": {"lib", "generate"},
+    "engine": {"lib", "index", "embed", "generate", "engine"},
+    "apps": {"lib", "engine", "apps"},
+    "bindings": {"lib", "engine", "bindings"},
+}
+ROOMS = set(ALLOWED) | {"tests", "benchmarks"}
+TOP_LEVEL_FOLDERS = ROOMS | {"cmake"}
+
+# Library -> the rooms whose .cc files may include it. No header of ours shows any of them.
+LIBRARIES = [
+    (r"rocksdb/", {"index", "tests"}),
+    (r"faiss/", {"index", "tests", "benchmarks"}),
+    (r"hnswlib/", {"index", "tests", "benchmarks"}),
+    (r"boost/", {"apps"}),
+    (r"nlohmann/", {"lib"}),
+    (r"sentencepiece", {"lib", "tests"}),
+    (r"pcre2", {"lib"}),
+    (r"cuda|cublas", {"lib", "index", "embed", "generate"}),
+    (r"libstemmer", {"index"}),
+    (r"unicode/", {"engine"}),
+    (r"gumbo|cmark|archive(_entry)?\.h|pugixml", {"engine"}),
+    (r"spdlog/|fmt/|CLI/|toml\+\+/", {"apps"}),
+    (r"openssl/", {"apps"}),
+]
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]', re.MULTILINE)
+UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")
+
+
+def include_problems(path, text):
+    """Breaches of the dependency rules in one source file; `path` is relative to the root."""
+    room = path.parts[0]
+    is_header = path.suffix in {".h", ".cuh"}
+    for kind, target in INCLUDE.findall(text):
+        first = target.split("/")[0]
+        if kind == '"' and first in ROOMS and room in ALLOWED and first not in ALLOWED[room]:
+            yield f"{path}: {room} may not include {target}"
+        if kind == '"' and "/" not in target and target.endswith(".h"):
+            yield f"{path}: include \"{target}\" by its path from the root"
+        for pattern, rooms in LIBRARIES:
+            if kind == "<" and re.match(pattern, target):
+                if room not in rooms:
+                    yield f"{path}: <{target}> belongs behind the wall of {', '.join(sorted(rooms))}"
+                elif is_header and room not in {"tests", "benchmarks"}:
+                    yield f"{path}: no header shows <{target}>; include it in a .cc file"
+
+
+def file_problems(path, text):
+    """Breaches in one source file besides its includes."""
+    if path.suffix == ".h" and path.name != "rag.h" and "#pragma once" not in text:
+        yield f"{path}: a header begins with #pragma once"
+    for number, line in enumerate(text.splitlines(), 1):
+        if UNFINISHED.search(line):
+            yield f"{path}:{number}: finish it, or say it in README's limits"
+    if path.parts[0] in {"lib", "index", "embed", "generate", "engine"}:
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(r"\bstd::(cout|cerr)\b|\bf?printf\(|\bstd::exit\(|\babort\(\)", line):
+                yield f"{path}:{number}: the library neither prints nor exits"
+
+
+def folder_problems(root, files):
+    for folder in sorted({f.parts[0] for f in files if len(f.parts) > 1}):
+        if folder not in TOP_LEVEL_FOLDERS and not folder.startswith("."):
+            yield f"{folder}/: top level holds {', '.join(sorted(TOP_LEVEL_FOLDERS))} and no other folder"
+    for file in files:
+        if (root / file).stat().st_size > 4_000_000:
+            yield f"{file}: larger than 4 MB"
+
+
+def format_problems(root, sources):
+    formatter = shutil.which("clang-format")
+    if formatter is None:
+        yield "clang-format is missing: ./dev setup"
+        return
+    result = subprocess.run([formatter, "--dry-run", *map(str, sources)], cwd=root,
+                            capture_output=True, text=True, check=False)
+    for name in sorted({line.split(":")[0] for line in result.stderr.splitlines() if "warning:" in line}):
+        yield f"{name}: not in the project's format; ./dev format"
+
+
+def registration_problems(root, build, files):
+    """Every test file must be run by ctest: *_test.cc as a test of its own, others by a command's words."""
+    listing = subprocess.run(["ctest", "--test-dir", build, "--show-only=json-v1"], capture_output=True,
+                             text=True, check=True)
+    tests = json.loads(listing.stdout)["tests"]
+    names = {test["name"] for test in tests}
+    words = {pathlib.Path(word).name for test in tests for word in test.get("command", [])}
+    for file in files:
+        if file.parts[0] != "tests" or not re.search(r"_test\.(cc|c|py|sh)$", file.name):
+            continue
+        name = str(pathlib.Path(*file.parts[1:]).with_suffix("")).removesuffix("_test")
+        built = re.sub(r"\.(cc|c)$", "", file.name)
+        if name not in names and file.name not in words and built not in words:
+            yield f"{file}: a test file that ctest does not run"
+
+
+def problems(root, build=None):
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True,
+                            text=True, check=True).stdout.splitlines()
+    files = [pathlib.Path(name) for name in listed if (root / name).is_file()]
+    sources = [f for f in files if f.suffix in {".h", ".cc", ".cu", ".cuh"} and f.parts[0] in ROOMS
+               and "documents" not in f.parts]
+    for source in sources:
+        text = (root / source).read_text(encoding="utf-8")
+        yield from include_problems(source, text)
+        yield from file_problems(source, text)
+    yield from folder_problems(root, files)
+    yield from format_problems(root, sources)
+    if build is not None:
+        yield from registration_problems(root, build, files)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--ctest", metavar="BUILD", help="a configured build folder")
+    arguments = parser.parse_args()
+    root = pathlib.Path(__file__).resolve().parents[2]
+    found = list(problems(root, arguments.ctest))
+    for problem in found:
+        print(problem)
+    print(f"tidy: {len(found)} breaches")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
