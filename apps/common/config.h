@@ -1,0 +1,107 @@
+// Settings of the programs: flags over RAG_* variables over a TOML file over defaults.
+//
+//   Settings settings = DefaultSettings();
+//   Status loaded = LoadSettings(ConfigFlag(argc, argv), settings);  // file, then environment
+//   …bind the flags to the fields of `settings` and parse them (only given flags write)…
+//   if (!loaded.ok()) …                        // after parsing, so that --help always works
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/engine.h"
+#include "lib/base/status.h"
+#include "lib/runtime/runtime.h"
+
+namespace rag {
+
+// Each field is a key of the file and a variable; DescribeSettings lists them. A key of the file is
+// written in the table named by its struct: `tokens` of [chunk].
+struct Settings {
+  std::string db;                         // RAG_DB
+  std::string models;                     // RAG_MODELS; "": DefaultModelsFolder()
+  std::string encoder = kDefaultEncoder;  // RAG_ENCODER; a name, a folder, or "none"
+  std::string llm;                        // RAG_LLM; a name or a GGUF file; "": none
+  uint64_t context_tokens = 0;            // RAG_CONTEXT_TOKENS; 0: the decoder's own
+  uint64_t threads = 0;                   // RAG_THREADS; 0: every processor
+  std::string isa;                        // RAG_ISA
+  std::string device;                     // RAG_DEVICE
+  std::string collection = "default";     // RAG_COLLECTION
+  std::string log_level = "info";         // RAG_LOG_LEVEL; debug, info, warning or error
+  std::string log_format = "text";        // RAG_LOG_FORMAT; text or json
+
+  struct Chunk {
+    std::string strategy = "structure";  // RAG_CHUNK_STRATEGY
+    uint64_t tokens = 256;               // RAG_CHUNK_TOKENS
+    uint64_t overlap = 32;               // RAG_CHUNK_OVERLAP
+  } chunk;
+
+  struct Index {
+    std::string kind = "hnsw";       // RAG_INDEX_KIND
+    uint64_t m = 16;                 // RAG_INDEX_M
+    uint64_t ef_construction = 200;  // RAG_INDEX_EF_CONSTRUCTION
+    uint64_t ef_search = 64;         // RAG_INDEX_EF_SEARCH
+  } index;
+
+  struct Search {
+    std::string mode = "hybrid";  // RAG_SEARCH_MODE
+    uint64_t k = 10;              // RAG_SEARCH_K
+  } search;
+
+  struct Ask {
+    std::string strategy = "plain";  // RAG_ASK_STRATEGY
+    uint64_t k = 6;                  // RAG_ASK_K; sources of an answer
+    uint64_t max_tokens = 256;       // RAG_ASK_MAX_TOKENS
+    double temperature = 0.0;        // RAG_ASK_TEMPERATURE
+    std::string template_path;       // RAG_ASK_TEMPLATE; key `template`
+    std::string examples_path;       // RAG_ASK_EXAMPLES; key `examples`
+    std::string system;              // RAG_ASK_SYSTEM
+  } ask;
+
+  // Of the daemon alone.
+  struct Server {
+    std::string listen = "127.0.0.1:7432";  // RAG_LISTEN; HOST:PORT, or "none"
+    std::string socket;                     // RAG_SOCKET; path of a Unix domain socket; "": none
+    std::string api_key;                    // RAG_API_KEY; in no file: see api_key_file
+    std::string api_key_file;               // RAG_API_KEY_FILE
+    bool insecure_no_auth = false;          // RAG_INSECURE_NO_AUTH
+    uint64_t max_body_bytes = 32u << 20;    // RAG_MAX_BODY_BYTES
+    uint64_t max_connections = 256;         // RAG_MAX_CONNECTIONS
+    uint64_t workers = 4;                   // RAG_WORKERS; requests worked on at one time
+    uint64_t queue = 64;                    // RAG_QUEUE; requests that may wait for a worker
+    double read_timeout_seconds = 30;       // RAG_READ_TIMEOUT_SECONDS; of one whole request
+    double write_timeout_seconds = 30;      // RAG_WRITE_TIMEOUT_SECONDS; of one write
+    double idle_timeout_seconds = 75;       // RAG_IDLE_TIMEOUT_SECONDS; between requests
+    double drain_seconds = 20;              // RAG_DRAIN_SECONDS
+  } server;
+};
+
+// The defaults, with `db` under $XDG_DATA_HOME/rag (or ~/.local/share/rag).
+Settings DefaultSettings();
+
+// The file read when none is named: $XDG_CONFIG_HOME/rag/config.toml (or ~/.config/…).
+std::string DefaultConfigPath();
+
+// The value of --config FILE or --config=FILE among the arguments (of the last one given), else
+// $RAG_CONFIG, else "". To be called before the flags are parsed, since they lie over the file.
+std::string ConfigFlag(int argc, const char* const* argv);
+
+// Lays the file and then the environment over `settings`. `config_path` "": DefaultConfigPath(),
+// which may be absent; a named file may not. In the file, "~/" is the home folder and a relative
+// path lies beside the file. Errors leave `settings` as it was: invalid_argument
+// "config.toml:12: …" for broken TOML, an unknown key (with what is known), a wrong type or a value
+// out of range, and "RAG_CHUNK_TOKENS: …" for a variable; not_found; io_error.
+Status LoadSettings(const std::string& config_path, Settings& settings);
+
+// Every key with its variable, type, range and meaning, one a line: for --help and the docs.
+std::string DescribeSettings();
+
+// What the engine takes. Errors: invalid_argument naming the setting (a flag can be wrong too).
+RuntimeOptions ToRuntimeOptions(const Settings& settings, LogSink* log);
+EngineOptions ToEngineOptions(const Settings& settings);
+Result<CollectionOptions> ToCollectionOptions(const Settings& settings);
+
+}  // namespace rag
