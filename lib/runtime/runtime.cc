@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "lib/gpu/gpu.h"
 #include "lib/kernels/kernels.h"
 
 namespace rag {
@@ -49,12 +50,15 @@ std::string_view IsaName(Isa isa) {
 }
 
 struct Runtime::Impl {
-  Impl(int threads, Isa isa, LogSink* log)
-      : pool(threads), isa(isa), kernels(GetKernels(isa)), log(log) {}
+  Impl(int threads, Isa isa, std::unique_ptr<Gpu> device, LogSink* log)
+      : pool(threads), isa(isa), kernels(GetKernels(isa)), gpu(std::move(device)), log(log) {
+    if (gpu != nullptr) device_name = StrCat("cuda:0 ", gpu->info().name);
+  }
 
   ThreadPool pool;
   const Isa isa;
   const Kernels* const kernels;
+  const std::unique_ptr<Gpu> gpu;
   LogSink* const log;
   std::string device_name = "cpu";
 };
@@ -68,11 +72,15 @@ Result<std::unique_ptr<Runtime>> Runtime::Create(const RuntimeOptions& options) 
   if (!device.empty() && device != "auto" && device != "cpu" && device != "cuda") {
     return InvalidArgumentError("unknown device '", device, "'; known are auto, cpu and cuda");
   }
+  std::unique_ptr<Gpu> gpu;
   if (device == "cuda") {
-    return UnavailableError("device 'cuda' was asked for, and this build has no GPU backend");
+    Result<std::unique_ptr<Gpu>> opened = Gpu::Open();
+    if (!opened.ok()) return std::move(opened).status().WithContext("device 'cuda' was asked for");
+    gpu = std::move(opened).value();
   }
   const int threads = options.threads > 0 ? options.threads : ThreadPool::AvailableProcessors();
-  return std::unique_ptr<Runtime>(new Runtime(std::make_unique<Impl>(threads, isa, options.log)));
+  return std::unique_ptr<Runtime>(
+      new Runtime(std::make_unique<Impl>(threads, isa, std::move(gpu), options.log)));
 }
 
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -81,6 +89,7 @@ Runtime::~Runtime() = default;
 ThreadPool& Runtime::pool() const { return impl_->pool; }
 Isa Runtime::isa() const { return impl_->isa; }
 const Kernels& Runtime::kernels() const { return *impl_->kernels; }
+const Gpu* Runtime::gpu() const { return impl_->gpu.get(); }
 const std::string& Runtime::device_name() const { return impl_->device_name; }
 
 void Runtime::Log(LogLevel level, std::string_view message) const {

@@ -13,6 +13,7 @@
 namespace rag {
 
 struct Kernels;  // lib/kernels/kernels.h
+class Gpu;       // lib/gpu/gpu.h
 
 // Instruction sets with kernels of their own, weakest first.
 enum class Isa { kScalar, kAvx2, kAvx512 };
@@ -79,6 +80,9 @@ class Runtime {
   ThreadPool& pool() const;
   Isa isa() const;
   const Kernels& kernels() const;
+  // The GPU, or null when there is none or it was not asked for: today "auto" means the CPU, and
+  // exact search is what a GPU serves.
+  const Gpu* gpu() const;
   // "cpu", or "cuda:0 NVIDIA H200" when a GPU is in use.
   const std::string& device_name() const;
   void Log(LogLevel level, std::string_view message) const;
