@@ -26,6 +26,7 @@ struct IngestProgress {
   std::atomic<uint64_t> files_total{0};  // grows while folders are walked
   std::atomic<uint64_t> files_done{0};
   std::atomic<uint64_t> chunks_done{0};
+  std::atomic<uint64_t> bytes_total{0};  // of the files; the measure of what is left
   std::atomic<uint64_t> bytes_done{0};
   std::atomic<bool> walking{true};
 };

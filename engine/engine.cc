@@ -1,0 +1,515 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <mutex>
+#include <unordered_set>
+#include <utility>
+
+#include "engine/ask.h"
+#include "engine/evaluate/measure.h"
+#include "engine/ingest/manifest.h"
+#include "engine/ingest/pipeline.h"
+#include "engine/ingest/walk.h"
+#include "engine/record.h"
+#include "engine/search/rank.h"
+
+namespace rag {
+namespace {
+
+constexpr const char* kNoEncoder = "none";
+constexpr size_t kPage = 1'000;
+constexpr size_t kMaxProblems = 1'000;
+// Threads that read and parse; more of them only compete with the encoder.
+constexpr int kMaxReaders = 4;
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+Status CheckName(std::string_view name) {
+  if (!name.empty() && name.front() == kReservedNamePrefix) {
+    return InvalidArgumentError("collection name '", name, "' begins with '_', which is reserved");
+  }
+  return OkStatus();
+}
+
+// The bounds of ChunkOptions, before anything is stored under them.
+Status CheckChunkOptions(const ChunkOptions& options) {
+  if (options.chunk_tokens < 8 || options.chunk_tokens > 8'192) {
+    return InvalidArgumentError("chunk_tokens ", options.chunk_tokens,
+                                " is not between 8 and 8192");
+  }
+  if (options.overlap_tokens * 2 >= options.chunk_tokens) {
+    return InvalidArgumentError("overlap_tokens ", options.overlap_tokens,
+                                " is not less than half of chunk_tokens ", options.chunk_tokens);
+  }
+  return OkStatus();
+}
+
+// Chunks whose range does not give their text in their document's body.
+Status VerifyRanges(const Collection& collection, VerifyReport& report, const CancelToken* cancel) {
+  std::string after;
+  while (true) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<DocumentRecord> page,
+                         collection.ListDocuments(after, kPage));
+    for (const DocumentRecord& document : page) {
+      if (cancel != nullptr && cancel->cancelled()) return CancelledError("cancelled");
+      const Result<std::string> body = collection.GetBody(document.key);
+      if (!body.ok()) {
+        // One that was removed meanwhile is no problem.
+        if (body.status().code() != StatusCode::kNotFound) {
+          report.problems.push_back(body.status().ToString());
+        }
+        continue;
+      }
+      for (const ChunkId id : document.chunk_ids) {
+        if (report.problems.size() >= kMaxProblems) return OkStatus();
+        Result<ChunkRecord> record = collection.GetChunk(id);
+        if (!record.ok()) {
+          if (record.status().code() != StatusCode::kNotFound) {
+            report.problems.push_back(record.status().ToString());
+          }
+          continue;
+        }
+        const Result<Hit> hit = UnpackHit(std::move(record).value());
+        if (!hit.ok()) {
+          report.problems.push_back(hit.status().ToString());
+        } else if (hit->end > body->size() ||
+                   std::string_view(*body).substr(hit->start, hit->end - hit->start) != hit->text) {
+          report.problems.push_back(StrCat("document '", document.key, "': chunk ", id,
+                                           " is not the text at bytes ", hit->start, " to ",
+                                           hit->end));
+        }
+      }
+    }
+    if (page.size() < kPage) return OkStatus();
+    after = page.back().key;
+  }
+}
+
+// Removes the documents that are not in `kept`.
+Status RemoveOthers(Collection& collection, const std::unordered_set<std::string>& kept) {
+  std::string after;
+  while (true) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<DocumentRecord> page,
+                         collection.ListDocuments(after, kPage));
+    for (const DocumentRecord& document : page) {
+      if (kept.contains(document.key)) continue;
+      RAG_RETURN_IF_ERROR(collection.Remove(document.key).status());
+    }
+    if (page.size() < kPage) return OkStatus();
+    after = page.back().key;
+  }
+}
+
+// What a collection is made for. Evaluation makes its own: it removes what is not in its corpus.
+// One for lexical search alone needs no vectors.
+enum class Use { kDocuments, kEvaluation, kLexicalEvaluation };
+
+}  // namespace
+
+struct Engine::Impl {
+  EngineOptions options;
+  const Runtime& runtime;
+  std::unique_ptr<Store> store;
+
+  std::mutex model_mutex;  // guards the two below until they are set; then they only are read
+  std::unique_ptr<const Encoder> encoder;
+  std::unique_ptr<Generator> generator;
+
+  bool has_encoder() const { return options.encoder != kNoEncoder; }
+
+  // Null in an engine without an encoder.
+  Result<const Encoder*> LoadEncoder() {
+    if (!has_encoder()) return static_cast<const Encoder*>(nullptr);
+    std::lock_guard lock(model_mutex);
+    if (encoder == nullptr) {
+      RAG_ASSIGN_OR_RETURN(const ModelEntry entry,
+                           FindModel(options.models_folder, options.encoder));
+      if (entry.kind != "encoder") {
+        return InvalidArgumentError("'", options.encoder, "' is a ", entry.kind,
+                                    ", not an encoder");
+      }
+      RAG_ASSIGN_OR_RETURN(encoder, Encoder::Load(entry.path, runtime));
+    }
+    return encoder.get();
+  }
+
+  // Null when no decoder is configured.
+  Result<Generator*> LoadGenerator() {
+    if (options.llm.empty()) return static_cast<Generator*>(nullptr);
+    std::lock_guard lock(model_mutex);
+    if (generator == nullptr) {
+      RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(options.models_folder, options.llm));
+      if (entry.kind != "decoder") {
+        return InvalidArgumentError("'", options.llm, "' is an ", entry.kind,
+                                    ", not a decoder (a .gguf file)");
+      }
+      RAG_ASSIGN_OR_RETURN(generator,
+                           Generator::Load(entry.path, {options.context_tokens}, runtime));
+    }
+    return generator.get();
+  }
+
+  // The encoder whose vectors the collection holds; null when it holds none.
+  Result<const Encoder*> EncoderFor(const CollectionConfig& config) {
+    if (config.vectors.dim == 0) return static_cast<const Encoder*>(nullptr);
+    RAG_ASSIGN_OR_RETURN(const Encoder* loaded, LoadEncoder());
+    if (loaded != nullptr && loaded->info().fingerprint == config.encoder_fingerprint) {
+      return loaded;
+    }
+    RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(config));
+    return FailedPreconditionError(
+        "collection '", config.name, "' was made with encoder '", properties.encoder_name, "' (",
+        config.encoder_fingerprint, "), but this engine has ",
+        loaded == nullptr ? std::string("none")
+                          : StrCat("'", options.encoder, "' (", loaded->info().fingerprint, ")"),
+        "; use that encoder, or index into another collection");
+  }
+
+  Result<std::shared_ptr<Collection>> OpenCollection(std::string_view name) {
+    RAG_RETURN_IF_ERROR(CheckName(name));
+    Result<std::shared_ptr<Collection>> opened = store->OpenCollection(name);
+    if (!opened.ok()) {
+      if (opened.status().code() != StatusCode::kNotFound) return opened.status();
+      std::string known;
+      for (const std::string& other : Names()) known += (known.empty() ? "" : ", ") + other;
+      return NotFoundError("no collection '", name, "' in '", options.db_path, "' (",
+                           known.empty() ? "which holds none" : "it holds " + known, ")");
+    }
+    RAG_RETURN_IF_ERROR(UnpackProperties((*opened)->config()).status());
+    return opened;
+  }
+
+  Result<std::shared_ptr<Collection>> CreateCollection(std::string_view name,
+                                                       const CollectionOptions& create, Use use) {
+    RAG_RETURN_IF_ERROR(CheckName(name));
+    RAG_RETURN_IF_ERROR(CheckChunkOptions(create.chunk));
+    CollectionConfig config;
+    config.name = name;
+    config.vectors.kind = create.index;
+    config.vectors.hnsw = create.hnsw;
+    config.vectors.dim = 0;
+    CollectionProperties properties;
+    properties.chunk = create.chunk;
+    properties.evaluation = use != Use::kDocuments;
+    if (use != Use::kLexicalEvaluation && has_encoder()) {
+      RAG_ASSIGN_OR_RETURN(const Encoder* loaded, LoadEncoder());
+      config.vectors.dim = loaded->info().dim;
+      config.encoder_fingerprint = loaded->info().fingerprint;
+      properties.encoder_name = options.encoder;
+    }
+    config.properties = PackProperties(properties);
+    return store->CreateCollection(config);
+  }
+
+  Result<std::shared_ptr<Collection>> OpenOrCreate(std::string_view name,
+                                                   const CollectionOptions& create,
+                                                   Use use = Use::kDocuments) {
+    Result<std::shared_ptr<Collection>> opened = OpenCollection(name);
+    if (opened.status().code() != StatusCode::kNotFound) return opened;
+    Result<std::shared_ptr<Collection>> created = CreateCollection(name, create, use);
+    // Another caller may have made it since.
+    if (created.status().code() == StatusCode::kAlreadyExists) return OpenCollection(name);
+    return created;
+  }
+
+  std::vector<std::string> Names() const {
+    std::vector<std::string> names = store->ListCollections();
+    std::erase_if(names, [](const std::string& name) { return !CheckName(name).ok(); });
+    return names;
+  }
+
+  Result<SearchResponse> Search(const Collection& collection, const SearchRequest& request) {
+    RAG_RETURN_IF_ERROR(CheckSearchRequest(request));
+    RAG_ASSIGN_OR_RETURN(const SearchMode mode,
+                         EffectiveMode(collection.config(), has_encoder(), request.mode));
+    const Encoder* used = nullptr;
+    if (mode != SearchMode::kLexical) {
+      RAG_ASSIGN_OR_RETURN(used, EncoderFor(collection.config()));
+    }
+    return SearchCollection(collection, used, request, mode);
+  }
+};
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options, const Runtime& runtime) {
+  if (options.db_path.empty()) return InvalidArgumentError("the database folder's path is empty");
+  auto impl = std::unique_ptr<Impl>(new Impl{.options = options, .runtime = runtime});
+  if (impl->options.models_folder.empty()) impl->options.models_folder = DefaultModelsFolder();
+  RAG_ASSIGN_OR_RETURN(impl->store, Store::Open(options.db_path, options.store, runtime));
+  return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+}
+
+// --- collections ---
+
+Status Engine::CreateCollection(std::string_view name, const CollectionOptions& options) {
+  return impl_->CreateCollection(name, options, Use::kDocuments).status();
+}
+
+Status Engine::DropCollection(std::string_view name) {
+  RAG_RETURN_IF_ERROR(CheckName(name));
+  // First: a drop that is broken off leaves files that look new, never files that look known.
+  RAG_ASSIGN_OR_RETURN(std::optional<Manifest> manifest, Manifest::OpenExisting(*impl_->store));
+  if (manifest.has_value()) RAG_RETURN_IF_ERROR(manifest->RemoveCollection(name));
+  return impl_->store->DropCollection(name);
+}
+
+Result<std::vector<CollectionInfo>> Engine::ListCollections() const {
+  std::vector<CollectionInfo> infos;
+  for (const std::string& name : impl_->Names()) {
+    RAG_ASSIGN_OR_RETURN(CollectionInfo info, GetCollection(name));
+    infos.push_back(std::move(info));
+  }
+  return infos;
+}
+
+Result<CollectionInfo> Engine::GetCollection(std::string_view name) const {
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> collection, impl_->OpenCollection(name));
+  RAG_ASSIGN_OR_RETURN(const CollectionStats stats, collection->Stats());
+  return CollectionInfo{collection->config(), stats};
+}
+
+// --- documents ---
+
+Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const std::string> paths,
+                                    const IngestOptions& options, const CollectionOptions& create,
+                                    IngestProgress* progress, const CancelToken* cancel) {
+  const auto start = std::chrono::steady_clock::now();
+  if (!options.metadata.is_null() && !options.metadata.is_object()) {
+    return InvalidArgumentError("metadata is of type ", options.metadata.type_name(),
+                                ", not an object");
+  }
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened,
+                       impl_->OpenOrCreate(collection, create));
+  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->EncoderFor(opened->config()));
+  RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(opened->config()));
+  RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
+  const PipelineContext context{*opened, manifest, encoder, properties.chunk};
+
+  IngestReport report;
+  WalkResult walked =
+      WalkPaths(paths, options.follow_hidden, impl_->options.db_path, progress, cancel);
+  const int readers = std::clamp(impl_->runtime.pool().size(), 1, kMaxReaders);
+  {
+    const std::unique_ptr<DocumentSource> source =
+        ReadFiles(std::move(walked.files), options, *opened, manifest, readers, cancel);
+    RAG_RETURN_IF_ERROR(RunPipeline(*source, context, report, progress, cancel));
+  }
+  if (options.prune && !report.cancelled) {
+    std::vector<std::string> given;
+    for (const std::string& path : paths) {
+      if (path != kStandardInput && !path.empty()) given.push_back(AbsolutePath(path));
+    }
+    RAG_ASSIGN_OR_RETURN(const PruneReport pruned, PruneVanished(given, *opened, manifest, cancel));
+    report.removed += pruned.removed;
+    // A path that is gone was given so that its documents go: no mistake when it had some.
+    std::erase_if(walked.failures, [&](const IngestFailure& failure) {
+      return failure.error.code() == StatusCode::kNotFound &&
+             std::any_of(pruned.sources.begin(), pruned.sources.end(),
+                         [&](const std::string& gone) { return IsUnder(gone, failure.path); });
+    });
+  }
+  report.failed.insert(report.failed.begin(), walked.failures.begin(), walked.failures.end());
+  report.cancelled = report.cancelled || (cancel != nullptr && cancel->cancelled());
+  report.seconds = SecondsSince(start);
+  return report;
+}
+
+Result<DocumentStatus> Engine::AddDocument(std::string_view collection, Document document,
+                                           const CollectionOptions& create) {
+  if (!document.metadata.is_null() && !document.metadata.is_object()) {
+    return InvalidArgumentError("metadata is of type ", document.metadata.type_name(),
+                                ", not an object");
+  }
+  if (document.key.empty()) return InvalidArgumentError("the document's key is empty");
+  if (document.media_type.empty()) document.media_type = "text/plain";
+  if (document.blocks.empty()) {
+    const bool markdown = document.media_type == "text/markdown";
+    if (!markdown && document.media_type != "text/plain") {
+      return InvalidArgumentError("media type '", document.media_type, "' of '", document.key,
+                                  "' is neither text/plain nor text/markdown");
+    }
+    RAG_ASSIGN_OR_RETURN(
+        ParsedFile parsed,
+        ParseContent(document.text, document.key, markdown ? Format::kMarkdown : Format::kText));
+    if (parsed.documents.size() != 1) {
+      return InvalidArgumentError("'", document.key, "' holds no text");
+    }
+    Document& found = parsed.documents.front();
+    document.text = std::move(found.text);
+    document.blocks = std::move(found.blocks);
+    if (document.title.empty() && markdown) document.title = std::move(found.title);
+  }
+  if (document.metadata.is_null()) document.metadata = Value(Value::Object());
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened,
+                       impl_->OpenOrCreate(collection, create));
+  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->EncoderFor(opened->config()));
+  RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(opened->config()));
+  RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
+  return WriteDocument(document, {*opened, manifest, encoder, properties.chunk});
+}
+
+Result<StoredDocument> Engine::GetDocument(std::string_view collection,
+                                           std::string_view key) const {
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
+  RAG_ASSIGN_OR_RETURN(DocumentRecord record, opened->GetDocument(key));
+  RAG_ASSIGN_OR_RETURN(std::string body, opened->GetBody(key));
+  return UnpackStoredDocument(std::move(record), std::move(body));
+}
+
+Result<Hit> Engine::GetChunk(std::string_view collection, ChunkId id) const {
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
+  RAG_ASSIGN_OR_RETURN(ChunkRecord record, opened->GetChunk(id));
+  return UnpackHit(std::move(record));
+}
+
+Result<std::vector<std::string>> Engine::ListDocuments(std::string_view collection,
+                                                       std::string_view after, size_t limit) const {
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
+  RAG_ASSIGN_OR_RETURN(std::vector<DocumentRecord> records, opened->ListDocuments(after, limit));
+  std::vector<std::string> keys;
+  keys.reserve(records.size());
+  for (DocumentRecord& record : records) keys.push_back(std::move(record.key));
+  return keys;
+}
+
+Status Engine::RemoveDocument(std::string_view collection, std::string_view key) {
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
+  RAG_ASSIGN_OR_RETURN(const DocumentRecord record, opened->GetDocument(key));
+  RAG_ASSIGN_OR_RETURN(const DocumentPayload payload, UnpackDocument(record.payload));
+  if (!payload.source.empty()) {
+    // Its file is not in the collection whole any more; indexing it again brings the document back.
+    RAG_ASSIGN_OR_RETURN(std::optional<Manifest> manifest, Manifest::OpenExisting(*impl_->store));
+    if (manifest.has_value()) RAG_RETURN_IF_ERROR(manifest->Remove(collection, payload.source));
+  }
+  return opened->Remove(key).status();
+}
+
+// --- questions ---
+
+Result<SearchResponse> Engine::Search(std::string_view collection,
+                                      const SearchRequest& request) const {
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
+  return impl_->Search(*opened, request);
+}
+
+Result<Answer> Engine::Ask(std::string_view collection, const AskRequest& request,
+                           const Generator::TokenCallback* on_text,
+                           const CancelToken* cancel) const {
+  const auto start = std::chrono::steady_clock::now();
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
+  RAG_ASSIGN_OR_RETURN(SearchResponse sources, impl_->Search(*opened, request.search));
+  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
+  RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->LoadGenerator());
+  const double search_ms = sources.took_ms;
+  RAG_ASSIGN_OR_RETURN(
+      Answer answer,
+      AnswerQuestion(request, std::move(sources), {*opened, encoder, generator}, on_text, cancel));
+  answer.search_ms = search_ms;
+  answer.total_ms = SecondsSince(start) * 1e3;
+  return answer;
+}
+
+Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages, size_t max_tokens,
+                                    const SamplingOptions& sampling,
+                                    std::span<const std::string> stop,
+                                    const Generator::TokenCallback* on_text,
+                                    const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->LoadGenerator());
+  if (generator == nullptr) {
+    return FailedPreconditionError("no decoder is configured: name a GGUF file as llm");
+  }
+  GenerateRequest request;
+  RAG_ASSIGN_OR_RETURN(request.prompt, generator->RenderChat(messages));
+  request.max_tokens = max_tokens;
+  request.sampling = sampling;
+  request.stop.assign(stop.begin(), stop.end());
+  return generator->Generate(request, on_text, cancel);
+}
+
+Result<Embeddings> Engine::Embed(std::span<const std::string_view> texts,
+                                 const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
+  if (encoder == nullptr) {
+    return FailedPreconditionError("this engine was opened without an encoder (encoder 'none')");
+  }
+  return encoder->Encode(texts, cancel);
+}
+
+// --- care ---
+
+Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const EvaluateRequest& request,
+                                        IngestProgress* progress, const CancelToken* cancel) {
+  const auto start = std::chrono::steady_clock::now();
+  EvaluateReport report;
+  // Before the corpus, which takes long: mistakes in the small files are told at once.
+  RAG_ASSIGN_OR_RETURN(const std::vector<BeirQuery> queries, ReadBeirQueries(request.folder));
+  std::unordered_set<std::string> keys;
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<BeirCorpus> corpus,
+                       BeirCorpus::Open(request.folder, &keys, cancel));
+  const Use use = request.mode == SearchMode::kLexical ? Use::kLexicalEvaluation : Use::kEvaluation;
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened,
+                       impl_->OpenOrCreate(collection, {}, use));
+  const CollectionConfig& config = opened->config();
+  RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(config));
+  if (!properties.evaluation) {
+    return FailedPreconditionError("collection '", config.name,
+                                   "' holds documents; name another one for the evaluation");
+  }
+  if (request.mode != SearchMode::kLexical && impl_->has_encoder() && config.vectors.dim == 0) {
+    return FailedPreconditionError("collection '", config.name,
+                                   "' was made for lexical search only; drop it or name another");
+  }
+  RAG_ASSIGN_OR_RETURN(const SearchMode mode,
+                       EffectiveMode(config, impl_->has_encoder(), request.mode));
+  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->EncoderFor(config));
+  RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
+
+  IngestReport ingested;
+  const PipelineContext context{*opened, manifest, encoder, properties.chunk};
+  if (progress != nullptr) {
+    progress->files_total.store(1);
+    progress->walking.store(false);
+  }
+  RAG_RETURN_IF_ERROR(RunPipeline(*corpus, context, ingested, progress, cancel));
+  RAG_RETURN_IF_ERROR(corpus->error());
+  if (ingested.cancelled) return CancelledError("cancelled while indexing the corpus");
+  if (!ingested.failed.empty()) return ingested.failed.front().error;
+  RAG_RETURN_IF_ERROR(RemoveOthers(*opened, keys));
+  report.documents = keys.size();
+  report.index_seconds = SecondsSince(start);
+  RAG_RETURN_IF_ERROR(MeasureCollection(queries, *opened, encoder, request, mode, report, cancel));
+  report.seconds = SecondsSince(start);
+  return report;
+}
+
+Result<VerifyReport> Engine::Verify(std::string_view collection, const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
+  RAG_ASSIGN_OR_RETURN(VerifyReport report, opened->Verify(cancel));
+  RAG_RETURN_IF_ERROR(VerifyRanges(*opened, report, cancel));
+  return report;
+}
+
+Result<EncoderInfo> Engine::GetEncoderInfo() const {
+  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
+  if (encoder == nullptr) {
+    return FailedPreconditionError("this engine was opened without an encoder (encoder 'none')");
+  }
+  return encoder->info();
+}
+
+Result<std::optional<GeneratorInfo>> Engine::GetGeneratorInfo() const {
+  RAG_ASSIGN_OR_RETURN(const Generator* generator, impl_->LoadGenerator());
+  if (generator == nullptr) return std::optional<GeneratorInfo>();
+  return std::optional<GeneratorInfo>(generator->info());
+}
+
+const EngineOptions& Engine::options() const { return impl_->options; }
+
+Status Engine::Close() { return impl_->store->Close(); }
+
+}  // namespace rag

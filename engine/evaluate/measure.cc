@@ -1,0 +1,109 @@
+#include "engine/evaluate/measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <unordered_set>
+#include <utility>
+
+#include "engine/search/rank.h"
+
+namespace rag {
+namespace {
+
+constexpr size_t kMaxCutoff = 1'000;
+constexpr size_t kQueriesAtOnce = 256;
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+class Measurer {
+ public:
+  Measurer(const Collection& collection, const EvaluateRequest& request, SearchMode mode,
+           size_t depth, const Filter* filter)
+      : collection_(collection), mode_(mode), depth_(depth), filter_(filter) {
+    search_.exact = request.exact;
+  }
+
+  // The best `depth` documents. Documents of several chunks take several places of the ranking, so
+  // it is read deeper until there are enough.
+  Result<std::vector<std::string>> Rank(const BeirQuery& query, std::span<const float> vector) {
+    search_.query = query.text;
+    for (size_t k = depth_ * 2;; k *= 2) {
+      search_.k = std::min(k, kMaxSearchK);
+      RAG_ASSIGN_OR_RETURN(const std::vector<RankedChunk> ranked,
+                           RankChunks(collection_, search_, mode_, vector, filter_));
+      std::vector<std::string> documents;
+      std::unordered_set<std::string_view> seen;
+      for (const RankedChunk& chunk : ranked) {
+        RAG_ASSIGN_OR_RETURN(const std::string* key, DocumentOf(chunk.id));
+        if (!seen.insert(*key).second) continue;
+        documents.push_back(*key);
+        if (documents.size() == depth_) break;
+      }
+      const bool all_read = ranked.size() < search_.k || search_.k == kMaxSearchK;
+      if (documents.size() == depth_ || all_read) return documents;
+    }
+  }
+
+ private:
+  Result<const std::string*> DocumentOf(ChunkId id) {
+    const auto known = documents_.find(id);
+    if (known != documents_.end()) return &known->second;
+    RAG_ASSIGN_OR_RETURN(ChunkRecord record, collection_.GetChunk(id));
+    return &documents_.emplace(id, std::move(record.document_key)).first->second;
+  }
+
+  const Collection& collection_;
+  const SearchMode mode_;
+  const size_t depth_;
+  const Filter* const filter_;
+  SearchRequest search_;
+  std::unordered_map<ChunkId, std::string> documents_;
+};
+
+}  // namespace
+
+Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& collection,
+                         const Encoder* encoder, const EvaluateRequest& request, SearchMode mode,
+                         EvaluateReport& report, const CancelToken* cancel) {
+  if (request.cutoffs.empty()) return InvalidArgumentError("no cutoff is given");
+  for (const size_t cutoff : request.cutoffs) {
+    if (cutoff == 0 || cutoff > kMaxCutoff) {
+      return InvalidArgumentError("cutoff ", cutoff, " is not between 1 and ", kMaxCutoff);
+    }
+  }
+  std::optional<Filter> filter;
+  if (!request.filter.empty()) {
+    RAG_ASSIGN_OR_RETURN(Filter parsed, Filter::Parse(request.filter));
+    filter.emplace(std::move(parsed));
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const size_t depth = *std::max_element(request.cutoffs.begin(), request.cutoffs.end());
+  Measurer measurer(collection, request, mode, depth, filter.has_value() ? &*filter : nullptr);
+  MetricMeans means(request.cutoffs);
+  for (size_t begin = 0; begin < queries.size(); begin += kQueriesAtOnce) {
+    const size_t count = std::min(kQueriesAtOnce, queries.size() - begin);
+    Embeddings embeddings;
+    if (mode != SearchMode::kLexical) {
+      std::vector<std::string_view> texts;
+      for (size_t i = 0; i < count; ++i) texts.push_back(queries[begin + i].text);
+      RAG_ASSIGN_OR_RETURN(embeddings, encoder->Encode(texts, cancel));
+    }
+    for (size_t i = 0; i < count; ++i) {
+      if (cancel != nullptr && cancel->cancelled()) return CancelledError("cancelled");
+      const BeirQuery& query = queries[begin + i];
+      std::span<const float> vector;
+      if (mode != SearchMode::kLexical) vector = embeddings.vectors.row(i);
+      RAG_ASSIGN_OR_RETURN(const std::vector<std::string> ranked, measurer.Rank(query, vector));
+      means.Add(ranked, query.judgements);
+    }
+  }
+  report.metrics = means.Means();
+  report.queries = means.queries();
+  report.search_seconds = SecondsSince(start);
+  return OkStatus();
+}
+
+}  // namespace rag

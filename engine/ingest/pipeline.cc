@@ -1,0 +1,467 @@
+#include "engine/ingest/pipeline.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "engine/ingest/prepare.h"
+#include "engine/ingest/queue.h"
+#include "engine/record.h"
+
+namespace rag {
+namespace {
+
+// A batch is encoded together and written with one sync. 256 chunks keep every core busy for a
+// second or two; what is lost by a kill is never more than the batches under way.
+constexpr size_t kBatchChunks = 256;
+constexpr size_t kBatchDocuments = 1'024;
+constexpr size_t kBatchBytes = size_t{16} << 20;
+constexpr size_t kQueuedBatches = 2;
+constexpr size_t kPage = 1'000;
+
+// The end of a file: what is done once its last document is durable.
+struct FileEnd {
+  uint64_t file = 0;  // its number in this run
+  std::string path;
+  uint64_t bytes = 0;
+  bool unchanged = false;
+  bool failed = false;
+  bool many = false;
+  bool tracked = false;
+  std::string content_hash;
+  std::vector<IngestFailure> problems;
+  std::unordered_set<std::string> keys;  // of its documents, when `many`
+};
+
+struct Batch {
+  std::vector<DocumentInput> documents;
+  std::vector<uint64_t> files;  // [documents] the file each came from
+  std::vector<FileEnd> ends;    // files whose last document is in this batch or before
+  size_t chunks = 0;
+  size_t bytes = 0;
+};
+
+bool IsCancelled(const CancelToken* cancel) { return cancel != nullptr && cancel->cancelled(); }
+
+ChunkBudget BudgetOf(const PipelineContext& context) {
+  if (context.encoder == nullptr) return {};
+  return {&context.encoder->tokenizer(), context.encoder->info().max_tokens};
+}
+
+// "file.jsonl:12" when the message begins with it, else the path.
+std::string ProblemPlace(const std::string& path, const Status& problem) {
+  const std::string& message = problem.message();
+  if (!message.starts_with(path + ":")) return path;
+  const size_t digits = path.size() + 1;
+  size_t end = digits;
+  while (end < message.size() && message[end] >= '0' && message[end] <= '9') ++end;
+  return end == digits ? path : message.substr(0, end);
+}
+
+// Whether the stored document of this key equals it, by content hash; `source_hash` is compared for
+// files of one document, whose record also stands for the file.
+Result<bool> IsStored(const Collection& collection, const std::string& key,
+                      std::string_view content_hash, std::string_view source_hash) {
+  const Result<DocumentRecord> record = collection.GetDocument(key);
+  if (!record.ok()) {
+    if (record.status().code() == StatusCode::kNotFound) return false;
+    return record.status();
+  }
+  RAG_ASSIGN_OR_RETURN(const DocumentPayload payload, UnpackDocument(record->payload));
+  return payload.content_hash == content_hash && payload.source_hash == source_hash;
+}
+
+// Fills in the vectors of documents. Returns how many chunks the encoder had to cut.
+Result<uint64_t> EncodeDocuments(std::span<DocumentInput> documents, const Encoder& encoder,
+                                 IngestProgress* progress, const CancelToken* cancel) {
+  std::vector<ChunkInput*> chunks;
+  for (DocumentInput& document : documents) {
+    for (ChunkInput& chunk : document.chunks) chunks.push_back(&chunk);
+  }
+  uint64_t truncated = 0;
+  std::vector<std::string_view> texts;
+  for (size_t begin = 0; begin < chunks.size(); begin += kBatchChunks) {
+    const size_t end = std::min(begin + kBatchChunks, chunks.size());
+    texts.clear();
+    for (size_t i = begin; i < end; ++i) texts.push_back(chunks[i]->lexical_text);
+    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings, encoder.Encode(texts, cancel));
+    for (size_t i = begin; i < end; ++i) {
+      const std::span<const float> row = embeddings.vectors.row(i - begin);
+      chunks[i]->vector.assign(row.begin(), row.end());
+      truncated += embeddings.truncated[i - begin] != 0;
+    }
+    if (progress != nullptr) {
+      progress->chunks_done.fetch_add(end - begin, std::memory_order_relaxed);
+    }
+  }
+  return truncated;
+}
+
+// Source path -> keys of the stored documents that came from it.
+using SourceIndex = std::unordered_map<std::string, std::vector<std::string>>;
+Result<SourceIndex> IndexSources(const Collection& collection) {
+  SourceIndex index;
+  std::string after;
+  while (true) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<DocumentRecord> page,
+                         collection.ListDocuments(after, kPage));
+    for (const DocumentRecord& record : page) {
+      RAG_ASSIGN_OR_RETURN(const DocumentPayload payload, UnpackDocument(record.payload));
+      if (!payload.source.empty()) index[payload.source].push_back(record.key);
+    }
+    if (page.size() < kPage) return index;
+    after = page.back().key;
+  }
+}
+
+// Removes the document if it still comes from `source` (another file may have taken its key).
+Result<bool> RemoveIfFrom(Collection& collection, const std::string& key,
+                          const std::string& source) {
+  const Result<DocumentRecord> record = collection.GetDocument(key);
+  if (!record.ok()) {
+    if (record.status().code() == StatusCode::kNotFound) return false;
+    return record.status();
+  }
+  RAG_ASSIGN_OR_RETURN(const DocumentPayload payload, UnpackDocument(record->payload));
+  if (payload.source != source) return false;
+  const Status removed = collection.Remove(key).status();
+  if (removed.code() == StatusCode::kNotFound) return false;
+  RAG_RETURN_IF_ERROR(removed);
+  return true;
+}
+
+class Pipeline {
+ public:
+  Pipeline(DocumentSource& source, const PipelineContext& context, IngestReport& report,
+           IngestProgress* progress, const CancelToken* cancel)
+      : source_(source),
+        context_(context),
+        budget_(BudgetOf(context)),
+        report_(report),
+        progress_(progress),
+        cancel_(cancel) {}
+
+  Status Run() {
+    std::thread prepare([this] {
+      Fail(PrepareAll());
+      prepared_.Close();
+    });
+    std::thread write([this] { Fail(WriteAll()); });
+    Fail(EncodeAll());
+    // Lets a producer that waits for room go on to its end.
+    prepared_.Close();
+    encoded_.Close();
+    prepare.join();
+    write.join();
+    if (IsCancelled(cancel_)) report_.cancelled = true;
+    std::lock_guard lock(error_mutex_);
+    return error_;
+  }
+
+ private:
+  // Keeps the first error; every stage looks at it and ends.
+  void Fail(Status status) {
+    if (status.ok()) return;
+    if (status.code() == StatusCode::kCancelled && IsCancelled(cancel_)) return;
+    std::lock_guard lock(error_mutex_);
+    if (error_.ok()) error_ = std::move(status);
+    failed_.store(true, std::memory_order_relaxed);
+    prepared_.Close();
+    encoded_.Close();
+  }
+  bool Stopped() const { return failed_.load(std::memory_order_relaxed) || IsCancelled(cancel_); }
+
+  // --- prepare ---
+
+  Status PrepareAll() {
+    Batch batch;
+    for (uint64_t number = 0; !Stopped(); ++number) {
+      std::optional<SourceFile> file = source_.Next();
+      if (!file.has_value()) break;
+      RAG_RETURN_IF_ERROR(PrepareFile(number, std::move(*file), batch));
+    }
+    Flush(batch);
+    return OkStatus();
+  }
+
+  Status PrepareFile(uint64_t number, SourceFile file, Batch& batch) {
+    FileEnd end;
+    end.file = number;
+    end.path = file.path;
+    end.bytes = file.bytes;
+    end.unchanged = file.unchanged;
+    end.many = file.many;
+    end.tracked = file.tracked;
+    end.content_hash = file.content_hash;
+    if (!file.error.ok()) {
+      end.failed = true;
+      end.problems.push_back({file.path, std::move(file.error)});
+    }
+    for (Status& problem : file.problems) {
+      std::string place = ProblemPlace(file.path, problem);
+      end.problems.push_back({std::move(place), std::move(problem)});
+    }
+    for (Document& document : file.documents) {
+      if (Stopped()) return OkStatus();
+      if (!end.keys.insert(document.key).second) {
+        end.problems.push_back(
+            {file.path, InvalidArgumentError("document '", document.key,
+                                             "' occurs more than once; the first one is kept")});
+        continue;
+      }
+      RAG_RETURN_IF_ERROR(PrepareOne(document, file, end, batch));
+      document = Document();  // its text is in the batch now
+    }
+    batch.ends.push_back(std::move(end));
+    if (batch.ends.size() >= kBatchDocuments) Flush(batch);
+    return OkStatus();
+  }
+
+  Status PrepareOne(const Document& document, const SourceFile& file, FileEnd& end, Batch& batch) {
+    std::string hash = HashDocument(document);
+    std::string source_hash = file.many ? std::string() : file.content_hash;
+    if (document.key.size() <= kMaxHashedKey) {
+      RAG_ASSIGN_OR_RETURN(const bool stored,
+                           IsStored(context_.collection, document.key, hash, source_hash));
+      if (stored) return OkStatus();
+    }
+    Result<DocumentInput> input =
+        PrepareDocument(document, context_.chunk, budget_, std::move(hash), std::move(source_hash));
+    if (!input.ok()) {
+      end.problems.push_back({file.path, input.status()});
+      return OkStatus();
+    }
+    // One document may come from two files of a run; a batch holds a key once.
+    if (!batch_keys_.insert(document.key).second) {
+      Flush(batch);
+      batch_keys_.insert(document.key);
+    }
+    batch.chunks += input->chunks.size();
+    batch.bytes += 2 * document.text.size();
+    batch.documents.push_back(std::move(input).value());
+    batch.files.push_back(end.file);
+    if (batch.chunks >= kBatchChunks || batch.bytes >= kBatchBytes ||
+        batch.documents.size() >= kBatchDocuments) {
+      Flush(batch);
+    }
+    return OkStatus();
+  }
+
+  void Flush(Batch& batch) {
+    batch_keys_.clear();
+    if (batch.documents.empty() && batch.ends.empty()) return;
+    prepared_.Push(std::move(batch));
+    batch = Batch();
+  }
+
+  // --- encode ---
+
+  Status EncodeAll() {
+    while (std::optional<Batch> batch = prepared_.Pop()) {
+      // After a cancel nothing new is begun; batches that wait are dropped, and with them the ends
+      // of their files, so that the next run takes these up again.
+      if (Stopped()) continue;
+      if (context_.encoder != nullptr) {
+        Result<uint64_t> truncated =
+            EncodeDocuments(batch->documents, *context_.encoder, progress_, cancel_);
+        RAG_RETURN_IF_ERROR(truncated.status());
+        truncated_ += *truncated;
+      } else if (progress_ != nullptr) {
+        progress_->chunks_done.fetch_add(batch->chunks, std::memory_order_relaxed);
+      }
+      if (!encoded_.Push(std::move(*batch))) break;
+    }
+    return OkStatus();
+  }
+
+  // --- write ---
+
+  Status WriteAll() {
+    const Status status = WriteBatches();
+    report_.truncated += truncated_.load();
+    return status;
+  }
+
+  Status WriteBatches() {
+    while (std::optional<Batch> batch = encoded_.Pop()) {
+      if (failed_.load(std::memory_order_relaxed)) return OkStatus();
+      RAG_RETURN_IF_ERROR(WriteBatch(*batch));
+      for (FileEnd& end : batch->ends) RAG_RETURN_IF_ERROR(EndFile(end));
+    }
+    return OkStatus();
+  }
+
+  Status WriteBatch(const Batch& batch) {
+    if (batch.documents.empty()) return OkStatus();
+    const Result<std::vector<WriteResult>> written =
+        context_.collection.ReplaceMany(batch.documents);
+    if (written.ok()) {
+      for (size_t i = 0; i < batch.documents.size(); ++i) {
+        CountWritten(batch, i, (*written)[i].chunks_added);
+      }
+      return OkStatus();
+    }
+    if (written.status().code() != StatusCode::kInvalidArgument) return written.status();
+    // One of them is refused: the others must not suffer for it.
+    for (size_t i = 0; i < batch.documents.size(); ++i) {
+      const Result<WriteResult> one = context_.collection.Replace(batch.documents[i]);
+      if (one.ok()) {
+        CountWritten(batch, i, one->chunks_added);
+      } else if (one.status().code() == StatusCode::kInvalidArgument) {
+        tallies_[batch.files[i]].refused.push_back({batch.documents[i].key, one.status()});
+      } else {
+        return one.status();
+      }
+    }
+    return OkStatus();
+  }
+
+  void CountWritten(const Batch& batch, size_t i, size_t chunks) {
+    Tally& tally = tallies_[batch.files[i]];
+    ++tally.documents;
+    ++report_.documents;
+    report_.chunks += chunks;
+    if (progress_ != nullptr) {
+      const uint64_t bytes = batch.documents[i].body.size();
+      tally.bytes += bytes;
+      progress_->bytes_done.fetch_add(bytes, std::memory_order_relaxed);
+    }
+  }
+
+  Status EndFile(FileEnd& end) {
+    Tally tally;
+    if (const auto found = tallies_.find(end.file); found != tallies_.end()) {
+      tally = std::move(found->second);
+      tallies_.erase(found);
+    }
+    ++report_.files;
+    if (tally.documents != 0) ++report_.indexed;
+    if (end.unchanged) ++report_.unchanged;
+    const bool whole = end.problems.empty() && tally.refused.empty();
+    std::move(end.problems.begin(), end.problems.end(), std::back_inserter(report_.failed));
+    std::move(tally.refused.begin(), tally.refused.end(), std::back_inserter(report_.failed));
+    if (progress_ != nullptr) {
+      progress_->files_done.fetch_add(1, std::memory_order_relaxed);
+      // What a document's text had less (or more) than the file itself.
+      progress_->bytes_done.fetch_add(end.bytes - tally.bytes, std::memory_order_relaxed);
+    }
+    if (end.unchanged || end.failed || !end.tracked) return OkStatus();
+    const uint64_t removed_before = report_.removed;
+    RAG_RETURN_IF_ERROR(RemoveLeft(end));
+    if (!end.many || !whole) return OkStatus();
+    // A run that was killed between the last document and this entry did all the work.
+    if (tally.documents == 0 && report_.removed == removed_before) ++report_.unchanged;
+    return context_.manifest.Set(context_.collection.config().name, end.path, end.content_hash);
+  }
+
+  // Removes the documents that were in the file and are not any more.
+  Status RemoveLeft(const FileEnd& end) {
+    if (!end.many && end.keys.contains(end.path)) {
+      // One document, keyed by the file: there can be others only if the file held many before.
+      RAG_ASSIGN_OR_RETURN(const std::optional<std::string> entry,
+                           context_.manifest.Find(context_.collection.config().name, end.path));
+      if (!entry.has_value()) return OkStatus();
+      RAG_RETURN_IF_ERROR(context_.manifest.Remove(context_.collection.config().name, end.path));
+    }
+    if (!sources_.has_value()) {
+      RAG_ASSIGN_OR_RETURN(SourceIndex sources, IndexSources(context_.collection));
+      sources_ = std::move(sources);
+    }
+    const auto found = sources_->find(end.path);
+    if (found == sources_->end()) return OkStatus();
+    for (const std::string& key : found->second) {
+      if (end.keys.contains(key)) continue;
+      RAG_ASSIGN_OR_RETURN(const bool removed, RemoveIfFrom(context_.collection, key, end.path));
+      report_.removed += removed;
+    }
+    return OkStatus();
+  }
+
+  // Longer keys are refused by PrepareDocument; they are not looked up before.
+  static constexpr size_t kMaxHashedKey = 4'096;
+
+  struct Tally {
+    uint64_t documents = 0;
+    uint64_t bytes = 0;
+    std::vector<IngestFailure> refused;
+  };
+
+  DocumentSource& source_;
+  const PipelineContext& context_;
+  const ChunkBudget budget_;
+  IngestReport& report_;  // the write thread's
+  IngestProgress* const progress_;
+  const CancelToken* const cancel_;
+  BoundedQueue<Batch> prepared_{kQueuedBatches};
+  BoundedQueue<Batch> encoded_{kQueuedBatches};
+  std::unordered_set<std::string> batch_keys_;  // the prepare thread's
+  std::map<uint64_t, Tally> tallies_;           // the write thread's
+  std::optional<SourceIndex> sources_;          // the write thread's
+  std::atomic<uint64_t> truncated_{0};
+  std::atomic<bool> failed_{false};
+  std::mutex error_mutex_;  // guards error_
+  Status error_;
+};
+
+bool IsGone(const std::string& path) {
+  struct stat info;
+  return ::stat(path.c_str(), &info) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+}  // namespace
+
+bool IsUnder(std::string_view path, std::string_view folder) {
+  if (!path.starts_with(folder)) return false;
+  return path.size() == folder.size() || folder == "/" || path[folder.size()] == '/';
+}
+
+Status RunPipeline(DocumentSource& source, const PipelineContext& context, IngestReport& report,
+                   IngestProgress* progress, const CancelToken* cancel) {
+  return Pipeline(source, context, report, progress, cancel).Run();
+}
+
+Result<DocumentStatus> WriteDocument(const Document& document, const PipelineContext& context) {
+  DocumentStatus status;
+  std::string hash = HashDocument(document);
+  RAG_ASSIGN_OR_RETURN(DocumentInput input,
+                       PrepareDocument(document, context.chunk, BudgetOf(context), hash, ""));
+  RAG_ASSIGN_OR_RETURN(status.unchanged, IsStored(context.collection, document.key, hash, ""));
+  if (status.unchanged) return status;
+  if (context.encoder != nullptr) {
+    RAG_RETURN_IF_ERROR(EncodeDocuments({&input, 1}, *context.encoder, nullptr, nullptr).status());
+  }
+  RAG_ASSIGN_OR_RETURN(const WriteResult written, context.collection.Replace(input));
+  status.replaced = written.replaced;
+  status.chunks = written.chunks_added;
+  return status;
+}
+
+Result<PruneReport> PruneVanished(std::span<const std::string> paths, Collection& collection,
+                                  Manifest& manifest, const CancelToken* cancel) {
+  RAG_ASSIGN_OR_RETURN(const SourceIndex sources, IndexSources(collection));
+  PruneReport report;
+  for (const auto& [source, keys] : sources) {
+    const bool given =
+        std::any_of(paths.begin(), paths.end(),
+                    [&source = source](const std::string& path) { return IsUnder(source, path); });
+    if (!given || !IsGone(source)) continue;
+    report.sources.push_back(source);
+    for (const std::string& key : keys) {
+      if (IsCancelled(cancel)) return report;
+      RAG_ASSIGN_OR_RETURN(const bool gone, RemoveIfFrom(collection, key, source));
+      report.removed += gone;
+    }
+    RAG_RETURN_IF_ERROR(manifest.Remove(collection.config().name, source));
+  }
+  return report;
+}
+
+}  // namespace rag

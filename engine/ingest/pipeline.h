@@ -1,0 +1,55 @@
+// The pipeline of ingestion: parsed files -> chunks -> vectors -> durable documents.
+//
+//   source threads        prepare thread         calling thread      write thread
+//   read, hash, parse  -> skip known, chunk   -> encode           -> ReplaceMany, one sync a batch
+//
+// Between the stages stand queues of few batches, so memory is bounded by the batches and by the
+// largest file. A file counts as done only after all its documents are durable: a run that is
+// cancelled or killed is continued by running it again.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "embed/encoder.h"
+#include "engine/chunk.h"
+#include "engine/ingest.h"
+#include "engine/ingest/manifest.h"
+#include "engine/ingest/source.h"
+#include "index/store.h"
+#include "lib/base/cancel.h"
+#include "lib/base/status.h"
+
+namespace rag {
+
+struct PipelineContext {
+  Collection& collection;
+  Manifest& manifest;
+  const Encoder* encoder = nullptr;  // null: the collection has no vectors
+  ChunkOptions chunk;
+};
+
+// Takes in everything the source has and adds to `report`. Errors are those that end the run (the
+// store refuses writes, the encoder fails); what is wrong with one file or document goes to
+// report.failed. progress and cancel may be null.
+Status RunPipeline(DocumentSource& source, const PipelineContext& context, IngestReport& report,
+                   IngestProgress* progress, const CancelToken* cancel);
+
+// One document, by the same steps. Durable on return.
+Result<DocumentStatus> WriteDocument(const Document& document, const PipelineContext& context);
+
+struct PruneReport {
+  uint64_t removed = 0;              // documents
+  std::vector<std::string> sources;  // files that are gone and had some
+};
+// Removes the documents whose source is one of `paths` or lies under one and is not there any more.
+Result<PruneReport> PruneVanished(std::span<const std::string> paths, Collection& collection,
+                                  Manifest& manifest, const CancelToken* cancel);
+
+// Whether `path` is `folder` or lies under it; both absolute.
+bool IsUnder(std::string_view path, std::string_view folder);
+
+}  // namespace rag

@@ -1,0 +1,190 @@
+#include "engine/json.h"
+
+#include <utility>
+
+namespace rag {
+namespace {
+
+Value Page(uint32_t page) { return page == 0 ? Value() : Value(page); }
+
+// "Setup > Network", or null.
+Value Heading(const std::vector<std::string>& headings) {
+  if (headings.empty()) return nullptr;
+  std::string path;
+  for (const std::string& heading : headings) {
+    if (!path.empty()) path += " > ";
+    path += heading;
+  }
+  return path;
+}
+
+template <class T>
+Value List(const std::vector<T>& items) {
+  Value::Array list;
+  list.reserve(items.size());
+  for (const T& item : items) {
+    if constexpr (std::is_constructible_v<Value, const T&>) {
+      list.push_back(Value(item));
+    } else {
+      list.push_back(ToValue(item));
+    }
+  }
+  return list;
+}
+
+Value Metadata(const Value& metadata) {
+  return metadata.is_object() ? metadata : Value(Value::Object());
+}
+
+}  // namespace
+
+Value ToValue(const IngestReport& report) {
+  Value::Array failed;
+  for (const IngestFailure& failure : report.failed) {
+    failed.push_back(Value::Object{{"path", failure.path},
+                                   {"code", StatusCodeName(failure.error.code())},
+                                   {"error", failure.error.message()}});
+  }
+  return Value::Object{{"files", report.files},         {"indexed", report.indexed},
+                       {"unchanged", report.unchanged}, {"removed", report.removed},
+                       {"failed", std::move(failed)},   {"documents", report.documents},
+                       {"chunks", report.chunks},       {"truncated", report.truncated},
+                       {"seconds", report.seconds},     {"cancelled", report.cancelled}};
+}
+
+Value ToValue(const Hit& hit) {
+  return Value::Object{{"rank", hit.rank},
+                       {"score", hit.score},
+                       {"document", hit.document},
+                       {"chunk_id", hit.chunk_id},
+                       {"start", hit.start},
+                       {"end", hit.end},
+                       {"title", hit.title},
+                       {"heading", Heading(hit.headings)},
+                       {"page", Page(hit.page)},
+                       {"text", hit.text},
+                       {"metadata", Metadata(hit.metadata)}};
+}
+
+Value ToValue(const SearchResponse& response) {
+  return Value::Object{{"hits", List(response.hits)},
+                       {"took_ms", response.took_ms},
+                       {"encode_ms", response.encode_ms}};
+}
+
+Value ToValue(const Citation& citation) {
+  return Value::Object{{"n", citation.n},
+                       {"document", citation.document},
+                       {"title", citation.title},
+                       {"chunk_id", citation.chunk_id},
+                       {"start", citation.start},
+                       {"end", citation.end},
+                       {"heading", Heading(citation.headings)},
+                       {"page", Page(citation.page)},
+                       {"quote", citation.quote},
+                       {"verified", citation.verified}};
+}
+
+Value ToValue(const Answer& answer) {
+  return Value::Object{
+      {"answer", answer.text},
+      {"citations", List(answer.citations)},
+      {"mode", AnswerModeName(answer.mode)},
+      {"reasoning", answer.reasoning.empty() ? Value() : Value(answer.reasoning)},
+      {"note", answer.note.empty() ? Value() : Value(answer.note)},
+      {"finish_reason", FinishReasonName(answer.finish_reason)},
+      {"usage", Value::Object{{"prompt_tokens", answer.prompt_tokens},
+                              {"completion_tokens", answer.completion_tokens},
+                              {"total_tokens", answer.prompt_tokens + answer.completion_tokens}}},
+      {"timings_ms", Value::Object{{"search", answer.search_ms},
+                                   {"prefill", answer.prefill_ms},
+                                   {"decode", answer.decode_ms},
+                                   {"total", answer.total_ms}}},
+      {"sources", List(answer.sources)}};
+}
+
+Value ToValue(const EvaluateReport& report) {
+  Value::Object out;
+  for (const auto& [name, value] : report.metrics) out.Set(name, value);
+  out.Set("queries", report.queries);
+  out.Set("documents", report.documents);
+  out.Set("index_seconds", report.index_seconds);
+  out.Set("search_seconds", report.search_seconds);
+  out.Set("seconds", report.seconds);
+  return out;
+}
+
+Value ToValue(const CollectionInfo& info) {
+  const VectorIndexOptions& vectors = info.config.vectors;
+  Value::Object index{{"kind", IndexKindName(vectors.kind)},
+                      {"dim", vectors.dim},
+                      {"metric", MetricName(vectors.metric)}};
+  if (vectors.kind == IndexKind::kHnsw) {
+    index.Set("m", vectors.hnsw.m);
+    index.Set("ef_construction", vectors.hnsw.ef_construction);
+    index.Set("ef_search", vectors.hnsw.ef_search);
+  }
+  return Value::Object{{"name", info.config.name},
+                       {"documents", info.stats.documents},
+                       {"chunks", info.stats.chunks},
+                       {"index", vectors.dim == 0 ? Value() : Value(std::move(index))},
+                       {"encoder_fingerprint", info.config.encoder_fingerprint},
+                       {"properties", info.config.properties},
+                       {"index_memory_bytes", info.stats.index_memory_bytes},
+                       {"disk_bytes", info.stats.disk_bytes},
+                       {"replayed", info.stats.replayed},
+                       {"open_seconds", info.stats.open_seconds}};
+}
+
+Value ToValue(const VerifyReport& report) {
+  return Value::Object{{"ok", report.problems.empty()},
+                       {"documents", report.documents},
+                       {"chunks", report.chunks},
+                       {"problems", List(report.problems)}};
+}
+
+Value ToValue(const StoredDocument& document) {
+  Value::Array chunk_ids;
+  for (const ChunkId id : document.chunk_ids) chunk_ids.push_back(id);
+  return Value::Object{{"document", document.key},
+                       {"title", document.title},
+                       {"source", document.source.empty() ? Value() : Value(document.source)},
+                       {"media_type", document.media_type},
+                       {"text", document.text},
+                       {"metadata", Metadata(document.metadata)},
+                       {"chunk_ids", std::move(chunk_ids)}};
+}
+
+Value ToValue(const EncoderInfo& info) {
+  return Value::Object{{"model_type", info.model_type},
+                       {"dim", info.dim},
+                       {"layers", info.layers},
+                       {"heads", info.heads},
+                       {"max_tokens", info.max_tokens},
+                       {"pooling", PoolingName(info.pooling)},
+                       {"normalize", info.normalize},
+                       {"fingerprint", info.fingerprint},
+                       {"weight_bytes", info.weight_bytes}};
+}
+
+Value ToValue(const GeneratorInfo& info) {
+  return Value::Object{{"name", info.name},
+                       {"architecture", info.architecture},
+                       {"quantization", info.quantization},
+                       {"parameters", info.parameters},
+                       {"layers", info.layers},
+                       {"heads", info.heads},
+                       {"kv_heads", info.kv_heads},
+                       {"width", info.width},
+                       {"vocab_size", info.vocab_size},
+                       {"context_tokens", info.context_tokens},
+                       {"weight_bytes", info.weight_bytes},
+                       {"has_chat_template", info.has_chat_template}};
+}
+
+Value ToValue(const Status& error) {
+  return Value::Object{{"error", Value::Object{{"code", StatusCodeName(error.code())},
+                                               {"message", error.message()}}}};
+}
+
+}  // namespace rag

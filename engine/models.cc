@@ -1,0 +1,282 @@
+#include "engine/models.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <system_error>
+#include <utility>
+
+#include "lib/base/file.h"
+#include "lib/model/model_file.h"
+#include "lib/tokenizer/tokenizer.h"
+
+namespace rag {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kEncoderKind = "encoder";
+constexpr const char* kDecoderKind = "decoder";
+constexpr size_t kMaxConfigBytes = size_t{16} << 20;
+// Arrays of a GGUF file's metadata longer than this (the vocabulary) are shown by their length.
+constexpr size_t kMaxShownArray = 16;
+
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+bool IsEncoderFolder(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored) && fs::exists(path / "config.json", ignored);
+}
+
+bool IsDecoderFile(const fs::path& path) {
+  std::error_code ignored;
+  return path.extension() == ".gguf" && fs::is_regular_file(path, ignored);
+}
+
+// The bytes of a file or of everything in a folder, links followed.
+uint64_t BytesOf(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_regular_file(path, error)) {
+    const uintmax_t size = fs::file_size(path, error);
+    return error ? 0 : size;
+  }
+  uint64_t total = 0;
+  fs::recursive_directory_iterator it(path, error);
+  while (!error && it != fs::recursive_directory_iterator()) {
+    std::error_code ignored;
+    if (it->is_regular_file(ignored)) {
+      const uintmax_t size = it->file_size(ignored);
+      if (!ignored) total += size;
+    }
+    it.increment(error);
+  }
+  return total;
+}
+
+// nullopt-like: an empty kind when the path is no model.
+ModelEntry EntryOf(const fs::path& path) {
+  ModelEntry entry;
+  entry.path = path.string();
+  if (IsEncoderFolder(path)) {
+    entry.kind = kEncoderKind;
+    entry.name = path.filename().string();
+  } else if (IsDecoderFile(path)) {
+    entry.kind = kDecoderKind;
+    entry.name = path.stem().string();
+  } else {
+    return entry;
+  }
+  entry.bytes = BytesOf(path);
+  return entry;
+}
+
+fs::path Normal(const std::string& path) {
+  std::error_code error;
+  fs::path absolute = fs::absolute(path, error).lexically_normal();
+  if (error) return path;
+  if (!absolute.has_filename()) absolute = absolute.parent_path();
+  return absolute;
+}
+
+Value TensorSummary(const std::map<std::string, std::pair<size_t, size_t>>& types) {
+  Value::Array list;
+  for (const auto& [type, counts] : types) {
+    list.push_back(
+        Value::Object{{"type", type}, {"tensors", counts.first}, {"parameters", counts.second}});
+  }
+  return list;
+}
+
+// Looks at every tensor of the file: counts by type, and all parameters.
+template <class File>
+void DescribeTensors(const File& file, Value::Object& out) {
+  std::map<std::string, std::pair<size_t, size_t>> types;
+  size_t parameters = 0;
+  for (const std::string& name : file.TensorNames()) {
+    const TensorView* tensor = file.Find(name);
+    auto& [count, elements] = types[std::string(GetDTypeInfo(tensor->type).name)];
+    ++count;
+    elements += tensor->elements();
+    parameters += tensor->elements();
+  }
+  out.Set("parameters", parameters);
+  out.Set("tensors", TensorSummary(types));
+}
+
+Value::Object DescribeTokenizer(const Tokenizer& tokenizer) {
+  Value::Object out;
+  out.Set("vocab_size", tokenizer.vocab_size());
+  const auto add = [&](const char* name, std::optional<TokenId> id) {
+    if (id.has_value()) out.Set(name, tokenizer.Piece(*id));
+  };
+  add("bos", tokenizer.bos_id());
+  add("eos", tokenizer.eos_id());
+  add("pad", tokenizer.pad_id());
+  add("unk", tokenizer.unk_id());
+  return out;
+}
+
+Status DescribeEncoder(const ModelEntry& entry, Value::Object& out) {
+  const fs::path folder(entry.path);
+  RAG_ASSIGN_OR_RETURN(const std::string config_text,
+                       ReadFile((folder / "config.json").string(), kMaxConfigBytes));
+  Result<Value> config = ParseJson(config_text);
+  if (!config.ok()) return config.status().WithContext((folder / "config.json").string());
+  RAG_ASSIGN_OR_RETURN(const SafetensorsFile weights, SafetensorsFile::Open(entry.path));
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(entry.path));
+  DescribeTensors(weights, out);
+  out.Set("tokenizer", DescribeTokenizer(*tokenizer));
+  out.Set("config", std::move(config).value());
+  return OkStatus();
+}
+
+Status DescribeDecoder(const ModelEntry& entry, Value::Object& out) {
+  RAG_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(entry.path));
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromGguf(file));
+  DescribeTensors(file, out);
+  out.Set("tokenizer", DescribeTokenizer(*tokenizer));
+  const Value* chat_template = file.FindMetadata("tokenizer.chat_template");
+  out.Set("chat_template",
+          chat_template != nullptr && chat_template->is_string() ? *chat_template : Value());
+  out.Set("gguf_version", static_cast<int64_t>(file.version()));
+  Value::Object metadata;
+  for (const auto& [key, value] : file.metadata()) {
+    if (key == "tokenizer.chat_template") continue;
+    if (value.is_array() && value.as_array().size() > kMaxShownArray) {
+      metadata.Append(key, StrCat("[", value.as_array().size(), " values]"));
+    } else {
+      metadata.Append(key, value);
+    }
+  }
+  out.Set("metadata", std::move(metadata));
+  return OkStatus();
+}
+
+Status CheckName(const std::string& name) {
+  if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos ||
+      name.size() > 200) {
+    return InvalidArgumentError("model name '", name,
+                                "' is empty, too long, begins with a dot or holds a '/'");
+  }
+  return OkStatus();
+}
+
+// Copies beside the target and renames, so that a broken-off copy never looks like a model.
+Status CopyModel(const fs::path& from, const fs::path& to) {
+  const fs::path temporary = to.parent_path() / StrCat(".", to.filename().string(), ".partial");
+  std::error_code error;
+  fs::remove_all(temporary, error);
+  fs::copy(from, temporary, fs::copy_options::recursive, error);
+  if (!error) fs::rename(temporary, to, error);
+  if (!error) return OkStatus();
+  const std::string reason = error.message();
+  fs::remove_all(temporary, error);
+  return IoError("cannot copy '", from.string(), "' to '", to.string(), "': ", reason);
+}
+
+}  // namespace
+
+std::string DefaultModelsFolder() {
+  if (std::string given = Environment("RAG_MODELS"); !given.empty()) return given;
+  fs::path cache = Environment("XDG_CACHE_HOME");
+  if (cache.empty()) cache = fs::path(Environment("HOME")) / ".cache";
+  return (cache / "rag" / "models").string();
+}
+
+Result<std::vector<ModelEntry>> ListModels(const std::string& models_folder) {
+  std::vector<ModelEntry> entries;
+  std::error_code error;
+  if (!fs::exists(models_folder, error)) return entries;
+  fs::directory_iterator it(models_folder, error);
+  while (!error && it != fs::directory_iterator()) {
+    if (it->path().filename().string().front() != '.') {
+      ModelEntry entry = EntryOf(it->path());
+      if (!entry.kind.empty()) entries.push_back(std::move(entry));
+    }
+    it.increment(error);
+  }
+  if (error) {
+    return IoError("cannot read the models folder '", models_folder, "': ", error.message());
+  }
+  std::sort(entries.begin(), entries.end(), [](const ModelEntry& a, const ModelEntry& b) {
+    return std::tie(a.name, a.kind) < std::tie(b.name, b.kind);
+  });
+  return entries;
+}
+
+Result<ModelEntry> FindModel(const std::string& models_folder, const std::string& name_or_path) {
+  if (name_or_path.empty()) return InvalidArgumentError("the model's name is empty");
+  if (name_or_path.find('/') == std::string::npos) {
+    for (const std::string& file : {name_or_path, name_or_path + ".gguf"}) {
+      ModelEntry entry = EntryOf(fs::path(models_folder) / file);
+      if (!entry.kind.empty()) return entry;
+    }
+  }
+  ModelEntry entry = EntryOf(Normal(name_or_path));
+  if (!entry.kind.empty()) return entry;
+  std::error_code ignored;
+  if (fs::exists(name_or_path, ignored)) {
+    return InvalidArgumentError("'", name_or_path,
+                                "' is neither a model folder with a config.json nor a .gguf file");
+  }
+  RAG_ASSIGN_OR_RETURN(const std::vector<ModelEntry> known, ListModels(models_folder));
+  std::string names;
+  for (const ModelEntry& model : known) {
+    if (!names.empty()) names += ", ";
+    names += model.name;
+  }
+  return NotFoundError("no model '", name_or_path, "' in '", models_folder, "' (",
+                       names.empty() ? "which holds none" : "it holds " + names,
+                       "), and no folder or file of that path");
+}
+
+Result<Value> DescribeModel(const ModelEntry& entry) {
+  Value::Object out;
+  out.Set("name", entry.name);
+  out.Set("kind", entry.kind);
+  out.Set("path", entry.path);
+  out.Set("bytes", entry.bytes);
+  RAG_RETURN_IF_ERROR(entry.kind == kEncoderKind ? DescribeEncoder(entry, out)
+                                                 : DescribeDecoder(entry, out));
+  return Value(std::move(out));
+}
+
+Result<ModelEntry> AddModel(const std::string& models_folder, const std::string& path,
+                            const std::string& name, bool copy) {
+  const fs::path from = Normal(path);
+  ModelEntry entry = EntryOf(from);
+  std::error_code error;
+  if (!fs::exists(from, error)) return NotFoundError("'", path, "' does not exist");
+  if (entry.kind.empty()) {
+    return InvalidArgumentError("'", path,
+                                "' is neither a model folder with a config.json nor a .gguf file");
+  }
+  RAG_RETURN_IF_ERROR(DescribeModel(entry).status());
+  if (!name.empty()) entry.name = name;
+  RAG_RETURN_IF_ERROR(CheckName(entry.name));
+  std::string file = entry.name;
+  if (entry.kind == kDecoderKind && !file.ends_with(".gguf")) file += ".gguf";
+  const fs::path to = fs::path(models_folder) / file;
+  if (fs::exists(fs::symlink_status(to, error))) {
+    return AlreadyExistsError("model '", entry.name, "' is already in '", models_folder, "'");
+  }
+  fs::create_directories(models_folder, error);
+  if (error) {
+    return IoError("cannot make the models folder '", models_folder, "': ", error.message());
+  }
+  if (copy) {
+    RAG_RETURN_IF_ERROR(CopyModel(from, to));
+  } else {
+    fs::create_symlink(from, to, error);
+    if (error) {
+      return IoError("cannot link '", to.string(), "' to '", path, "': ", error.message());
+    }
+  }
+  return EntryOf(to);
+}
+
+}  // namespace rag

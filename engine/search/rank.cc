@@ -1,0 +1,127 @@
+#include "engine/search/rank.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "engine/record.h"
+
+namespace rag {
+namespace {
+
+// How deep each list is read before they are fused: a chunk that stands below this in both cannot
+// reach the first places, and below it the ranks say little.
+constexpr size_t kMinFusionDepth = 100;
+constexpr size_t kFusionDepthFactor = 4;
+constexpr size_t kMaxRrfK = 1'000'000;
+
+double MillisecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+std::vector<RankedChunk> AsRanked(const std::vector<Neighbor>& neighbors) {
+  std::vector<RankedChunk> ranked;
+  ranked.reserve(neighbors.size());
+  for (const Neighbor& neighbor : neighbors) ranked.push_back({neighbor.id, neighbor.score});
+  return ranked;
+}
+
+Status CheckWeight(std::string_view name, double weight) {
+  if (std::isfinite(weight) && weight >= 0) return OkStatus();
+  return InvalidArgumentError(name, " ", weight, " is not a number of at least 0");
+}
+
+}  // namespace
+
+Result<SearchMode> EffectiveMode(const CollectionConfig& config, bool has_encoder,
+                                 SearchMode mode) {
+  if (mode == SearchMode::kLexical) return mode;
+  const bool has_vectors = config.vectors.dim != 0;
+  if (has_vectors && has_encoder) return mode;
+  if (mode == SearchMode::kHybrid) return SearchMode::kLexical;
+  return FailedPreconditionError(
+      "dense search needs vectors, but ",
+      has_vectors ? "this engine was opened without an encoder (encoder 'none')"
+                  : StrCat("collection '", config.name, "' was made without an encoder"));
+}
+
+Status CheckSearchRequest(const SearchRequest& request) {
+  if (request.k == 0 || request.k > kMaxSearchK) {
+    return InvalidArgumentError("k ", request.k, " is not between 1 and ", kMaxSearchK);
+  }
+  if (request.query.find_first_not_of(" \t\r\n") == std::string::npos) {
+    return InvalidArgumentError("the query is empty");
+  }
+  if (request.rrf_k > kMaxRrfK) {
+    return InvalidArgumentError("rrf_k ", request.rrf_k, " is over ", kMaxRrfK);
+  }
+  RAG_RETURN_IF_ERROR(CheckWeight("dense_weight", request.dense_weight));
+  return CheckWeight("lexical_weight", request.lexical_weight);
+}
+
+Result<std::vector<RankedChunk>> RankChunks(const Collection& collection,
+                                            const SearchRequest& request, SearchMode mode,
+                                            std::span<const float> query_vector,
+                                            const Filter* filter) {
+  if (mode == SearchMode::kDense) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<Neighbor> dense,
+                         collection.SearchVectors(query_vector, request.k, filter,
+                                                  request.ef_search, request.exact));
+    return AsRanked(dense);
+  }
+  if (mode == SearchMode::kLexical) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<Neighbor> lexical,
+                         collection.SearchLexical(request.query, request.k, filter));
+    return AsRanked(lexical);
+  }
+  const size_t depth = std::max(kMinFusionDepth, request.k * kFusionDepthFactor);
+  RAG_ASSIGN_OR_RETURN(
+      const std::vector<Neighbor> dense,
+      collection.SearchVectors(query_vector, depth, filter, request.ef_search, request.exact));
+  RAG_ASSIGN_OR_RETURN(const std::vector<Neighbor> lexical,
+                       collection.SearchLexical(request.query, depth, filter));
+  const RankedList lists[] = {{dense, request.dense_weight}, {lexical, request.lexical_weight}};
+  return FuseReciprocalRanks(lists, request.rrf_k, request.k);
+}
+
+Result<SearchResponse> SearchCollection(const Collection& collection, const Encoder* encoder,
+                                        const SearchRequest& request, SearchMode mode) {
+  const auto start = std::chrono::steady_clock::now();
+  RAG_RETURN_IF_ERROR(CheckSearchRequest(request));
+  std::optional<Filter> filter;
+  if (!request.filter.empty()) {
+    RAG_ASSIGN_OR_RETURN(Filter parsed, Filter::Parse(request.filter));
+    filter.emplace(std::move(parsed));
+  }
+  SearchResponse response;
+  Embeddings embeddings;
+  std::span<const float> query_vector;
+  if (mode != SearchMode::kLexical) {
+    const std::string_view query = request.query;
+    RAG_ASSIGN_OR_RETURN(embeddings, encoder->Encode({&query, 1}));
+    query_vector = embeddings.vectors.row(0);
+    response.encode_ms = MillisecondsSince(start);
+  }
+  RAG_ASSIGN_OR_RETURN(
+      const std::vector<RankedChunk> ranked,
+      RankChunks(collection, request, mode, query_vector, filter.has_value() ? &*filter : nullptr));
+  for (const RankedChunk& chunk : ranked) {
+    Result<ChunkRecord> record = collection.GetChunk(chunk.id);
+    if (!record.ok()) {
+      // Removed by another caller since it was found.
+      if (record.status().code() == StatusCode::kNotFound) continue;
+      return record.status();
+    }
+    RAG_ASSIGN_OR_RETURN(Hit hit, UnpackHit(std::move(record).value()));
+    hit.rank = response.hits.size() + 1;
+    hit.score = chunk.score;
+    response.hits.push_back(std::move(hit));
+  }
+  response.took_ms = MillisecondsSince(start);
+  return response;
+}
+
+}  // namespace rag
