@@ -1,0 +1,199 @@
+// /v1/documents: add, read, list and remove.
+#include <set>
+
+#include "apps/ragd/fields.h"
+#include "apps/ragd/service.h"
+#include "engine/json.h"
+
+namespace rag {
+namespace {
+
+constexpr size_t kMaxDocuments = 10'000;  // in one request
+constexpr size_t kMaxKeyBytes = 4096;
+constexpr int64_t kMaxListed = 1000;
+
+struct Item {
+  std::string collection;
+  Document document;
+};
+
+// One document of a request; `place` "" for the body itself, else "documents[3].".
+void ReadItem(const Value& value, const std::string& place, std::string_view collection,
+              std::vector<Item>& items, Fields& errors) {
+  Fields fields(value, place);
+  fields.AllowOnly({"collection", "key", "id", "text", "title", "metadata", "media_type"});
+  Item item;
+  item.collection = fields.String("collection", collection);
+  if (fields.Has("key") && fields.Has("id")) fields.Fail("id", "and 'key' say the same thing");
+  item.document.key = fields.RequiredString(fields.Has("id") ? "id" : "key");
+  if (item.document.key.size() > kMaxKeyBytes) {
+    fields.Fail("key", StrCat("is ", item.document.key.size(), " bytes long; at most ",
+                              kMaxKeyBytes, " are taken"));
+  }
+  item.document.text = fields.RequiredString("text");
+  item.document.title = fields.String("title", "");
+  item.document.media_type = fields.String("media_type", "text/plain");
+  if (item.document.media_type != "text/plain" && item.document.media_type != "text/markdown") {
+    fields.Fail("media_type",
+                StrCat("'", item.document.media_type, "' is not text/plain or text/markdown"));
+  }
+  if (const Value* metadata = fields.Find("metadata")) {
+    if (metadata->is_object()) {
+      item.document.metadata = *metadata;
+    } else {
+      fields.Fail("metadata", StrCat("must be an object, not ", metadata->type_name()));
+    }
+  } else {
+    item.document.metadata = Value::Object();
+  }
+  if (!fields.ok()) {
+    errors.Adopt(fields.error());
+    return;
+  }
+  items.push_back(std::move(item));
+}
+
+// A document; an array of them; or {"collection", "documents": […]}.
+std::vector<Item> ReadItems(const Value& body, std::string_view default_collection,
+                            Fields& errors) {
+  std::vector<Item> items;
+  const Value* list = body.is_array() ? &body : body.Find("documents");
+  std::string collection(default_collection);
+  if (list == nullptr) {
+    ReadItem(body, "", collection, items, errors);
+    return items;
+  }
+  if (!body.is_array()) {
+    errors.AllowOnly({"collection", "documents"});
+    collection = errors.String("collection", collection);
+  }
+  if (!list->is_array() || list->as_array().empty()) {
+    errors.Fail("documents", "must be an array of at least one document");
+    return items;
+  }
+  if (list->as_array().size() > kMaxDocuments) {
+    errors.Fail("documents", StrCat("has ", list->as_array().size(), " members; at most ",
+                                    kMaxDocuments, " are taken"));
+    return items;
+  }
+  std::set<std::pair<std::string_view, std::string_view>> seen;
+  for (size_t i = 0; i < list->as_array().size() && errors.ok(); ++i) {
+    ReadItem(list->as_array()[i], StrCat("documents[", i, "]."), collection, items, errors);
+  }
+  for (size_t i = 0; i < items.size() && errors.ok(); ++i) {
+    if (!seen.emplace(items[i].collection, items[i].document.key).second) {
+      errors.Fail("documents", StrCat("holds the key '", items[i].document.key, "' twice"));
+    }
+  }
+  return items;
+}
+
+// Nothing is written unless every document of the request is well-formed. Then each is written and
+// durable by itself: when one fails, the answer has its error's code, and says of each how it went.
+void Add(const Service& service, const HttpRequest& request, ResponseWriter& out) {
+  const Result<Value> body = ParseBody(request);
+  if (!body.ok()) {
+    SentError(body.status(), out);
+    return;
+  }
+  static const Value kEmpty = Value::Object();
+  Fields fields(body->is_array() ? kEmpty : *body);
+  const bool single = body->is_object() && body->Find("documents") == nullptr;
+  std::vector<Item> items = ReadItems(*body, service.settings.collection, fields);
+  if (SentError(fields, out)) return;
+
+  Value::Array results;
+  size_t written = 0;
+  size_t failed = 0;
+  bool all_new = true;
+  Status first_error;
+  for (Item& item : items) {
+    Value::Object result{{"key", item.document.key}, {"collection", item.collection}};
+    Result<DocumentStatus> added =
+        out.cancel().cancelled()
+            ? Result<DocumentStatus>(CancelledError("the client closed the connection"))
+            : service.engine.AddDocument(item.collection, std::move(item.document), service.create);
+    if (added.ok()) {
+      ++written;
+      all_new = all_new && !added->replaced && !added->unchanged;
+      result.Set("replaced", added->replaced);
+      result.Set("unchanged", added->unchanged);
+      result.Set("chunks", added->chunks);
+    } else {
+      ++failed;
+      if (first_error.ok()) first_error = added.status();
+      result.Set("error", *ErrorBody(ToApiError(added.status())).Find("error"));
+    }
+    results.emplace_back(std::move(result));
+  }
+  service.metrics.documents_written += written;
+  if (single) {
+    if (SentError(first_error, out)) return;
+    return out.Send(JsonResponse(results[0], all_new ? 201 : 200));
+  }
+  Value::Object answer{{"written", written}, {"failed", failed}, {"documents", std::move(results)}};
+  int status = all_new ? 201 : 200;
+  if (!first_error.ok()) {
+    const ApiError error = ToApiError(first_error);
+    status = error.status;
+    answer.Set("error", *ErrorBody(error).Find("error"));
+  }
+  out.Send(JsonResponse(answer, status));
+}
+
+std::string CollectionOf(const Service& service, const HttpRequest& request) {
+  const std::string* given = request.Query("collection");
+  return given != nullptr ? *given : service.settings.collection;
+}
+
+void List(const Service& service, const HttpRequest& request, ResponseWriter& out) {
+  const Result<int64_t> limit = QueryInt(request, "limit", 100, 1, kMaxListed);
+  if (!limit.ok()) {
+    SentError(limit.status(), out, "limit");
+    return;
+  }
+  const std::string* after = request.Query("after");
+  const std::string collection = CollectionOf(service, request);
+  const Result<std::vector<std::string>> keys = service.engine.ListDocuments(
+      collection, after != nullptr ? *after : "", static_cast<size_t>(*limit));
+  if (!keys.ok()) {
+    SentError(keys.status(), out);
+    return;
+  }
+  Value::Object answer;
+  answer.Set("collection", collection);
+  answer.Set("documents", Value::Array(keys->begin(), keys->end()));
+  // What to give as `after` to go on; null at the end.
+  const bool more = keys->size() == static_cast<size_t>(*limit);
+  answer.Set("next", more ? Value(keys->back()) : Value());
+  out.Send(JsonResponse(answer));
+}
+
+}  // namespace
+
+void AddDocumentRoutes(const Service& service, Router& router) {
+  router.Add({"POST", "/v1/documents", Lane::kWork, false,
+              [&service](const HttpRequest& request, const std::string&, ResponseWriter& out) {
+                Add(service, request, out);
+              }});
+  router.Add({"GET", "/v1/documents", Lane::kWork, false,
+              [&service](const HttpRequest& request, const std::string&, ResponseWriter& out) {
+                List(service, request, out);
+              }});
+  router.Add({"GET", "/v1/documents/*", Lane::kWork, false,
+              [&service](const HttpRequest& request, const std::string& key, ResponseWriter& out) {
+                const Result<StoredDocument> document =
+                    service.engine.GetDocument(CollectionOf(service, request), key);
+                if (SentError(document.status(), out)) return;
+                out.Send(JsonResponse(ToValue(*document)));
+              }});
+  router.Add({"DELETE", "/v1/documents/*", Lane::kWork, false,
+              [&service](const HttpRequest& request, const std::string& key, ResponseWriter& out) {
+                const std::string collection = CollectionOf(service, request);
+                if (SentError(service.engine.RemoveDocument(collection, key), out)) return;
+                out.Send(JsonResponse(
+                    Value::Object{{"key", key}, {"collection", collection}, {"deleted", true}}));
+              }});
+}
+
+}  // namespace rag

@@ -1,0 +1,69 @@
+// Reading the members of a JSON request: typed, bounded, and with an error that names the member.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apps/ragd/http.h"
+#include "engine/search.h"
+#include "lib/base/status.h"
+#include "lib/base/value.h"
+
+namespace rag {
+
+// Each reader gives `fallback` when the member is absent or null, and after the first error. The
+// caller reads all it wants and then looks at ok().
+class Fields {
+ public:
+  // `object` outlives this; anything but an object is an error. `prefix` is put before the names in
+  // messages ("rag.").
+  explicit Fields(const Value& object, std::string prefix = "");
+
+  bool Has(std::string_view key) const;  // there and not null
+  const Value* Find(std::string_view key) const;
+  std::string String(std::string_view key, std::string_view fallback);
+  std::string RequiredString(std::string_view key);  // not empty
+  int64_t Int(std::string_view key, int64_t fallback, int64_t min, int64_t max);
+  double Number(std::string_view key, double fallback, double min, double max);
+  bool Bool(std::string_view key, bool fallback);
+  // A string, or an array of strings; at most `max` of them.
+  std::vector<std::string> Strings(std::string_view key, size_t max);
+  // A member that is none of these is an error: for our own endpoints, where it is a typing error.
+  void AllowOnly(std::initializer_list<std::string_view> keys);
+
+  void Fail(std::string_view key, std::string_view message, int status = 400,
+            std::string_view code = "invalid_argument");
+  // Takes over the error of a part that was read by itself.
+  void Adopt(const ApiError& error) {
+    if (ok()) error_ = error;
+  }
+  // Fails with the status, when it is one.
+  void Check(std::string_view key, const Status& status);
+  bool ok() const { return error_.status == 0; }
+  const ApiError& error() const { return error_; }
+
+ private:
+  const Value& object_;
+  const std::string prefix_;
+  ApiError error_{.status = 0};
+};
+
+// The body as JSON. Errors: invalid_argument with the place, resource_exhausted past a bound.
+Result<Value> ParseBody(const HttpRequest& request);
+// Sends the error of a Status or of the fields; true when there was one.
+bool SentError(const Status& status, ResponseWriter& out, std::string_view param = "");
+bool SentError(const Fields& fields, ResponseWriter& out);
+
+// `k` (or OpenAI-style `top_k`), `mode`, `filter`, `ef_search`, `exact`: what /v1/search, /v1/ask
+// and the `rag` member of a chat have in common.
+void ReadSearch(Fields& fields, size_t default_k, std::string_view default_mode,
+                SearchRequest& request);
+
+// A bounded integer of the query string.
+Result<int64_t> QueryInt(const HttpRequest& request, std::string_view name, int64_t fallback,
+                         int64_t min, int64_t max);
+
+}  // namespace rag

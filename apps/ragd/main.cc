@@ -1,0 +1,191 @@
+// ragd: the engine behind HTTP/1.1 on TCP and a Unix domain socket.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <filesystem>
+
+#include "apps/common/config.h"
+#include "apps/common/log.h"
+#include "apps/ragd/listener.h"
+#include "apps/ragd/server.h"
+#include "apps/ragd/service.h"
+#include "engine/engine.h"
+
+namespace rag {
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+constexpr const char* kExamples = R"(Examples:
+  ragd --db notes.db                                 on 127.0.0.1:7432, this machine only
+  ragd --db notes.db --socket /run/user/1000/rag.sock --listen none
+  ragd --db notes.db --llm model.gguf --listen 0.0.0.0:7432 --api-key-file key.txt
+  curl 127.0.0.1:7432/v1/search -d '{"query":"rotate the key","collection":"notes"}'
+  curl --unix-socket /run/user/1000/rag.sock http://localhost/healthz
+
+Settings are taken from the flags, then RAG_* variables, then the configuration file
+($XDG_CONFIG_HOME/rag/config.toml), then the defaults. SIGTERM and SIGINT let requests
+in flight finish; a second one ends at once. Exit codes: 0 done, 1 failed, 2 usage.)";
+
+// How clients name a model: the folder's or the file's name, or the name it was given by.
+std::string ModelName(const std::string& name_or_path) {
+  std::filesystem::path path(name_or_path);
+  if (!path.has_filename()) path = path.parent_path();
+  return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
+}
+
+// The key of the innermost place that gives one: a flag lies over a variable, that over the file.
+Result<std::string> FindKey(const Settings& settings, bool key_flag, bool file_flag) {
+  const Settings::Server& server = settings.server;
+  const bool file_first = file_flag && !key_flag;
+  if (!server.api_key.empty() && !file_first) return server.api_key;
+  if (!server.api_key_file.empty()) return ReadKeyFile(server.api_key_file);
+  return server.api_key;
+}
+
+ServerOptions ToServerOptions(const Settings::Server& server, bool allow_remote) {
+  ServerOptions options;
+  options.listen = server.listen == "none" ? "" : server.listen;
+  options.socket = server.socket;
+  options.allow_remote = allow_remote;
+  options.max_body_bytes = server.max_body_bytes;
+  options.max_connections = server.max_connections;
+  options.read_timeout_seconds = server.read_timeout_seconds;
+  options.write_timeout_seconds = server.write_timeout_seconds;
+  options.idle_timeout_seconds = server.idle_timeout_seconds;
+  options.drain_seconds = server.drain_seconds;
+  options.workers = server.workers;
+  options.queue = server.queue;
+  return options;
+}
+
+Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime,
+                       Runtime::Create(ToRuntimeOptions(settings, &log)));
+  RAG_ASSIGN_OR_RETURN(const CollectionOptions create, ToCollectionOptions(settings));
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                       Engine::Open(ToEngineOptions(settings), *runtime));
+  Metrics metrics;
+  Service service{*engine, metrics, log, settings, create};
+  service.started_at = static_cast<int64_t>(std::time(nullptr));
+  // Loaded now, so that a wrong model is told at the start and not to the first client.
+  if (settings.encoder != "none") {
+    RAG_ASSIGN_OR_RETURN(const EncoderInfo encoder, engine->GetEncoderInfo());
+    service.encoder_name = ModelName(settings.encoder);
+    service.encoder_dim = encoder.dim;
+  }
+  RAG_ASSIGN_OR_RETURN(const std::optional<GeneratorInfo> decoder, engine->GetGeneratorInfo());
+  if (decoder.has_value()) service.decoder_name = ModelName(settings.llm);
+
+  const bool open_to_all = key.empty() && settings.server.insecure_no_auth;
+  Router router(Gatekeeper(key, key.empty() && !open_to_all));
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
+                       Server::Create(ToServerOptions(settings.server, !key.empty() || open_to_all),
+                                      router, metrics, log));
+  AddSystemRoutes(
+      service, [&server] { return server->queue_length(); }, router);
+  AddEmbeddingRoutes(service, router);
+  AddChatRoutes(service, router);
+  AddDocumentRoutes(service, router);
+  AddCollectionRoutes(service, router);
+  AddQuestionRoutes(service, router);
+  RAG_RETURN_IF_ERROR(server->Listen());
+  log.Write(LogLevel::kInfo, "listening",
+            Value::Object{{"addresses", server->addresses()},
+                          {"db", settings.db},
+                          {"encoder", service.encoder_name},
+                          {"decoder", service.decoder_name},
+                          {"auth", key.empty() ? "none" : "key"},
+                          {"device", runtime->device_name()}});
+  NotifySystemd("READY=1");
+  server->Run();
+  RAG_RETURN_IF_ERROR(engine->Close());
+  log.Write(LogLevel::kInfo, "stopped");
+  return OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  Settings settings = DefaultSettings();
+  const Status loaded = LoadSettings(ConfigFlag(argc, argv), settings);
+  Settings::Server& server = settings.server;
+
+  CLI::App app{
+      "The rag engine as a daemon: OpenAI-shaped endpoints, documents, search and answers."};
+  app.footer(kExamples);
+  app.set_version_flag("--version", "ragd " RAG_VERSION);
+  app.option_defaults()->always_capture_default();
+  std::string config;  // read by ConfigFlag already
+  app.add_option("--config", config, "configuration file (TOML)");
+  app.add_option("--db", settings.db, "folder of the store");
+  app.add_option("--models", settings.models, "folder of the models");
+  app.add_option("--encoder", settings.encoder, "encoder: a name, a folder, or none");
+  app.add_option("--llm", settings.llm, "decoder: a name or a GGUF file");
+  app.add_option("--context-tokens", settings.context_tokens, "context of the decoder; 0: its own");
+  app.add_option("--threads", settings.threads, "threads that compute; 0: every processor")
+      ->check(CLI::Range(0, 4096));
+  app.add_option("--isa", settings.isa, "instruction set: scalar, avx2 or avx512");
+  app.add_option("--device", settings.device, "auto, cpu or cuda");
+  app.add_option("--collection", settings.collection, "collection of requests that name none");
+  app.add_option("--listen", server.listen, "HOST:PORT ([ADDRESS]:PORT for IPv6), or none");
+  app.add_option("--socket", server.socket, "path of a Unix domain socket");
+  CLI::Option* key_flag =
+      app.add_option("--api-key", server.api_key,
+                     "key that requests must bear; a process list shows it, a file does not")
+          ->always_capture_default(false);
+  CLI::Option* file_flag = app.add_option("--api-key-file", server.api_key_file,
+                                          "file (mode 0600) with the key in its first line");
+  key_flag->excludes(file_flag);
+  app.add_flag("--insecure-no-auth", server.insecure_no_auth,
+               "listen beyond loopback without a key");
+  app.add_option("--max-body-bytes", server.max_body_bytes, "of a request")
+      ->check(CLI::Range(uint64_t{1024}, uint64_t{1} << 40));
+  app.add_option("--max-connections", server.max_connections, "open at one time")
+      ->check(CLI::Range(1, 1'000'000));
+  app.add_option("--workers", server.workers, "requests worked on at one time")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--queue", server.queue, "requests that may wait for a worker")
+      ->check(CLI::Range(0, 1'000'000));
+  const CLI::Range seconds(0.1, 86'400.0);
+  app.add_option("--read-timeout-seconds", server.read_timeout_seconds, "of one whole request")
+      ->check(seconds);
+  app.add_option("--write-timeout-seconds", server.write_timeout_seconds, "of one write")
+      ->check(seconds);
+  app.add_option("--idle-timeout-seconds", server.idle_timeout_seconds, "between two requests")
+      ->check(seconds);
+  app.add_option("--drain-seconds", server.drain_seconds, "for requests in flight when stopping")
+      ->check(CLI::Range(0.0, 86'400.0));
+  app.add_option("--log-level", settings.log_level, "debug, info, warning or error");
+  app.add_option("--log-format", settings.log_format, "text or json");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  const auto fail = [](const Status& status, int code) {
+    std::fprintf(stderr, "ragd: %s\n", status.message().c_str());
+    return code;
+  };
+  if (!loaded.ok()) return fail(loaded, kUsage);
+  Result<std::unique_ptr<AppLog>> log = AppLog::Create(settings.log_level, settings.log_format);
+  if (!log.ok()) return fail(log.status(), kUsage);
+  const Result<std::string> key = FindKey(settings, key_flag->count() > 0, file_flag->count() > 0);
+  if (!key.ok()) return fail(key.status(), kUsage);
+  settings.server.api_key.clear();  // held by the gatekeeper alone
+  std::signal(SIGPIPE, SIG_IGN);
+  const Status served = Serve(settings, *key, **log);
+  return served.ok() ? 0 : fail(served, kFailed);
+}
+
+}  // namespace
+}  // namespace rag
+
+int main(int argc, char** argv) {
+  try {
+    return rag::Main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "ragd: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,114 @@
+// POST /v1/search and /v1/ask.
+#include "apps/ragd/fields.h"
+#include "apps/ragd/service.h"
+#include "engine/json.h"
+
+namespace rag {
+namespace {
+
+constexpr int64_t kMaxTokens = 1 << 24;
+constexpr size_t kMaxStops = 16;
+
+void Search(const Service& service, const HttpRequest& request, ResponseWriter& out) {
+  const Result<Value> body = ParseBody(request);
+  if (!body.ok()) {
+    SentError(body.status(), out);
+    return;
+  }
+  Fields fields(*body);
+  fields.AllowOnly({"query", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact"});
+  SearchRequest search;
+  search.query = fields.RequiredString("query");
+  const std::string collection = fields.String("collection", service.settings.collection);
+  ReadSearch(fields, service.settings.search.k, service.settings.search.mode, search);
+  if (SentError(fields, out)) return;
+  const Result<SearchResponse> found = service.engine.Search(collection, search);
+  if (!found.ok()) {
+    SentError(found.status(), out);
+    return;
+  }
+  out.Send(JsonResponse(ToValue(*found)));
+}
+
+void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out) {
+  const Result<Value> body = ParseBody(request);
+  if (!body.ok()) {
+    SentError(body.status(), out);
+    return;
+  }
+  Fields fields(*body);
+  fields.AllowOnly({"question", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact",
+                    "strategy", "max_tokens", "temperature", "top_p", "seed", "stop", "stream"});
+  const Settings::Ask& defaults = service.settings.ask;
+  AskRequest ask;
+  ask.search.query = fields.RequiredString("question");
+  const std::string collection = fields.String("collection", service.settings.collection);
+  ReadSearch(fields, defaults.k, service.settings.search.mode, ask.search);
+  const Result<PromptStrategy> strategy =
+      ParsePromptStrategy(fields.String("strategy", defaults.strategy));
+  if (strategy.ok()) {
+    ask.prompt.strategy = *strategy;
+  } else {
+    fields.Check("strategy", strategy.status());
+  }
+  // The files a prompt is made from are the daemon's own: no request names a path.
+  ask.prompt.template_path = defaults.template_path;
+  ask.prompt.examples_path = defaults.examples_path;
+  ask.prompt.system = defaults.system;
+  ask.max_tokens = static_cast<size_t>(
+      fields.Int("max_tokens", static_cast<int64_t>(defaults.max_tokens), 1, kMaxTokens));
+  ask.sampling.temperature = fields.Number("temperature", defaults.temperature, 0, 100);
+  ask.sampling.top_p = fields.Number("top_p", 1, 0, 1);
+  if (ask.sampling.top_p == 0) fields.Fail("top_p", "must be above 0");
+  ask.sampling.seed = static_cast<uint64_t>(fields.Int("seed", 0, INT64_MIN, INT64_MAX));
+  ask.stop = fields.Strings("stop", kMaxStops);
+  const bool stream = fields.Bool("stream", false);
+  if (SentError(fields, out)) return;
+
+  // Streamed: events `text` with {"text"} as it is made, then one `answer` with the whole of it, or
+  // one `error`. An error before the first text is answered with its own code.
+  const auto on_text = [&](std::string_view text) {
+    if (text.empty()) return true;
+    if (!out.started()) {
+      HttpResponse head;
+      head.content_type = "text/event-stream";
+      head.headers.emplace_back("Cache-Control", "no-cache");
+      out.Start(std::move(head));
+    }
+    return out.Write(ServerSentEvent(Value::Object{{"text", text}}, "text"));
+  };
+  const Generator::TokenCallback callback(on_text);
+  const Result<Answer> answer =
+      service.engine.Ask(collection, ask, stream ? &callback : nullptr, &out.cancel());
+  if (!answer.ok()) {
+    const ApiError error = ToApiError(answer.status());
+    if (!out.started()) return out.Send(ErrorResponse(error));
+    out.Write(ServerSentEvent(ErrorBody(error), "error"));
+    return;
+  }
+  service.metrics.tokens_prompt += answer->prompt_tokens;
+  service.metrics.tokens_generated += answer->completion_tokens;
+  if (!stream) return out.Send(JsonResponse(ToValue(*answer)));
+  if (!out.started() && !on_text(answer->text)) return;
+  if (!out.started()) {
+    HttpResponse head;
+    head.content_type = "text/event-stream";
+    out.Start(std::move(head));
+  }
+  out.Write(ServerSentEvent(ToValue(*answer), "answer"));
+}
+
+}  // namespace
+
+void AddQuestionRoutes(const Service& service, Router& router) {
+  router.Add({"POST", "/v1/search", Lane::kWork, false,
+              [&service](const HttpRequest& request, const std::string&, ResponseWriter& out) {
+                Search(service, request, out);
+              }});
+  router.Add({"POST", "/v1/ask", Lane::kGenerate, false,
+              [&service](const HttpRequest& request, const std::string&, ResponseWriter& out) {
+                Ask(service, request, out);
+              }});
+}
+
+}  // namespace rag
