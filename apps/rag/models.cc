@@ -1,0 +1,137 @@
+// rag models, rag embed: the commands about models alone.
+#include <cstdio>
+#include <iostream>
+
+#include "apps/rag/commands.h"
+#include "apps/rag/output.h"
+#include "engine/models.h"
+
+namespace rag {
+namespace {
+
+std::string ModelsFolder(const Options& options) {
+  return options.settings.models.empty() ? DefaultModelsFolder() : options.settings.models;
+}
+
+Value EntryValue(const ModelEntry& entry) {
+  return Value::Object{
+      {"name", entry.name}, {"kind", entry.kind}, {"path", entry.path}, {"bytes", entry.bytes}};
+}
+
+void PrintEntry(const ModelEntry& entry) {
+  Print(StrCat(Bold(entry.name), "  ", entry.kind, ", ", HumanBytes(entry.bytes), "  ",
+               Dim(entry.path), "\n"));
+}
+
+// The texts to embed: the arguments, with the lines of standard input in the place of "-".
+std::vector<std::string> Texts(const Options& options) {
+  std::vector<std::string> texts;
+  for (const std::string& argument : options.arguments) {
+    if (argument != "-") {
+      texts.push_back(argument);
+      continue;
+    }
+    std::string line;
+    while (std::getline(std::cin, line)) texts.push_back(line);
+  }
+  return texts;
+}
+
+void PrintVectors(const Embeddings& embeddings) {
+  for (size_t i = 0; i < embeddings.vectors.rows(); ++i) {
+    std::string line;
+    for (const float value : embeddings.vectors.row(i)) {
+      char text[32];
+      std::snprintf(text, sizeof(text), "%s%.7g", line.empty() ? "" : " ",
+                    static_cast<double>(value));
+      line += text;
+    }
+    Print(line + "\n");
+  }
+}
+
+Value VectorsValue(const Options& options, const Embeddings& embeddings) {
+  Value::Array vectors;
+  for (size_t i = 0; i < embeddings.vectors.rows(); ++i) {
+    Value::Array vector;
+    for (const float value : embeddings.vectors.row(i)) vector.emplace_back(value);
+    vectors.emplace_back(std::move(vector));
+  }
+  Value::Array truncated;
+  for (const uint32_t tokens : embeddings.truncated) truncated.emplace_back(tokens);
+  return Value::Object{{"model", options.settings.encoder},
+                       {"dim", embeddings.vectors.cols()},
+                       {"vectors", std::move(vectors)},
+                       {"truncated", std::move(truncated)},
+                       {"tokens", embeddings.stats.tokens}};
+}
+
+}  // namespace
+
+int RunModelsList(Session& session) {
+  const Options& options = session.options();
+  const std::string folder = ModelsFolder(options);
+  const Result<std::vector<ModelEntry>> entries = ListModels(folder);
+  if (!entries.ok()) return Fail(entries.status(), options.json);
+  Value::Array list;
+  for (const ModelEntry& entry : *entries) {
+    if (!options.json) PrintEntry(entry);
+    list.push_back(EntryValue(entry));
+  }
+  if (options.json) {
+    PrintJson(Value::Object{{"folder", folder}, {"models", std::move(list)}});
+  } else if (entries->empty()) {
+    Print(StrCat("no models in ", folder, "\n"));
+  }
+  return kExitDone;
+}
+
+int RunModelsShow(Session& session) {
+  const Options& options = session.options();
+  const Result<ModelEntry> entry = FindModel(ModelsFolder(options), options.arguments.front());
+  if (!entry.ok()) return Fail(entry.status(), options.json);
+  const Result<Value> described = DescribeModel(*entry);
+  if (!described.ok()) return Fail(described.status(), options.json);
+  if (options.json) {
+    PrintJson(*described);
+  } else {
+    Print(Printable(ToJson(*described, 2)) + "\n");
+  }
+  return kExitDone;
+}
+
+int RunModelsAdd(Session& session) {
+  const Options& options = session.options();
+  const Result<ModelEntry> entry = AddModel(ModelsFolder(options), options.arguments.front(),
+                                            options.models.name, options.models.copy);
+  if (!entry.ok()) return Fail(entry.status(), options.json);
+  if (options.json) {
+    PrintJson(EntryValue(*entry));
+  } else {
+    PrintEntry(*entry);
+  }
+  return kExitDone;
+}
+
+int RunEmbed(Session& session) {
+  const Options& options = session.options();
+  const Result<Engine*> engine = session.OpenScratchEngine();
+  if (!engine.ok()) return Fail(engine.status(), options.json);
+  const std::vector<std::string> texts = Texts(options);
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  const Result<Embeddings> embeddings = (*engine)->Embed(views, &session.cancel());
+  if (!embeddings.ok()) return Fail(embeddings.status(), options.json);
+  if (options.json) {
+    PrintJson(VectorsValue(options, *embeddings));
+    return kExitDone;
+  }
+  PrintVectors(*embeddings);
+  for (size_t i = 0; i < embeddings->truncated.size(); ++i) {
+    if (embeddings->truncated[i] == 0) continue;
+    std::fprintf(stderr, "rag: text %zu was cut: %u tokens are past what the encoder reads\n",
+                 i + 1, embeddings->truncated[i]);
+  }
+  return kExitDone;
+}
+
+}  // namespace rag

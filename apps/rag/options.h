@@ -1,0 +1,93 @@
+// What a command line of `rag` says, as plain values: parse.cc alone knows the argument parser.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "apps/common/config.h"
+
+namespace rag {
+
+enum class Command {
+  kIndex,
+  kSearch,
+  kAsk,
+  kChat,
+  kEmbed,
+  kGet,
+  kRemove,
+  kCollectionsList,
+  kCollectionsCreate,
+  kCollectionsDrop,
+  kStats,
+  kModelsList,
+  kModelsShow,
+  kModelsAdd,
+  kVerify,
+  kEvaluate,
+  kBench,
+  kCompletion,
+};
+
+struct Options {
+  Command command = Command::kIndex;
+  Settings settings;      // flags over RAG_* variables over the file over defaults
+  bool db_given = false;  // by a flag, a variable or the file
+  bool json = false;
+  bool quiet = false;
+
+  std::vector<std::string> arguments;  // what stands after the command
+
+  struct Index {
+    bool prune = false;
+    bool hidden = false;
+    bool strict = false;
+    uint64_t max_file_bytes = uint64_t{64} << 20;
+    std::vector<std::string> metadata;  // key=value
+    std::string stdin_name = "stdin.txt";
+  } index;
+
+  struct Search {
+    std::string filter;
+    bool exact = false;
+    uint64_t ef_search = 0;
+    uint64_t rrf_k = 60;
+    double dense_weight = 1.0;
+    double lexical_weight = 1.0;
+    bool no_retrieval = false;  // chat alone
+  } search;
+
+  struct Sampling {
+    uint64_t top_k = 0;
+    double top_p = 1.0;
+    double min_p = 0.0;
+    double repetition_penalty = 1.0;
+    uint64_t seed = 0;
+    std::vector<std::string> stop;
+    uint64_t example_count = 3;
+    bool first_examples = false;
+  } sampling;
+
+  struct Get {
+    uint64_t chunk = 0;
+    bool has_chunk = false;
+    std::string after;
+    uint64_t limit = 100;
+  } get;
+
+  struct Models {
+    std::string name;
+    bool copy = false;
+  } models;
+
+  std::vector<uint64_t> cutoffs = {10, 100};  // of eval
+  double bench_seconds = 3;
+  std::string completion;  // the script, when that is asked for
+};
+
+// Fills in options and returns -1, or the exit code when there is nothing left to do (help, version
+// and usage errors, which are printed).
+int ParseCommandLine(int argc, const char* const* argv, Options& options);
+
+}  // namespace rag

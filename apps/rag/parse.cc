@@ -1,0 +1,420 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <map>
+
+#include "apps/rag/completion.h"
+#include "apps/rag/options.h"
+#include "apps/rag/output.h"
+
+namespace rag {
+namespace {
+
+constexpr int kUsage = 2;
+constexpr const char* kVersion = RAG_VERSION;
+
+class CommandLine {
+ public:
+  explicit CommandLine(Options& options) : options_(options), settings_(options.settings) {
+    app_.name("rag");
+    app_.description("Vector search and cited answers over your own documents.");
+    app_.set_version_flag("--version", StrCat("rag ", kVersion));
+    app_.require_subcommand(1);
+    app_.fallthrough();
+    app_.footer(
+        "Settings: flags over RAG_* variables over a TOML file over defaults.\n"
+        "Exit codes: 0 done, 1 failed, 2 usage.\n\n"
+        "Examples:\n"
+        "  rag index docs/\n"
+        "  rag search \"rotating the signing key\" -k 5\n"
+        "  rag ask \"How often is the signing key rotated?\" --llm model.gguf");
+    AddGlobalFlags();
+    AddIndex();
+    AddSearch();
+    AddAsk();
+    AddChat();
+    AddEmbed();
+    AddGet();
+    AddRemove();
+    AddCollections();
+    AddStats();
+    AddModels();
+    AddVerify();
+    AddEvaluate();
+    AddBench();
+    AddCompletion();
+  }
+
+  int Parse(int argc, const char* const* argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      // Help and version arrive here too, with exit code 0.
+      if (error.get_exit_code() == 0) return app_.exit(error);
+      const bool json = std::any_of(argv, argv + argc, [](const char* argument) {
+        return std::string_view(argument) == "--json";
+      });
+      if (json) {
+        PrintJson(ErrorValue(InvalidArgumentError(error.what())));
+      } else {
+        std::fprintf(stderr, "rag: %s\nRun with --help for what is known.\n", error.what());
+      }
+      return kUsage;
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "rag: %s\n", error.what());
+      return kUsage;
+    }
+    options_.db_given = options_.db_given || db_flag_->count() != 0;
+    options_.get.has_chunk = chunk_flag_->count() != 0;
+    // Whoever asks for small chunks need not know the overlap's default.
+    if (overlap_flag_->count() == 0 && create_overlap_flag_->count() == 0 &&
+        settings_.chunk.overlap * 2 >= settings_.chunk.tokens) {
+      settings_.chunk.overlap = settings_.chunk.tokens / 8;
+    }
+    if (options_.command == Command::kCompletion) {
+      options_.completion = CompletionScript(options_.arguments.front(), Words());
+    }
+    return -1;
+  }
+
+ private:
+  // --- pieces ---
+
+  CLI::App* Add(CLI::App* parent, Command command, const std::string& name,
+                const std::string& description, const std::string& examples) {
+    CLI::App* sub = parent->add_subcommand(name, description);
+    sub->fallthrough();
+    if (!examples.empty()) sub->footer("Examples:\n" + examples);
+    sub->callback([this, command] { options_.command = command; });
+    return sub;
+  }
+  CLI::App* Add(Command command, const std::string& name, const std::string& description,
+                const std::string& examples) {
+    return Add(&app_, command, name, description, examples);
+  }
+
+  void AddGlobalFlags() {
+    CLI::App& app = app_;
+    db_flag_ = app.add_option("--db", settings_.db, "folder of the store");
+    app.add_option("--config", config_, "TOML file with settings");
+    app.add_flag("--json", options_.json, "print JSON, of the shapes the README documents");
+    app.add_flag("--quiet", options_.quiet, "no progress bar");
+    app.add_option("--models", settings_.models, "folder of the models");
+    app.add_option("--encoder", settings_.encoder, "encoder: a name, a folder, or none");
+    app.add_option("--threads", settings_.threads, "threads; 0: every processor");
+    app.add_option("--device", settings_.device, "auto, cpu or cuda");
+    app.add_option("--isa", settings_.isa, "instruction set: scalar, avx2 or avx512");
+    app.add_option("--log-level", settings_.log_level, "debug, info, warning or error");
+  }
+
+  void AddCollectionFlag(CLI::App* app) {
+    app->add_option("-c,--collection", settings_.collection, "collection")->capture_default_str();
+  }
+
+  void AddSearchFlags(CLI::App* app, uint64_t* k) {
+    Options::Search& search = options_.search;
+    app->add_option("-k", *k, "how many passages")
+        ->check(CLI::Range(1, 10'000))
+        ->capture_default_str();
+    app->add_option("--mode", settings_.search.mode, "dense, lexical or hybrid")
+        ->check(CLI::IsMember({"dense", "lexical", "hybrid"}))
+        ->capture_default_str();
+    app->add_option("--filter", search.filter, "only where, as: year >= 2020 AND lang = \"ko\"");
+    app->add_flag("--exact", search.exact, "compare every vector instead of walking the graph");
+    app->add_option("--ef-search", search.ef_search, "width of the graph walk");
+    app->add_option("--rrf-k", search.rrf_k, "constant of the rank fusion")->capture_default_str();
+    app->add_option("--dense-weight", search.dense_weight, "weight of dense ranks in hybrid")
+        ->capture_default_str();
+    app->add_option("--lexical-weight", search.lexical_weight, "weight of lexical ranks in hybrid")
+        ->capture_default_str();
+  }
+
+  void AddAnswerFlags(CLI::App* app) {
+    Settings::Ask& ask = settings_.ask;
+    Options::Sampling& sampling = options_.sampling;
+    app->add_option("--llm", settings_.llm, "decoder: a GGUF file, or a name of the models folder");
+    app->add_option("--context-tokens", settings_.context_tokens, "context of the decoder");
+    app->add_option("--max-tokens", ask.max_tokens, "tokens of the answer")->capture_default_str();
+    app->add_option("--strategy", ask.strategy, "plain, few-shot or cot")
+        ->check(CLI::IsMember({"plain", "few-shot", "cot"}))
+        ->capture_default_str();
+    app->add_option("--examples", ask.examples_path,
+                    "JSONL with question and answer, for few-shot");
+    app->add_option("--example-count", sampling.example_count, "how many examples")
+        ->capture_default_str();
+    app->add_flag("--first-examples", sampling.first_examples,
+                  "the first examples instead of the most similar ones");
+    app->add_option("--template", ask.template_path, "Jinja file instead of the built-in prompt");
+    app->add_option("--system", ask.system, "system message instead of the built-in one");
+    app->add_option("--temperature", ask.temperature, "0: always the likeliest token")
+        ->capture_default_str();
+    app->add_option("--top-k", sampling.top_k, "draw from the k likeliest; 0: off");
+    app->add_option("--top-p", sampling.top_p, "draw from the likeliest that have p together");
+    app->add_option("--min-p", sampling.min_p, "drop what is less likely than p of the likeliest");
+    app->add_option("--repetition-penalty", sampling.repetition_penalty, "1: off");
+    app->add_option("--seed", sampling.seed, "equal seeds give equal answers");
+    app->add_option("--stop", sampling.stop, "text that ends the answer; may be given again")
+        ->allow_extra_args(false);
+  }
+
+  // --- commands ---
+
+  void AddIndex() {
+    CLI::App* sub =
+        Add(Command::kIndex, "index", "Index files and folders; later runs read only what changed",
+            "  rag index docs/ notes.md --collection notes\n"
+            "  rag index docs/ --prune              # forget files that are gone\n"
+            "  rag index data.jsonl --metadata lang=ko --metadata year=2024\n"
+            "  cat page.html | rag index - --stdin-name page.html");
+    sub->add_option("path", options_.arguments, "files, folders, or - for standard input")
+        ->required();
+    AddCollectionFlag(sub);
+    sub->add_option("--chunk-tokens", settings_.chunk.tokens, "tokens of a chunk (new collections)")
+        ->check(CLI::Range(8, 8'192))
+        ->capture_default_str();
+    overlap_flag_ =
+        sub->add_option("--chunk-overlap", settings_.chunk.overlap, "tokens shared by neighbours")
+            ->capture_default_str();
+    sub->add_option("--chunker", settings_.chunk.strategy,
+                    "fixed, sentence, recursive or structure")
+        ->check(CLI::IsMember({"fixed", "sentence", "recursive", "structure"}))
+        ->capture_default_str();
+    AddIndexKind(sub);
+    Options::Index& index = options_.index;
+    sub->add_flag("--prune", index.prune, "remove documents whose file is gone");
+    sub->add_flag("--hidden", index.hidden, "also files and folders whose name begins with a dot");
+    sub->add_flag("--strict", index.strict, "exit with 1 when any file failed");
+    sub->add_option("--max-file-bytes", index.max_file_bytes, "larger files fail")
+        ->capture_default_str();
+    sub->add_option("--metadata", index.metadata, "key=value for every document; may be repeated")
+        ->allow_extra_args(false);
+    sub->add_option("--stdin-name", index.stdin_name, "names and types what - reads")
+        ->capture_default_str();
+  }
+
+  void AddIndexKind(CLI::App* app) {
+    app->add_option("--index", settings_.index.kind, "hnsw or flat (new collections)")
+        ->check(CLI::IsMember({"hnsw", "flat"}))
+        ->capture_default_str();
+  }
+
+  void AddSearch() {
+    CLI::App* sub = Add(Command::kSearch, "search", "Find passages",
+                        "  rag search \"rotating the signing key\" -k 5\n"
+                        "  rag search \"key\" --mode lexical --filter 'year >= 2020'\n"
+                        "  rag search \"key\" --json | jq '.hits[0].text'");
+    sub->add_option("query", options_.arguments, "what to look for; - reads it")
+        ->required()
+        ->expected(1);
+    AddCollectionFlag(sub);
+    AddSearchFlags(sub, &settings_.search.k);
+  }
+
+  void AddAsk() {
+    CLI::App* sub =
+        Add(Command::kAsk, "ask", "Answer a question with citations; without a decoder, by quoting",
+            "  rag ask \"How often is the signing key rotated?\"\n"
+            "  rag ask \"Why?\" --llm model.gguf --strategy cot --max-tokens 512\n"
+            "  rag ask \"Why?\" --llm model.gguf --strategy few-shot --examples qa.jsonl");
+    sub->add_option("question", options_.arguments, "the question; - reads it")
+        ->required()
+        ->expected(1);
+    AddCollectionFlag(sub);
+    AddSearchFlags(sub, &settings_.ask.k);
+    AddAnswerFlags(sub);
+  }
+
+  void AddChat() {
+    CLI::App* sub =
+        Add(Command::kChat, "chat", "Ask in turns; lines of standard input when it is no terminal",
+            "  rag chat --llm model.gguf\n"
+            "  rag chat --llm model.gguf --no-retrieval\n"
+            "  echo \"What is a signing key?\" | rag chat --json");
+    AddCollectionFlag(sub);
+    AddSearchFlags(sub, &settings_.ask.k);
+    AddAnswerFlags(sub);
+    sub->add_flag("--no-retrieval", options_.search.no_retrieval, "the decoder alone");
+  }
+
+  void AddEmbed() {
+    CLI::App* sub = Add(Command::kEmbed, "embed", "Print the vectors of texts",
+                        "  rag embed \"a sentence\" \"another\" --json\n"
+                        "  rag embed - < sentences.txt          # one a line");
+    sub->add_option("text", options_.arguments, "texts, or - for the lines of standard input")
+        ->required();
+  }
+
+  void AddGet() {
+    CLI::App* sub = Add(Command::kGet, "get", "Print a document or a chunk, or list the documents",
+                        "  rag get /home/me/docs/keys.md\n"
+                        "  rag get --chunk 17 --json\n"
+                        "  rag get --after /home/me/docs/keys.md --limit 20");
+    sub->add_option("document", options_.arguments, "the document's key")->expected(0, 1);
+    AddCollectionFlag(sub);
+    chunk_flag_ = sub->add_option("--chunk", options_.get.chunk, "the chunk of this id");
+    sub->add_option("--after", options_.get.after, "list from here on (exclusive)");
+    sub->add_option("--limit", options_.get.limit, "list at most this many")
+        ->check(CLI::Range(1, 1'000'000))
+        ->capture_default_str();
+  }
+
+  void AddRemove() {
+    CLI::App* sub = Add(Command::kRemove, "rm", "Remove documents",
+                        "  rag rm /home/me/docs/old.md --collection notes");
+    sub->add_option("document", options_.arguments, "keys of documents")->required();
+    AddCollectionFlag(sub);
+  }
+
+  void AddCollections() {
+    CLI::App* sub = app_.add_subcommand("collections", "List, create and drop collections");
+    sub->fallthrough()->require_subcommand(1);
+    sub->footer(
+        "Examples:\n"
+        "  rag collections list\n"
+        "  rag collections create notes --index flat --chunk-tokens 128\n"
+        "  rag collections drop notes");
+    Add(sub, Command::kCollectionsList, "list", "What there is", "");
+    CLI::App* create = Add(sub, Command::kCollectionsCreate, "create", "Make an empty one", "");
+    create->add_option("name", options_.arguments, "its name")->required()->expected(1);
+    create->add_option("--chunk-tokens", settings_.chunk.tokens, "tokens of a chunk");
+    create_overlap_flag_ = create->add_option("--chunk-overlap", settings_.chunk.overlap,
+                                              "tokens shared by neighbours");
+    create->add_option("--chunker", settings_.chunk.strategy, "how documents are cut")
+        ->check(CLI::IsMember({"fixed", "sentence", "recursive", "structure"}));
+    AddIndexKind(create);
+    CLI::App* drop = Add(sub, Command::kCollectionsDrop, "drop", "Remove one with everything", "");
+    drop->add_option("name", options_.arguments, "its name")->required()->expected(1);
+  }
+
+  void AddStats() {
+    CLI::App* sub = Add(Command::kStats, "stats", "Counts and sizes of a collection",
+                        "  rag stats --collection notes --json");
+    AddCollectionFlag(sub);
+  }
+
+  void AddModels() {
+    CLI::App* sub = app_.add_subcommand("models", "List, show and add models");
+    sub->fallthrough()->require_subcommand(1);
+    sub->footer(
+        "Examples:\n"
+        "  rag models list\n"
+        "  rag models show all-MiniLM-L6-v2\n"
+        "  rag models add ~/Downloads/model.gguf --name small");
+    Add(sub, Command::kModelsList, "list", "What the models folder holds", "");
+    CLI::App* show = Add(sub, Command::kModelsShow, "show", "What a model's files say", "");
+    show->add_option("model", options_.arguments, "a name, a folder or a GGUF file")
+        ->required()
+        ->expected(1);
+    CLI::App* add = Add(sub, Command::kModelsAdd, "add", "Check a model and link it in", "");
+    add->add_option("path", options_.arguments, "a Hugging Face folder or a GGUF file")
+        ->required()
+        ->expected(1);
+    add->add_option("--name", options_.models.name, "under this name");
+    add->add_flag("--copy", options_.models.copy, "copy instead of linking");
+  }
+
+  void AddVerify() {
+    CLI::App* sub = Add(Command::kVerify, "verify", "Check everything a collection stores",
+                        "  rag verify --collection notes\n"
+                        "  rag verify --json");
+    AddCollectionFlag(sub);
+  }
+
+  void AddEvaluate() {
+    CLI::App* sub =
+        Add(Command::kEvaluate, "eval",
+            "Measure retrieval on data in BEIR's layout (corpus.jsonl, queries.jsonl, qrels)",
+            "  rag eval scifact/ --mode hybrid\n"
+            "  rag --db bench.db eval scifact/ -k 10,100 --json   # keeps the index");
+    sub->add_option("folder", options_.arguments, "the data")->required()->expected(1);
+    sub->add_option("-c,--collection", eval_collection_,
+                    "collection (default: eval or eval-lexical)");
+    sub->add_option("-k", options_.cutoffs, "cutoffs")->delimiter(',')->capture_default_str();
+    sub->add_option("--mode", settings_.search.mode, "dense, lexical or hybrid")
+        ->check(CLI::IsMember({"dense", "lexical", "hybrid"}))
+        ->capture_default_str();
+    sub->add_option("--filter", options_.search.filter, "only documents where");
+    sub->add_flag("--exact", options_.search.exact, "compare every vector");
+    sub->callback([this] {
+      options_.command = Command::kEvaluate;
+      settings_.collection = !eval_collection_.empty()            ? eval_collection_
+                             : settings_.search.mode == "lexical" ? "eval-lexical"
+                                                                  : "eval";
+    });
+  }
+
+  void AddBench() {
+    CLI::App* sub = Add(Command::kBench, "bench",
+                        "How fast this machine encodes, searches and (with --llm) decodes",
+                        "  rag bench --collection notes --llm model.gguf --json");
+    AddCollectionFlag(sub);
+    sub->add_option("--llm", settings_.llm, "decoder to measure");
+    sub->add_option("--seconds", options_.bench_seconds, "for each measurement")
+        ->check(CLI::Range(0.1, 600.0))
+        ->capture_default_str();
+  }
+
+  void AddCompletion() {
+    CLI::App* sub = Add(Command::kCompletion, "completion", "Print a shell's completion script",
+                        "  rag completion bash > ~/.local/share/bash-completion/completions/rag\n"
+                        "  rag completion zsh > ~/.zfunc/_rag\n"
+                        "  rag completion fish > ~/.config/fish/completions/rag.fish");
+    sub->add_option("shell", options_.arguments, "bash, zsh or fish")
+        ->required()
+        ->expected(1)
+        ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  }
+
+  // Every command with its flags and commands below, for the completion scripts.
+  std::vector<CommandWords> Words() const {
+    std::vector<CommandWords> all;
+    const std::function<void(const CLI::App*, const std::string&)> visit =
+        [&](const CLI::App* app, const std::string& path) {
+          CommandWords words;
+          words.path = path;
+          for (const CLI::Option* option : app->get_options()) {
+            for (const std::string& name : option->get_lnames()) words.flags.push_back("--" + name);
+            for (const std::string& name : option->get_snames()) words.flags.push_back("-" + name);
+          }
+          std::vector<const CLI::App*> below =
+              app->get_subcommands([](const CLI::App*) { return true; });
+          for (const CLI::App* sub : below) {
+            words.commands.emplace_back(sub->get_name(), sub->get_description());
+          }
+          all.push_back(std::move(words));
+          for (const CLI::App* sub : below) {
+            visit(sub, path.empty() ? sub->get_name() : path + " " + sub->get_name());
+          }
+        };
+    visit(&app_, "");
+    return all;
+  }
+
+  Options& options_;
+  Settings& settings_;
+  CLI::App app_;
+  CLI::Option* db_flag_ = nullptr;
+  CLI::Option* chunk_flag_ = nullptr;
+  CLI::Option* overlap_flag_ = nullptr;
+  CLI::Option* create_overlap_flag_ = nullptr;
+  std::string config_;  // read by ConfigFlag before
+  std::string eval_collection_;
+};
+
+}  // namespace
+
+int ParseCommandLine(int argc, const char* const* argv, Options& options) {
+  options.settings = DefaultSettings();
+  const std::string default_db = options.settings.db;
+  const Status loaded = LoadSettings(ConfigFlag(argc, argv), options.settings);
+  options.db_given = options.settings.db != default_db;
+  CommandLine command_line(options);
+  const int code = command_line.Parse(argc, argv);
+  if (code >= 0) return code;
+  // After parsing, so that --help works with a broken file too.
+  if (!loaded.ok()) return Fail(loaded, options.json);
+  return -1;
+}
+
+}  // namespace rag

@@ -1,0 +1,142 @@
+#include "apps/rag/query.h"
+
+#include <cstdio>
+
+#include "apps/rag/commands.h"
+#include "apps/rag/output.h"
+#include "engine/json.h"
+
+namespace rag {
+namespace {
+
+constexpr size_t kSnippetCharacters = 320;
+constexpr size_t kQuoteCharacters = 400;
+
+void PrintHit(const Hit& hit) {
+  char score[32];
+  std::snprintf(score, sizeof(score), "%.4f", hit.score);
+  Print(StrCat(
+      hit.rank, ". ", Bold(Printable(Place(hit.document, hit.headings, hit.page))), "  ",
+      Dim(StrCat("score ", score, ", chunk ", hit.chunk_id, ", bytes ", hit.start, "-", hit.end)),
+      "\n"));
+  if (!hit.title.empty()) Print(StrCat("   ", Snippet(hit.title, kSnippetCharacters), "\n"));
+  Print(StrCat("   ", Snippet(hit.text, kSnippetCharacters), "\n\n"));
+}
+
+Result<SearchResponse> Search(Session& session) {
+  const Options& options = session.options();
+  RAG_ASSIGN_OR_RETURN(std::string query, ReadArgument(options.arguments.front()));
+  RAG_ASSIGN_OR_RETURN(const SearchRequest request,
+                       ToSearchRequest(options, std::move(query), options.settings.search.k));
+  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(/*create=*/false));
+  return engine->Search(session.collection(), request);
+}
+
+Result<Answer> Ask(Session& session, bool& streamed) {
+  const Options& options = session.options();
+  RAG_ASSIGN_OR_RETURN(std::string question, ReadArgument(options.arguments.front()));
+  RAG_ASSIGN_OR_RETURN(const AskRequest request, ToAskRequest(options, std::move(question)));
+  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(/*create=*/false));
+  const auto print = [&](std::string_view text) {
+    streamed = true;
+    Print(Printable(text));
+    std::fflush(stdout);
+    return true;
+  };
+  const Generator::TokenCallback on_text(print);
+  const bool stream = StdoutIsTerminal() && !options.json;
+  return engine->Ask(session.collection(), request, stream ? &on_text : nullptr, &session.cancel());
+}
+
+}  // namespace
+
+Result<SearchRequest> ToSearchRequest(const Options& options, std::string query, uint64_t k) {
+  SearchRequest request;
+  request.query = std::move(query);
+  request.k = k;
+  RAG_ASSIGN_OR_RETURN(request.mode, ParseSearchMode(options.settings.search.mode));
+  request.filter = options.search.filter;
+  request.ef_search = options.search.ef_search;
+  request.exact = options.search.exact;
+  request.rrf_k = options.search.rrf_k;
+  request.dense_weight = options.search.dense_weight;
+  request.lexical_weight = options.search.lexical_weight;
+  return request;
+}
+
+Result<AskRequest> ToAskRequest(const Options& options, std::string question) {
+  const Settings::Ask& ask = options.settings.ask;
+  AskRequest request;
+  RAG_ASSIGN_OR_RETURN(request.search, ToSearchRequest(options, std::move(question), ask.k));
+  RAG_ASSIGN_OR_RETURN(request.prompt.strategy, ParsePromptStrategy(ask.strategy));
+  request.prompt.template_path = ask.template_path;
+  request.prompt.examples_path = ask.examples_path;
+  request.prompt.example_count = options.sampling.example_count;
+  request.prompt.similar_examples = !options.sampling.first_examples;
+  request.prompt.system = ask.system;
+  request.max_tokens = ask.max_tokens;
+  request.sampling.temperature = ask.temperature;
+  request.sampling.top_k = options.sampling.top_k;
+  request.sampling.top_p = options.sampling.top_p;
+  request.sampling.min_p = options.sampling.min_p;
+  request.sampling.repetition_penalty = options.sampling.repetition_penalty;
+  request.sampling.seed = options.sampling.seed;
+  request.stop = options.sampling.stop;
+  return request;
+}
+
+std::string Place(const std::string& document, const std::vector<std::string>& headings,
+                  uint32_t page) {
+  std::string place = document;
+  for (const std::string& heading : headings) place += StrCat(" > ", heading);
+  if (page != 0) place += StrCat(" (page ", page, ")");
+  return place;
+}
+
+void PrintAnswer(const Answer& answer, bool streamed) {
+  if (streamed) {
+    Print("\n");
+  } else {
+    Print(StrCat(Printable(answer.text), "\n"));
+  }
+  if (!answer.citations.empty()) Print(StrCat("\n", Bold("Sources"), "\n"));
+  for (const Citation& citation : answer.citations) {
+    Print(StrCat("[", citation.n, "] ",
+                 Printable(Place(citation.document, citation.headings, citation.page)), "  ",
+                 Dim(StrCat("bytes ", citation.start, "-", citation.end,
+                            citation.verified ? ", verified" : ", NOT VERIFIED")),
+                 "\n    \"", Snippet(citation.quote, kQuoteCharacters), "\"\n"));
+  }
+  if (!answer.note.empty()) Print(StrCat("\n", Dim(Printable(answer.note)), "\n"));
+}
+
+int RunSearch(Session& session) {
+  const Options& options = session.options();
+  const Result<SearchResponse> response = Search(session);
+  if (!response.ok()) return Fail(response.status(), options.json);
+  if (options.json) {
+    PrintJson(ToValue(*response));
+    return kExitDone;
+  }
+  for (const Hit& hit : response->hits) PrintHit(hit);
+  if (response->hits.empty()) Print("nothing was found\n");
+  return kExitDone;
+}
+
+int RunAsk(Session& session) {
+  const Options& options = session.options();
+  bool streamed = false;
+  const Result<Answer> answer = Ask(session, streamed);
+  if (!answer.ok()) {
+    if (streamed) Print("\n");
+    return Fail(answer.status(), options.json);
+  }
+  if (options.json) {
+    PrintJson(ToValue(*answer));
+  } else {
+    PrintAnswer(*answer, streamed);
+  }
+  return session.cancel().cancelled() ? kExitFailed : kExitDone;
+}
+
+}  // namespace rag

@@ -1,0 +1,47 @@
+// Session: what every command of one run shares.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "apps/common/log.h"
+#include "apps/rag/options.h"
+#include "engine/engine.h"
+#include "lib/base/cancel.h"
+#include "lib/runtime/runtime.h"
+
+namespace rag {
+
+class Session {
+ public:
+  // Both outlive the session.
+  Session(const Options& options, CancelToken& cancel) : options_(options), cancel_(cancel) {}
+  ~Session();
+
+  const Options& options() const { return options_; }
+  const std::string& collection() const { return options_.settings.collection; }
+  CancelToken& cancel() const { return cancel_; }
+
+  // Opens the engine over the settings' database, or over `db_path` when it is not empty. Made
+  // once. `create` false: a database that is not there is not_found instead of made.
+  Result<Engine*> OpenEngine(bool create, const std::string& db_path = "");
+  // Over a database of its own that goes with the session: for what needs models but no documents,
+  // so that it works beside a running daemon.
+  Result<Engine*> OpenScratchEngine();
+  Result<const Runtime*> GetRuntime();
+  // Saves and closes, so that errors can be told.
+  Status Close();
+
+ private:
+  const Options& options_;
+  CancelToken& cancel_;
+  std::unique_ptr<AppLog> log_;
+  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<Engine> engine_;
+  std::string scratch_;  // folder to remove at the end
+};
+
+// The text of an argument, or all of standard input for "-", without the newline at its end.
+Result<std::string> ReadArgument(const std::string& argument);
+
+}  // namespace rag

@@ -1,0 +1,146 @@
+// rag get, rm, collections, stats, verify: the commands about what is stored.
+#include <cstdio>
+
+#include "apps/rag/commands.h"
+#include "apps/rag/output.h"
+#include "apps/rag/query.h"
+#include "engine/json.h"
+
+namespace rag {
+namespace {
+
+void PrintInfo(const CollectionInfo& info) {
+  Print(StrCat(Bold(info.config.name), "  ", info.stats.documents, " documents, ",
+               info.stats.chunks, " chunks"));
+  if (info.config.vectors.dim == 0) {
+    Print(", lexical only\n");
+  } else {
+    Print(StrCat(", ", IndexKindName(info.config.vectors.kind), " of ", info.config.vectors.dim,
+                 " dimensions, ", HumanBytes(info.stats.index_memory_bytes), " in memory\n"));
+  }
+}
+
+Result<Value> Get(Session& session, const Engine& engine) {
+  const Options& options = session.options();
+  if (options.get.has_chunk) {
+    RAG_ASSIGN_OR_RETURN(const Hit hit, engine.GetChunk(session.collection(), options.get.chunk));
+    if (!options.json) Print(StrCat(Printable(hit.text), "\n"));
+    Value value = ToValue(hit);
+    // It is no answer to a question.
+    value.as_object().Erase("rank");
+    value.as_object().Erase("score");
+    return value;
+  }
+  if (!options.arguments.empty()) {
+    RAG_ASSIGN_OR_RETURN(const StoredDocument document,
+                         engine.GetDocument(session.collection(), options.arguments.front()));
+    if (!options.json) Print(Printable(document.text));
+    return ToValue(document);
+  }
+  RAG_ASSIGN_OR_RETURN(
+      const std::vector<std::string> keys,
+      engine.ListDocuments(session.collection(), options.get.after, options.get.limit));
+  Value::Array documents;
+  for (const std::string& key : keys) {
+    if (!options.json) Print(StrCat(Printable(key), "\n"));
+    documents.push_back(key);
+  }
+  return Value(Value::Object{{"documents", std::move(documents)}});
+}
+
+// Runs `body` with an opened engine and prints its value with --json; body prints for people.
+template <class Body>
+int WithEngine(Session& session, bool create, Body body) {
+  const bool json = session.options().json;
+  const Result<Engine*> engine = session.OpenEngine(create);
+  if (!engine.ok()) return Fail(engine.status(), json);
+  const Result<Value> value = body(**engine);
+  if (!value.ok()) return Fail(value.status(), json);
+  if (json) PrintJson(*value);
+  return kExitDone;
+}
+
+}  // namespace
+
+int RunGet(Session& session) {
+  return WithEngine(session, false, [&](Engine& engine) { return Get(session, engine); });
+}
+
+int RunRemove(Session& session) {
+  const Options& options = session.options();
+  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+    uint64_t removed = 0;
+    for (const std::string& key : options.arguments) {
+      RAG_RETURN_IF_ERROR(engine.RemoveDocument(session.collection(), key));
+      ++removed;
+    }
+    if (!options.json)
+      Print(StrCat(removed, removed == 1 ? " document" : " documents", " removed\n"));
+    return Value(Value::Object{{"removed", removed}});
+  });
+}
+
+int RunCollectionsList(Session& session) {
+  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+    RAG_ASSIGN_OR_RETURN(const std::vector<CollectionInfo> infos, engine.ListCollections());
+    Value::Array list;
+    for (const CollectionInfo& info : infos) {
+      if (!session.options().json) PrintInfo(info);
+      list.push_back(ToValue(info));
+    }
+    return Value(Value::Object{{"collections", std::move(list)}});
+  });
+}
+
+int RunCollectionsCreate(Session& session) {
+  const Options& options = session.options();
+  return WithEngine(session, true, [&](Engine& engine) -> Result<Value> {
+    RAG_ASSIGN_OR_RETURN(const CollectionOptions create, ToCollectionOptions(options.settings));
+    RAG_RETURN_IF_ERROR(engine.CreateCollection(options.arguments.front(), create));
+    RAG_ASSIGN_OR_RETURN(const CollectionInfo info,
+                         engine.GetCollection(options.arguments.front()));
+    if (!options.json) PrintInfo(info);
+    return ToValue(info);
+  });
+}
+
+int RunCollectionsDrop(Session& session) {
+  const Options& options = session.options();
+  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+    RAG_RETURN_IF_ERROR(engine.DropCollection(options.arguments.front()));
+    if (!options.json) Print("dropped\n");
+    return Value(Value::Object{{"dropped", options.arguments.front()}});
+  });
+}
+
+int RunStats(Session& session) {
+  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+    RAG_ASSIGN_OR_RETURN(const CollectionInfo info, engine.GetCollection(session.collection()));
+    if (!session.options().json) {
+      PrintInfo(info);
+      char seconds[32];
+      std::snprintf(seconds, sizeof(seconds), "%.2f s", info.stats.open_seconds);
+      Print(StrCat("opened in ", seconds, " with ", info.stats.replayed, " records replayed; ",
+                   HumanBytes(info.stats.disk_bytes), " on disk\n"));
+    }
+    return ToValue(info);
+  });
+}
+
+int RunVerify(Session& session) {
+  const Options& options = session.options();
+  const Result<Engine*> engine = session.OpenEngine(/*create=*/false);
+  if (!engine.ok()) return Fail(engine.status(), options.json);
+  const Result<VerifyReport> report = (*engine)->Verify(session.collection(), &session.cancel());
+  if (!report.ok()) return Fail(report.status(), options.json);
+  if (options.json) {
+    PrintJson(ToValue(*report));
+  } else {
+    for (const std::string& problem : report->problems) Print(StrCat(Printable(problem), "\n"));
+    Print(StrCat(report->documents, " documents and ", report->chunks,
+                 " chunks: ", report->problems.empty() ? "sound" : "damaged", "\n"));
+  }
+  return report->problems.empty() ? kExitDone : kExitFailed;
+}
+
+}  // namespace rag
