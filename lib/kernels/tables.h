@@ -1,4 +1,4 @@
-// The tables of lib/kernels, for its dispatcher alone.
+// The tables of lib/kernels, for its dispatcher and their sources alone.
 #pragma once
 
 #include "lib/kernels/kernels.h"
@@ -6,5 +6,12 @@
 namespace rag {
 
 const Kernels& ScalarKernels();
+const Kernels& Avx2Kernels();
+const Kernels& Avx512Kernels();
+
+// What the vector tables' attention holds of a block at once: the scores of kMaxAttentionRows
+// queries against kKeyBlock keys, and those keys.
+inline constexpr size_t kKeyBlock = 128;
+inline constexpr size_t kMaxAttentionRows = 12;
 
 }  // namespace rag

@@ -1,0 +1,122 @@
+// Single-threaded matrix products: GFLOP/s of each kernel table and, where the build found it, of
+// OpenBLAS on the same operands in turn.
+//
+//   bench_gemm [repetitions]
+//
+// Prints one line a shape and implementation: the median of the repetitions and their range.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "lib/kernels/kernels.h"
+#include "lib/tensor/tensor.h"
+
+#if defined(RAG_WITH_OPENBLAS)
+#include <cblas-openblas.h>
+#endif
+
+namespace {
+
+using rag::GetKernels;
+using rag::Isa;
+using rag::Kernels;
+using rag::Matrix;
+
+struct Shape {
+  size_t m, n, k;
+};
+
+// The encoder's products (MiniLM and BERT base), a decoder's step, and awkward ones.
+constexpr Shape kShapes[] = {{512, 768, 768}, {512, 768, 3072}, {512, 3072, 768},
+                             {48, 1152, 384}, {48, 1536, 384},  {48, 384, 1536},
+                             {10, 1152, 384}, {1, 1536, 384},   {509, 331, 257}};
+
+double Seconds(const std::function<void()>& body) {
+  const auto begin = std::chrono::steady_clock::now();
+  body();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+Matrix RandomMatrix(size_t rows, size_t cols, std::mt19937& random) {
+  std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+  Matrix matrix(rows, cols);
+  for (size_t i = 0; i < rows * cols; ++i) matrix.data()[i] = uniform(random);
+  return matrix;
+}
+
+struct Candidate {
+  std::string name;
+  std::function<void()> run;
+  std::vector<double> gflops;
+};
+
+void Measure(const Shape& shape, int repetitions) {
+  std::mt19937 random(1);
+  const Matrix a = RandomMatrix(shape.m, shape.k, random);
+  const Matrix b = RandomMatrix(shape.n, shape.k, random);
+  Matrix c(shape.m, shape.n);
+  const double flops = 2.0 * static_cast<double>(shape.m * shape.n * shape.k);
+  // About 20 ms a repetition at 100 GFLOP/s, so that the clock's grain does not count.
+  const int calls = static_cast<int>(std::max(1.0, 2e9 / flops));
+
+  std::vector<Matrix> packed;
+  packed.reserve(2);
+  std::vector<Candidate> candidates;
+  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
+    const Kernels* kernels = GetKernels(isa);
+    if (kernels == nullptr) continue;
+    packed.emplace_back(1, PackedGemmBSize(*kernels, shape.n, shape.k));
+    float* packed_b = packed.back().data();
+    PackGemmB(*kernels, b.data(), shape.k, shape.n, shape.k, packed_b);
+    candidates.push_back({std::string(IsaName(isa)),
+                          [&, kernels, packed_b] {
+                            kernels->gemm(shape.m, shape.n, shape.k, a.data(), shape.k, packed_b,
+                                          nullptr, c.data(), shape.n);
+                          },
+                          {}});
+  }
+#if defined(RAG_WITH_OPENBLAS)
+  openblas_set_num_threads(1);
+  candidates.push_back({"openblas",
+                        [&] {
+                          cblas_sgemm(
+                              CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(shape.m),
+                              static_cast<int>(shape.n), static_cast<int>(shape.k), 1.0f, a.data(),
+                              static_cast<int>(shape.k), b.data(), static_cast<int>(shape.k), 0.0f,
+                              c.data(), static_cast<int>(shape.n));
+                        },
+                        {}});
+#endif
+  for (int repetition = -1; repetition < repetitions; ++repetition) {
+    for (Candidate& candidate : candidates) {
+      const double seconds = Seconds([&] {
+        for (int i = 0; i < calls; ++i) candidate.run();
+      });
+      // The first one warms up.
+      if (repetition >= 0) candidate.gflops.push_back(flops * calls / seconds * 1e-9);
+    }
+  }
+  for (Candidate& candidate : candidates) {
+    std::sort(candidate.gflops.begin(), candidate.gflops.end());
+    std::printf("%4zu x %4zu x %4zu  %-8s  %7.1f GFLOP/s  (%.1f to %.1f)\n", shape.m, shape.n,
+                shape.k, candidate.name.c_str(), candidate.gflops[candidate.gflops.size() / 2],
+                candidate.gflops.front(), candidate.gflops.back());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int repetitions = argc > 1 ? std::atoi(argv[1]) : 15;
+  if (repetitions < 1) {
+    std::fprintf(stderr, "usage: bench_gemm [repetitions]\n");
+    return 2;
+  }
+  for (const Shape& shape : kShapes) Measure(shape, repetitions);
+  return 0;
+}

@@ -1,0 +1,174 @@
+// Attention of one head over a vector type V (see simd_vector.h): FlashAttention's online softmax
+// (Dao et al. 2022, algorithm 1) on blocks of queries and keys.
+#pragma once
+
+#include <cstddef>
+
+#include "lib/kernels/kernels.h"
+#include "lib/kernels/simd_gemm.h"
+#include "lib/kernels/simd_vector.h"
+#include "lib/kernels/tables.h"
+
+namespace rag::simd {
+
+// Queries that share one transposed block of keys; a multiple of every kTileRows.
+inline constexpr size_t kQueryBlock = 96;
+// Below this many queries the keys' transposition costs more than it saves.
+inline constexpr size_t kFewQueries = 4;
+
+// Running state of a block of queries: the largest score and the sum of exp(score - largest).
+struct SoftmaxState {
+  float largest[kQueryBlock];
+  float sum[kQueryBlock];
+};
+
+// Keys [0, count) as packed B for Tile: panels of 2 registers, head_dim-major, filled up with
+// zeros.
+template <class V>
+void PackKeys(const float* keys, size_t stride, size_t count, size_t head_dim, float* packed) {
+  constexpr size_t kPanel = kPanelRegs * V::kWidth;
+  for (size_t first = 0; first < count; first += kPanel) {
+    for (size_t j = 0; j < kPanel; ++j) {
+      const float* key = keys + (first + j) * stride;
+      const bool valid = first + j < count;
+      for (size_t d = 0; d < head_dim; ++d) packed[d * kPanel + j] = valid ? key[d] : 0.0f;
+    }
+    packed += kPanel * head_dim;
+  }
+}
+
+// out [R, head_dim] += weights [R, count] values [count, head_dim].
+template <class V, size_t R>
+void AddValues(const float* weights, const float* values, size_t stride, size_t count,
+               size_t head_dim, float* out, size_t out_stride) {
+  constexpr size_t kPanel = kPanelRegs * V::kWidth;
+  for (size_t d = 0; d < head_dim; d += kPanel) {
+    const TileB operand = {values + d, stride, 0, nullptr, true};
+    const size_t columns = head_dim - d < kPanel ? head_dim - d : kPanel;
+    if (columns == kPanel) {
+      Tile<V, R, 1, false>(count, columns, weights, kKeyBlock, operand, out + d, out_stride);
+    } else {
+      Tile<V, R, 1, true>(count, columns, weights, kKeyBlock, operand, out + d, out_stride);
+    }
+  }
+}
+
+// Scores -> weights in place for one query over `visible` of `count` keys; out is scaled down when
+// the largest score grows.
+template <class V>
+void UpdateSoftmax(float* scores, size_t visible, size_t count, float scale, float& largest,
+                   float& sum, float* out, size_t head_dim) {
+  for (size_t j = visible; j < count; ++j) scores[j] = 0.0f;
+  if (visible == 0) return;
+  const typename V::Reg factor = V::Set(scale);
+  MapInPlace<V>(scores, visible, [factor](typename V::Reg v) { return V::Mul(v, factor); });
+  const float block_largest = MaxOf<V>(scores, visible);
+  const float new_largest = block_largest > largest ? block_largest : largest;
+  if (new_largest == kMinusInfinity) {
+    for (size_t j = 0; j < visible; ++j) scores[j] = 0.0f;
+    return;
+  }
+  if (new_largest != largest && sum > 0.0f) {
+    float shrink = largest - new_largest;
+    MapInPlace<V>(&shrink, 1, [](typename V::Reg v) { return Exp<V>(v); });
+    const typename V::Reg shrinks = V::Set(shrink);
+    MapInPlace<V>(out, head_dim, [shrinks](typename V::Reg v) { return V::Mul(v, shrinks); });
+    sum *= shrink;
+  }
+  largest = new_largest;
+  sum += ExpRow<V>(scores, visible, new_largest);
+}
+
+// One block of keys, [first_key, first_key + count), for R queries beginning at `query`.
+template <class V, size_t R>
+void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_key, size_t count,
+                const float* packed_keys, float* scores, float* largest, float* sum) {
+  constexpr size_t kPanel = kPanelRegs * V::kWidth;
+  const float* q = args.q + query * args.q_stride;
+  float* out = args.out + query * args.out_stride;
+  // Keys past the last query's are seen by none of the tile.
+  if (args.causal) {
+    const size_t end = args.causal_offset + query + R;
+    if (end <= first_key) return;
+    count = end - first_key < count ? end - first_key : count;
+  }
+  if (packed_keys != nullptr) {
+    for (size_t j = 0; j < count; j += kPanel) {
+      const TileB operand = {packed_keys + j * args.head_dim, kPanel, 0, nullptr, false};
+      // Whole panels: the block is filled up, and kKeyBlock is a multiple of the panel.
+      Tile<V, R, 1, false>(args.head_dim, kPanel, q, args.q_stride, operand, scores + j, kKeyBlock);
+    }
+  } else {
+    for (size_t r = 0; r < R; ++r) {
+      ReduceAllRows<V, DotStep<V>>(q + r * args.q_stride, args.k + first_key * args.k_stride,
+                                   args.k_stride, count, args.head_dim, scores + r * kKeyBlock);
+    }
+  }
+  for (size_t r = 0; r < R; ++r) {
+    size_t visible = count;
+    if (args.causal) {
+      const size_t end = args.causal_offset + query + r + 1;
+      visible = end <= first_key ? 0 : (end - first_key < count ? end - first_key : count);
+    }
+    UpdateSoftmax<V>(scores + r * kKeyBlock, visible, count, args.scale, largest[r], sum[r],
+                     out + r * args.out_stride, args.head_dim);
+  }
+  AddValues<V, R>(scores, args.v + first_key * args.v_stride, args.v_stride, count, args.head_dim,
+                  out, args.out_stride);
+}
+
+using AttendTileFunction = void (*)(const Kernels::AttentionArgs&, size_t, size_t, size_t,
+                                    const float*, float*, float*, float*);
+
+template <class V, size_t R>
+AttendTileFunction ChooseAttendTile(size_t rows) {
+  if constexpr (R > 1) {
+    if (rows < R) return ChooseAttendTile<V, R - 1>(rows);
+  }
+  return AttendTile<V, R>;
+}
+
+// Kernels::attention.
+template <class V>
+void Attention(const Kernels::AttentionArgs& args) {
+  static_assert(kQueryBlock % V::kTileRows == 0);
+  static_assert(kKeyBlock % (kPanelRegs * V::kWidth) == 0);
+  static_assert(V::kTileRows <= kMaxAttentionRows);
+  float* const scores = args.scratch;
+  float* const packed = scores + kMaxAttentionRows * kKeyBlock;
+  for (size_t begin = 0; begin < args.q_count; begin += kQueryBlock) {
+    const size_t queries = args.q_count - begin < kQueryBlock ? args.q_count - begin : kQueryBlock;
+    SoftmaxState state;
+    for (size_t i = 0; i < queries; ++i) {
+      state.largest[i] = kMinusInfinity;
+      state.sum[i] = 0.0f;
+      float* out = args.out + (begin + i) * args.out_stride;
+      for (size_t d = 0; d < args.head_dim; ++d) out[d] = 0.0f;
+    }
+    size_t keys = args.kv_count;
+    if (args.causal && args.causal_offset + begin + queries < keys) {
+      keys = args.causal_offset + begin + queries;
+    }
+    for (size_t first_key = 0; first_key < keys; first_key += kKeyBlock) {
+      const size_t count = keys - first_key < kKeyBlock ? keys - first_key : kKeyBlock;
+      const float* packed_keys = nullptr;
+      if (args.q_count >= kFewQueries) {
+        PackKeys<V>(args.k + first_key * args.k_stride, args.k_stride, count, args.head_dim,
+                    packed);
+        packed_keys = packed;
+      }
+      for (size_t i = 0; i < queries; i += V::kTileRows) {
+        const size_t rows = queries - i < V::kTileRows ? queries - i : V::kTileRows;
+        ChooseAttendTile<V, V::kTileRows>(rows)(args, begin + i, first_key, count, packed_keys,
+                                                scores, state.largest + i, state.sum + i);
+      }
+    }
+    for (size_t i = 0; i < queries; ++i) {
+      const typename V::Reg scale = V::Set(state.sum[i] > 0.0f ? 1.0f / state.sum[i] : 0.0f);
+      MapInPlace<V>(args.out + (begin + i) * args.out_stride, args.head_dim,
+                    [scale](typename V::Reg v) { return V::Mul(v, scale); });
+    }
+  }
+}
+
+}  // namespace rag::simd

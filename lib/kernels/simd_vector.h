@@ -1,0 +1,268 @@
+// Kernels on vectors, written once over a vector type V and compiled for each instruction set by
+// the file that defines V (kernels_avx2.cc, kernels_avx512.cc).
+//
+// V lives in that file's unnamed namespace, so that every template instantiated with it has
+// internal linkage: the linker can never take one instruction set's code for another's. For the
+// same reason nothing here calls an inline function of the standard library.
+//
+// V gives: Reg; kWidth, elements a register; Load, Store, LoadFirst and StoreFirst (the first n
+// lanes, the others zero or untouched); Set, Zero, Add, Sub, Mul, Div, Min, Max (the second operand
+// when either is NaN), MulAdd (a * b + c), NegMulAdd (c - a * b), Round, Sqrt, ScaleByPowerOf2,
+// KeepFirst (the lanes past the first n become zero), ZeroIfLess (x < bound ? 0 : value), SumLanes,
+// MaxLanes; and the shapes of tiles: kReduceRows, kTileRows, kTileRegs.
+#pragma once
+
+#include <cstddef>
+
+#include "lib/kernels/simd_math.h"
+
+namespace rag::simd {
+
+// --- distances ---
+
+// Both sums keep kChains partial registers for each row, combined in one order, so that a row's
+// result is the same whether it is computed alone or among others.
+inline constexpr size_t kChains = 4;
+
+template <class V>
+struct DotStep {
+  static typename V::Reg Step(typename V::Reg a, typename V::Reg b, typename V::Reg sum) {
+    return V::MulAdd(a, b, sum);
+  }
+};
+
+template <class V>
+struct L2Step {
+  static typename V::Reg Step(typename V::Reg a, typename V::Reg b, typename V::Reg sum) {
+    const typename V::Reg difference = V::Sub(a, b);
+    return V::MulAdd(difference, difference, sum);
+  }
+};
+
+// out[r] = the sum of Op over (query, rows + r * stride) for r < R.
+template <class V, class Op, size_t R>
+void ReduceRows(const float* query, const float* rows, size_t stride, size_t dim, float* out) {
+  constexpr size_t W = V::kWidth;
+  typename V::Reg sums[R][kChains];
+#pragma GCC unroll 4
+  for (size_t r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (size_t c = 0; c < kChains; ++c) sums[r][c] = V::Zero();
+  }
+  size_t i = 0;
+  for (; i + kChains * W <= dim; i += kChains * W) {
+#pragma GCC unroll 4
+    for (size_t c = 0; c < kChains; ++c) {
+      const typename V::Reg q = V::Load(query + i + c * W);
+#pragma GCC unroll 4
+      for (size_t r = 0; r < R; ++r) {
+        sums[r][c] = Op::Step(q, V::Load(rows + r * stride + i + c * W), sums[r][c]);
+      }
+    }
+  }
+  for (; i + W <= dim; i += W) {
+    const typename V::Reg q = V::Load(query + i);
+#pragma GCC unroll 4
+    for (size_t r = 0; r < R; ++r) {
+      sums[r][0] = Op::Step(q, V::Load(rows + r * stride + i), sums[r][0]);
+    }
+  }
+  if (i < dim) {
+    const typename V::Reg q = V::LoadFirst(query + i, dim - i);
+#pragma GCC unroll 4
+    for (size_t r = 0; r < R; ++r) {
+      sums[r][1] = Op::Step(q, V::LoadFirst(rows + r * stride + i, dim - i), sums[r][1]);
+    }
+  }
+#pragma GCC unroll 4
+  for (size_t r = 0; r < R; ++r) {
+    out[r] = V::SumLanes(V::Add(V::Add(sums[r][0], sums[r][1]), V::Add(sums[r][2], sums[r][3])));
+  }
+}
+
+template <class V, class Op>
+float Reduce(const float* a, const float* b, size_t n) {
+  float out;
+  ReduceRows<V, Op, 1>(a, b, 0, n, &out);
+  return out;
+}
+
+template <class V, class Op>
+void ReduceAllRows(const float* query, const float* rows, size_t stride, size_t count, size_t dim,
+                   float* out) {
+  constexpr size_t R = V::kReduceRows;
+  size_t i = 0;
+  for (; i + R <= count; i += R) {
+    ReduceRows<V, Op, R>(query, rows + i * stride, stride, dim, out + i);
+  }
+  for (; i < count; ++i) ReduceRows<V, Op, 1>(query, rows + i * stride, stride, dim, out + i);
+}
+
+// --- elementwise ---
+
+// x[i] = f(x[i]).
+template <class V, class F>
+void MapInPlace(float* x, size_t n, F f) {
+  constexpr size_t W = V::kWidth;
+  size_t i = 0;
+  for (; i + W <= n; i += W) V::Store(x + i, f(V::Load(x + i)));
+  if (i < n) V::StoreFirst(x + i, f(V::LoadFirst(x + i, n - i)), n - i);
+}
+
+template <class V>
+void Gelu(float* x, size_t n) {
+  MapInPlace<V>(x, n, [](typename V::Reg v) {
+    const typename V::Reg half = V::Mul(v, V::Set(0.5f));
+    return V::MulAdd(half, Erf<V>(V::Mul(v, V::Set(0.70710678f))), half);
+  });
+}
+
+// 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
+template <class V>
+void GeluTanh(float* x, size_t n) {
+  MapInPlace<V>(x, n, [](typename V::Reg v) {
+    const typename V::Reg cubic = V::MulAdd(V::Mul(V::Mul(v, v), v), V::Set(0.044715f), v);
+    const typename V::Reg e = Exp<V>(V::Mul(cubic, V::Set(-1.59576912f)));
+    return V::Div(v, V::Add(e, V::Set(1.0f)));
+  });
+}
+
+template <class V>
+void Silu(float* x, size_t n) {
+  MapInPlace<V>(x, n, [](typename V::Reg v) {
+    return V::Div(v, V::Add(Exp<V>(V::Sub(V::Zero(), v)), V::Set(1.0f)));
+  });
+}
+
+template <class V>
+void Add(float* x, const float* y, size_t n) {
+  constexpr size_t W = V::kWidth;
+  size_t i = 0;
+  for (; i + W <= n; i += W) V::Store(x + i, V::Add(V::Load(x + i), V::Load(y + i)));
+  for (; i < n; ++i) x[i] += y[i];
+}
+
+template <class V>
+void Axpy(float a, const float* x, float* y, size_t n) {
+  constexpr size_t W = V::kWidth;
+  const typename V::Reg scale = V::Set(a);
+  size_t i = 0;
+  for (; i + W <= n; i += W) V::Store(y + i, V::MulAdd(scale, V::Load(x + i), V::Load(y + i)));
+  if (i < n) {
+    const size_t rest = n - i;
+    V::StoreFirst(y + i, V::MulAdd(scale, V::LoadFirst(x + i, rest), V::LoadFirst(y + i, rest)),
+                  rest);
+  }
+}
+
+// --- rows ---
+
+// The sum of f(x[i]).
+template <class V, class F>
+float SumOf(const float* x, size_t n, F f) {
+  constexpr size_t W = V::kWidth;
+  typename V::Reg sums[2] = {V::Zero(), V::Zero()};
+  size_t i = 0;
+  for (; i + 2 * W <= n; i += 2 * W) {
+    sums[0] = V::Add(sums[0], f(V::Load(x + i)));
+    sums[1] = V::Add(sums[1], f(V::Load(x + i + W)));
+  }
+  for (; i + W <= n; i += W) sums[0] = V::Add(sums[0], f(V::Load(x + i)));
+  float sum = V::SumLanes(V::Add(sums[0], sums[1]));
+  if (i < n) sum += V::SumLanes(V::KeepFirst(f(V::LoadFirst(x + i, n - i)), n - i));
+  return sum;
+}
+
+template <class V>
+float MaxOf(const float* x, size_t n) {
+  constexpr size_t W = V::kWidth;
+  typename V::Reg largest = V::Set(kMinusInfinity);
+  size_t i = 0;
+  for (; i + W <= n; i += W) largest = V::Max(largest, V::Load(x + i));
+  float result = V::MaxLanes(largest);
+  for (; i < n; ++i) result = x[i] > result ? x[i] : result;
+  return result;
+}
+
+// x[i] = exp(x[i] - shift); gives their sum.
+template <class V>
+float ExpRow(float* x, size_t n, float shift) {
+  constexpr size_t W = V::kWidth;
+  const typename V::Reg minus = V::Set(shift);
+  typename V::Reg sum = V::Zero();
+  size_t i = 0;
+  for (; i + W <= n; i += W) {
+    const typename V::Reg e = Exp<V>(V::Sub(V::Load(x + i), minus));
+    V::Store(x + i, e);
+    sum = V::Add(sum, e);
+  }
+  if (i < n) {
+    const typename V::Reg e =
+        V::KeepFirst(Exp<V>(V::Sub(V::LoadFirst(x + i, n - i), minus)), n - i);
+    V::StoreFirst(x + i, e, n - i);
+    sum = V::Add(sum, e);
+  }
+  return V::SumLanes(sum);
+}
+
+template <class V>
+void Softmax(float* row, size_t n) {
+  const float largest = MaxOf<V>(row, n);
+  if (largest == kMinusInfinity) {
+    for (size_t i = 0; i < n; ++i) row[i] = 0.0f;
+    return;
+  }
+  const typename V::Reg scale = V::Set(1.0f / ExpRow<V>(row, n, largest));
+  MapInPlace<V>(row, n, [scale](typename V::Reg v) { return V::Mul(v, scale); });
+}
+
+template <class V>
+void LayerNorm(const float* x, const float* gamma, const float* beta, float epsilon, float* out,
+               size_t n) {
+  if (n == 0) return;
+  constexpr size_t W = V::kWidth;
+  const float count = static_cast<float>(n);
+  const typename V::Reg mean = V::Set(SumOf<V>(x, n, [](typename V::Reg v) { return v; }) / count);
+  const float variance = SumOf<V>(x, n,
+                                  [mean](typename V::Reg v) {
+                                    const typename V::Reg centred = V::Sub(v, mean);
+                                    return V::Mul(centred, centred);
+                                  }) /
+                         count;
+  const typename V::Reg scale = V::Div(V::Set(1.0f), V::Sqrt(V::Set(variance + epsilon)));
+  const auto apply = [&](typename V::Reg v, typename V::Reg g, typename V::Reg b) {
+    return V::MulAdd(V::Mul(V::Sub(v, mean), scale), g, b);
+  };
+  size_t i = 0;
+  for (; i + W <= n; i += W) {
+    V::Store(out + i, apply(V::Load(x + i), V::Load(gamma + i), V::Load(beta + i)));
+  }
+  if (i < n) {
+    const size_t rest = n - i;
+    V::StoreFirst(out + i,
+                  apply(V::LoadFirst(x + i, rest), V::LoadFirst(gamma + i, rest),
+                        V::LoadFirst(beta + i, rest)),
+                  rest);
+  }
+}
+
+template <class V>
+void RmsNorm(const float* x, const float* gamma, float epsilon, float* out, size_t n) {
+  if (n == 0) return;
+  constexpr size_t W = V::kWidth;
+  const float squares = SumOf<V>(x, n, [](typename V::Reg v) { return V::Mul(v, v); });
+  const typename V::Reg scale =
+      V::Div(V::Set(1.0f), V::Sqrt(V::Set(squares / static_cast<float>(n) + epsilon)));
+  size_t i = 0;
+  for (; i + W <= n; i += W) {
+    V::Store(out + i, V::Mul(V::Mul(V::Load(x + i), scale), V::Load(gamma + i)));
+  }
+  if (i < n) {
+    const size_t rest = n - i;
+    V::StoreFirst(out + i,
+                  V::Mul(V::Mul(V::LoadFirst(x + i, rest), scale), V::LoadFirst(gamma + i, rest)),
+                  rest);
+  }
+}
+
+}  // namespace rag::simd
