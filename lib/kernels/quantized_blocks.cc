@@ -1,0 +1,168 @@
+#include "lib/kernels/quantized_blocks.h"
+
+#include <cstring>
+
+namespace rag {
+namespace {
+
+// Byte offsets of the fields inside a block are those of ggml-common.h's structures.
+uint8_t Byte(const std::byte* block, size_t i) { return static_cast<uint8_t>(block[i]); }
+
+float Half(const std::byte* block, size_t at) {
+  uint16_t bits;
+  std::memcpy(&bits, block + at, sizeof(bits));
+  return HalfToFloat(bits);
+}
+
+void SetScales(DecodedBlock& out, float scale, float offset) {
+  for (size_t i = 0; i < 2; ++i) {
+    out.scale[i] = scale;
+    out.offset[i] = offset;
+  }
+}
+
+// Low nibbles are elements 0..15, high nibbles 16..31; `high` gives each element's fifth bit.
+void DecodeNibbles(const std::byte* nibbles, uint32_t high, int zero, int8_t* q) {
+  for (size_t i = 0; i < 16; ++i) {
+    const int byte = Byte(nibbles, i);
+    q[i] = static_cast<int8_t>(((byte & 15) | static_cast<int>((high >> i) & 1) << 4) - zero);
+    q[i + 16] =
+        static_cast<int8_t>((byte >> 4 | static_cast<int>((high >> (i + 16)) & 1) << 4) - zero);
+  }
+}
+
+uint32_t HighBits(const std::byte* block, size_t at) {
+  uint32_t bits;
+  std::memcpy(&bits, block + at, sizeof(bits));
+  return bits;
+}
+
+void DecodeQ8_0(const std::byte* block, DecodedBlock& out) {
+  SetScales(out, Half(block, 0), 0.0f);
+  std::memcpy(out.q, block + 2, 32);
+}
+
+// scales[16]: low nibble scale, high nibble minimum; qs[64]; d; dmin.
+void DecodeQ2_K(const std::byte* block, DecodedBlock& out) {
+  const float d = Half(block, 80);
+  const float dmin = Half(block, 82);
+  for (size_t i = 0; i < 16; ++i) {
+    out.scale[i] = d * static_cast<float>(Byte(block, i) & 15);
+    out.offset[i] = dmin * static_cast<float>(Byte(block, i) >> 4);
+  }
+  for (size_t i = 0; i < 256; ++i) {
+    const size_t shift = i % 128 / 32 * 2;
+    out.q[i] = static_cast<int8_t>(Byte(block, 16 + i / 128 * 32 + i % 32) >> shift & 3);
+  }
+}
+
+// hmask[32]; qs[64]; scales[12] of 16 times 6 bits; d. A clear bit of hmask takes 4 off.
+void DecodeQ3_K(const std::byte* block, DecodedBlock& out) {
+  const float d = Half(block, 108);
+  const std::byte* scales = block + 96;
+  for (size_t i = 0; i < 16; ++i) {
+    const int low = Byte(scales, i % 8) >> (i / 8 * 4) & 15;
+    const int high = Byte(scales, 8 + i % 4) >> (i / 4 * 2) & 3;
+    out.scale[i] = d * static_cast<float>((low | high << 4) - 32);
+    out.offset[i] = 0.0f;
+  }
+  for (size_t i = 0; i < 256; ++i) {
+    const size_t shift = i % 128 / 32 * 2;
+    const int low = Byte(block, 32 + i / 128 * 32 + i % 32) >> shift & 3;
+    const int high = Byte(block, i % 32) >> (i / 32) & 1;
+    out.q[i] = static_cast<int8_t>(low - (high == 0 ? 4 : 0));
+  }
+}
+
+// d; dmin; scales[12]: 8 scales and 8 minima of 6 bits (Q4_K and Q5_K).
+void DecodeScalesK4(const std::byte* block, DecodedBlock& out) {
+  const float d = Half(block, 0);
+  const float dmin = Half(block, 2);
+  const std::byte* packed = block + 4;
+  for (size_t i = 0; i < 8; ++i) {
+    int scale;
+    int minimum;
+    if (i < 4) {
+      scale = Byte(packed, i) & 63;
+      minimum = Byte(packed, i + 4) & 63;
+    } else {
+      scale = (Byte(packed, i + 4) & 15) | (Byte(packed, i - 4) >> 6) << 4;
+      minimum = Byte(packed, i + 4) >> 4 | (Byte(packed, i) >> 6) << 4;
+    }
+    for (size_t j = 2 * i; j < 2 * i + 2; ++j) {
+      out.scale[j] = d * static_cast<float>(scale);
+      out.offset[j] = dmin * static_cast<float>(minimum);
+    }
+  }
+}
+
+void DecodeQ4_K(const std::byte* block, DecodedBlock& out) {
+  DecodeScalesK4(block, out);
+  for (size_t i = 0; i < 256; ++i) {
+    const int byte = Byte(block, 16 + i / 64 * 32 + i % 32);
+    out.q[i] = static_cast<int8_t>(i % 64 < 32 ? byte & 15 : byte >> 4);
+  }
+}
+
+// As Q4_K with qh[32] before the nibbles: bit i / 32 of qh[i % 32] is the fifth bit.
+void DecodeQ5_K(const std::byte* block, DecodedBlock& out) {
+  DecodeScalesK4(block, out);
+  for (size_t i = 0; i < 256; ++i) {
+    const int byte = Byte(block, 48 + i / 64 * 32 + i % 32);
+    const int high = Byte(block, 16 + i % 32) >> (i / 32) & 1;
+    out.q[i] = static_cast<int8_t>((i % 64 < 32 ? byte & 15 : byte >> 4) | high << 4);
+  }
+}
+
+// ql[128]; qh[64]; scales[16] signed; d. Each half of 128 elements has 64 bytes of ql, 32 of qh.
+void DecodeQ6_K(const std::byte* block, DecodedBlock& out) {
+  const float d = Half(block, 208);
+  for (size_t i = 0; i < 16; ++i) {
+    out.scale[i] = d * static_cast<float>(static_cast<int8_t>(Byte(block, 192 + i)));
+    out.offset[i] = 0.0f;
+  }
+  for (size_t i = 0; i < 256; ++i) {
+    const size_t half = i / 128;
+    const int byte = Byte(block, half * 64 + i % 64);
+    const int low = i % 128 < 64 ? byte & 15 : byte >> 4;
+    const int high = Byte(block, 128 + half * 32 + i % 32) >> (i % 128 / 32 * 2) & 3;
+    out.q[i] = static_cast<int8_t>((low | high << 4) - 32);
+  }
+}
+
+}  // namespace
+
+bool IsBlockType(DType type) { return GetDTypeInfo(type).block_size > 1; }
+
+void DecodeBlock(DType type, const std::byte* block, DecodedBlock& out) {
+  switch (type) {
+    case DType::kQ4_0:
+      SetScales(out, Half(block, 0), 0.0f);
+      return DecodeNibbles(block + 2, 0, 8, out.q);
+    case DType::kQ4_1:
+      SetScales(out, Half(block, 0), -Half(block, 2));
+      return DecodeNibbles(block + 4, 0, 0, out.q);
+    case DType::kQ5_0:
+      SetScales(out, Half(block, 0), 0.0f);
+      return DecodeNibbles(block + 6, HighBits(block, 2), 16, out.q);
+    case DType::kQ5_1:
+      SetScales(out, Half(block, 0), -Half(block, 2));
+      return DecodeNibbles(block + 8, HighBits(block, 4), 0, out.q);
+    case DType::kQ8_0:
+      return DecodeQ8_0(block, out);
+    case DType::kQ2_K:
+      return DecodeQ2_K(block, out);
+    case DType::kQ3_K:
+      return DecodeQ3_K(block, out);
+    case DType::kQ4_K:
+      return DecodeQ4_K(block, out);
+    case DType::kQ5_K:
+      return DecodeQ5_K(block, out);
+    case DType::kQ6_K:
+      return DecodeQ6_K(block, out);
+    default:
+      return;
+  }
+}
+
+}  // namespace rag

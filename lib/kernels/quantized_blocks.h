@@ -1,0 +1,33 @@
+// The block formats of GGUF, decoded one block at a time: what every other reader of them (the
+// scalar products, DequantizeTo) is built on.
+//
+// Source: ggml's ggml-common.h (structures) and the gguf Python package's quants.py, whose
+// dequantize() the decoded values equal bit for bit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/tensor/tensor.h"
+
+namespace rag {
+
+// Elements of the largest block, and of a group that shares a scale in the finest format.
+inline constexpr size_t kMaxBlockElements = 256;
+inline constexpr size_t kScaleGroup = 16;
+
+// Element i is scale[i / 16] * q[i] - offset[i / 16], each operation rounded to f32.
+struct DecodedBlock {
+  int8_t q[kMaxBlockElements];
+  float scale[kMaxBlockElements / kScaleGroup];
+  float offset[kMaxBlockElements / kScaleGroup];
+};
+
+// Q4_0 ... Q6_K: the types whose products take 8-bit activations.
+bool IsBlockType(DType type);
+
+// Decodes the block_size elements of one block of a type for which IsBlockType holds; `block` needs
+// no alignment.
+void DecodeBlock(DType type, const std::byte* block, DecodedBlock& out);
+
+}  // namespace rag
