@@ -110,7 +110,7 @@ void Add(const Service& service, const HttpRequest& request, ResponseWriter& out
   for (Item& item : items) {
     Value::Object result{{"key", item.document.key}, {"collection", item.collection}};
     Result<DocumentStatus> added =
-        out.cancel().cancelled()
+        !results.empty() && out.cancel().cancelled()
             ? Result<DocumentStatus>(CancelledError("the client closed the connection"))
             : service.engine.AddDocument(item.collection, std::move(item.document), service.create);
     if (added.ok()) {

@@ -43,6 +43,11 @@ bool Exchange::started() const {
   return streaming_;
 }
 
+bool Exchange::aborted() const {
+  std::lock_guard lock(mutex_);
+  return aborted_;
+}
+
 void Exchange::Finish() {
   {
     std::lock_guard lock(mutex_);

@@ -24,6 +24,8 @@ class Exchange : public ResponseWriter {
   bool Write(std::string_view piece) override;
   bool started() const override;
   const CancelToken& cancel() const override { return cancel_; }
+  // Nobody waits for an answer any more.
+  bool aborted() const;
   // The handler has returned. An answer that was never given becomes a 500.
   void Finish();
 

@@ -439,7 +439,7 @@ Awaitable<void> Connection::Dispatch(const Match& match, HttpRequest request) {
       });
   const bool taken = server_.Pool(match.route->lane)
                          .Submit([exchange = exchange_, route = match.route, rest = match.rest] {
-                           if (!exchange->cancel().cancelled()) {
+                           if (!exchange->aborted()) {
                              try {
                                route->handler(exchange->request(), rest, *exchange);
                              } catch (const std::exception& error) {

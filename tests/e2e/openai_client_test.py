@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""The published openai client embeds, chats and streams against a running ragd, over TCP and a Unix domain socket.
+
+    openai_client_test.py RAGD_PROGRAM
+
+Needs the packages of tests/requirements.txt, which ./dev setup puts into .venv; it looks for them there by itself.
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+try:
+    import httpx2
+    import openai
+except ImportError as missing:
+    own = ROOT / ".venv" / "bin" / "python"
+    if own.exists() and pathlib.Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
+        os.execv(own, [str(own), *sys.argv])
+    print(f"SKIPPED {missing}: ./dev setup installs what tests/requirements.txt names into .venv")
+    sys.exit(77)
+
+from ragd_harness import Daemon, default_encoder, shared_data  # noqa: E402: after the look for openai
+
+PROGRAM = None
+KEY = "sk-test-of-the-client"
+DECODER = shared_data("models/stories260K/stories260K.gguf")
+TEXTS = ["The sky is blue because air scatters short wavelengths of light.",
+         "Rotate the signing key every ninety days.",
+         "서울은 대한민국의 수도이다."]
+
+
+class Client:
+    """The tests, for one kind of socket each."""
+
+    def test_models(self):
+        self.assertEqual([m.id for m in self.client.models.list()], ["all-MiniLM-L6-v2", "stories260K"])
+        self.assertEqual(self.client.models.retrieve("stories260K").object, "model")
+
+    def test_embeds(self):
+        # The client asks for base64 by itself and unpacks it.
+        by_default = self.client.embeddings.create(model="all-MiniLM-L6-v2", input=TEXTS)
+        as_floats = self.client.embeddings.create(model="all-MiniLM-L6-v2", input=TEXTS, encoding_format="float")
+        self.assertEqual([d.index for d in by_default.data], [0, 1, 2])
+        for a, b in zip(by_default.data, as_floats.data):
+            self.assertEqual(len(a.embedding), 384)
+            for x, y in zip(a.embedding, b.embedding):
+                self.assertAlmostEqual(x, y, places=6)
+        self.assertGreater(by_default.usage.prompt_tokens, 10)
+
+    def test_chats(self):
+        answer = self.client.chat.completions.create(
+            model="stories260K", max_tokens=30, messages=[{"role": "user", "content": "Once upon a time"}])
+        self.assertEqual(answer.choices[0].message.role, "assistant")
+        self.assertTrue(answer.choices[0].message.content)
+        self.assertIn(answer.choices[0].finish_reason, ("stop", "length"))
+        self.assertEqual(answer.usage.total_tokens, answer.usage.prompt_tokens + answer.usage.completion_tokens)
+
+    def test_streams(self):
+        question = [{"role": "user", "content": "Once upon a time"}]
+        whole = self.client.chat.completions.create(model="stories260K", max_tokens=30, messages=question)
+        chunks = list(self.client.chat.completions.create(
+            model="stories260K", max_tokens=30, messages=question, stream=True,
+            stream_options={"include_usage": True}))
+        text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+        self.assertEqual(text, whole.choices[0].message.content)
+        self.assertGreater(len(chunks), 5)
+        self.assertEqual(chunks[-1].usage, whole.usage)
+        self.assertEqual(chunks[-2].choices[0].finish_reason, whole.choices[0].finish_reason)
+
+    def test_answers_from_a_collection(self):
+        answer = self.client.chat.completions.create(
+            model="stories260K", max_tokens=20, messages=[{"role": "user", "content": "Why is the sky blue?"}],
+            extra_body={"rag": {"collection": "notes", "top_k": 1}})
+        self.assertEqual(answer.rag["mode"], "generative")
+        self.assertEqual(answer.rag["sources"][0]["document"], "0")
+        stream = self.client.chat.completions.create(
+            model="stories260K", max_tokens=20, messages=[{"role": "user", "content": "Why is the sky blue?"}],
+            extra_body={"rag": {"collection": "notes", "top_k": 1}}, stream=True)
+        self.assertEqual(list(stream)[-1].rag["sources"][0]["document"], "0")
+
+    def test_errors_are_the_clients_own(self):
+        question = [{"role": "user", "content": "x"}]
+        with self.assertRaises(openai.NotFoundError) as caught:
+            self.client.chat.completions.create(model="gpt-4", messages=question)
+        self.assertEqual((caught.exception.code, caught.exception.param), ("model_not_found", "model"))
+        with self.assertRaises(openai.BadRequestError):
+            self.client.chat.completions.create(model="stories260K", messages=question, n=3)
+        with self.assertRaises(openai.BadRequestError):
+            self.client.embeddings.create(model="all-MiniLM-L6-v2", input=[[1, 2, 3]])
+        with self.assertRaises(openai.AuthenticationError):
+            self.client.with_options(api_key="sk-wrong").models.list()
+
+
+class Tcp(Client, unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.client = openai.OpenAI(base_url=f"http://127.0.0.1:{DAEMON.port}/v1", api_key=KEY, max_retries=0)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+
+
+class Unix(Client, unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        transport = httpx2.HTTPTransport(uds=DAEMON.socket_path)
+        cls.client = openai.OpenAI(base_url="http://localhost/v1", api_key=KEY, max_retries=0,
+                                   http_client=httpx2.Client(transport=transport))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.client.close()
+
+
+class Asynchronous(unittest.IsolatedAsyncioTestCase):
+    async def test_streams(self):
+        async with openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{DAEMON.port}/v1", api_key=KEY,
+                                      max_retries=0) as client:
+            stream = await client.chat.completions.create(
+                model="stories260K", max_tokens=20, stream=True, messages=[{"role": "user", "content": "Once"}])
+            text = ""
+            async for chunk in stream:
+                text += chunk.choices[0].delta.content or ""
+            self.assertTrue(text)
+
+
+DAEMON = None
+
+
+def main():
+    global PROGRAM, DAEMON
+    PROGRAM = sys.argv.pop(1)
+    if default_encoder() is None or DECODER is None:
+        print("SKIPPED: needs the default encoder (./dev setup) and stories260K.gguf in the test data")
+        return 77
+    with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+        with Daemon(PROGRAM, "--llm", DECODER, "--socket", f"{folder}/rag.sock", folder=folder, key=KEY,
+                    RAG_API_KEY=KEY) as DAEMON:
+            documents = [{"key": str(i), "text": text} for i, text in enumerate(TEXTS)]
+            added = DAEMON.request("POST", "/v1/documents", {"collection": "notes", "documents": documents})
+            if added.status != 201:
+                print(added.body)
+                return 1
+            return 0 if unittest.main(exit=False, verbosity=2).result.wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,462 @@
+#!/usr/bin/env python3
+"""ragd's endpoints and their errors, over TCP and a Unix domain socket.
+
+    ragd_api_test.py RAGD_PROGRAM
+"""
+
+import base64
+import json
+import math
+import re
+import struct
+import sys
+import tempfile
+import unittest
+import urllib.parse
+
+from ragd_harness import Daemon, default_encoder, eventually, events, shared_data
+
+PROGRAM = None
+PASSAGES = {
+    "sky": "The sky is blue because air scatters short wavelengths of sunlight more than long ones.",
+    "keys": "Rotate the signing key every ninety days. The old key stays valid for one more day.",
+    "bread": "Sourdough bread rises slowly. A starter of flour and water must be fed every day.",
+    "ko": "서울은 대한민국의 수도이다. 한강이 도시를 가로질러 흐른다.",
+}
+
+
+class Api(unittest.TestCase):
+    """One daemon for a class; `flags` are a subclass's."""
+
+    flags = ("--encoder", "none")
+    collection = "notes"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = cls.start()
+
+    @classmethod
+    def start(cls):
+        return Daemon(PROGRAM, *cls.flags)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.close()
+
+    def call(self, method, path, body=None, status=200):
+        answer = self.daemon.request(method, path, body)
+        self.assertEqual(answer.status, status, answer.body[:2000])
+        return answer.json()
+
+    def fails(self, method, path, body, status, code, param=None):
+        error = self.call(method, path, body, status)["error"]
+        self.assertEqual((error["code"], error["param"]), (code, param), error)
+        self.assertEqual(error["type"], "invalid_request_error" if status < 500 else "server_error")
+        return error["message"]
+
+    def add_passages(self, collection):
+        documents = [{"key": key, "text": text, "title": key.title(), "metadata": {"lang": "ko" if key == "ko" else
+                                                                                   "en", "size": len(text)}}
+                     for key, text in PASSAGES.items()]
+        answer = self.call("POST", "/v1/documents", {"collection": collection, "documents": documents}, 201)
+        self.assertEqual((answer["written"], answer["failed"]), (4, 0))
+
+
+class Documents(Api):
+    def test_add_read_replace_list_remove(self):
+        body = {"collection": "c1", "key": "a/b c", "text": "First text.", "title": "T", "metadata": {"year": 2024}}
+        added = self.call("POST", "/v1/documents", body, 201)
+        self.assertEqual((added["key"], added["collection"], added["replaced"]), ("a/b c", "c1", False))
+        self.assertGreaterEqual(added["chunks"], 1)
+        for path in ("a%2Fb%20c", "a/b%20c"):
+            document = self.call("GET", f"/v1/documents/{path}?collection=c1")
+            self.assertEqual((document["document"], document["text"], document["title"], document["metadata"]["year"]),
+                             ("a/b c", "First text.", "T", 2024))
+        replaced = self.call("POST", "/v1/documents", body | {"text": "Second text."})
+        self.assertTrue(replaced["replaced"])
+        self.assertEqual(self.call("GET", "/v1/documents/a%2Fb%20c?collection=c1")["text"], "Second text.")
+        self.assertTrue(self.call("DELETE", "/v1/documents/a%2Fb%20c?collection=c1")["deleted"])
+        self.fails("GET", "/v1/documents/a%2Fb%20c?collection=c1", None, 404, "not_found")
+        self.fails("DELETE", "/v1/documents/a%2Fb%20c?collection=c1", None, 404, "not_found")
+
+    def test_keys_of_any_script_and_paths(self):
+        for key in ("/home/me/notes.md", "한국어", "a?b&c=d#e", "%2F", "..", "emoji 🙂"):
+            self.call("POST", "/v1/documents", {"collection": "keys", "key": key, "text": f"text of {key}"}, 201)
+            document = self.call("GET", f"/v1/documents/{urllib.parse.quote(key, safe='')}?collection=keys")
+            self.assertEqual((document["document"], document["text"]), (key, f"text of {key}"))
+
+    def test_many_at_once_and_pages_of_keys(self):
+        documents = [{"id": f"k{i:03}", "text": f"text number {i}"} for i in range(25)]
+        self.call("POST", "/v1/documents", {"collection": "pages", "documents": documents}, 201)
+        self.call("POST", "/v1/documents", [{"id": "other", "text": "x", "collection": "pages2"}], 201)
+        keys, after = [], ""
+        for _ in range(4):
+            page = self.call("GET", f"/v1/documents?collection=pages&limit=10&after={after}")
+            keys += page["documents"]
+            after = page["next"]
+            if after is None:
+                break
+        self.assertEqual(keys, [f"k{i:03}" for i in range(25)])
+        self.assertEqual(self.call("GET", "/v1/documents?collection=pages2")["documents"], ["other"])
+
+    def test_errors_write_nothing(self):
+        good = {"key": "good", "text": "good text"}
+        cases = [
+            ([], "documents"), ({"documents": []}, "documents"), ({"documents": 5}, "documents"),
+            ({"key": "a"}, "text"), ({"text": "a"}, "key"), ({"key": "", "text": "a"}, "key"),
+            ({"key": "a", "text": ""}, "text"), ({"key": 5, "text": "a"}, "key"), ({"key": "a", "text": 5}, "text"),
+            ({"key": "a", "id": "b", "text": "c"}, "id"), ({"key": "a" * 4097, "text": "c"}, "key"),
+            ({"key": "a", "text": "b", "metadata": [1]}, "metadata"),
+            ({"key": "a", "text": "b", "media_type": "application/pdf"}, "media_type"),
+            ({"key": "a", "text": "b", "title": {}}, "title"),
+            ({"documents": [good, {"key": "bad"}]}, "documents[1].text"),
+            ({"documents": [good, 5]}, "documents[1]"), ([good, good], "documents"),
+        ]
+        for body, param in cases:
+            with self.subTest(body=str(body)[:80]):
+                if isinstance(body, dict):
+                    body = body | {"collection": "errors"}
+                self.fails("POST", "/v1/documents", body, 400, "invalid_argument", param)
+        self.fails("POST", "/v1/documents", {"key": "a", "text": "b", "texts": 1}, 400, "unknown_parameter", "texts")
+        self.fails("GET", "/v1/documents?collection=errors", None, 404, "not_found")
+        for limit in ("0", "1001", "x", "-1", ""):
+            self.fails("GET", f"/v1/documents?limit={limit}", None, 400, "invalid_argument", "limit")
+        self.fails("POST", "/v1/documents", good | {"collection": "bad/name"}, 400, "invalid_argument")
+
+
+class Collections(Api):
+    def test_make_list_look_at_drop(self):
+        made = self.call("PUT", "/v1/collections/papers",
+                         {"chunk": {"strategy": "sentence", "tokens": 64, "overlap": 8}, "index": {"kind": "flat"}}, 201)
+        self.assertEqual(made["name"], "papers")
+        self.assertEqual(made["documents"], 0)
+        self.fails("PUT", "/v1/collections/papers", {}, 409, "already_exists")
+        self.call("PUT", "/v1/collections/plain", None, 201)
+        names = [c["name"] for c in self.call("GET", "/v1/collections")["collections"]]
+        self.assertTrue({"papers", "plain"} <= set(names))
+        self.call("POST", "/v1/documents", {"collection": "papers", "key": "k", "text": "One. Two."}, 201)
+        self.assertEqual(self.call("GET", "/v1/collections/papers")["documents"], 1)
+        self.assertTrue(self.call("DELETE", "/v1/collections/papers")["deleted"])
+        self.fails("GET", "/v1/collections/papers", None, 404, "not_found")
+        self.fails("DELETE", "/v1/collections/papers", None, 404, "not_found")
+
+    def test_errors(self):
+        for body in ({"chunk": {"tokens": 7}}, {"chunk": {"tokens": "many"}}, {"chunk": {"strategy": "x"}}, {"chunk": 5},
+                     {"chunk": {"tokens": 8, "overlap": 4}}, {"index": {"kind": "x"}}, {"index": {"m": 1}}, {"x": 1},
+                     {"chunk": {"size": 9}}, [], "x"):
+            with self.subTest(body):
+                self.fails("PUT", "/v1/collections/bad", body, 400, "invalid_argument")
+        self.fails("PUT", "/v1/collections/.hidden", {}, 400, "invalid_argument")
+        self.fails("PUT", "/v1/collections/a%2Fb", {}, 400, "invalid_argument")
+        self.fails("GET", "/v1/collections/bad", None, 404, "not_found")
+
+
+class Questions(Api):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.add_passages(cls("run_nothing"), cls.collection)
+
+    def run_nothing(self):
+        """Stands for a test, so that the class can use its own helpers once."""
+
+    def test_search(self):
+        result = self.call("POST", "/v1/search", {"query": "rotate signing key", "collection": "notes", "k": 2,
+                                                  "mode": "lexical"})
+        hit = result["hits"][0]
+        self.assertEqual((hit["rank"], hit["document"]), (1, "keys"))
+        text = PASSAGES["keys"].encode()
+        self.assertEqual(text[hit["start"]:hit["end"]].decode(), hit["text"])
+        self.assertIn("took_ms", result)
+        filtered = self.call("POST", "/v1/search", {"query": "day", "collection": "notes", "mode": "lexical",
+                                                    "filter": 'lang = "ko"'})
+        self.assertNotIn("keys", [h["document"] for h in filtered["hits"]])
+
+    def test_ask_quotes_its_sources(self):
+        answer = self.call("POST", "/v1/ask", {"question": "How often must the signing key be rotated?",
+                                               "collection": "notes", "mode": "lexical"})
+        self.assertEqual(answer["mode"], "extractive")
+        self.assertIn("ninety days", answer["answer"])
+        citation = answer["citations"][0]
+        self.assertEqual(citation["document"], "keys")
+        self.assertTrue(citation["verified"])
+        self.assertEqual(PASSAGES["keys"].encode()[citation["start"]:citation["end"]].decode(), citation["quote"])
+
+    def test_ask_streams_events(self):
+        answer = self.daemon.request("POST", "/v1/ask", {"question": "Why is the sky blue?", "collection": "notes",
+                                                         "mode": "lexical", "stream": True})
+        self.assertEqual(answer.headers["Content-Type"], "text/event-stream")
+        found = events(answer.body)
+        self.assertEqual({name for name, _ in found}, {"text", "answer"})
+        self.assertEqual(found[-1][0], "answer")
+        text = "".join(json.loads(data)["text"] for name, data in found if name == "text")
+        whole = json.loads(found[-1][1])
+        self.assertEqual(text, whole["answer"])
+        self.assertEqual(whole["citations"][0]["document"], "sky")
+
+    def test_errors(self):
+        for path, word in (("/v1/search", "query"), ("/v1/ask", "question")):
+            good = {word: "x", "collection": "notes", "mode": "lexical"}
+            cases = [({word: None}, word), ({word: ""}, word), ({word: 5}, word), ({"k": 0}, "k"), ({"k": 10_001}, "k"),
+                     ({"k": 2.5}, "k"), ({"k": "2"}, "k"), ({"k": 1, "top_k": 1}, "top_k"), ({"mode": "both"}, "mode"),
+                     ({"mode": 1}, "mode"), ({"filter": 5}, "filter"), ({"exact": "yes"}, "exact"),
+                     ({"ef_search": -1}, "ef_search"), ({"collection": 4}, "collection")]
+            if path == "/v1/ask":
+                cases += [({"strategy": "guess"}, "strategy"), ({"max_tokens": 0}, "max_tokens"),
+                          ({"temperature": -1}, "temperature"), ({"temperature": "hot"}, "temperature"),
+                          ({"top_p": 0}, "top_p"), ({"stop": [1]}, "stop"), ({"stop": ["x"] * 17}, "stop"),
+                          ({"stream": 1}, "stream"), ({"seed": 1.5}, "seed")]
+            for change, param in cases:
+                with self.subTest(path=path, change=change):
+                    self.fails("POST", path, good | change, 400, "invalid_argument", param)
+            self.fails("POST", path, good | {"quary": 1}, 400, "unknown_parameter", "quary")
+            self.fails("POST", path, good | {"collection": "nowhere"}, 404, "not_found")
+            self.fails("POST", path, good | {"filter": "year >="}, 400, "invalid_argument")
+            self.fails("POST", path, good | {"template": "/etc/passwd"}, 400, "unknown_parameter", "template")
+        # Also when it was to be streamed: nothing has been sent yet.
+        self.fails("POST", "/v1/ask", {"question": "x", "collection": "nowhere", "stream": True}, 404, "not_found")
+
+    def test_chat_with_rag_quotes_without_a_decoder(self):
+        body = {"model": "extractive", "messages": [{"role": "user", "content": "Why is the sky blue?"}],
+                "rag": {"collection": "notes", "top_k": 2, "mode": "lexical"}}
+        answer = self.call("POST", "/v1/chat/completions", body)
+        self.assertEqual(answer["object"], "chat.completion")
+        self.assertIn("scatters", answer["choices"][0]["message"]["content"])
+        self.assertEqual(answer["rag"]["mode"], "extractive")
+        self.assertEqual(answer["rag"]["citations"][0]["document"], "sky")
+        self.assertTrue(answer["rag"]["citations"][0]["verified"])
+        streamed = events(self.daemon.request("POST", "/v1/chat/completions", body | {"stream": True}).body)
+        self.assertEqual(streamed[-1][1], "[DONE]")
+        chunks = [json.loads(data) for _, data in streamed[:-1]]
+        text = "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks)
+        self.assertEqual(text, answer["choices"][0]["message"]["content"])
+        self.assertEqual(chunks[-1]["rag"]["citations"][0]["document"], "sky")
+        self.fails("POST", "/v1/chat/completions", body | {"rag": {"collection": "nowhere"}}, 404, "not_found")
+        self.fails("POST", "/v1/chat/completions", body | {"rag": {"top_k": 0}}, 400, "invalid_argument", "rag.top_k")
+        self.fails("POST", "/v1/chat/completions", body | {"rag": {"colection": "x"}}, 400, "unknown_parameter",
+                   "rag.colection")
+        self.fails("POST", "/v1/chat/completions", body | {"rag": 5}, 400, "invalid_argument", "rag")
+        self.fails("POST", "/v1/chat/completions", body | {"model": "gpt"}, 404, "model_not_found", "model")
+        self.fails("POST", "/v1/chat/completions",
+                   body | {"messages": [{"role": "assistant", "content": "x"}]}, 400, "invalid_argument", "messages")
+        del body["rag"]
+        self.fails("POST", "/v1/chat/completions", body, 400, "no_decoder", "model")
+
+    def test_embeddings_without_an_encoder(self):
+        self.fails("POST", "/v1/embeddings", {"model": "m", "input": "x"}, 400, "no_encoder", "model")
+
+    def test_models_metrics_and_page(self):
+        models = self.call("GET", "/v1/models")
+        self.assertEqual((models["object"], [m["id"] for m in models["data"]]), ("list", ["extractive"]))
+        self.assertEqual(self.call("GET", "/v1/models/extractive")["object"], "model")
+        self.fails("GET", "/v1/models/nothing", None, 404, "model_not_found", "model")
+
+        metrics = self.daemon.request("GET", "/metrics")
+        self.assertTrue(metrics.headers["Content-Type"].startswith("text/plain; version=0.0.4"))
+        sample = re.compile(r'[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [0-9.e+-]+')
+        for line in metrics.body.decode().splitlines():
+            self.assertTrue(line.startswith("# ") or sample.fullmatch(line), line)
+        self.assertEqual(self.daemon.metric("rag_documents"), 4)
+        self.assertGreaterEqual(self.daemon.metric("rag_chunks"), 4)
+        self.assertGreater(self.daemon.metric("process_resident_memory_bytes"), 1e6)
+        self.assertTrue(eventually(lambda: self.daemon.metric("rag_http_requests_in_flight") == 1))
+        for name in ("rag_http_requests_total", "rag_http_request_seconds_count"):
+            before = self.daemon.metric(name, "/healthz")
+            self.daemon.request("GET", "/healthz")
+            self.assertTrue(eventually(lambda n=name, b=before: self.daemon.metric(n, "/healthz") == b + 1))
+
+        page = self.daemon.request("GET", "/")
+        self.assertEqual(page.headers["Content-Type"], "text/html; charset=utf-8")
+        policy = page.headers["Content-Security-Policy"]
+        nonce = re.search(r"script-src 'nonce-([0-9a-f]{32})'", policy).group(1)
+        self.assertTrue(policy.startswith("default-src 'none';"))
+        html = page.body.decode()
+        self.assertEqual(html.count(f'nonce="{nonce}"'), 2)
+        self.assertNotIn("NONCE", html)
+        self.assertNotIn("innerHTML", html)
+        self.assertIsNone(re.search(r'(src|href)="?http', html))
+        self.assertNotIn(nonce, self.daemon.request("GET", "/").body.decode())
+
+
+@unittest.skipUnless(default_encoder(), "the default encoder is not set up (./dev setup)")
+class Embedding(Api):
+    flags = ()
+    MODEL = "all-MiniLM-L6-v2"
+
+    def embed(self, **body):
+        return self.call("POST", "/v1/embeddings", {"model": self.MODEL} | body)
+
+    def test_vectors_as_floats_and_as_base64(self):
+        texts = ["The sky is blue.", "서울은 수도이다.", "emoji 🙂"]
+        answer = self.embed(input=texts)
+        self.assertEqual((answer["object"], answer["model"]), ("list", self.MODEL))
+        self.assertEqual([d["index"] for d in answer["data"]], [0, 1, 2])
+        vectors = [d["embedding"] for d in answer["data"]]
+        for vector in vectors:
+            self.assertEqual(len(vector), 384)
+            self.assertAlmostEqual(math.fsum(x * x for x in vector), 1, places=4)
+        packed = self.embed(input=texts, encoding_format="base64", dimensions=384)
+        for vector, item in zip(vectors, packed["data"]):
+            unpacked = struct.unpack("<384f", base64.b64decode(item["embedding"], validate=True))
+            for a, b in zip(vector, unpacked):
+                self.assertAlmostEqual(a, b, places=6)
+        self.assertGreater(answer["usage"]["prompt_tokens"], 5)
+        self.assertEqual(answer["usage"]["total_tokens"], answer["usage"]["prompt_tokens"])
+        self.assertEqual(len(self.embed(input="one text")["data"]), 1)
+        self.assertNotIn("rag", answer)
+
+    def test_a_cut_text_is_told(self):
+        answer = self.embed(input=["short", "word " * 2000])
+        self.assertEqual([t["index"] for t in answer["rag"]["truncated"]], [1])
+        self.assertGreater(answer["rag"]["truncated"][0]["tokens_lost"], 1000)
+
+    def test_errors(self):
+        good = {"model": self.MODEL, "input": "x"}
+        cases = [({"input": None}, "input"), ({"input": []}, "input"), ({"input": ""}, "input"),
+                 ({"input": ["a", ""]}, "input"), ({"input": ["a", 5]}, "input"), ({"input": {}}, "input"),
+                 ({"input": ["x"] * 2049}, "input"), ({"model": None}, "model"), ({"model": ""}, "model"),
+                 ({"encoding_format": "int8"}, "encoding_format"), ({"dimensions": 256}, "dimensions"),
+                 ({"dimensions": 0}, "dimensions")]
+        for change, param in cases:
+            with self.subTest(change=str(change)[:60]):
+                self.fails("POST", "/v1/embeddings", good | change, 400, "invalid_argument", param)
+        for tokens in ([1, 2, 3], [[1, 2], [3]]):
+            self.fails("POST", "/v1/embeddings", good | {"input": tokens}, 400, "tokens_not_supported", "input")
+        self.fails("POST", "/v1/embeddings", good | {"model": "text-embedding-3-small"}, 404, "model_not_found",
+                   "model")
+
+    def test_dense_search_finds_what_shares_no_word(self):
+        self.add_passages("dense")
+        result = self.call("POST", "/v1/search", {"query": "Why does the atmosphere look azure?", "collection": "dense",
+                                                  "mode": "dense", "k": 1})
+        self.assertEqual([h["document"] for h in result["hits"]], ["sky"])
+        self.assertEqual([m["kind"] for m in self.call("GET", "/v1/models")["data"]], ["encoder", "extractive"])
+        self.assertEqual(self.call("GET", f"/v1/models/{self.MODEL}")["info"]["dim"], 384)
+        self.embed(input=["a", "b"])
+        self.assertGreaterEqual(self.daemon.metric("rag_texts_encoded_total"), 2)
+        self.assertGreater(self.daemon.metric("rag_index_memory_bytes"), 384 * 4 * 4 - 1)
+
+
+@unittest.skipUnless(shared_data("models/stories260K/stories260K.gguf"), "stories260K.gguf is not here")
+class Chat(Api):
+    MODEL = "stories260K"
+
+    @classmethod
+    def start(cls):
+        return Daemon(PROGRAM, "--encoder", "none", "--llm", shared_data("models/stories260K/stories260K.gguf"))
+
+    def body(self, **more):
+        return {"model": self.MODEL, "messages": [{"role": "user", "content": "Once upon a time"}],
+                "max_tokens": 40} | more
+
+    def chat(self, **more):
+        return self.call("POST", "/v1/chat/completions", self.body(**more))
+
+    def test_a_completion(self):
+        answer = self.chat()
+        self.assertEqual((answer["object"], answer["model"]), ("chat.completion", self.MODEL))
+        self.assertTrue(answer["id"].startswith("chatcmpl-"))
+        choice = answer["choices"][0]
+        self.assertEqual(choice["message"]["role"], "assistant")
+        self.assertTrue(choice["message"]["content"])
+        self.assertIn(choice["finish_reason"], ("stop", "length"))
+        usage = answer["usage"]
+        self.assertLessEqual(usage["completion_tokens"], 40)
+        self.assertEqual(usage["total_tokens"], usage["prompt_tokens"] + usage["completion_tokens"])
+        self.assertEqual(self.chat()["choices"][0]["message"], choice["message"])  # greedy
+        self.assertEqual(self.chat(max_tokens=None, max_completion_tokens=3)["usage"]["completion_tokens"], 3)
+        self.assertGreater(self.daemon.metric("rag_tokens_generated_total"), 40)
+
+    def test_a_seed_repeats_and_another_differs(self):
+        def text(seed):
+            return self.chat(temperature=1.5, top_p=0.95, seed=seed)["choices"][0]["message"]["content"]
+        self.assertEqual(text(7), text(7))
+        self.assertGreater(len({text(seed) for seed in range(5)}), 1)
+
+    def test_a_stop_string_ends_the_text_and_is_not_in_it(self):
+        whole = self.chat()["choices"][0]["message"]["content"]
+        stop = whole.strip()[6:10]
+        for given in (stop, [stop, "never said"]):
+            choice = self.chat(stop=given)["choices"][0]
+            self.assertEqual(choice["finish_reason"], "stop")
+            self.assertEqual(choice["message"]["content"], whole[:whole.index(stop)])
+
+    def test_streaming(self):
+        whole = self.chat()
+        answer = self.daemon.request("POST", "/v1/chat/completions",
+                                     self.body(stream=True, stream_options={"include_usage": True}))
+        self.assertEqual(answer.headers["Content-Type"], "text/event-stream")
+        found = events(answer.body)
+        self.assertEqual(found[-1][1], "[DONE]")
+        chunks = [json.loads(data) for _, data in found[:-1]]
+        self.assertEqual({c["object"] for c in chunks}, {"chat.completion.chunk"})
+        self.assertEqual(len({c["id"] for c in chunks}), 1)
+        self.assertEqual(chunks[0]["choices"][0]["delta"], {"role": "assistant", "content": ""})
+        text = "".join(c["choices"][0]["delta"].get("content", "") for c in chunks if c["choices"])
+        self.assertEqual(text, whole["choices"][0]["message"]["content"])
+        self.assertGreater(len(chunks), 5)
+        self.assertEqual((chunks[-1]["choices"], chunks[-1]["usage"]), ([], whole["usage"]))
+        self.assertEqual(chunks[-2]["choices"][0]["finish_reason"], whole["choices"][0]["finish_reason"])
+
+    def test_errors(self):
+        user = [{"role": "user", "content": "x"}]
+        cases = [({"messages": None}, "messages"), ({"messages": []}, "messages"), ({"messages": "x"}, "messages"),
+                 ({"messages": [{"content": "x"}]}, "messages[0].role"),
+                 ({"messages": [*user, {"role": "user"}]}, "messages[1].content"),
+                 ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+                 ({"max_tokens": 0}, "max_tokens"), ({"max_tokens": "x"}, "max_tokens"),
+                 ({"temperature": -0.1}, "temperature"), ({"top_p": 0}, "top_p"), ({"top_p": 1.1}, "top_p"),
+                 ({"stop": 5}, "stop"), ({"stream": "yes"}, "stream"), ({"seed": "x"}, "seed"), ({"model": None}, "model"),
+                 ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage")]
+        for change, param in cases:
+            with self.subTest(change=change):
+                self.fails("POST", "/v1/chat/completions", self.body() | change, 400, "invalid_argument", param)
+        for change, param in [({"n": 2}, "n"), ({"frequency_penalty": 1}, "frequency_penalty"), ({"logprobs": True},
+                              "logprobs"), ({"tools": [{"type": "function"}]}, "tools"),
+                              ({"response_format": {"type": "json_object"}}, "response_format")]:
+            with self.subTest(change=change):
+                self.fails("POST", "/v1/chat/completions", self.body() | change, 400, "unsupported_parameter", param)
+        self.fails("POST", "/v1/chat/completions", self.body() | {"messages": [{"role": "tool", "content": "x"}]}, 400,
+                   "unsupported_role", "messages[0].role")
+        image = [{"type": "image_url", "image_url": {"url": "data:"}}]
+        self.fails("POST", "/v1/chat/completions", self.body() | {"messages": [{"role": "user", "content": image}]},
+                   400, "unsupported_content", "messages[0].content")
+        self.fails("POST", "/v1/chat/completions", self.body() | {"model": "gpt-4"}, 404, "model_not_found", "model")
+        long = [{"role": "user", "content": "a long story " * 5000}]
+        for stream in (False, True):
+            self.fails("POST", "/v1/chat/completions", self.body() | {"messages": long, "stream": stream}, 400,
+                       "context_length_exceeded", "messages")
+        parts = [{"type": "text", "text": "Once upon"}, {"type": "text", "text": " a time"}]
+        whole = self.chat()["choices"][0]["message"]
+        self.assertEqual(self.chat(messages=[{"role": "user", "content": parts}])["choices"][0]["message"], whole)
+
+    def test_a_closed_client_ends_its_generation(self):
+        connection = self.daemon.connection()
+        connection.request("POST", "/v1/chat/completions",
+                           json.dumps(self.body(stream=True, max_tokens=400, temperature=1, seed=1)))
+        connection.getresponse().read(200)
+        connection.close()
+        self.assertTrue(eventually(lambda: self.daemon.metric("rag_http_requests_in_flight") == 1))
+        self.assertEqual(len(self.chat()["choices"]), 1)
+
+
+class UnixSocket(unittest.TestCase):
+    def test_the_same_api(self):
+        with Daemon(PROGRAM, "--encoder", "none", "--listen", "none", "--socket", "/dev/null", wait=False) as daemon:
+            self.assertEqual(daemon.wait(), 1)
+            self.assertIn("not a socket", daemon.output())
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            with Daemon(PROGRAM, "--encoder", "none", "--listen", "none", "--socket", f"{folder}/rag.sock",
+                        folder=folder) as daemon:
+                body = {"collection": "c", "key": "k", "text": "The sky is blue."}
+                self.assertEqual(daemon.request("POST", "/v1/documents", body, unix=True).status, 201)
+                answer = daemon.request("POST", "/v1/search", {"query": "sky", "collection": "c", "mode": "lexical"},
+                                        unix=True)
+                self.assertEqual(answer.json()["hits"][0]["document"], "k")
+                # No browser comes this way, so any Host will do.
+                self.assertEqual(daemon.request("GET", "/healthz", headers={"Host": "x"}, unix=True).status, 200)
+
+
+if __name__ == "__main__":
+    PROGRAM = sys.argv.pop(1)
+    unittest.main(verbosity=2)

@@ -1,0 +1,305 @@
+#!/usr/bin/env python3
+"""ragd's life: start, sockets, signals, draining, kill -9.
+
+    ragd_life_test.py RAGD_PROGRAM
+"""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+from ragd_harness import Daemon, environment, eventually, read_all, status_of
+
+PROGRAM = None
+KILLS = int(os.environ.get("RAGD_TEST_KILLS", "3"))
+
+
+def post(path, body):
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class Draining(unittest.TestCase):
+    def test_a_request_in_flight_is_finished_and_its_writes_are_kept(self):
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            with Daemon(PROGRAM, "--encoder", "none", folder=folder) as daemon:
+                documents = [{"key": f"k{i}", "text": f"text {i}"} for i in range(300)]
+                request = post("/v1/documents", json.dumps({"collection": "c", "documents": documents}).encode())
+                idle = daemon.raw()
+                with daemon.raw() as stream:
+                    stream.sendall(request[:-10])  # in flight: half read
+                    self.assertTrue(eventually(lambda: daemon.metric("rag_http_requests_in_flight") == 2))
+                    daemon.process.send_signal(signal.SIGTERM)
+                    self.assertEqual(read_all(idle), b"")  # one that waits for nothing is closed
+                    idle.close()
+                    self.assertTrue(eventually(lambda: self.refuses(daemon)))
+                    self.assertIsNone(daemon.process.poll())
+                    stream.sendall(request[-10:])
+                    received = read_all(stream)
+                self.assertEqual(status_of(received), 201, received[:500])
+                self.assertIn(b"Connection: close", received)
+                self.assertEqual(daemon.wait(), 0, daemon.output())
+                self.assertEqual([e["message"] for e in daemon.log()][-1], "stopped")
+            with Daemon(PROGRAM, "--encoder", "none", folder=folder) as daemon:
+                self.assertEqual(daemon.metric("rag_documents"), 300)
+
+    def refuses(self, daemon):
+        try:
+            daemon.raw().close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    def test_the_drain_ends(self):
+        with Daemon(PROGRAM, "--encoder", "none", "--drain-seconds", "0.3") as daemon, daemon.raw() as stream:
+            stream.sendall(post("/v1/search", b"{}")[:-1])
+            self.assertTrue(eventually(lambda: daemon.metric("rag_http_requests_in_flight") == 2))
+            self.assertEqual(daemon.stop(), 0)
+
+    def test_a_long_request_is_cancelled_when_the_drain_ends(self):
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            with Daemon(PROGRAM, "--encoder", "none", "--drain-seconds", "0.1", folder=folder) as daemon:
+                documents = [{"key": f"k{i}", "text": f"text {i}"} for i in range(10_000)]
+                with daemon.raw() as stream:
+                    stream.sendall(post("/v1/documents", json.dumps({"collection": "c", "documents": documents}).encode()))
+                    self.assertTrue(eventually(lambda: daemon.metric("rag_documents") > 0))
+                    self.assertEqual(daemon.stop(), 0, daemon.output())
+            with Daemon(PROGRAM, "--encoder", "none", folder=folder) as daemon:
+                self.assertGreater(daemon.metric("rag_documents"), 0)
+
+    def test_sigint_stops_too_and_a_second_signal_ends_at_once(self):
+        with Daemon(PROGRAM, "--encoder", "none") as daemon:
+            self.assertEqual(daemon.stop(signal.SIGINT), 0)
+        with Daemon(PROGRAM, "--encoder", "none", "--drain-seconds", "600") as daemon, daemon.raw() as stream:
+            stream.sendall(post("/v1/search", b"{}")[:-1])
+            self.assertTrue(eventually(lambda: daemon.metric("rag_http_requests_in_flight") == 2))
+            daemon.process.send_signal(signal.SIGTERM)
+            self.assertTrue(eventually(lambda: "stopping" in daemon.output()))
+            self.assertEqual(daemon.stop(signal.SIGTERM), 1)
+
+
+class Durability(unittest.TestCase):
+    def test_kill_9_loses_nothing_acknowledged(self):
+        generator = random.Random(20240607)
+        ledger = {}  # key -> the text whose write was answered
+        lock = threading.Lock()
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            for cycle in range(KILLS):
+                with Daemon(PROGRAM, "--encoder", "none", folder=folder) as daemon:
+                    threads = [threading.Thread(target=self.write, args=(daemon, cycle, n, ledger, lock))
+                               for n in range(4)]
+                    for thread in threads:
+                        thread.start()
+                    eventually(lambda: len(ledger) > 20 * (cycle + 1))
+                    time.sleep(generator.uniform(0, 0.3))
+                    daemon.kill()
+                    for thread in threads:
+                        thread.join()
+            self.assertGreater(len(ledger), 20 * KILLS)
+            with Daemon(PROGRAM, "--encoder", "none", folder=folder) as daemon:
+                connection = daemon.connection()
+                for key, text in ledger.items():
+                    connection.request("GET", f"/v1/documents/{key}?collection=c")
+                    answer = connection.getresponse()
+                    body = json.loads(answer.read())
+                    self.assertEqual(answer.status, 200, f"{key} was acknowledged and is lost: {body}")
+                    self.assertEqual(body["text"], text)
+                connection.close()
+
+    def write(self, daemon, cycle, number, ledger, lock):
+        i = 0
+        try:
+            connection = daemon.connection(timeout=30)
+            while True:
+                key, text = f"{cycle}-{number}-{i}", f"text {i} of writer {number} in cycle {cycle}"
+                connection.request("POST", "/v1/documents", json.dumps({"collection": "c", "key": key, "text": text}))
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status == 201:
+                    with lock:
+                        ledger[key] = text
+                i += 1
+        except (OSError, ValueError, EOFError):
+            return
+        except Exception as error:  # http.client's own, when the daemon is killed in the middle of an answer
+            if type(error).__module__ != "http.client":
+                raise
+
+
+class Sockets(unittest.TestCase):
+    def setUp(self):
+        self.temporary = tempfile.TemporaryDirectory(prefix="ragd-")
+        self.folder = pathlib.Path(self.temporary.name)
+        self.path = self.folder / "rag.sock"
+
+    def tearDown(self):
+        self.temporary.cleanup()
+
+    def start(self, **options):
+        return Daemon(PROGRAM, "--encoder", "none", "--socket", self.path, folder=self.folder, **options)
+
+    def test_the_socket_is_private_and_goes_with_the_daemon(self):
+        with self.start() as daemon:
+            mode = os.stat(self.path).st_mode
+            self.assertTrue(stat.S_ISSOCK(mode))
+            self.assertEqual(stat.S_IMODE(mode), 0o600)
+            self.assertEqual(daemon.request("GET", "/healthz", unix=True).status, 200)
+            self.assertEqual(daemon.request("GET", "/healthz").status, 200)
+            self.assertEqual(daemon.stop(), 0)
+            self.assertFalse(self.path.exists())
+
+    def test_a_killed_daemons_socket_is_replaced(self):
+        with self.start() as daemon:
+            daemon.kill()
+        self.assertTrue(self.path.exists())
+        with self.start() as daemon:
+            self.assertEqual(daemon.request("GET", "/healthz", unix=True).status, 200)
+
+    def test_a_socket_that_answers_is_left_alone(self):
+        with self.start() as daemon:
+            with Daemon(PROGRAM, "--encoder", "none", "--socket", self.path, wait=False) as other:
+                self.assertEqual(other.wait(), 1)
+                self.assertIn("in use", other.output())
+            self.assertEqual(daemon.request("GET", "/healthz", unix=True).status, 200)
+
+    def test_a_file_that_is_no_socket_is_left_alone(self):
+        self.path.write_text("precious")
+        with self.start(wait=False) as daemon:
+            self.assertEqual(daemon.wait(), 1)
+        self.assertEqual(self.path.read_text(), "precious")
+
+    def test_addresses_in_use_and_wrong_ones(self):
+        with self.start() as daemon:
+            with Daemon(PROGRAM, "--encoder", "none", "--listen", f"127.0.0.1:{daemon.port}", wait=False) as other:
+                self.assertEqual(other.wait(), 1)
+                self.assertIn(f"127.0.0.1:{daemon.port}", other.output())
+            with Daemon(PROGRAM, "--encoder", "none", folder=self.folder, wait=False) as other:
+                self.assertEqual(other.wait(), 1)
+                self.assertIn(f"in use by pid {daemon.process.pid}", other.output())
+        for listen in ("nowhere", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", "::1:80", "[::1:80"):
+            with self.subTest(listen), Daemon(PROGRAM, "--encoder", "none", "--listen", listen, wait=False) as other:
+                self.assertEqual(other.wait(), 1)
+                self.assertIn(listen, other.output())
+        with Daemon(PROGRAM, "--encoder", "none", "--listen", "none", wait=False) as other:
+            self.assertEqual(other.wait(), 1)
+        with Daemon(PROGRAM, "--encoder", "none", "--socket", "x" * 200, wait=False) as other:
+            self.assertEqual(other.wait(), 1)
+
+
+class Starting(unittest.TestCase):
+    def run_ragd(self, *flags, **variables):
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            return subprocess.run([PROGRAM, *flags], env=environment(folder, **variables), capture_output=True,
+                                  text=True, timeout=120, check=False)
+
+    def test_help_version_and_usage(self):
+        answer = self.run_ragd("--help", RAG_CHUNK_TOKENS="wrong")
+        self.assertEqual(answer.returncode, 0)
+        self.assertIn("Examples:", answer.stdout)
+        self.assertRegex(self.run_ragd("--version").stdout, r"^ragd \d+\.\d+\.\d+\n$")
+        for flags in (["--nothing"], ["--workers", "0"], ["--workers", "many"], ["extra"], ["--log-format", "xml"],
+                      ["--api-key", "a", "--api-key-file", "b"], ["--config", "/nowhere/config.toml"],
+                      ["--read-timeout-seconds", "0"], ["--api-key-file", "/nowhere/key"]):
+            with self.subTest(flags):
+                answer = self.run_ragd(*flags)
+                self.assertEqual(answer.returncode, 2, answer.stderr)
+                self.assertTrue(answer.stderr or answer.stdout)
+        answer = self.run_ragd(RAG_CHUNK_TOKENS="wrong")
+        self.assertEqual((answer.returncode, "RAG_CHUNK_TOKENS" in answer.stderr), (2, True))
+
+    def test_failures_name_what_is_wrong(self):
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            answer = self.run_ragd("--db", f"{folder}/db", "--encoder", f"{folder}/no-model", "--listen", "127.0.0.1:0")
+            self.assertEqual(answer.returncode, 1)
+            self.assertIn("no-model", answer.stderr)
+            answer = self.run_ragd("--db", f"{folder}/db", "--encoder", "none", "--llm", f"{folder}/none.gguf",
+                                   "--listen", "127.0.0.1:0")
+            self.assertEqual(answer.returncode, 1)
+            self.assertIn("none.gguf", answer.stderr)
+
+    def test_settings_from_a_file_under_those_of_flags(self):
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            config = pathlib.Path(folder) / "config.toml"
+            config.write_text('encoder = "none"\ncollection = "from-file"\n[server]\nlisten = "127.0.0.1:0"\n'
+                              'socket = "own.sock"\nmax_body_bytes = 1024\n')
+            with Daemon(PROGRAM, "--config", config, "--max-body-bytes", "2048", folder=folder) as daemon:
+                daemon.socket_path = str(pathlib.Path(folder) / "own.sock")
+                body = {"key": "k", "text": "x" * 1500}
+                answer = daemon.request("POST", "/v1/documents", body, unix=True)
+                self.assertEqual((answer.status, answer.json().get("collection")), (201, "from-file"))
+                self.assertEqual(daemon.request("POST", "/v1/documents", body | {"text": "x" * 2100}).status, 413)
+            config.write_text('encoder = "none"\n[server]\nport = 80\n')
+            with Daemon(PROGRAM, "--config", config, folder=folder, wait=False) as daemon:
+                self.assertEqual(daemon.wait(), 2)
+                self.assertIn("config.toml:3: 'server.port'", daemon.output())
+
+    def test_text_logs_are_one_line_an_event(self):
+        with Daemon(PROGRAM, "--encoder", "none") as daemon:
+            daemon.request("GET", "/a%0Ab%1B[31m%22")
+            self.assertTrue(eventually(daemon.requests_logged))
+            self.assertEqual(daemon.requests_logged()[-1]["path"], '/a\nb\x1b[31m"')
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            log = pathlib.Path(folder) / "log"
+            with open(log, "wb") as stream:
+                process = subprocess.Popen([PROGRAM, "--db", f"{folder}/db", "--encoder", "none", "--listen", "none",
+                                            "--socket", f"{folder}/s"], stderr=stream, env=environment(folder))
+            try:
+                self.assertTrue(eventually(lambda: "listening" in log.read_text()))
+                with socket.socket(socket.AF_UNIX) as stream:
+                    stream.connect(f"{folder}/s")
+                    stream.sendall(b"GET /a%0Ab%1B[31m HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    read_all(stream)
+                self.assertTrue(eventually(lambda: "request" in log.read_text()))
+                line = log.read_text().splitlines()[-1]
+                self.assertIn(" info request method=GET path=", line)
+                self.assertNotIn("\x1b", log.read_text())
+                self.assertIn("status=404", line)
+            finally:
+                process.terminate()
+                process.wait(60)
+
+
+class Systemd(unittest.TestCase):
+    def test_it_tells_when_it_is_ready_and_stopping(self):
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+                notified.bind(f"{folder}/notify")
+                notified.settimeout(60)
+                with Daemon(PROGRAM, "--encoder", "none", folder=folder, NOTIFY_SOCKET=f"{folder}/notify") as daemon:
+                    self.assertEqual(notified.recv(100), b"READY=1")
+                    self.assertEqual(daemon.stop(), 0)
+                    self.assertEqual(notified.recv(100), b"STOPPING=1")
+
+    def test_it_serves_on_a_socket_it_is_given(self):
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder, socket.socket() as given:
+            given.bind(("127.0.0.1", 0))
+            given.listen()
+            port = given.getsockname()[1]
+            shell = f'exec 3<&{given.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+            command = ["sh", "-c", shell, "sh", PROGRAM, "--db", f"{folder}/db", "--encoder", "none", "--log-format",
+                       "json"]
+            with open(f"{folder}/log", "wb") as log:
+                process = subprocess.Popen(command, pass_fds=[given.fileno()], stderr=log, env=environment(folder))
+            try:
+                given.close()
+                with socket.create_connection(("127.0.0.1", port), timeout=120) as stream:
+                    stream.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    self.assertEqual(status_of(read_all(stream)), 200)
+                self.assertIn(f'"addresses":"127.0.0.1:{port}"', pathlib.Path(f"{folder}/log").read_text())
+            finally:
+                process.terminate()
+                self.assertEqual(process.wait(60), 0)
+
+
+if __name__ == "__main__":
+    PROGRAM = sys.argv.pop(1)
+    unittest.main(verbosity=2)
