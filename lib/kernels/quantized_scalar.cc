@@ -1,0 +1,84 @@
+// The reference products: one block at a time, integer sums of 16 elements joined in double.
+#include <cstring>
+
+#include "lib/kernels/quantized_blocks.h"
+#include "lib/kernels/quantized_tables.h"
+
+namespace rag {
+namespace {
+
+template <DType kType>
+void BlockDot(const std::byte* row, size_t cols, const Activations8& x, size_t tokens, float* out,
+              size_t out_stride) {
+  const DTypeInfo& info = GetDTypeInfo(kType);
+  for (size_t t = 0; t < tokens; ++t) {
+    const int8_t* values = x.values + t * x.stride;
+    const float* scales = x.scales + t * x.stride / 32;
+    const float* sums16 = x.sums16 + t * x.stride / kScaleGroup;
+    const std::byte* block = row;
+    double sum = 0;
+    for (size_t begin = 0; begin < cols; begin += info.block_size) {
+      DecodedBlock decoded;
+      DecodeBlock(kType, block, decoded);
+      block += info.block_bytes;
+      for (size_t group = 0; group < info.block_size / kScaleGroup; ++group) {
+        const size_t at = begin + group * kScaleGroup;
+        int products = 0;
+        for (size_t i = 0; i < kScaleGroup; ++i) {
+          products += decoded.q[group * kScaleGroup + i] * values[at + i];
+        }
+        sum += static_cast<double>(decoded.scale[group]) * scales[at / 32] * products;
+        sum -= static_cast<double>(decoded.offset[group]) * sums16[at / kScaleGroup];
+      }
+    }
+    out[t * out_stride] = static_cast<float>(sum);
+  }
+}
+
+float ToFloat(float value) { return value; }
+struct Half {
+  uint16_t bits;
+};
+float ToFloat(Half value) { return HalfToFloat(value.bits); }
+struct BFloat16 {
+  uint16_t bits;
+};
+float ToFloat(BFloat16 value) { return BFloat16ToFloat(value.bits); }
+
+template <class T>
+void FloatDot(const std::byte* row, size_t cols, const float* x, size_t x_stride, size_t tokens,
+              float* out, size_t out_stride) {
+  for (size_t t = 0; t < tokens; ++t) {
+    double sum = 0;
+    for (size_t i = 0; i < cols; ++i) {
+      T weight;
+      std::memcpy(&weight, row + i * sizeof(T), sizeof(T));
+      sum += static_cast<double>(ToFloat(weight)) * x[t * x_stride + i];
+    }
+    out[t * out_stride] = static_cast<float>(sum);
+  }
+}
+
+template <DType... kTypes>
+constexpr void SetBlockDots(QuantizedKernels& table) {
+  ((table.block_dot[static_cast<size_t>(kTypes)] = BlockDot<kTypes>), ...);
+}
+
+constexpr QuantizedKernels MakeTable() {
+  QuantizedKernels table = {.isa = Isa::kScalar, .block_dot = {}, .float_dot = {}};
+  SetBlockDots<DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K,
+               DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K>(table);
+  table.float_dot[static_cast<size_t>(DType::kF32)] = FloatDot<float>;
+  table.float_dot[static_cast<size_t>(DType::kF16)] = FloatDot<Half>;
+  table.float_dot[static_cast<size_t>(DType::kBF16)] = FloatDot<BFloat16>;
+  return table;
+}
+
+}  // namespace
+
+const QuantizedKernels& ScalarQuantizedKernels() {
+  static constexpr QuantizedKernels kTable = MakeTable();
+  return kTable;
+}
+
+}  // namespace rag
