@@ -130,10 +130,11 @@ int Main(int argc, char** argv) {
   app.add_option("--collection", settings.collection, "collection of requests that name none");
   app.add_option("--listen", server.listen, "HOST:PORT ([ADDRESS]:PORT for IPv6), or none");
   app.add_option("--socket", server.socket, "path of a Unix domain socket");
+  // A string of its own: --help tells the defaults, and must not tell $RAG_API_KEY.
+  std::string given_key;
   CLI::Option* key_flag =
-      app.add_option("--api-key", server.api_key,
-                     "key that requests must bear; a process list shows it, a file does not")
-          ->always_capture_default(false);
+      app.add_option("--api-key", given_key,
+                     "key that requests must bear; a process list shows it, a file does not");
   CLI::Option* file_flag = app.add_option("--api-key-file", server.api_key_file,
                                           "file (mode 0600) with the key in its first line");
   key_flag->excludes(file_flag);
@@ -170,6 +171,11 @@ int Main(int argc, char** argv) {
   if (!loaded.ok()) return fail(loaded, kUsage);
   Result<std::unique_ptr<AppLog>> log = AppLog::Create(settings.log_level, settings.log_format);
   if (!log.ok()) return fail(log.status(), kUsage);
+  if (key_flag->count() > 0) {
+    // As --api-key "$KEY" gives with KEY unset: it must not switch the key off.
+    if (given_key.empty()) return fail(InvalidArgumentError("--api-key is empty"), kUsage);
+    settings.server.api_key = given_key;
+  }
   const Result<std::string> key = FindKey(settings, key_flag->count() > 0, file_flag->count() > 0);
   if (!key.ok()) return fail(key.status(), kUsage);
   settings.server.api_key.clear();  // held by the gatekeeper alone

@@ -65,7 +65,8 @@ constexpr size_t kMinBodyBudgetBytes = size_t{256} << 20;
 // From the end of the drain time until cancelled handlers are left to themselves.
 constexpr double kCancelGraceSeconds = 2;
 constexpr size_t kMaxRefusing = 64;
-constexpr size_t kControlThreads = 1;
+// Two, so that a look at the collections that takes long does not stop the health checks.
+constexpr size_t kControlThreads = 2;
 constexpr size_t kControlQueue = 64;
 
 Clock::duration Seconds(double seconds) {

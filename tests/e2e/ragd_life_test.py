@@ -202,12 +202,13 @@ class Starting(unittest.TestCase):
                                   text=True, timeout=120, check=False)
 
     def test_help_version_and_usage(self):
-        answer = self.run_ragd("--help", RAG_CHUNK_TOKENS="wrong")
+        answer = self.run_ragd("--help", RAG_CHUNK_TOKENS="wrong", RAG_API_KEY="top-secret")
         self.assertEqual(answer.returncode, 0)
+        self.assertNotIn("top-secret", answer.stdout)
         self.assertIn("Examples:", answer.stdout)
         self.assertRegex(self.run_ragd("--version").stdout, r"^ragd \d+\.\d+\.\d+\n$")
         for flags in (["--nothing"], ["--workers", "0"], ["--workers", "many"], ["extra"], ["--log-format", "xml"],
-                      ["--api-key", "a", "--api-key-file", "b"], ["--config", "/nowhere/config.toml"],
+                      ["--api-key", "a", "--api-key-file", "b"], ["--api-key", ""], ["--config", "/nowhere/config.toml"],
                       ["--read-timeout-seconds", "0"], ["--api-key-file", "/nowhere/key"]):
             with self.subTest(flags):
                 answer = self.run_ragd(*flags)
