@@ -1,0 +1,152 @@
+// HNSW: a hierarchy of navigable small-world graphs (Malkov and Yashunin, "Efficient and robust
+// approximate nearest neighbor search using Hierarchical Navigable Small World graphs", IEEE TPAMI
+// 2018; arXiv 1603.09320v4).
+//
+// Where this differs from the paper: a removal unlinks the node and repairs its neighbourhood; a
+// filter, a small collection or a walk that found too little is served by an exact scan.
+//
+// Threads. Searches take no lock: links are read one by one with acquire loads, and a link that is
+// read leads to a vector that stays until the search has left Slots::readers(). Adds hold the gate
+// shared, change a node's links under its lock and its incoming links under its incoming_lock,
+// which is the inner one of the two. Remove, Save and Verify hold the gate alone.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "index/vector/chunked.h"
+#include "index/vector/index_base.h"
+
+namespace rag {
+
+// Held for some microseconds at most.
+class SpinLock {
+ public:
+  void lock() {
+    for (int spins = 0; flag_.test_and_set(std::memory_order_acquire); ++spins) {
+      if (spins >= 64) std::this_thread::yield();
+    }
+  }
+  void unlock() { flag_.clear(std::memory_order_release); }
+
+ private:
+  std::atomic_flag flag_;
+};
+
+struct Candidate {
+  float distance;
+  uint32_t slot;
+  bool operator<(const Candidate& other) const {
+    return distance < other.distance || (distance == other.distance && slot < other.slot);
+  }
+};
+
+class WalkScratch;
+
+class HnswIndex : public IndexBase {
+ public:
+  HnswIndex(const VectorIndexOptions& options, const Runtime& runtime);
+  ~HnswIndex() override;
+
+  Status Add(std::span<const uint64_t> ids, MatrixView vectors, const CancelToken* cancel) override;
+  Result<size_t> Remove(std::span<const uint64_t> ids) override;
+  size_t memory_bytes() const override;
+  Status Save(const std::string& path, uint64_t tag) const override;
+  Status LoadFrom(const SnapshotFile& file);
+  Status Verify() const override;
+
+ protected:
+  std::vector<std::vector<Neighbor>> SearchPrepared(const Matrix& queries,
+                                                    const SearchOptions& options) const override;
+
+ private:
+  struct Node {
+    SpinLock lock;                      // guards the node's links on every layer
+    SpinLock incoming_lock;             // guards incoming
+    uint8_t level = 0;                  // written before the node is linked
+    std::unique_ptr<uint32_t[]> upper;  // layers 1 .. level, m links each
+    // For each layer the nodes that link here; kept from the first removal on.
+    std::unique_ptr<std::vector<uint32_t>[]> incoming;
+  };
+  struct Entry {
+    uint32_t slot = kNoSlot;
+    uint32_t level = 0;
+  };
+  struct ScratchHandle;
+
+  static constexpr uint32_t kMaxLevel = 31;
+
+  // --- links ---
+  // A layer's links of a node: `capacity(layer)` places, used ones first, the others kNoSlot.
+  uint32_t* Links(uint32_t slot, size_t layer) const {
+    return layer == 0 ? slots_.links(slot) : nodes_[slot].upper.get() + (layer - 1) * m_;
+  }
+  size_t Capacity(size_t layer) const { return layer == 0 ? 2 * m_ : m_; }
+  static uint32_t LoadLink(const uint32_t* link) {
+    return std::atomic_ref<uint32_t>(*const_cast<uint32_t*>(link)).load(std::memory_order_acquire);
+  }
+  static void StoreLink(uint32_t* link, uint32_t slot) {
+    std::atomic_ref<uint32_t>(*link).store(slot, std::memory_order_release);
+  }
+  void ReadLinks(uint32_t slot, size_t layer, std::vector<uint32_t>& out) const;
+  void WriteLinks(uint32_t slot, size_t layer, std::span<const uint32_t> links);
+  void AddIncoming(uint32_t to, size_t layer, uint32_t from);
+  void DropIncoming(uint32_t to, size_t layer, uint32_t from);
+  Entry LoadEntry() const;
+  void StoreEntry(Entry entry);
+  float Distance(const float* query, uint32_t slot) const {
+    return slots_.Distance(query, slots_.vector(slot));
+  }
+
+  // --- hnsw_search.cc ---
+  // Greedy descent from the entry to the layer above `layer`: where a walk on it begins.
+  Candidate Descend(const float* query, Entry entry, size_t layer) const;
+  // Algorithm 2, SEARCH-LAYER: scratch.pool gets the `ef` nearest found, best first.
+  void Walk(const float* query, Candidate start, size_t ef, size_t layer, uint32_t leave_out,
+            WalkScratch& scratch) const;
+  // The same for a wide or filtered walk, which collects live and allowed nodes only. False when it
+  // was given up after `budget` distances.
+  bool CollectingWalk(const float* query, Candidate start, size_t ef, const IdFilter* filter,
+                      size_t budget, WalkScratch& scratch, std::vector<Candidate>& out) const;
+  std::vector<Neighbor> SearchOne(const float* query, const SearchOptions& options, size_t ef,
+                                  size_t budget, bool& complete) const;
+
+  // --- hnsw_build.cc ---
+  uint32_t LevelOf(uint64_t id) const;
+  void MakeNode(uint32_t slot, uint32_t level);
+  void Insert(uint32_t slot, WalkScratch& scratch);
+  // Algorithm 4, SELECT-NEIGHBORS-HEURISTIC: from candidates (best first) at most `count`, kept in
+  // that order.
+  void Select(const float* query, std::vector<Candidate>& candidates, size_t count) const;
+  // Links `from` to `to`, leaving out the worse links when there is no room.
+  void Connect(uint32_t from, uint32_t to, size_t layer, float distance);
+
+  // --- hnsw_remove.cc; the gate is held alone ---
+  void KeepIncoming();
+  void DrainRemoved();
+  void Repair(uint32_t slot, size_t layer, const std::vector<bool>& gone);
+  void Reattach(uint32_t slot, size_t layer, const std::vector<bool>& gone, WalkScratch& scratch);
+  Entry HighestNode(const std::vector<bool>& gone) const;
+
+  // --- hnsw_file.cc ---
+  Status CheckGraph() const;
+
+  const size_t m_;
+  const double level_scale_;  // m_L of the paper, 1 / ln(m)
+  Chunked<Node> nodes_;
+  std::atomic<uint64_t> entry_;             // packed: slot, level
+  std::mutex entry_mutex_;                  // guards changes of entry_
+  std::atomic<bool> incoming_kept_{false};  // changed with the gate held alone
+  std::atomic<size_t> upper_bytes_{0};
+
+  mutable std::mutex removed_mutex_;       // guards removed_
+  mutable std::vector<uint32_t> removed_;  // dead slots that are still linked
+  mutable std::mutex scratch_mutex_;       // guards scratch_
+  mutable std::vector<std::unique_ptr<WalkScratch>> scratch_;
+};
+
+}  // namespace rag

@@ -1,0 +1,62 @@
+// IndexBase: what flat and HNSW do alike on their Slots.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "index/vector/slots.h"
+#include "index/vector/snapshot.h"
+#include "index/vector/write_gate.h"
+#include "index/vector_index.h"
+
+namespace rag {
+
+class IndexBase : public VectorIndex {
+ public:
+  Result<std::vector<std::vector<Neighbor>>> Search(MatrixView queries,
+                                                    const SearchOptions& options) const override;
+  bool Contains(uint64_t id) const override { return slots_.Contains(id); }
+  Status GetVector(uint64_t id, std::span<float> out) const override {
+    return slots_.GetVector(id, out);
+  }
+  std::vector<uint64_t> Ids() const override { return slots_.Ids(); }
+  size_t size() const override { return slots_.size(); }
+  const VectorIndexOptions& options() const override { return options_; }
+
+ protected:
+  IndexBase(const VectorIndexOptions& options, size_t link_words, const Runtime& runtime)
+      : options_(options),
+        runtime_(runtime),
+        slots_(options.dim, options.metric, link_words, runtime) {}
+
+  // Search after the checks; queries as Slots::PrepareQueries gives them.
+  virtual std::vector<std::vector<Neighbor>> SearchPrepared(const Matrix& queries,
+                                                            const SearchOptions& options) const = 0;
+
+  // Writes the slots and what a kind adds to them. Caller holds gate_ exclusively.
+  Status SaveSlots(const std::string& path, SnapshotHeader header, std::span<const uint8_t> levels,
+                   std::span<const uint32_t> upper) const;
+  // Checks sections 0, 1 and those of the records, and fills slots_ with them.
+  Status LoadSlots(const SnapshotFile& file);
+
+  const VectorIndexOptions options_;
+  const Runtime& runtime_;
+  Slots slots_;
+  mutable WriteGate gate_;
+};
+
+std::unique_ptr<VectorIndex> MakeFlatIndex(const VectorIndexOptions& options,
+                                           const Runtime& runtime);
+Result<VectorIndex::Loaded> LoadFlatIndex(const SnapshotFile& file,
+                                          const VectorIndexOptions& options,
+                                          const Runtime& runtime);
+std::unique_ptr<VectorIndex> MakeHnswIndex(const VectorIndexOptions& options,
+                                           const Runtime& runtime);
+Result<VectorIndex::Loaded> LoadHnswIndex(const SnapshotFile& file,
+                                          const VectorIndexOptions& options,
+                                          const Runtime& runtime);
+
+}  // namespace rag

@@ -1,0 +1,384 @@
+#include "index/vector/slots.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+
+#include "index/vector/top_k.h"
+
+namespace rag {
+namespace {
+
+constexpr size_t kLine = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kBlockBytes = size_t{16} << 20;
+constexpr unsigned kMaxShift = 14;
+
+size_t RoundUp(size_t value, size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+unsigned BlockShift(size_t record_bytes) {
+  const size_t records = std::max<size_t>(1, kBlockBytes / record_bytes);
+  return std::min(kMaxShift, static_cast<unsigned>(std::bit_width(records)) - 1);
+}
+
+// The squared length in double, so that neither overflow nor underflow hides anything.
+double SquaredNorm(std::span<const float> vector) {
+  double sum = 0;
+  for (const float x : vector) sum += static_cast<double>(x) * x;
+  return sum;
+}
+
+// What a vector must be. With a finite squared norm no inner product of two vectors, nor any
+// partial sum of one, is infinite (Cauchy-Schwarz), and so no distance is NaN.
+Status CheckVector(std::span<const float> vector, Metric metric, std::string_view what,
+                   size_t row) {
+  double sum = 0;
+  for (size_t i = 0; i < vector.size(); ++i) {
+    if (!std::isfinite(vector[i])) {
+      return InvalidArgumentError(what, " ", row, ": element ", i, " is ", vector[i]);
+    }
+    sum += static_cast<double>(vector[i]) * vector[i];
+  }
+  if (metric == Metric::kCosine) {
+    if (sum == 0) {
+      return InvalidArgumentError(what, " ", row, " is zero, which has no cosine with anything");
+    }
+  } else if (sum > FLT_MAX / 4) {
+    return InvalidArgumentError(what, " ", row, ": its squared length ", sum,
+                                " is over the limit of ", FLT_MAX / 4);
+  }
+  return OkStatus();
+}
+
+}  // namespace
+
+Slots::Slots(size_t dim, Metric metric, size_t link_words, const Runtime& runtime)
+    : dim_(dim),
+      metric_(metric),
+      l2_(metric == Metric::kL2),
+      vector_offset_(RoundUp(link_words * sizeof(uint32_t), kLine)),
+      record_bytes_(vector_offset_ + RoundUp(dim * sizeof(float), kLine)),
+      shift_(BlockShift(record_bytes_)),
+      runtime_(runtime),
+      kernel_(l2_ ? runtime.kernels().l2_squared : runtime.kernels().dot),
+      blocks_(std::make_unique<std::atomic<std::byte*>[]>(kMaxChunks)),
+      info_(shift_) {}
+
+Slots::~Slots() {
+  const size_t bytes = RoundUp(record_bytes_ << shift_, kHugePage);
+  for (size_t i = 0; i < kMaxChunks; ++i) {
+    if (std::byte* block = blocks_[i].load(std::memory_order_relaxed)) ::munmap(block, bytes);
+  }
+}
+
+Status Slots::EnsureBlock(size_t block) {
+  if (block >= kMaxChunks) {
+    return ResourceExhaustedError("an index of dimension ", dim_, " holds at most ",
+                                  kMaxChunks << shift_, " vectors");
+  }
+  if (blocks_[block].load(std::memory_order_relaxed) != nullptr) return OkStatus();
+  // Aligned to a huge page by mapping one more and giving the ends back.
+  const size_t bytes = RoundUp(record_bytes_ << shift_, kHugePage);
+  void* mapped = ::mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) {
+    return ResourceExhaustedError("no memory for another ", bytes, " bytes of vectors");
+  }
+  std::byte* const begin = static_cast<std::byte*>(mapped);
+  const size_t skip =
+      RoundUp(reinterpret_cast<uintptr_t>(begin), kHugePage) - reinterpret_cast<uintptr_t>(begin);
+  if (skip > 0) ::munmap(begin, skip);
+  if (skip < kHugePage) ::munmap(begin + skip + bytes, kHugePage - skip);
+  // Random access over small pages spends much of its time in address translation. The first block
+  // is left alone, so that a small collection takes what it needs and not 2 MiB.
+  if (block > 0) ::madvise(begin + skip, bytes, MADV_HUGEPAGE);
+  info_.Ensure(block << shift_);
+  blocks_[block].store(begin + skip, std::memory_order_release);
+  return OkStatus();
+}
+
+Status Slots::CheckAdd(std::span<const uint64_t> ids, MatrixView vectors) const {
+  if (ids.size() != vectors.rows) {
+    return InvalidArgumentError(ids.size(), " ids for ", vectors.rows, " vectors");
+  }
+  if (vectors.rows == 0) return OkStatus();
+  if (vectors.cols != dim_ || vectors.stride < vectors.cols) {
+    return InvalidArgumentError("vectors have dimension ", vectors.cols, ", the index has ", dim_);
+  }
+  for (size_t row = 0; row < vectors.rows; ++row) {
+    RAG_RETURN_IF_ERROR(CheckVector(vectors.row(row), metric_, "vector of row", row));
+  }
+  IdMap seen;
+  seen.Reserve(ids.size());
+  for (size_t row = 0; row < ids.size(); ++row) {
+    const uint32_t before = seen.Put(ids[row], static_cast<uint32_t>(row));
+    if (before != kNoSlot) {
+      return InvalidArgumentError("rows ", before, " and ", row, " have the same id ", ids[row]);
+    }
+  }
+  return OkStatus();
+}
+
+void Slots::CopyVector(std::span<const float> from, float* to) const {
+  if (metric_ != Metric::kCosine) {
+    std::memcpy(to, from.data(), from.size_bytes());
+    return;
+  }
+  const double scale = 1.0 / std::sqrt(SquaredNorm(from));
+  for (size_t i = 0; i < from.size(); ++i) to[i] = static_cast<float>(from[i] * scale);
+}
+
+Result<Matrix> Slots::PrepareQueries(MatrixView queries, size_t k) const {
+  if (k < 1 || k > 65'535) return InvalidArgumentError("k is ", k, ", not between 1 and 65535");
+  if (queries.rows > 0 && (queries.cols != dim_ || queries.stride < queries.cols)) {
+    return InvalidArgumentError("queries have dimension ", queries.cols, ", the index has ", dim_);
+  }
+  Matrix prepared(queries.rows, dim_);
+  for (size_t row = 0; row < queries.rows; ++row) {
+    RAG_RETURN_IF_ERROR(CheckVector(queries.row(row), metric_, "query", row));
+    CopyVector(queries.row(row), prepared.row(row).data());
+  }
+  return prepared;
+}
+
+Result<uint32_t> Slots::Allocate(uint64_t id, std::span<const float> vector) {
+  uint32_t slot;
+  {
+    std::lock_guard lock(free_mutex_);
+    if (!free_.empty()) {
+      slot = free_.back();
+      free_.pop_back();
+    } else {
+      slot = end_.load(std::memory_order_relaxed);
+      RAG_RETURN_IF_ERROR(EnsureBlock(slot >> shift_));
+      end_.store(slot + 1, std::memory_order_release);
+    }
+  }
+  info_[slot].id = id;
+  std::memset(Record(slot), 0xFF, vector_offset_);  // links: all kNoSlot
+  CopyVector(vector, const_cast<float*>(this->vector(slot)));
+  info_[slot].state.store(SlotState::kHidden, std::memory_order_release);
+  return slot;
+}
+
+uint32_t Slots::Publish(uint32_t slot) {
+  std::lock_guard lock(map_mutex_);
+  const uint32_t old = map_.Put(info_[slot].id, slot);
+  if (old == kNoSlot) {
+    live_.store(map_.size(), std::memory_order_relaxed);
+    info_[slot].state.store(SlotState::kLive, std::memory_order_release);
+    return kNoSlot;
+  }
+  replacements_.fetch_add(1);
+  info_[slot].state.store(SlotState::kLive, std::memory_order_release);
+  info_[old].state.store(SlotState::kDead, std::memory_order_release);
+  replacements_.fetch_add(1);
+  return old;
+}
+
+std::vector<uint32_t> Slots::Take(std::span<const uint64_t> ids) {
+  std::vector<uint32_t> taken;
+  std::lock_guard lock(map_mutex_);
+  for (const uint64_t id : ids) {
+    const uint32_t slot = map_.Erase(id);
+    if (slot == kNoSlot) continue;
+    info_[slot].state.store(SlotState::kDead, std::memory_order_release);
+    taken.push_back(slot);
+  }
+  live_.store(map_.size(), std::memory_order_relaxed);
+  return taken;
+}
+
+void Slots::Free(std::span<const uint32_t> slots) {
+  if (slots.empty()) return;
+  readers_.Wait();
+  for (const uint32_t slot : slots) {
+    std::memset(Record(slot), 0, record_bytes_);
+    info_[slot].state.store(SlotState::kFree, std::memory_order_release);
+  }
+  std::lock_guard lock(free_mutex_);
+  free_.insert(free_.end(), slots.begin(), slots.end());
+}
+
+bool Slots::Contains(uint64_t id) const {
+  std::shared_lock lock(map_mutex_);
+  return map_.Find(id) != kNoSlot;
+}
+
+Status Slots::GetVector(uint64_t id, std::span<float> out) const {
+  if (out.size() != dim_) {
+    return InvalidArgumentError("room for ", out.size(), " elements, the index has dimension ",
+                                dim_);
+  }
+  Readers::Guard guard(readers_);
+  uint32_t slot;
+  {
+    std::shared_lock lock(map_mutex_);
+    slot = map_.Find(id);
+  }
+  if (slot == kNoSlot) return NotFoundError("no vector with id ", id);
+  std::memcpy(out.data(), vector(slot), out.size_bytes());
+  return OkStatus();
+}
+
+std::vector<uint64_t> Slots::Ids() const {
+  std::vector<uint64_t> ids;
+  std::shared_lock lock(map_mutex_);
+  ids.reserve(map_.size());
+  map_.ForEach([&](uint64_t id, uint32_t) { ids.push_back(id); });
+  return ids;
+}
+
+size_t Slots::memory_bytes() const {
+  std::shared_lock lock(map_mutex_);
+  return end() * (record_bytes_ + sizeof(Info)) + map_.memory_bytes();
+}
+
+Status Slots::Verify() const {
+  std::shared_lock lock(map_mutex_);
+  size_t live = 0;
+  for (uint32_t slot = 0; slot < end(); ++slot) {
+    if (state(slot) != SlotState::kLive) continue;
+    ++live;
+    if (map_.Find(id(slot)) != slot) {
+      return DataLossError("id ", id(slot), " of slot ", slot, " is not found under it");
+    }
+  }
+  if (live != map_.size()) return DataLossError(map_.size(), " ids for ", live, " live vectors");
+  return OkStatus();
+}
+
+std::span<const std::byte> Slots::BlockBytes(size_t block, size_t records) const {
+  return {blocks_[block].load(std::memory_order_acquire), records * record_bytes_};
+}
+
+Status Slots::Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live) {
+  std::scoped_lock lock(free_mutex_, map_mutex_);
+  const size_t blocks = (ids.size() + block_records() - 1) >> shift_;
+  for (size_t block = 0; block < blocks; ++block) RAG_RETURN_IF_ERROR(EnsureBlock(block));
+  map_.Reserve(ids.size());
+  for (uint32_t slot = 0; slot < ids.size(); ++slot) {
+    if (live[slot] == 0) {
+      free_.push_back(slot);
+      continue;
+    }
+    info_[slot].id = ids[slot];
+    info_[slot].state.store(SlotState::kLive, std::memory_order_release);
+    if (map_.Put(ids[slot], slot) != kNoSlot)
+      return DataLossError("id ", ids[slot], " is there twice");
+  }
+  live_.store(map_.size(), std::memory_order_relaxed);
+  end_.store(static_cast<uint32_t>(ids.size()), std::memory_order_release);
+  return OkStatus();
+}
+
+namespace {
+// A tile of records that stays in a core's second-level cache while a group of queries is compared
+// with it.
+constexpr size_t kTileBytes = size_t{256} << 10;
+constexpr size_t kMaxTile = 512;  // records
+constexpr size_t kQueryGroup = 16;
+}  // namespace
+
+void Slots::ScanItems(const Matrix& queries, size_t first_query, size_t last_query, size_t first,
+                      size_t last, const std::vector<uint32_t>* list, const IdFilter* filter,
+                      std::span<TopK> tops) const {
+  const auto rows_kernel = l2_ ? runtime_.kernels().l2_squared_rows : runtime_.kernels().dot_rows;
+  const size_t tile = std::clamp<size_t>(kTileBytes / record_bytes_, 1, kMaxTile);
+  struct Run {
+    uint32_t slot;
+    uint32_t count;
+  };
+  std::vector<Run> runs;
+  float distances[kMaxTile];
+  for (size_t begin = first; begin < last; begin += tile) {
+    const size_t end = std::min(last, begin + tile);
+    runs.clear();
+    for (size_t i = begin; i < end; ++i) {
+      const uint32_t slot = list != nullptr ? (*list)[i] : static_cast<uint32_t>(i);
+      if (state(slot) != SlotState::kLive) continue;
+      if (list == nullptr && filter != nullptr && !filter->Contains(id(slot))) continue;
+      const bool continues = !runs.empty() && runs.back().slot + runs.back().count == slot &&
+                             (slot & (block_records() - 1)) != 0;
+      if (continues) {
+        ++runs.back().count;
+      } else {
+        runs.push_back({slot, 1});
+      }
+    }
+    for (size_t q = first_query; q < last_query; ++q) {
+      TopK& top = tops[q - first_query];
+      for (const Run& run : runs) {
+        rows_kernel(queries.row(q).data(), vector(run.slot), record_bytes_ / sizeof(float),
+                    run.count, dim_, distances);
+        for (uint32_t i = 0; i < run.count; ++i) {
+          const float distance = l2_ ? distances[i] : -distances[i];
+          if (distance <= top.bound()) top.Offer(distance, id(run.slot + i));
+        }
+      }
+    }
+  }
+}
+
+std::vector<std::vector<Neighbor>> Slots::Exact(const Matrix& queries, size_t k,
+                                                const IdFilter* filter) const {
+  Readers::Guard guard(readers_);
+  std::vector<uint32_t> listed;
+  const std::vector<uint32_t>* list = nullptr;
+  if (filter != nullptr && !filter->Ids().empty()) {
+    listed.reserve(filter->Ids().size());
+    {
+      std::shared_lock lock(map_mutex_);
+      for (const uint64_t id : filter->Ids()) {
+        const uint32_t slot = map_.Find(id);
+        if (slot != kNoSlot) listed.push_back(slot);
+      }
+    }
+    std::sort(listed.begin(), listed.end());
+    listed.erase(std::unique(listed.begin(), listed.end()), listed.end());
+    list = &listed;
+  }
+  const size_t items = list != nullptr ? list->size() : end();
+  const size_t n = queries.rows();
+  std::vector<std::vector<Neighbor>> results(n);
+  if (n == 0 || items == 0) return results;
+
+  ThreadPool& pool = runtime_.pool();
+  const size_t groups = (n + kQueryGroup - 1) / kQueryGroup;
+  // Few queries share the records out among the threads, many the queries. A small job is not worth
+  // waking anybody.
+  constexpr size_t kWorthwhileBytes = size_t{4} << 20;
+  const bool alone = pool.size() == 1 || items * n * dim_ * sizeof(float) < kWorthwhileBytes;
+  const size_t threads = static_cast<size_t>(pool.size());
+  const size_t parts = alone || groups >= threads ? 1 : std::min(items, threads);
+  std::vector<TopK> tops(n * parts, TopK(k));
+  const auto scan = [&](size_t job) {
+    const size_t group = job / parts, part = job % parts;
+    const size_t first_query = group * kQueryGroup,
+                 last_query = std::min(n, first_query + kQueryGroup);
+    // The tops of one part lie together.
+    ScanItems(queries, first_query, last_query, items * part / parts, items * (part + 1) / parts,
+              list, filter,
+              std::span(tops).subspan(part * n + first_query, last_query - first_query));
+  };
+  if (alone) {
+    for (size_t job = 0; job < groups * parts; ++job) scan(job);
+  } else {
+    pool.ParallelFor(groups * parts, 1, [&](size_t begin, size_t end, int) {
+      for (size_t job = begin; job < end; ++job) scan(job);
+    });
+  }
+  for (size_t q = 0; q < n; ++q) {
+    for (size_t part = 1; part < parts; ++part) tops[q].Merge(tops[part * n + q]);
+    results[q] = tops[q].Take();
+  }
+  return results;
+}
+
+}  // namespace rag

@@ -1,0 +1,146 @@
+// Slots: where the vectors of an index lie, and what both kinds of index do alike: input checks,
+// ids, life and death of a vector, exact search.
+//
+// A record is `link_words` 32-bit words (a graph's, or none) and then the vector, which begins at a
+// cache line. Records lie in blocks that never move, so that searches need no lock: they enter
+// readers(), and a removed record is overwritten only after those that may see it have left.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <span>
+#include <vector>
+
+#include "index/vector/chunked.h"
+#include "index/vector/id_map.h"
+#include "index/vector/readers.h"
+#include "index/vector_index.h"
+#include "lib/kernels/kernels.h"
+
+namespace rag {
+
+inline constexpr uint32_t kNoSlot = IdMap::kNone;
+
+enum class SlotState : uint8_t {
+  kFree,
+  kHidden,  // being added: its vector is there, searches do not return it yet
+  kLive,
+  kDead,  // removed or replaced; overwritten once no reader can see it
+};
+
+class Slots {
+ public:
+  Slots(size_t dim, Metric metric, size_t link_words, const Runtime& runtime);
+  ~Slots();
+  Slots(const Slots&) = delete;
+  Slots& operator=(const Slots&) = delete;
+
+  // --- input ---
+  // Add's conditions on its arguments. Errors: invalid_argument naming the row.
+  Status CheckAdd(std::span<const uint64_t> ids, MatrixView vectors) const;
+  // Checks k and the queries, and copies them, normalized under cosine.
+  Result<Matrix> PrepareQueries(MatrixView queries, size_t k) const;
+
+  // --- a vector's life ---
+  // A hidden slot with the vector (normalized under cosine) and links that are all kNoSlot.
+  // Errors: resource_exhausted.
+  Result<uint32_t> Allocate(uint64_t id, std::span<const float> vector);
+  // Makes the slot findable under its id; returns the slot that had the id, now dead, or kNoSlot.
+  uint32_t Publish(uint32_t slot);
+  // The slots of the ids that are there, now dead; they stay allocated until Free.
+  std::vector<uint32_t> Take(std::span<const uint64_t> ids);
+  // Waits for readers, overwrites the vectors and makes the slots allocatable again.
+  void Free(std::span<const uint32_t> slots);
+
+  // --- reading ---
+  Readers& readers() const { return readers_; }
+  bool Contains(uint64_t id) const;
+  Status GetVector(uint64_t id, std::span<float> out) const;
+  std::vector<uint64_t> Ids() const;
+  size_t size() const { return live_.load(std::memory_order_relaxed); }
+  // One past the largest slot ever allocated.
+  uint32_t end() const { return end_.load(std::memory_order_acquire); }
+  size_t memory_bytes() const;
+  // Ids and states against each other; no Add or Remove may run. Errors: data_loss.
+  Status Verify() const;
+
+  SlotState state(uint32_t slot) const { return info_[slot].state.load(std::memory_order_acquire); }
+  uint64_t id(uint32_t slot) const { return info_[slot].id; }
+  uint32_t* links(uint32_t slot) const { return reinterpret_cast<uint32_t*>(Record(slot)); }
+  const float* vector(uint32_t slot) const {
+    return reinterpret_cast<const float*>(Record(slot) + vector_offset_);
+  }
+  // Smaller is better, and the score is its negative. Never NaN for vectors that passed the checks.
+  float Distance(const float* a, const float* b) const {
+    return l2_ ? kernel_(a, b, dim_) : -kernel_(a, b, dim_);
+  }
+  static float Score(float distance) { return 0.0f - distance; }
+
+  // --- exact search ---
+  // queries as PrepareQueries gives them. The filter's listed ids are scanned alone; without a list
+  // every live vector is asked about.
+  std::vector<std::vector<Neighbor>> Exact(const Matrix& queries, size_t k,
+                                           const IdFilter* filter) const;
+
+  // Counts replacements; odd while one is under way. A search during which it moved may have seen
+  // an id twice, or neither of its two vectors.
+  uint64_t replacements() const { return replacements_.load(); }
+
+  // --- snapshots (index/vector/snapshot.h) ---
+  size_t record_bytes() const { return record_bytes_; }
+  size_t block_records() const { return size_t{1} << shift_; }
+  unsigned shift() const { return shift_; }
+  std::span<const std::byte> BlockBytes(size_t block, size_t records) const;
+  // Makes `count` slots with the ids and states (0: free, 1: live) given, their blocks' bytes to be
+  // filled in by the caller through MutableBlock. Only on an empty object.
+  // Errors: data_loss for an id that comes twice; resource_exhausted.
+  Status Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live);
+  std::byte* MutableBlock(size_t block) { return blocks_[block].load(std::memory_order_acquire); }
+
+  size_t dim() const { return dim_; }
+  Metric metric() const { return metric_; }
+
+ private:
+  struct Info {
+    uint64_t id = 0;  // written while the slot is hidden
+    std::atomic<SlotState> state{SlotState::kFree};
+  };
+
+  std::byte* Record(uint32_t slot) const {
+    return blocks_[slot >> shift_].load(std::memory_order_acquire) +
+           (slot & ((uint32_t{1} << shift_) - 1)) * record_bytes_;
+  }
+  Status EnsureBlock(size_t block);
+  void CopyVector(std::span<const float> from, float* to) const;
+  void ScanItems(const Matrix& queries, size_t first_query, size_t last_query, size_t first,
+                 size_t last, const std::vector<uint32_t>* list, const IdFilter* filter,
+                 std::span<class TopK> tops) const;
+
+  const size_t dim_;
+  const Metric metric_;
+  const bool l2_;
+  const size_t vector_offset_;  // bytes
+  const size_t record_bytes_;   // a multiple of 64
+  const unsigned shift_;        // 2^shift_ records a block
+  const Runtime& runtime_;
+  float (*const kernel_)(const float*, const float*, size_t);
+
+  mutable Readers readers_;
+  std::unique_ptr<std::atomic<std::byte*>[]> blocks_;  // kMaxChunks
+  Chunked<Info> info_;
+  std::atomic<uint32_t> end_{0};
+  std::atomic<size_t> live_{0};  // map_.size(), readable without its lock
+  std::atomic<uint64_t> replacements_{0};
+
+  std::mutex free_mutex_;  // guards free_, the growth of end_ and of blocks_
+  std::vector<uint32_t> free_;
+
+  mutable std::shared_mutex map_mutex_;  // guards map_ and changes of a state from or to live
+  IdMap map_;
+};
+
+}  // namespace rag

@@ -1,0 +1,174 @@
+#include "index/vector/snapshot.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "lib/base/hash.h"
+
+namespace rag {
+namespace {
+
+uint64_t HeaderHash(const SnapshotHeader& header) {
+  return Hash64(std::as_bytes(std::span(&header, 1)).first(offsetof(SnapshotHeader, header_hash)));
+}
+
+Status ErrnoError(std::string_view what, const std::string& path) {
+  return IoError(what, " '", path, "': ", std::strerror(errno));
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+Status WriteAll(int fd, std::span<const std::byte> bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(fd, bytes.data(), bytes.size());
+    if (put < 0) {
+      if (errno == EINTR) continue;
+      return ErrnoError("cannot write", path);
+    }
+    bytes = bytes.subspan(static_cast<size_t>(put));
+  }
+  return OkStatus();
+}
+
+Status WriteTemporary(const std::string& path, const SnapshotHeader& header,
+                      std::span<const SnapshotSection> table,
+                      std::span<const std::span<const std::byte>> sections) {
+  Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+  if (file.get() < 0) return ErrnoError("cannot create", path);
+  RAG_RETURN_IF_ERROR(WriteAll(file.get(), std::as_bytes(std::span(&header, 1)), path));
+  RAG_RETURN_IF_ERROR(WriteAll(file.get(), std::as_bytes(table), path));
+  for (const std::span<const std::byte> section : sections) {
+    RAG_RETURN_IF_ERROR(WriteAll(file.get(), section, path));
+  }
+  if (::fsync(file.get()) != 0) return ErrnoError("cannot sync", path);
+  return OkStatus();
+}
+
+}  // namespace
+
+SnapshotHeader MakeSnapshotHeader(const VectorIndexOptions& options, uint64_t tag) {
+  SnapshotHeader header;
+  header.kind = static_cast<uint32_t>(options.kind);
+  header.metric = static_cast<uint32_t>(options.metric);
+  header.dim = static_cast<uint32_t>(options.dim);
+  header.tag = tag;
+  if (options.kind == IndexKind::kHnsw) {
+    header.m = options.hnsw.m;
+    header.ef_construction = options.hnsw.ef_construction;
+    header.seed = options.hnsw.seed;
+  }
+  return header;
+}
+
+Status WriteSnapshot(const std::string& path, SnapshotHeader header,
+                     std::span<const std::span<const std::byte>> sections) {
+  std::vector<SnapshotSection> table;
+  table.reserve(sections.size());
+  header.file_bytes = sizeof(header) + sections.size() * sizeof(SnapshotSection);
+  for (const std::span<const std::byte> section : sections) {
+    table.push_back({section.size(), Hash64(section)});
+    header.file_bytes += section.size();
+  }
+  header.section_count = sections.size();
+  header.table_hash = Hash64(std::as_bytes(std::span(table)));
+  header.header_hash = HeaderHash(header);
+
+  const std::string temporary = StrCat(path, ".tmp.", static_cast<long long>(::getpid()));
+  Status status = WriteTemporary(temporary, header, table, sections);
+  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    status = ErrnoError("cannot rename to", path);
+  }
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  std::string folder = std::filesystem::path(path).parent_path().string();
+  if (folder.empty()) folder = ".";
+  Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0) return ErrnoError("cannot open folder", folder);
+  if (::fsync(directory.get()) != 0) return ErrnoError("cannot sync folder", folder);
+  return OkStatus();
+}
+
+Status SnapshotFile::Damaged(std::string_view what) const {
+  return DataLossError("'", file_.path(), "' is damaged: ", what);
+}
+
+Result<SnapshotFile> SnapshotFile::Open(const std::string& path,
+                                        const VectorIndexOptions& options) {
+  SnapshotFile file;
+  RAG_ASSIGN_OR_RETURN(file.file_, MappedFile::Open(path));
+  const std::span<const std::byte> bytes = file.file_.bytes();
+  SnapshotHeader& header = file.header_;
+  if (bytes.size() < sizeof(header)) return file.Damaged("it ends within its header");
+  const SnapshotHeader expected = MakeSnapshotHeader(options, 0);
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  if (std::memcmp(header.magic, expected.magic, sizeof(header.magic)) != 0) {
+    return file.Damaged("it does not begin as a vector index does");
+  }
+  if (header.header_hash != HeaderHash(header)) return file.Damaged("checksum of the header");
+  if (header.version != kSnapshotVersion) {
+    return FailedPreconditionError("'", path, "' has format version ", header.version,
+                                   "; this program knows ", kSnapshotVersion);
+  }
+  const auto differs = [&](std::string_view name, uint64_t there, uint64_t asked) {
+    return FailedPreconditionError("'", path, "' was saved with ", name, " ", there, ", not ",
+                                   asked);
+  };
+  if (header.kind != expected.kind) return differs("kind", header.kind, expected.kind);
+  if (header.metric != expected.metric) return differs("metric", header.metric, expected.metric);
+  if (header.dim != expected.dim) return differs("dimension", header.dim, expected.dim);
+  if (header.m != expected.m) return differs("m", header.m, expected.m);
+  if (header.ef_construction != expected.ef_construction) {
+    return differs("ef_construction", header.ef_construction, expected.ef_construction);
+  }
+  if (header.seed != expected.seed) return differs("seed", header.seed, expected.seed);
+
+  if (header.file_bytes != bytes.size()) {
+    return file.Damaged(StrCat("it has ", bytes.size(), " bytes, not ", header.file_bytes));
+  }
+  const std::span<const std::byte> after = bytes.subspan(sizeof(header));
+  if (header.section_count < kFixedSections ||
+      header.section_count > after.size() / sizeof(SnapshotSection)) {
+    return file.Damaged(StrCat("it cannot have ", header.section_count, " sections"));
+  }
+  const size_t table_bytes = header.section_count * sizeof(SnapshotSection);
+  if (Hash64(after.first(table_bytes)) != header.table_hash) {
+    return file.Damaged("checksum of the table of sections");
+  }
+  std::span<const std::byte> rest = after.subspan(table_bytes);
+  for (size_t i = 0; i < header.section_count; ++i) {
+    SnapshotSection section;
+    std::memcpy(&section, after.data() + i * sizeof(section), sizeof(section));
+    if (section.bytes > rest.size()) return file.Damaged(StrCat("section ", i, " ends past it"));
+    file.sections_.push_back(rest.first(section.bytes));
+    file.hashes_.push_back(section.hash);
+    rest = rest.subspan(section.bytes);
+  }
+  if (!rest.empty()) return file.Damaged("bytes after the last section");
+  return file;
+}
+
+Status SnapshotFile::CheckSection(size_t i) const {
+  if (Hash64(sections_[i]) != hashes_[i]) return Damaged(StrCat("checksum of section ", i));
+  return OkStatus();
+}
+
+}  // namespace rag
