@@ -1,0 +1,261 @@
+#include <algorithm>
+
+#include "lib/base/file.h"
+#include "lib/tokenizer/bpe.h"
+#include "lib/tokenizer/loaders.h"
+#include "lib/tokenizer/unigram.h"
+#include "lib/tokenizer/word_piece.h"
+
+namespace rag {
+namespace {
+
+constexpr size_t kMaxAddedTokens = 1 << 20;
+
+Result<TokenId> ParseId(const Value& value, std::string_view piece) {
+  if (!value.is_int() || value.as_int() < 0 || value.as_int() >= Vocabulary::kMaxSize) {
+    return InvalidArgumentError("id of piece '", piece, "' is not between 0 and ",
+                                Vocabulary::kMaxSize);
+  }
+  return static_cast<TokenId>(value.as_int());
+}
+
+Status ReadAddedTokens(const Value& json, TokenizerParts& parts) {
+  const Value* list = json.Find("added_tokens");
+  if (list == nullptr || list->is_null()) return OkStatus();
+  if (!list->is_array() || list->as_array().size() > kMaxAddedTokens) {
+    return InvalidArgumentError("added_tokens is no list of at most ", kMaxAddedTokens, " tokens");
+  }
+  for (const Value& entry : list->as_array()) {
+    AddedToken token;
+    RAG_ASSIGN_OR_RETURN(token.content, entry.GetString("content", ""));
+    if (token.content.empty()) return InvalidArgumentError("an added token has no content");
+    const Value* id = entry.Find("id");
+    if (id == nullptr) return InvalidArgumentError("added token '", token.content, "' has no id");
+    RAG_ASSIGN_OR_RETURN(token.id, ParseId(*id, token.content));
+    RAG_ASSIGN_OR_RETURN(token.special, entry.GetBool("special", false));
+    RAG_ASSIGN_OR_RETURN(token.single_word, entry.GetBool("single_word", false));
+    RAG_ASSIGN_OR_RETURN(token.lstrip, entry.GetBool("lstrip", false));
+    RAG_ASSIGN_OR_RETURN(token.rstrip, entry.GetBool("rstrip", false));
+    RAG_ASSIGN_OR_RETURN(token.normalized, entry.GetBool("normalized", !token.special));
+    parts.added_tokens.push_back(std::move(token));
+  }
+  return OkStatus();
+}
+
+// The one that the files name, else the first of the usual names that is there.
+std::optional<TokenId> FindSpecial(const Vocabulary& vocabulary, const TokenizerConfig& config,
+                                   std::initializer_list<std::string_view> keys,
+                                   std::initializer_list<std::string_view> usual) {
+  for (const std::string_view key : keys) {
+    const std::string name = config.Token(key);
+    if (!name.empty()) {
+      if (const auto id = vocabulary.Find(name)) return id;
+    }
+  }
+  for (const std::string_view name : usual) {
+    if (const auto id = vocabulary.Find(name)) return id;
+  }
+  return std::nullopt;
+}
+
+// The word pattern of Split + ByteLevel or of ByteLevel alone, and its settings; nullopt for other
+// pre-tokenizers.
+struct ByteLevelPlan {
+  WordPattern pattern = WordPattern::kGpt2;
+  bool add_prefix_space = false;
+};
+std::optional<ByteLevelPlan> PlanByteLevel(const Value& pre_tokenizer) {
+  const auto type = [](const Value& json) {
+    const auto name = json.GetString("type", "");
+    return name.ok() ? *name : std::string();
+  };
+  const auto flag = [](const Value& json, std::string_view key) {
+    const auto value = json.GetBool(key, true);
+    return value.ok() && *value;
+  };
+  if (type(pre_tokenizer) == "ByteLevel" && flag(pre_tokenizer, "use_regex")) {
+    return ByteLevelPlan{WordPattern::kGpt2, flag(pre_tokenizer, "add_prefix_space")};
+  }
+  const Value* parts = pre_tokenizer.Find("pretokenizers");
+  if (type(pre_tokenizer) != "Sequence" || parts == nullptr || !parts->is_array() ||
+      parts->as_array().size() != 2) {
+    return std::nullopt;
+  }
+  const Value& split = parts->as_array()[0];
+  const Value& bytes = parts->as_array()[1];
+  const Value* pattern = split.Find("pattern");
+  const Value* regex = pattern != nullptr ? pattern->Find("Regex") : nullptr;
+  if (type(split) != "Split" || type(bytes) != "ByteLevel" || flag(bytes, "use_regex") ||
+      flag(bytes, "add_prefix_space") || regex == nullptr || !regex->is_string()) {
+    return std::nullopt;
+  }
+  const auto behavior = split.GetString("behavior", "");
+  const auto invert = split.GetBool("invert", false);
+  const auto known = KnownWordPattern(regex->as_string());
+  if (!known || *known == WordPattern::kClip || !behavior.ok() || !invert.ok()) return std::nullopt;
+  // These patterns leave nothing between matches, so all of these come to the same.
+  if (*behavior != "Isolated" && !(*behavior == "Removed" && *invert)) return std::nullopt;
+  return ByteLevelPlan{*known, false};
+}
+
+// Whether pieces are in the byte-level alphabet: a ByteLevel somewhere in the pre-tokenizer.
+bool IsByteLevel(const Value& json, int depth = 0) {
+  if (depth > 16 || !json.is_object()) return false;
+  const Value* type = json.Find("type");
+  if (type != nullptr && type->is_string() && type->as_string() == "ByteLevel") return true;
+  const Value* parts = json.Find("pretokenizers");
+  if (parts == nullptr || !parts->is_array()) return false;
+  return std::any_of(parts->as_array().begin(), parts->as_array().end(),
+                     [depth](const Value& part) { return IsByteLevel(part, depth + 1); });
+}
+
+Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts& parts) {
+  const Value null;
+  const auto member = [&](std::string_view key) -> const Value& {
+    const Value* value = json.Find(key);
+    return value != nullptr ? *value : null;
+  };
+  const Value& model = member("model");
+  const Value& normalizer = member("normalizer");
+  const Value& pre_tokenizer = member("pre_tokenizer");
+  RAG_RETURN_IF_ERROR(ReadModelVocabulary(model, parts.vocabulary));
+  RAG_RETURN_IF_ERROR(ReadAddedTokens(json, parts));
+  // A special token that is a piece of the model too must not come out of ordinary text.
+  std::vector<bool> excluded(parts.vocabulary.size());
+  for (const AddedToken& token : parts.added_tokens) {
+    const auto id = parts.vocabulary.Find(token.content);
+    if (id && token.special) excluded[static_cast<size_t>(*id)] = true;
+  }
+  // The model sees its own vocabulary; the added tokens come after.
+  RAG_ASSIGN_OR_RETURN(parts.model,
+                       ParseModel(model, parts.vocabulary, IsByteLevel(pre_tokenizer), excluded));
+  for (const AddedToken& token : parts.added_tokens) {
+    RAG_RETURN_IF_ERROR(parts.vocabulary.Replace(token.content, token.id));
+  }
+  RAG_ASSIGN_OR_RETURN(parts.normalizer, ParseNormalizer(normalizer));
+  RAG_ASSIGN_OR_RETURN(parts.pre_tokenizer, ParsePreTokenizer(pre_tokenizer));
+  RAG_ASSIGN_OR_RETURN(parts.post_processor,
+                       PostProcessor::Parse(member("post_processor"), parts.vocabulary));
+  RAG_ASSIGN_OR_RETURN(parts.decoder, ParseDecoder(member("decoder")));
+  const Value* truncation = json.Find("truncation");
+  const Value* direction = truncation != nullptr ? truncation->Find("direction") : nullptr;
+  parts.truncate_left = direction != nullptr && *direction == Value("Left");
+
+  const auto type = [](const Value& value) {
+    const auto name = value.GetString("type", "");
+    return name.ok() ? *name : std::string();
+  };
+  if (const auto* word_piece = dynamic_cast<const WordPiece*>(parts.model.get());
+      word_piece != nullptr && type(normalizer) == "BertNormalizer" &&
+      type(pre_tokenizer) == "BertPreTokenizer") {
+    Status status;
+    parts.fused = MakeFusedBert(*word_piece, ParseBertNormalizer(normalizer, &status));
+    RAG_RETURN_IF_ERROR(status);
+  }
+  if (const auto* bpe = dynamic_cast<const Bpe*>(parts.model.get());
+      bpe != nullptr && normalizer.is_null()) {
+    if (const auto plan = PlanByteLevel(pre_tokenizer)) {
+      parts.fused = MakeFusedByteLevel(*bpe, plan->pattern, plan->add_prefix_space);
+    }
+  }
+
+  const Vocabulary& vocabulary = parts.vocabulary;
+  parts.bos_id = FindSpecial(vocabulary, config, {"bos_token", "cls_token"},
+                             {"<s>", "<|begin_of_text|>", "<|startoftext|>", "[CLS]"});
+  parts.eos_id = FindSpecial(vocabulary, config, {"eos_token", "sep_token"},
+                             {"</s>", "<|end_of_text|>", "<|endoftext|>", "[SEP]"});
+  parts.pad_id = FindSpecial(vocabulary, config, {"pad_token"}, {"<pad>", "[PAD]"});
+  const Value* unk = model.Find("unk_token");
+  const Value* unk_index = model.Find("unk_id");
+  if (unk != nullptr && unk->is_string()) {
+    parts.unk_id = vocabulary.Find(unk->as_string());
+  } else if (unk_index != nullptr && unk_index->is_int() && unk_index->as_int() >= 0 &&
+             unk_index->as_int() < static_cast<int64_t>(vocabulary.size())) {
+    parts.unk_id = static_cast<TokenId>(unk_index->as_int());
+  } else {
+    parts.unk_id = FindSpecial(vocabulary, config, {"unk_token"}, {});
+  }
+  return OkStatus();
+}
+
+Result<WordPieceSettings> ParseWordPiece(const Value& model) {
+  WordPieceSettings settings;
+  RAG_ASSIGN_OR_RETURN(settings.unk_token, model.GetString("unk_token", "[UNK]"));
+  RAG_ASSIGN_OR_RETURN(settings.continuing_prefix,
+                       model.GetString("continuing_subword_prefix", "##"));
+  RAG_ASSIGN_OR_RETURN(const int64_t max_chars, model.GetInt("max_input_chars_per_word", 100));
+  if (max_chars < 1 || max_chars > 100000) {
+    return InvalidArgumentError("max_input_chars_per_word ", max_chars,
+                                " is not between 1 and 100000");
+  }
+  settings.max_chars_per_word = static_cast<size_t>(max_chars);
+  return settings;
+}
+
+// "type" is absent in files of old versions; the fields tell.
+std::string ModelType(const Value& model) {
+  const auto type = model.GetString("type", "");
+  if (type.ok() && !type->empty()) return *type;
+  if (model.Find("merges") != nullptr) return "BPE";
+  const Value* vocabulary = model.Find("vocab");
+  if (vocabulary != nullptr && vocabulary->is_array()) return "Unigram";
+  return "WordPiece";
+}
+
+}  // namespace
+
+Status ReadModelVocabulary(const Value& model, Vocabulary& vocabulary) {
+  const Value* vocab = model.Find("vocab");
+  if (vocab == nullptr) return InvalidArgumentError("model has no vocab");
+  if (vocab->is_object()) {
+    for (const auto& [piece, value] : vocab->as_object()) {
+      RAG_ASSIGN_OR_RETURN(const TokenId id, ParseId(value, piece));
+      RAG_RETURN_IF_ERROR(vocabulary.Add(piece, id));
+    }
+    return OkStatus();
+  }
+  if (!vocab->is_array()) return InvalidArgumentError("model's vocab is no object or list");
+  TokenId id = 0;
+  for (const Value& entry : vocab->as_array()) {
+    if (!entry.is_array() || entry.as_array().size() != 2 || !entry.as_array()[0].is_string()) {
+      return InvalidArgumentError("entry ", id, " of model's vocab is no pair of piece and score");
+    }
+    RAG_RETURN_IF_ERROR(vocabulary.Add(entry.as_array()[0].as_string(), id));
+    ++id;
+  }
+  return OkStatus();
+}
+
+Result<std::unique_ptr<TokenizerModel>> ParseModel(const Value& model, const Vocabulary& vocabulary,
+                                                   bool byte_level,
+                                                   const std::vector<bool>& excluded) {
+  using Pointer = std::unique_ptr<TokenizerModel>;
+  const std::string type = ModelType(model);
+  if (type == "WordPiece") {
+    RAG_ASSIGN_OR_RETURN(const WordPieceSettings settings, ParseWordPiece(model));
+    RAG_ASSIGN_OR_RETURN(auto word_piece, WordPiece::Create(vocabulary, settings));
+    return Pointer(std::move(word_piece));
+  }
+  if (type == "BPE") {
+    RAG_ASSIGN_OR_RETURN(auto bpe, Bpe::FromJson(model, vocabulary, excluded, byte_level));
+    return Pointer(std::move(bpe));
+  }
+  if (type == "Unigram") {
+    RAG_ASSIGN_OR_RETURN(auto unigram, Unigram::FromJson(model, vocabulary, excluded));
+    return Pointer(std::move(unigram));
+  }
+  return UnimplementedError("tokenizer model '", type, "' is not supported");
+}
+
+Result<std::unique_ptr<Tokenizer>> LoadTokenizerJson(const std::string& path,
+                                                     const TokenizerConfig& config) {
+  RAG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxTokenizerBytes));
+  auto json = ParseJson(text);
+  if (!json.ok()) return std::move(json).status().WithContext(path);
+  if (!json->is_object()) return InvalidArgumentError(path, ": is no JSON object");
+  TokenizerParts parts;
+  RAG_RETURN_IF_ERROR(Assemble(*json, config, parts).WithContext(path));
+  return std::unique_ptr<Tokenizer>(new PipelineTokenizer(std::move(parts)));
+}
+
+}  // namespace rag

@@ -1,0 +1,133 @@
+// WordPiece against published ids: SQuAD's questions and the cases of transformers.js.
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "lib/base/value.h"
+#include "lib/tokenizer/tokenizer.h"
+#include "tests/support/support.h"
+
+namespace rag {
+namespace {
+
+Value Json(const std::filesystem::path& path) {
+  auto json = ParseJson(test::ReadAll(path));
+  REQUIRE_OK(json);
+  return std::move(json).value();
+}
+
+std::vector<TokenId> Ids(const Value& json) {
+  std::vector<TokenId> ids;
+  for (const Value& id : json.as_array()) ids.push_back(static_cast<TokenId>(id.as_int()));
+  return ids;
+}
+
+TEST_CASE("the default encoder's tokenizer") {
+  const auto folder = test::DefaultEncoderFolder();
+  if (!folder) RAG_SKIP("the default encoder is not set up");
+  const auto tokenizer = Tokenizer::Load(folder->string());
+  REQUIRE_OK(tokenizer);
+  const Tokenizer& t = **tokenizer;
+  const Encoding encoding = t.Encode("Hello, tokenizers!");
+  CHECK(encoding.ids == std::vector<TokenId>{101, 7592, 1010, 19204, 17629, 2015, 999, 102});
+  CHECK(encoding.offsets[0].end == 0);
+  CHECK(encoding.offsets[4].begin == 12);
+  CHECK(encoding.offsets[4].end == 16);
+  CHECK(t.Decode(encoding.ids) == "hello, tokenizers!");
+  CHECK(t.Decode(encoding.ids, false) == "[CLS] hello, tokenizers! [SEP]");
+  CHECK(t.vocab_size() == 30522);
+  CHECK(t.bos_id() == 101);
+  CHECK(t.eos_id() == 102);
+  CHECK(t.pad_id() == 0);
+  CHECK(t.unk_id() == 100);
+  CHECK(t.IsSpecial(102));
+  CHECK_FALSE(t.IsSpecial(7592));
+  CHECK(t.Piece(2015) == "##s");
+  CHECK(t.Piece(-1).empty());
+  CHECK(t.Piece(1 << 30).empty());
+  CHECK(t.FindPiece("##s") == 2015);
+  CHECK_FALSE(t.FindPiece("no such piece"));
+  CHECK(t.TokenBytes(2015) == "s");
+  CHECK(t.TokenBytes(7592) == " hello");
+
+  // Special tokens written in a text are text unless they are asked for.
+  CHECK(t.Encode("[SEP]").ids == std::vector<TokenId>{101, 1031, 19802, 1033, 102});
+  EncodeOptions options;
+  options.parse_special_tokens = true;
+  CHECK(t.Encode("[SEP]", options).ids == std::vector<TokenId>{101, 102, 102});
+
+  const Encoding pair = t.EncodePair("a b", "c");
+  CHECK(pair.ids == std::vector<TokenId>{101, 1037, 1038, 102, 1039, 102});
+  CHECK(pair.type_ids == std::vector<uint8_t>{0, 0, 0, 0, 1, 1});
+  options.max_tokens = 5;
+  const Encoding cut = t.EncodePair("a b", "c", options);
+  CHECK(cut.ids == std::vector<TokenId>{101, 1037, 102, 1039, 102});
+  CHECK(cut.truncated == 1);
+  const Encoding shorter = t.Encode("one two three four five", options);
+  CHECK(shorter.ids == std::vector<TokenId>{101, 2028, 2048, 2093, 102});
+  CHECK(shorter.truncated == 2);
+  options.max_tokens = 1;
+  CHECK(t.Encode("one", options).ids.size() == 1);
+
+  const Encoding broken = t.Encode("caf\xE9 \xF0\x9F\x98 x");
+  CHECK(broken.invalid_bytes == 4);
+  CHECK(broken.ids == t.Encode("caf x").ids);
+  CHECK(t.Encode("").ids == std::vector<TokenId>{101, 102});
+  CHECK(t.Encode(std::string(101, 'a')).ids == std::vector<TokenId>{101, 100, 102});
+}
+
+TEST_CASE("WordPiece gives the published ids of 10,570 questions") {
+  const auto data = test::SharedData("tok-bert");
+  if (!data) RAG_SKIP("no shared data");
+  // The ids are kept gzipped; the test's own copy is unpacked by the shell.
+  const test::TemporaryFolder folder;
+  for (const char* name : {"squad_dev_question_ids", "squad_dev_question_tokens"}) {
+    const std::string command =
+        "gzip -dc '" + (*data / name).string() + ".json.gz' > '" + folder.file(name) + "'";
+    REQUIRE(std::system(command.c_str()) == 0);
+  }
+  const Value ids = Json(folder.path() / "squad_dev_question_ids");
+  const Value tokens = Json(folder.path() / "squad_dev_question_tokens");
+  const auto tokenizer = Tokenizer::Load((*data / "bert-base-uncased-vocab.txt").string());
+  REQUIRE_OK(tokenizer);
+  EncodeOptions options;
+  options.add_special_tokens = false;
+  REQUIRE(ids.as_array().size() == 10570);
+  size_t equal = 0;
+  for (size_t i = 0; i < ids.as_array().size(); ++i) {
+    const std::string& text = tokens.as_array()[i].Find("original")->as_string();
+    const Encoding encoding = (*tokenizer)->Encode(text, options);
+    if (encoding.ids == Ids(ids.as_array()[i])) {
+      ++equal;
+    } else {
+      UNSCOPED_INFO("question " << i << ": " << text);
+    }
+  }
+  CHECK(equal == 10570);
+}
+
+TEST_CASE("WordPiece gives the ids of transformers.js's BERT cases") {
+  const auto data = test::SharedData("tok-bert");
+  if (!data) RAG_SKIP("no shared data");
+  const auto tokenizer = Tokenizer::Load((*data / "bert-base-uncased-vocab.txt").string());
+  REQUIRE_OK(tokenizer);
+  const Value cases = Json(*data / "cases_bert.json");
+  size_t checked = 0;
+  for (const auto& [model, list] : cases.as_object()) {
+    if (model.find("uncased") == std::string::npos) continue;
+    for (const auto& [name, entry] : list.Find("cases")->as_object()) {
+      const Value* text = entry.Find("text");
+      if (text == nullptr || !text->is_string()) continue;
+      INFO(name << ": " << text->as_string());
+      const Value* second = entry.Find("text_pair");
+      const Encoding encoding =
+          second != nullptr ? (*tokenizer)->EncodePair(text->as_string(), second->as_string())
+                            : (*tokenizer)->Encode(text->as_string());
+      CHECK(encoding.ids == Ids(*entry.Find("ids")));
+      ++checked;
+    }
+  }
+  CHECK(checked >= 29);
+}
+
+}  // namespace
+}  // namespace rag
