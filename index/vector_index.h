@@ -49,6 +49,7 @@ struct SearchOptions {
   size_t k = 10;         // 1 .. 65,535
   size_t ef_search = 0;  // width of a graph walk; 0: the index's default; at least k is used
   const IdFilter* filter = nullptr;  // null: all
+  bool exact = false;                // compare with every allowed vector instead of walking a graph
 };
 
 enum class IndexKind { kFlat, kHnsw };

@@ -1,0 +1,653 @@
+#include "index/store/collection_impl.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "index/lexical/analyzer.h"
+#include "index/store/collection_records.h"
+
+namespace rag {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr size_t kMaxKeyBytes = 4'096;
+constexpr size_t kMaxChunkPayloadBytes = size_t{64} << 20;
+constexpr size_t kMaxDocumentBytes = size_t{1} << 30;
+constexpr size_t kMaxSearchK = 65'535;
+// A group is closed when its documents reach this: RocksDB copies a batch whole.
+constexpr size_t kMaxGroupBytes = size_t{64} << 20;
+constexpr size_t kMaxListed = 100'000;
+// A snapshot is saved when the tail holds this many vectors, or a quarter of the index when that is
+// more: replaying them costs about as much as inserting them did, and saving costs a write of the
+// whole index.
+constexpr uint64_t kMinTail = 5'000;
+
+size_t InputBytes(const DocumentInput& document) {
+  size_t bytes = document.payload.size() + document.body.size();
+  for (const ChunkInput& chunk : document.chunks) {
+    bytes += chunk.payload.size() + chunk.lexical_text.size() + chunk.vector.size() * sizeof(float);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+struct CollectionImpl::Change {
+  Change(const Database& database, uint32_t collection, const CollectionState& before)
+      : state(before), postings(database, collection, before.sequence + 1) {
+    state.sequence = before.sequence + 1;
+  }
+
+  CollectionState state;
+  PostingChanges postings;
+  Batch batch;
+  LogEntry log;
+  std::vector<ChunkAttributes> attributes;  // of the added chunks
+  std::vector<ChunkId> vector_ids;          // the added chunks with vectors,
+  std::vector<float> vectors;               // and these [n, dim]
+};
+
+CollectionImpl::CollectionImpl(Database& database, uint32_t number, const CollectionConfig& config,
+                               const std::string& folder, bool read_only, const Runtime& runtime)
+    : database_(database),
+      number_(number),
+      config_(config),
+      folder_(folder),
+      read_only_(read_only),
+      runtime_(runtime),
+      filters_(database, number) {}
+
+// --- opening ---
+
+Result<std::shared_ptr<CollectionImpl>> CollectionImpl::Open(Database& database, uint32_t number,
+                                                             const CollectionConfig& config,
+                                                             const std::string& folder,
+                                                             bool read_only,
+                                                             const Runtime& runtime) {
+  const auto start = std::chrono::steady_clock::now();
+  std::shared_ptr<CollectionImpl> collection(
+      new CollectionImpl(database, number, config, folder, read_only, runtime));
+  RAG_ASSIGN_OR_RETURN(const std::string state, database.Get(Family::kDefault, StateKey(number)));
+  if (!collection->state_.Decode(state)) {
+    return DataLossError("the counters of collection '", config.name, "' are damaged");
+  }
+  if (config.vectors.dim != 0) RAG_RETURN_IF_ERROR(collection->LoadVectorIndex());
+  collection->open_seconds_ =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return collection;
+}
+
+std::string CollectionImpl::SnapshotPath(uint64_t sequence) const {
+  return (fs::path(folder_) / StrCat(number_, "-", sequence, ".vectors")).string();
+}
+
+Status CollectionImpl::LoadVectorIndex() {
+  // The newest snapshot that can be read; a damaged one costs time, never data.
+  std::vector<uint64_t> sequences;
+  std::error_code error;
+  const std::string prefix = StrCat(number_, "-");
+  for (const auto& entry : fs::directory_iterator(folder_, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!name.starts_with(prefix) || !name.ends_with(".vectors")) continue;
+    sequences.push_back(std::strtoull(name.c_str() + prefix.size(), nullptr, 10));
+  }
+  std::sort(sequences.rbegin(), sequences.rend());
+  for (const uint64_t sequence : sequences) {
+    // Newer than the database, or older than the log reaches: of no use.
+    if (index_ != nullptr || sequence > state_.sequence || sequence + 1 < state_.log_begin) {
+      if (!read_only_) fs::remove(SnapshotPath(sequence), error);
+      continue;
+    }
+    Result<VectorIndex::Loaded> loaded =
+        VectorIndex::Load(SnapshotPath(sequence), config_.vectors, runtime_);
+    if (!loaded.ok() || loaded->tag != sequence) {
+      runtime_.Log(LogLevel::kWarning,
+                   StrCat("collection '", config_.name, "': snapshot ", SnapshotPath(sequence),
+                          " cannot be used: ", loaded.status().ToString()));
+      continue;
+    }
+    index_ = std::move(loaded->index);
+    snapshot_sequence_ = sequence;
+  }
+  return index_ != nullptr ? Replay(snapshot_sequence_) : RebuildVectorIndex();
+}
+
+Status CollectionImpl::Replay(uint64_t after) {
+  PrefixScan scan = database_.Scan(Family::kRecords, TaggedPrefix(number_, kLogTag));
+  std::string first;
+  AppendBigEndian(first, after + 1, 8);
+  scan.Seek(first);
+  // Later entries undo earlier ones, so only the chunks that are left at the end are read.
+  std::set<ChunkId> added, removed;
+  for (; scan.Valid(); scan.Next()) {
+    LogEntry entry;
+    if (!entry.Decode(scan.value()))
+      return DataLossError("the log of '", config_.name, "' is damaged");
+    for (const ChunkId id : entry.removed) {
+      added.erase(id);
+      removed.insert(id);
+    }
+    added.insert(entry.added.begin(), entry.added.end());
+    ++replayed_;
+  }
+  RAG_RETURN_IF_ERROR(scan.status());
+  const std::vector<uint64_t> removed_ids(removed.begin(), removed.end());
+  RAG_RETURN_IF_ERROR(index_->Remove(removed_ids).status());
+  const size_t dim = config_.vectors.dim;
+  std::vector<uint64_t> ids;
+  std::vector<float> vectors;
+  for (const ChunkId id : added) {
+    const Result<std::string> bytes = database_.Get(Family::kVectors, VectorKey(number_, id));
+    if (!bytes.ok()) return bytes.status().WithContext(StrCat("the vector of chunk ", id));
+    RAG_ASSIGN_OR_RETURN(const std::vector<float> vector, DecodeVector(id, *bytes, dim));
+    ids.push_back(id);
+    vectors.insert(vectors.end(), vector.begin(), vector.end());
+  }
+  RAG_RETURN_IF_ERROR(index_->Add(ids, MatrixView(vectors.data(), ids.size(), dim)));
+  vectors_since_snapshot_ = ids.size() + removed_ids.size();
+  return OkStatus();
+}
+
+Status CollectionImpl::RebuildVectorIndex() {
+  RAG_ASSIGN_OR_RETURN(index_, VectorIndex::Create(config_.vectors, runtime_));
+  const size_t dim = config_.vectors.dim;
+  constexpr size_t kBatch = 4'096;
+  std::vector<uint64_t> ids;
+  std::vector<float> vectors;
+  PrefixScan scan = database_.Scan(Family::kVectors, CollectionPrefix(number_));
+  while (scan.Valid()) {
+    ids.clear();
+    vectors.clear();
+    for (; scan.Valid() && ids.size() < kBatch; scan.Next()) {
+      const uint64_t id = ReadBigEndian(scan.key());
+      RAG_ASSIGN_OR_RETURN(const std::vector<float> vector, DecodeVector(id, scan.value(), dim));
+      ids.push_back(id);
+      vectors.insert(vectors.end(), vector.begin(), vector.end());
+    }
+    RAG_RETURN_IF_ERROR(index_->Add(ids, MatrixView(vectors.data(), ids.size(), dim)));
+    replayed_ += ids.size();
+  }
+  RAG_RETURN_IF_ERROR(scan.status());
+  vectors_since_snapshot_ = replayed_;
+  return OkStatus();
+}
+
+// --- closing and snapshots ---
+
+Status CollectionImpl::CheckOpen() const {
+  std::lock_guard lock(state_mutex_);
+  if (!closed_.empty()) {
+    return FailedPreconditionError("collection '", config_.name, "' ", closed_);
+  }
+  return OkStatus();
+}
+
+CollectionState CollectionImpl::state() const {
+  std::lock_guard lock(state_mutex_);
+  return state_;
+}
+
+Status CollectionImpl::Close(bool save, const std::string& why) {
+  // Waits for readers and the leader, and turns away those that come after.
+  std::unique_lock use(use_mutex_);
+  std::lock_guard commit(commit_mutex_);
+  {
+    std::lock_guard lock(state_mutex_);
+    if (!closed_.empty()) return OkStatus();
+    closed_ = why;
+  }
+  const Status saved = save && !read_only_ ? SaveSnapshot() : OkStatus();
+  index_.reset();
+  return saved;
+}
+
+Status CollectionImpl::Checkpoint() {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  if (read_only_) return FailedPreconditionError("the store was opened read-only");
+  std::lock_guard commit(commit_mutex_);
+  return SaveSnapshot();
+}
+
+Status CollectionImpl::SaveSnapshot() {
+  CollectionState after = state();
+  if (index_ == nullptr || snapshot_sequence_ == after.sequence) return OkStatus();
+  const uint64_t old_sequence = snapshot_sequence_;
+  RAG_RETURN_IF_ERROR(index_->Save(SnapshotPath(after.sequence), after.sequence));
+  // Only now is the log before it of no more use.
+  Batch batch;
+  for (PrefixScan scan = database_.Scan(Family::kRecords, TaggedPrefix(number_, kLogTag));
+       scan.Valid() && ReadBigEndian(scan.key()) <= after.sequence; scan.Next()) {
+    batch.Delete(Family::kRecords, NumberedKey(number_, kLogTag, ReadBigEndian(scan.key())));
+  }
+  after.log_begin = after.sequence + 1;
+  batch.Put(Family::kDefault, StateKey(number_), after.Encode());
+  RAG_RETURN_IF_ERROR(database_.Write(batch));
+  {
+    std::lock_guard lock(state_mutex_);
+    state_.log_begin = after.log_begin;
+  }
+  snapshot_sequence_ = after.sequence;
+  vectors_since_snapshot_ = 0;
+  std::error_code ignored;
+  if (old_sequence != 0) fs::remove(SnapshotPath(old_sequence), ignored);
+  return OkStatus();
+}
+
+// --- writing ---
+
+Status CollectionImpl::CheckDocument(const DocumentInput& document) const {
+  if (document.key.empty() || document.key.size() > kMaxKeyBytes) {
+    return InvalidArgumentError("a document key of ", document.key.size(),
+                                " bytes is not between 1 and ", kMaxKeyBytes);
+  }
+  const auto place = [&](size_t chunk) {
+    return StrCat("document '", document.key, "', chunk ", chunk);
+  };
+  if (document.payload.size() + document.body.size() > kMaxDocumentBytes) {
+    return InvalidArgumentError("document '", document.key, "' has ",
+                                document.payload.size() + document.body.size(),
+                                " bytes, over the limit of ", kMaxDocumentBytes);
+  }
+  if (!document.attributes.is_null() && !document.attributes.is_object()) {
+    return InvalidArgumentError("the attributes of document '", document.key, "' are ",
+                                document.attributes.type_name(), ", not an object");
+  }
+  for (size_t i = 0; i < document.chunks.size(); ++i) {
+    const ChunkInput& chunk = document.chunks[i];
+    if (chunk.payload.size() > kMaxChunkPayloadBytes ||
+        chunk.lexical_text.size() > kMaxChunkPayloadBytes) {
+      return InvalidArgumentError(place(i), " is larger than ", kMaxChunkPayloadBytes, " bytes");
+    }
+    if (!chunk.attributes.is_null() && !chunk.attributes.is_object()) {
+      return InvalidArgumentError("the attributes of ", place(i), " are ",
+                                  chunk.attributes.type_name(), ", not an object");
+    }
+    if (chunk.vector.size() != config_.vectors.dim) {
+      return InvalidArgumentError("the vector of ", place(i), " has ", chunk.vector.size(),
+                                  " dimensions; collection '", config_.name, "' has ",
+                                  config_.vectors.dim);
+    }
+    double squares = 0;
+    for (const float value : chunk.vector) {
+      if (!std::isfinite(value)) {
+        return InvalidArgumentError("the vector of ", place(i), " holds ", value);
+      }
+      squares += static_cast<double>(value) * value;
+    }
+    if (squares == 0 && !chunk.vector.empty() && config_.vectors.metric == Metric::kCosine) {
+      return InvalidArgumentError("the vector of ", place(i), " is zero, which has no cosine");
+    }
+  }
+  return OkStatus();
+}
+
+Result<WriteResult> CollectionImpl::Replace(const DocumentInput& document) {
+  RAG_ASSIGN_OR_RETURN(const std::vector<WriteResult> results, ReplaceMany({&document, 1}));
+  return results[0];
+}
+
+Result<std::vector<WriteResult>> CollectionImpl::ReplaceMany(
+    std::span<const DocumentInput> documents) {
+  std::set<std::string_view> keys;
+  for (const DocumentInput& document : documents) {
+    RAG_RETURN_IF_ERROR(CheckDocument(document));
+    if (!keys.insert(document.key).second) {
+      return InvalidArgumentError("document '", document.key, "' stands twice in one call");
+    }
+  }
+  Request request;
+  request.documents = documents;
+  if (documents.empty()) return request.results;
+  RAG_RETURN_IF_ERROR(Submit(request));
+  return std::move(request.results);
+}
+
+Result<WriteResult> CollectionImpl::Remove(std::string_view key) {
+  Request request;
+  request.removed_key = key;
+  RAG_RETURN_IF_ERROR(Submit(request));
+  return request.results[0];
+}
+
+Status CollectionImpl::Submit(Request& request) {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  if (read_only_) return FailedPreconditionError("the store was opened read-only");
+  std::unique_lock queue(queue_mutex_);
+  queue_.push_back(&request);
+  while (!request.done) {
+    if (leading_) {
+      queue_changed_.wait(queue);
+      continue;
+    }
+    leading_ = true;
+    const std::vector<Request*> group = TakeGroup();
+    queue.unlock();
+    Commit(group);
+    queue.lock();
+    for (Request* member : group) member->done = true;
+    leading_ = false;
+    queue_changed_.notify_all();
+  }
+  return request.status;
+}
+
+std::vector<CollectionImpl::Request*> CollectionImpl::TakeGroup() {
+  // A key may stand once in a group: what it replaces is looked up in the database.
+  std::vector<Request*> group;
+  std::set<std::string_view> keys;
+  size_t bytes = 0;
+  while (!queue_.empty()) {
+    Request* next = queue_.front();
+    bool clash = next->documents.empty() && keys.contains(next->removed_key);
+    size_t next_bytes = 0;
+    for (const DocumentInput& document : next->documents) {
+      clash = clash || keys.contains(document.key);
+      next_bytes += InputBytes(document);
+    }
+    if (!group.empty() && (clash || bytes + next_bytes > kMaxGroupBytes)) break;
+    if (next->documents.empty()) keys.insert(next->removed_key);
+    for (const DocumentInput& document : next->documents) keys.insert(document.key);
+    bytes += next_bytes;
+    group.push_back(next);
+    queue_.pop_front();
+  }
+  return group;
+}
+
+void CollectionImpl::Commit(const std::vector<Request*>& group) {
+  std::lock_guard commit(commit_mutex_);
+  Change change(database_, number_, state());
+  std::vector<Request*> taken;
+  const auto fail_all = [&](const Status& status) {
+    for (Request* request : taken) request->status = status;
+  };
+  for (Request* request : group) {
+    if (request->documents.empty()) {
+      WriteResult result;
+      request->status = PrepareRemoval(request->removed_key, change, result, /*must_exist=*/true);
+      request->results = {result};
+      // A key that is not there has changed nothing; the others of the group go on.
+      if (request->status.code() == StatusCode::kNotFound) continue;
+      taken.push_back(request);
+      if (!request->status.ok()) return fail_all(request->status);
+      continue;
+    }
+    taken.push_back(request);
+    for (const DocumentInput& document : request->documents) {
+      WriteResult result;
+      const Status status = PrepareDocument(document, change, result);
+      // Damaged records of the store: nothing of the group is written.
+      if (!status.ok()) return fail_all(status);
+      request->results.push_back(result);
+    }
+  }
+  if (taken.empty()) return;
+  change.postings.AppendTo(change.batch);
+  if (config_.vectors.dim != 0) {
+    change.batch.Put(Family::kRecords, NumberedKey(number_, kLogTag, change.state.sequence),
+                     change.log.Encode());
+  }
+  change.batch.Put(Family::kDefault, StateKey(number_), change.state.Encode());
+  const Status written = database_.Write(change.batch);
+  if (!written.ok()) return fail_all(written);
+  Apply(change);
+}
+
+Status CollectionImpl::PrepareRemoval(std::string_view key, Change& change, WriteResult& result,
+                                      bool must_exist) {
+  const Result<std::vector<ChunkId>> chunks = ChunkIdsOf(key);
+  if (!chunks.ok()) {
+    if (chunks.status().code() == StatusCode::kNotFound && !must_exist) return OkStatus();
+    return chunks.status();
+  }
+  for (const ChunkId id : *chunks) {
+    const std::string terms_key = NumberedKey(number_, kTermsTag, id);
+    const Result<std::string> bytes = database_.Get(Family::kRecords, terms_key);
+    if (bytes.ok()) {
+      ChunkTerms terms;
+      if (!terms.Decode(*bytes)) return DataLossError("the terms of chunk ", id, " are damaged");
+      RAG_RETURN_IF_ERROR(change.postings.Remove(id, terms));
+      change.state.lexical_chunks -= 1;
+      change.state.lexical_terms -= terms.length;
+      change.batch.Delete(Family::kRecords, terms_key);
+    } else if (bytes.status().code() != StatusCode::kNotFound) {
+      return bytes.status();
+    }
+    change.batch.Delete(Family::kRecords, NumberedKey(number_, kChunkTag, id));
+    change.batch.Delete(Family::kRecords, NumberedKey(number_, kAttributesTag, id));
+    if (config_.vectors.dim != 0) change.batch.Delete(Family::kVectors, VectorKey(number_, id));
+    change.log.removed.push_back(id);
+  }
+  change.batch.Delete(Family::kRecords, DocumentKey(number_, key));
+  change.batch.Delete(Family::kBodies, BodyKey(number_, key));
+  change.state.documents -= 1;
+  change.state.chunks -= chunks->size();
+  result.replaced = true;
+  result.chunks_removed = chunks->size();
+  return OkStatus();
+}
+
+Status CollectionImpl::PrepareDocument(const DocumentInput& document, Change& change,
+                                       WriteResult& result) {
+  RAG_RETURN_IF_ERROR(PrepareRemoval(document.key, change, result, /*must_exist=*/false));
+  DocumentRecord record;
+  record.payload = document.payload;
+  record.attributes = document.attributes;
+  for (size_t i = 0; i < document.chunks.size(); ++i) {
+    const ChunkInput& chunk = document.chunks[i];
+    const ChunkId id = change.state.next_chunk++;
+    record.chunk_ids.push_back(id);
+    change.batch.Put(Family::kRecords, NumberedKey(number_, kChunkTag, id),
+                     EncodeChunkRecord(document.key, static_cast<uint32_t>(i), chunk.payload));
+    Value attributes = MergeAttributes(document.attributes, chunk.attributes);
+    if (attributes.is_object()) {
+      change.batch.Put(Family::kRecords, NumberedKey(number_, kAttributesTag, id),
+                       ToJson(attributes));
+    }
+    change.attributes.push_back({id, std::move(attributes)});
+    const ChunkTerms terms = change.postings.Add(id, chunk.lexical_text);
+    if (!terms.terms.empty()) {
+      change.batch.Put(Family::kRecords, NumberedKey(number_, kTermsTag, id), terms.Encode());
+      change.state.lexical_chunks += 1;
+      change.state.lexical_terms += terms.length;
+    }
+    if (config_.vectors.dim != 0) {
+      change.batch.Put(Family::kVectors, VectorKey(number_, id), EncodeVector(chunk.vector));
+      change.vector_ids.push_back(id);
+      change.vectors.insert(change.vectors.end(), chunk.vector.begin(), chunk.vector.end());
+    }
+    change.log.added.push_back(id);
+  }
+  change.batch.Put(Family::kRecords, DocumentKey(number_, document.key),
+                   EncodeDocumentRecord(record));
+  change.batch.Put(Family::kBodies, BodyKey(number_, document.key), document.body);
+  change.state.documents += 1;
+  change.state.chunks += document.chunks.size();
+  result.chunks_added = document.chunks.size();
+  return OkStatus();
+}
+
+void CollectionImpl::Apply(const Change& change) {
+  {
+    std::lock_guard lock(state_mutex_);
+    state_ = change.state;
+  }
+  filters_.Update(change.log.removed, change.attributes);
+  if (index_ == nullptr) return;
+  // The batch is durable: what fails here is repaired by the replay of the next opening, and said.
+  Status status = index_->Remove(change.log.removed).status();
+  if (status.ok() && !change.vector_ids.empty()) {
+    status = index_->Add(
+        change.vector_ids,
+        MatrixView(change.vectors.data(), change.vector_ids.size(), config_.vectors.dim));
+  }
+  vectors_since_snapshot_ += change.vector_ids.size() + change.log.removed.size();
+  if (status.ok() && vectors_since_snapshot_ >= std::max<uint64_t>(kMinTail, index_->size() / 4)) {
+    status = SaveSnapshot();
+  }
+  if (!status.ok()) {
+    runtime_.Log(LogLevel::kError,
+                 StrCat("collection '", config_.name,
+                        "': the vector index is behind the records until the next "
+                        "opening: ",
+                        status.ToString()));
+  }
+}
+
+// --- reading ---
+
+Result<std::vector<ChunkId>> CollectionImpl::ChunkIdsOf(std::string_view key) const {
+  const Result<std::string> bytes = database_.Get(Family::kRecords, DocumentKey(number_, key));
+  if (!bytes.ok()) {
+    if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
+    return NotFoundError("no document '", key, "' in collection '", config_.name, "'");
+  }
+  RAG_ASSIGN_OR_RETURN(DocumentRecord record, DecodeDocumentRecord(key, *bytes));
+  return std::move(record.chunk_ids);
+}
+
+Result<DocumentRecord> CollectionImpl::GetDocument(std::string_view key) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  const Result<std::string> bytes = database_.Get(Family::kRecords, DocumentKey(number_, key));
+  if (!bytes.ok()) {
+    if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
+    return NotFoundError("no document '", key, "' in collection '", config_.name, "'");
+  }
+  return DecodeDocumentRecord(key, *bytes);
+}
+
+Result<std::string> CollectionImpl::GetBody(std::string_view key) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  Result<std::string> body = database_.Get(Family::kBodies, BodyKey(number_, key));
+  if (!body.ok() && body.status().code() == StatusCode::kNotFound) {
+    return NotFoundError("no document '", key, "' in collection '", config_.name, "'");
+  }
+  return body;
+}
+
+Result<ChunkRecord> CollectionImpl::GetChunk(ChunkId id) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  const Result<std::string> bytes =
+      database_.Get(Family::kRecords, NumberedKey(number_, kChunkTag, id));
+  if (!bytes.ok()) {
+    if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
+    return NotFoundError("no chunk ", id, " in collection '", config_.name, "'");
+  }
+  RAG_ASSIGN_OR_RETURN(ChunkRecord record, DecodeChunkRecord(id, *bytes));
+  const Result<std::string> attributes =
+      database_.Get(Family::kRecords, NumberedKey(number_, kAttributesTag, id));
+  if (attributes.ok()) {
+    Result<Value> parsed = ParseJson(*attributes);
+    if (!parsed.ok()) return DataLossError("the attributes of chunk ", id, " are damaged");
+    record.attributes = std::move(parsed).value();
+  } else if (attributes.status().code() != StatusCode::kNotFound) {
+    return attributes.status();
+  } else {
+    record.attributes = Value(Value::Object());
+  }
+  return record;
+}
+
+Result<std::vector<float>> CollectionImpl::GetVector(ChunkId id) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  const Result<std::string> bytes = database_.Get(Family::kVectors, VectorKey(number_, id));
+  if (!bytes.ok()) {
+    if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
+    return NotFoundError("no vector of chunk ", id, " in collection '", config_.name, "'");
+  }
+  return DecodeVector(id, *bytes, config_.vectors.dim);
+}
+
+Result<std::vector<DocumentRecord>> CollectionImpl::ListDocuments(std::string_view after,
+                                                                  size_t limit) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  std::vector<DocumentRecord> records;
+  limit = std::min(limit, kMaxListed);
+  PrefixScan scan = database_.Scan(Family::kRecords, TaggedPrefix(number_, kDocumentTag));
+  scan.Seek(after);
+  if (scan.Valid() && !after.empty() && scan.key() == after) scan.Next();
+  for (; scan.Valid() && records.size() < limit; scan.Next()) {
+    RAG_ASSIGN_OR_RETURN(DocumentRecord record, DecodeDocumentRecord(scan.key(), scan.value()));
+    records.push_back(std::move(record));
+  }
+  RAG_RETURN_IF_ERROR(scan.status());
+  return records;
+}
+
+Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const float> query, size_t k,
+                                                            const Filter* filter, size_t ef_search,
+                                                            bool exact) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  if (index_ == nullptr) {
+    return FailedPreconditionError("collection '", config_.name, "' has no vectors");
+  }
+  if (query.size() != config_.vectors.dim) {
+    return InvalidArgumentError("a query of ", query.size(), " dimensions; collection '",
+                                config_.name, "' has ", config_.vectors.dim);
+  }
+  std::shared_ptr<const ChunkSet> allowed;
+  if (filter != nullptr) {
+    RAG_ASSIGN_OR_RETURN(allowed, filters_.Find(*filter));
+  }
+  SearchOptions options;
+  options.k = k;
+  options.ef_search = ef_search;
+  options.filter = allowed.get();
+  options.exact = exact;
+  RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> found,
+                       index_->Search(MatrixView(query.data(), 1, query.size()), options));
+  return std::move(found[0]);
+}
+
+Result<std::vector<Neighbor>> CollectionImpl::SearchLexical(std::string_view query, size_t k,
+                                                            const Filter* filter) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  if (k == 0 || k > kMaxSearchK) {
+    return InvalidArgumentError("k ", k, " is not between 1 and ", kMaxSearchK);
+  }
+  std::shared_ptr<const ChunkSet> allowed;
+  if (filter != nullptr) {
+    RAG_ASSIGN_OR_RETURN(allowed, filters_.Find(*filter));
+  }
+  const CollectionState now = state();
+  return SearchPostings(database_, number_, AnalyzeText(query),
+                        {now.lexical_chunks, now.lexical_terms, now.next_chunk}, Bm25Options(), k,
+                        allowed.get());
+}
+
+Result<CollectionStats> CollectionImpl::Stats() const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  const CollectionState now = state();
+  CollectionStats stats;
+  stats.documents = now.documents;
+  stats.chunks = now.chunks;
+  stats.index_memory_bytes = index_ == nullptr ? 0 : index_->memory_bytes();
+  stats.replayed = replayed_;
+  stats.open_seconds = open_seconds_;
+  std::error_code error;
+  const fs::path store = fs::path(folder_).parent_path();
+  for (fs::recursive_directory_iterator entry(store, error), end; !error && entry != end;
+       entry.increment(error)) {
+    std::error_code gone;  // RocksDB deletes files meanwhile
+    const uint64_t bytes = entry->is_regular_file(gone) ? entry->file_size(gone) : 0;
+    if (!gone) stats.disk_bytes += bytes;
+  }
+  return stats;
+}
+
+}  // namespace rag

@@ -1,0 +1,118 @@
+// The Collection over a Database.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "index/lexical/postings.h"
+#include "index/store.h"
+#include "index/store/database.h"
+#include "index/store/filter_cache.h"
+
+namespace rag {
+
+// Writes go through one queue: the first writer that finds no leader takes everything that waits,
+// writes it as one synced batch, brings the vector index and the filters up to date, and wakes the
+// others. So concurrent writers share a sync, and nothing else ever changes the collection.
+class CollectionImpl final : public Collection {
+ public:
+  // `folder` holds the vector index's snapshots.
+  static Result<std::shared_ptr<CollectionImpl>> Open(Database& database, uint32_t number,
+                                                      const CollectionConfig& config,
+                                                      const std::string& folder, bool read_only,
+                                                      const Runtime& runtime);
+
+  const CollectionConfig& config() const override { return config_; }
+  Result<WriteResult> Replace(const DocumentInput& document) override;
+  Result<std::vector<WriteResult>> ReplaceMany(std::span<const DocumentInput> documents) override;
+  Result<WriteResult> Remove(std::string_view key) override;
+
+  Result<DocumentRecord> GetDocument(std::string_view key) const override;
+  Result<std::string> GetBody(std::string_view key) const override;
+  Result<ChunkRecord> GetChunk(ChunkId id) const override;
+  Result<std::vector<float>> GetVector(ChunkId id) const override;
+  Result<std::vector<DocumentRecord>> ListDocuments(std::string_view after,
+                                                    size_t limit) const override;
+
+  Result<std::vector<Neighbor>> SearchVectors(std::span<const float> query, size_t k,
+                                              const Filter* filter, size_t ef_search,
+                                              bool exact) const override;
+  Result<std::vector<Neighbor>> SearchLexical(std::string_view query, size_t k,
+                                              const Filter* filter) const override;
+
+  Result<CollectionStats> Stats() const override;
+  Result<VerifyReport> Verify(const CancelToken* cancel) const override;
+  Status Checkpoint() override;
+
+  uint32_t number() const { return number_; }
+  // Saves a snapshot when there is something new, then refuses everything with `why`. For the
+  // Store, which the Collection must not outlive otherwise.
+  Status Close(bool save, const std::string& why);
+
+ private:
+  // One caller's writes: documents to put, or a key to remove.
+  struct Request {
+    std::span<const DocumentInput> documents;
+    std::string_view removed_key;  // used when documents is empty
+    std::vector<WriteResult> results;
+    Status status;
+    bool done = false;
+  };
+  struct Change;  // of one group of requests
+
+  CollectionImpl(Database& database, uint32_t number, const CollectionConfig& config,
+                 const std::string& folder, bool read_only, const Runtime& runtime);
+
+  Status LoadVectorIndex();
+  Status Replay(uint64_t after);
+  Status RebuildVectorIndex();
+  std::string SnapshotPath(uint64_t sequence) const;
+
+  Status CheckOpen() const;
+  Status CheckDocument(const DocumentInput& document) const;
+  Status Submit(Request& request);
+  std::vector<Request*> TakeGroup();  // needs queue_mutex_
+  void Commit(const std::vector<Request*>& group);
+  Status PrepareDocument(const DocumentInput& document, Change& change, WriteResult& result);
+  Status PrepareRemoval(std::string_view key, Change& change, WriteResult& result, bool must_exist);
+  void Apply(const Change& change);
+  Status SaveSnapshot();  // needs commit_mutex_
+
+  Result<std::vector<ChunkId>> ChunkIdsOf(std::string_view key) const;
+  CollectionState state() const;
+
+  Database& database_;
+  const uint32_t number_;
+  const CollectionConfig config_;
+  const std::string folder_;
+  const bool read_only_;
+  const Runtime& runtime_;
+
+  std::mutex queue_mutex_;  // guards queue_, leading_ and the requests' results until done
+  std::condition_variable queue_changed_;
+  std::deque<Request*> queue_;
+  bool leading_ = false;
+
+  std::mutex commit_mutex_;              // held while a group is written or a snapshot saved
+  uint64_t snapshot_sequence_ = 0;       // guarded by commit_mutex_
+  uint64_t vectors_since_snapshot_ = 0;  // guarded by commit_mutex_
+
+  mutable std::mutex state_mutex_;  // guards state_ and closed_
+  CollectionState state_;
+  std::string closed_;  // why; "": open
+
+  // Readers and the leader share it; Close takes it alone, so that nobody still uses the database.
+  mutable std::shared_mutex use_mutex_;
+  std::unique_ptr<VectorIndex> index_;  // null without vectors
+  mutable FilterCache filters_;
+  uint64_t replayed_ = 0;
+  double open_seconds_ = 0;
+};
+
+}  // namespace rag

@@ -1,0 +1,200 @@
+// Collection::Verify: every record against the others, the postings and the vector index.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "index/store/collection_impl.h"
+#include "index/store/collection_records.h"
+
+namespace rag {
+namespace {
+
+constexpr size_t kMaxProblems = 100;
+constexpr size_t kCancelEvery = 256;
+
+// What a chunk's records say, gathered in one pass and struck off by the others.
+struct Seen {
+  bool in_document = false;
+  bool has_vector = false;
+  uint64_t terms = 0;     // distinct, of its 't' record
+  uint64_t postings = 0;  // found in blocks
+  uint64_t length = 0;
+};
+
+// Largest difference of a component that rounding explains, when the index stores a unit row.
+bool SameDirection(const std::vector<float>& stored, const std::vector<float>& indexed,
+                   Metric metric) {
+  double scale = 1;
+  if (metric == Metric::kCosine) {
+    double squares = 0;
+    for (const float value : stored) squares += static_cast<double>(value) * value;
+    scale = 1 / std::sqrt(squares);
+  }
+  for (size_t i = 0; i < stored.size(); ++i) {
+    const double expected = stored[i] * scale;
+    if (std::fabs(expected - indexed[i]) > 1e-5 * std::max(1.0, std::fabs(expected))) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  VerifyReport report;
+  size_t steps = 0;
+  const auto cancelled = [&] {
+    return ++steps % kCancelEvery == 0 && cancel != nullptr && cancel->cancelled();
+  };
+  const auto problem = [&](const auto&... pieces) {
+    if (report.problems.size() < kMaxProblems) report.problems.push_back(StrCat(pieces...));
+  };
+  const CollectionState before = state();
+
+  std::unordered_map<ChunkId, Seen> chunks;
+  PrefixScan records = database_.Scan(Family::kRecords, TaggedPrefix(number_, kChunkTag));
+  std::unordered_map<ChunkId, std::pair<std::string, uint32_t>> owners;
+  for (; records.Valid(); records.Next()) {
+    if (cancelled()) return CancelledError("verify was cancelled");
+    const ChunkId id = ReadBigEndian(records.key());
+    const Result<ChunkRecord> record = DecodeChunkRecord(id, records.value());
+    if (!record.ok()) {
+      problem(record.status().message());
+      continue;
+    }
+    chunks[id];
+    owners[id] = {record->document_key, record->ordinal};
+  }
+  RAG_RETURN_IF_ERROR(records.status());
+
+  PrefixScan documents = database_.Scan(Family::kRecords, TaggedPrefix(number_, kDocumentTag));
+  for (; documents.Valid(); documents.Next()) {
+    if (cancelled()) return CancelledError("verify was cancelled");
+    const std::string key(documents.key());
+    ++report.documents;
+    const Result<DocumentRecord> record = DecodeDocumentRecord(key, documents.value());
+    if (!record.ok()) {
+      problem(record.status().message());
+      continue;
+    }
+    const Result<std::string> body = database_.Get(Family::kBodies, BodyKey(number_, key));
+    if (!body.ok()) problem("the body of document '", key, "': ", body.status().ToString());
+    for (size_t i = 0; i < record->chunk_ids.size(); ++i) {
+      const ChunkId id = record->chunk_ids[i];
+      const auto owner = owners.find(id);
+      if (owner == owners.end()) {
+        problem("chunk ", id, " of document '", key, "' is missing");
+      } else if (owner->second.first != key || owner->second.second != i) {
+        problem("chunk ", id, " belongs to '", owner->second.first, "' and to '", key, "'");
+      } else {
+        chunks[id].in_document = true;
+      }
+    }
+  }
+  RAG_RETURN_IF_ERROR(documents.status());
+  report.chunks = chunks.size();
+
+  PrefixScan terms = database_.Scan(Family::kRecords, TaggedPrefix(number_, kTermsTag));
+  uint64_t lexical_chunks = 0, lexical_terms = 0;
+  for (; terms.Valid(); terms.Next()) {
+    if (cancelled()) return CancelledError("verify was cancelled");
+    const ChunkId id = ReadBigEndian(terms.key());
+    ChunkTerms record;
+    if (!record.Decode(terms.value())) {
+      problem("the terms of chunk ", id, " are damaged");
+      continue;
+    }
+    const auto found = chunks.find(id);
+    if (found == chunks.end()) {
+      problem("terms of chunk ", id, ", which is not there");
+      continue;
+    }
+    found->second.terms = record.terms.size();
+    found->second.length = record.length;
+    ++lexical_chunks;
+    lexical_terms += record.length;
+  }
+  RAG_RETURN_IF_ERROR(terms.status());
+
+  PrefixScan blocks = database_.Scan(Family::kPostings, CollectionPrefix(number_));
+  std::vector<Posting> postings;
+  for (; blocks.Valid(); blocks.Next()) {
+    if (cancelled()) return CancelledError("verify was cancelled");
+    if (!DecodePostings(blocks.value(), postings)) {
+      problem("a posting block is damaged");
+      continue;
+    }
+    for (const Posting& posting : postings) {
+      const auto found = chunks.find(posting.chunk);
+      if (found == chunks.end()) {
+        problem("a posting of chunk ", posting.chunk, ", which is not there");
+      } else {
+        ++found->second.postings;
+        if (found->second.length != posting.length) {
+          problem("a posting of chunk ", posting.chunk, " has the wrong length");
+        }
+      }
+    }
+  }
+  RAG_RETURN_IF_ERROR(blocks.status());
+
+  size_t vectors = 0;
+  if (index_ != nullptr) {
+    PrefixScan scan = database_.Scan(Family::kVectors, CollectionPrefix(number_));
+    std::vector<float> indexed(config_.vectors.dim);
+    for (; scan.Valid(); scan.Next()) {
+      if (cancelled()) return CancelledError("verify was cancelled");
+      const ChunkId id = ReadBigEndian(scan.key());
+      const Result<std::vector<float>> vector = DecodeVector(id, scan.value(), config_.vectors.dim);
+      if (!vector.ok()) {
+        problem(vector.status().message());
+        continue;
+      }
+      ++vectors;
+      const auto found = chunks.find(id);
+      if (found == chunks.end()) {
+        problem("a vector of chunk ", id, ", which is not there");
+        continue;
+      }
+      found->second.has_vector = true;
+      if (!index_->GetVector(id, indexed).ok()) {
+        problem("chunk ", id, " is not in the vector index");
+      } else if (!SameDirection(*vector, indexed, config_.vectors.metric)) {
+        problem("the vector index holds another vector for chunk ", id);
+      }
+    }
+    RAG_RETURN_IF_ERROR(scan.status());
+    if (index_->size() != vectors) {
+      problem("the vector index holds ", index_->size(), " vectors, the store ", vectors);
+    }
+    const Status structure = index_->Verify();
+    if (!structure.ok()) problem("the vector index: ", structure.message());
+  }
+
+  for (const auto& [id, seen] : chunks) {
+    if (!seen.in_document) problem("chunk ", id, " belongs to no document");
+    if (index_ != nullptr && !seen.has_vector) problem("chunk ", id, " has no vector");
+    if (seen.terms != seen.postings) {
+      problem("chunk ", id, " has ", seen.terms, " terms and ", seen.postings, " postings");
+    }
+  }
+  const CollectionState after = state();
+  if (after.sequence != before.sequence) {
+    // Written to meanwhile: the passes did not see one state, and what differs may be that.
+    report.problems.clear();
+    return UnavailableError("collection '", config_.name,
+                            "' was written to while it was verified; verify it again");
+  }
+  if (report.documents != after.documents || report.chunks != after.chunks ||
+      lexical_chunks != after.lexical_chunks || lexical_terms != after.lexical_terms) {
+    problem("the counters say ", after.documents, " documents, ", after.chunks, " chunks, ",
+            after.lexical_terms, " terms; there are ", report.documents, ", ", report.chunks, ", ",
+            lexical_terms);
+  }
+  return report;
+}
+
+}  // namespace rag

@@ -1,0 +1,75 @@
+// Database: the store's RocksDB with its column families, in our terms: Status instead of
+// rocksdb::Status, and a failed sync that stops all writing.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "index/store.h"
+#include "index/store/keys.h"
+#include "lib/base/status.h"
+
+namespace rag {
+
+// Changes that are written together.
+class Batch {
+ public:
+  Batch();
+  ~Batch();
+  void Put(Family family, std::string_view key, std::string_view value);
+  void Delete(Family family, std::string_view key);
+  void DeletePrefix(Family family, const std::string& prefix);
+
+ private:
+  friend class Database;
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Keys that begin with a prefix, in order, as they were when it was made.
+class PrefixScan {
+ public:
+  PrefixScan(PrefixScan&&) noexcept;
+  ~PrefixScan();
+  bool Valid() const;
+  void Next();
+  // Goes to the first key at or after `key`.
+  void Seek(std::string_view key);
+  std::string_view key() const;    // without the prefix
+  std::string_view value() const;  // both until the next move
+  Status status() const;           // ok unless reading failed
+
+ private:
+  friend class Database;
+  struct Impl;
+  explicit PrefixScan(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Thread-safe.
+class Database {
+ public:
+  static Result<std::unique_ptr<Database>> Open(const std::string& path,
+                                                const StoreOptions& options);
+  ~Database();
+
+  // Errors: not_found, io_error, data_loss.
+  Result<std::string> Get(Family family, std::string_view key) const;
+  // Durable on return, unless sync_writes is off. After a failure every later Write is
+  // failed_precondition: what the log holds is then unknown.
+  Status Write(Batch& batch, bool sync = true);
+  PrefixScan Scan(Family family, std::string prefix) const;
+  // Gives the space of deleted keys that begin with `prefix` back to the file system.
+  Status Compact(Family family, const std::string& prefix);
+  Status Flush();
+
+ private:
+  struct Impl;
+  explicit Database(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rag
