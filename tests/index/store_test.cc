@@ -1,0 +1,426 @@
+#include "index/store.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <thread>
+
+#include "index/store/database.h"
+#include "tests/support/support.h"
+
+using namespace rag;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t kDim = 8;
+
+CollectionConfig Config(const std::string& name, size_t dim = kDim) {
+  CollectionConfig config;
+  config.name = name;
+  config.vectors.dim = dim;
+  config.encoder_fingerprint = "test";
+  config.properties = *ParseJson(R"({"chunk":{"tokens":256}})");
+  return config;
+}
+
+std::vector<float> UnitVector(size_t axis, float tilt = 0.0f) {
+  std::vector<float> vector(kDim, 0.0f);
+  vector[axis % kDim] = 1.0f;
+  vector[(axis + 1) % kDim] = tilt;
+  return vector;
+}
+
+DocumentInput Document(const std::string& key, size_t axis, const std::string& text,
+                       const std::string& attributes = "{}") {
+  DocumentInput document;
+  document.key = key;
+  document.payload = "payload of " + key;
+  document.body = "body of " + key + ": " + text;
+  document.attributes = *ParseJson(attributes);
+  ChunkInput chunk;
+  chunk.payload = text;
+  chunk.lexical_text = text;
+  chunk.vector = UnitVector(axis);
+  document.chunks.push_back(chunk);
+  return document;
+}
+
+struct Opened {
+  std::unique_ptr<Runtime> runtime = test::MakeRuntime();
+  std::unique_ptr<Store> store;
+
+  explicit Opened(const std::string& path, StoreOptions options = {}) {
+    Result<std::unique_ptr<Store>> opened = Store::Open(path, options, *runtime);
+    REQUIRE_OK(opened);
+    store = std::move(opened).value();
+  }
+  std::shared_ptr<Collection> Create(const CollectionConfig& config) {
+    Result<std::shared_ptr<Collection>> created = store->CreateCollection(config);
+    REQUIRE_OK(created);
+    return *created;
+  }
+  std::shared_ptr<Collection> Open(const std::string& name) {
+    Result<std::shared_ptr<Collection>> opened = store->OpenCollection(name);
+    REQUIRE_OK(opened);
+    return *opened;
+  }
+};
+
+size_t FoundByWord(const Collection& collection, const std::string& word) {
+  const auto found = collection.SearchLexical(word, 10, nullptr);
+  REQUIRE_OK(found);
+  return found->size();
+}
+
+void RequireSound(const Collection& collection) {
+  const Result<VerifyReport> report = collection.Verify();
+  REQUIRE_OK(report);
+  CAPTURE(report->problems);
+  REQUIRE(report->problems.empty());
+}
+
+// Whether any file of the folder holds the bytes.
+bool AnyFileHolds(const fs::path& folder, const std::string& bytes) {
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) continue;
+    std::ifstream in(entry.path(), std::ios::binary);
+    const std::string content((std::istreambuf_iterator<char>(in)), {});
+    if (content.find(bytes) != std::string::npos) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("a document can be read and found by vector and by word, also after reopening") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  ChunkId chunk_id = 0;
+  for (const bool reopened : {false, true}) {
+    Opened opened(path);
+    const auto collection = reopened ? opened.Open("c") : opened.Create(Config("c"));
+    if (!reopened) {
+      const auto written =
+          collection->Replace(Document("a", 1, "zebra crossing", R"({"year":2020})"));
+      REQUIRE_OK(written);
+      CHECK_FALSE(written->replaced);
+      CHECK(written->chunks_added == 1);
+    }
+    CHECK(collection->config().encoder_fingerprint == "test");
+    CHECK(collection->config().properties == Config("c").properties);
+    const auto document = collection->GetDocument("a");
+    REQUIRE_OK(document);
+    CHECK(document->payload == "payload of a");
+    CHECK(document->attributes == *ParseJson(R"({"year":2020})"));
+    CHECK(*collection->GetBody("a") == "body of a: zebra crossing");
+    REQUIRE(document->chunk_ids.size() == 1);
+    if (reopened) CHECK(document->chunk_ids[0] == chunk_id);
+    chunk_id = document->chunk_ids[0];
+    const auto chunk = collection->GetChunk(chunk_id);
+    REQUIRE_OK(chunk);
+    CHECK(chunk->document_key == "a");
+    CHECK(chunk->payload == "zebra crossing");
+    CHECK(*chunk->attributes.GetInt("year", 0) == 2020);
+    CHECK(*collection->GetVector(chunk_id) == UnitVector(1));
+    const auto near = collection->SearchVectors(UnitVector(1, 0.1f), 3, nullptr);
+    REQUIRE_OK(near);
+    REQUIRE(near->size() == 1);
+    CHECK((*near)[0].id == chunk_id);
+    CHECK(FoundByWord(*collection, "zebras") == 1);
+    RequireSound(*collection);
+  }
+}
+
+TEST_CASE("replacing and removing leave nothing of the old document") {
+  const test::TemporaryFolder folder;
+  Opened opened(folder.file("db"));
+  const auto collection = opened.Create(Config("c"));
+  REQUIRE_OK(collection->Replace(Document("a", 1, "zebra common")));
+  REQUIRE_OK(collection->Replace(Document("b", 2, "giraffe common")));
+  const ChunkId old_chunk = collection->GetDocument("a")->chunk_ids[0];
+  const auto replaced = collection->Replace(Document("a", 3, "lion common"));
+  REQUIRE_OK(replaced);
+  CHECK(replaced->replaced);
+  CHECK(replaced->chunks_removed == 1);
+  CHECK(FoundByWord(*collection, "zebra") == 0);
+  CHECK(FoundByWord(*collection, "lion") == 1);
+  CHECK(FoundByWord(*collection, "common") == 2);
+  CHECK(collection->GetChunk(old_chunk).status().code() == StatusCode::kNotFound);
+  CHECK(collection->GetVector(old_chunk).status().code() == StatusCode::kNotFound);
+  const auto near = collection->SearchVectors(UnitVector(1), 10, nullptr);
+  REQUIRE_OK(near);
+  for (const Neighbor& neighbor : *near) CHECK(neighbor.id != old_chunk);
+  RequireSound(*collection);
+
+  REQUIRE_OK(collection->Remove("a"));
+  CHECK(collection->GetDocument("a").status().code() == StatusCode::kNotFound);
+  CHECK(collection->GetBody("a").status().code() == StatusCode::kNotFound);
+  CHECK(FoundByWord(*collection, "lion") == 0);
+  CHECK(collection->Remove("a").status().code() == StatusCode::kNotFound);
+  CHECK(collection->Stats()->documents == 1);
+  CHECK(collection->Stats()->chunks == 1);
+  RequireSound(*collection);
+}
+
+TEST_CASE("bad input is refused with its place and nothing is written") {
+  const test::TemporaryFolder folder;
+  Opened opened(folder.file("db"));
+  const auto collection = opened.Create(Config("c"));
+  const auto code = [&](const DocumentInput& document) {
+    const Status status = collection->Replace(document).status();
+    INFO(status.ToString());
+    return status.code();
+  };
+  DocumentInput document = Document("", 1, "x");
+  CHECK(code(document) == StatusCode::kInvalidArgument);
+  document = Document(std::string(5000, 'k'), 1, "x");
+  CHECK(code(document) == StatusCode::kInvalidArgument);
+  document = Document("a", 1, "x");
+  document.chunks[0].vector.pop_back();
+  CHECK(code(document) == StatusCode::kInvalidArgument);
+  document.chunks[0].vector.push_back(std::nanf(""));
+  CHECK(code(document) == StatusCode::kInvalidArgument);
+  document.chunks[0].vector.assign(kDim, 0.0f);
+  CHECK(code(document) == StatusCode::kInvalidArgument);
+  document = Document("a", 1, "x");
+  document.attributes = Value("text");
+  CHECK(code(document) == StatusCode::kInvalidArgument);
+  const DocumentInput twice[] = {Document("a", 1, "x"), Document("a", 2, "y")};
+  CHECK(collection->ReplaceMany(twice).status().code() == StatusCode::kInvalidArgument);
+  CHECK(collection->Stats()->documents == 0);
+  CHECK(collection->SearchVectors(std::vector<float>(3), 1, nullptr).status().code() ==
+        StatusCode::kInvalidArgument);
+  for (const char* name : {"", ".hidden", "a/b", "a b"}) {
+    CHECK(opened.store->CreateCollection(Config(name)).status().code() ==
+          StatusCode::kInvalidArgument);
+  }
+  CHECK(opened.store->CreateCollection(Config("c")).status().code() == StatusCode::kAlreadyExists);
+  const Status missing = opened.store->OpenCollection("d").status();
+  CHECK(missing.code() == StatusCode::kNotFound);
+  CHECK(missing.message().find("there are: c") != std::string::npos);
+}
+
+TEST_CASE("a second opening is told who has the store") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  {
+    Opened opened(path);
+    const Status second = Store::Open(path, {}, *opened.runtime).status();
+    CHECK(second.code() == StatusCode::kUnavailable);
+    CHECK(second.message().find(StrCat("in use by pid ", static_cast<long long>(::getpid()))) !=
+          std::string::npos);
+  }
+  Opened again(path);
+}
+
+TEST_CASE("collections are apart, and dropping one leaves no byte of it") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  Opened opened(path);
+  const auto one = opened.Create(Config("one"));
+  const auto two = opened.Create(Config("two"));
+  REQUIRE_OK(one->Replace(Document("a", 1, "quagmire first")));
+  REQUIRE_OK(two->Replace(Document("a", 2, "xylophone second")));
+  CHECK(*one->GetBody("a") != *two->GetBody("a"));
+  CHECK(opened.store->ListCollections() == std::vector<std::string>{"one", "two"});
+  REQUIRE_OK(opened.store->DropCollection("one"));
+  CHECK(opened.store->ListCollections() == std::vector<std::string>{"two"});
+  CHECK(one->GetBody("a").status().code() == StatusCode::kFailedPrecondition);
+  CHECK(FoundByWord(*two, "xylophone") == 1);
+  RequireSound(*two);
+  // A new one of the same name is empty.
+  CHECK(FoundByWord(*opened.Create(Config("one")), "quagmire") == 0);
+  REQUIRE_OK(opened.store->Close());
+  for (const auto& entry : fs::recursive_directory_iterator(path)) {
+    // The log's records of writes before the drop go with the next log.
+    if (entry.path().extension() == ".log") fs::resize_file(entry.path(), 0);
+  }
+  CHECK_FALSE(AnyFileHolds(path, "quagmire first"));
+  CHECK(AnyFileHolds(path, "xylophon"));
+}
+
+TEST_CASE("a filtered search gives k hits when k match") {
+  const test::TemporaryFolder folder;
+  Opened opened(folder.file("db"));
+  const auto collection = opened.Create(Config("c"));
+  std::vector<DocumentInput> documents;
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (int i = 0; i < 600; ++i) {
+    documents.push_back(Document(StrCat("d", i), 0, "word", StrCat("{\"n\":", i, "}")));
+    for (float& value : documents.back().chunks[0].vector) value = normal(random);
+  }
+  REQUIRE_OK(collection->ReplaceMany(documents));
+  for (const int bound : {5, 50, 300}) {
+    const Result<Filter> filter = Filter::Parse(StrCat("n < ", bound));
+    REQUIRE_OK(filter);
+    const auto dense = collection->SearchVectors(UnitVector(1), 20, &*filter);
+    const auto exact = collection->SearchVectors(UnitVector(1), 20, &*filter, 0, true);
+    const auto lexical = collection->SearchLexical("word", 20, &*filter);
+    for (const auto* found : {&dense, &exact, &lexical}) {
+      REQUIRE_OK(*found);
+      CHECK((*found)->size() == static_cast<size_t>(std::min(20, bound)));
+      for (const Neighbor& neighbor : **found) {
+        CHECK(*collection->GetChunk(neighbor.id)->attributes.GetInt("n", -1) < bound);
+      }
+    }
+  }
+  // Later writes are seen by a filter that was used before.
+  const Result<Filter> filter = Filter::Parse("n < 5");
+  REQUIRE_OK(collection->Remove("d0"));
+  REQUIRE_OK(collection->Replace(Document("new", 1, "word", R"({"n":-1})")));
+  REQUIRE_OK(collection->Replace(Document("d1", 1, "word", R"({"n":100})")));
+  const auto found = collection->SearchLexical("word", 20, &*filter);
+  REQUIRE_OK(found);
+  CHECK(found->size() == 4);
+}
+
+TEST_CASE("attributes of a chunk lie over those of its document") {
+  const test::TemporaryFolder folder;
+  Opened opened(folder.file("db"));
+  const auto collection = opened.Create(Config("c"));
+  DocumentInput document = Document("a", 1, "x", R"({"lang":"en","year":1})");
+  document.chunks[0].attributes = *ParseJson(R"({"year":2})");
+  REQUIRE_OK(collection->Replace(document));
+  const auto chunk = collection->GetChunk(collection->GetDocument("a")->chunk_ids[0]);
+  CHECK(chunk->attributes == *ParseJson(R"({"lang":"en","year":2})"));
+}
+
+TEST_CASE("documents are listed in order, a page at a time") {
+  const test::TemporaryFolder folder;
+  Opened opened(folder.file("db"));
+  const auto collection = opened.Create(Config("c"));
+  for (const char* key : {"b", "a", "d", "c"}) {
+    REQUIRE_OK(collection->Replace(Document(key, 1, "x")));
+  }
+  const auto first = collection->ListDocuments("", 3);
+  REQUIRE_OK(first);
+  REQUIRE(first->size() == 3);
+  CHECK((*first)[0].key == "a");
+  CHECK((*first)[2].key == "c");
+  const auto rest = collection->ListDocuments("c", 3);
+  REQUIRE(rest->size() == 1);
+  CHECK((*rest)[0].key == "d");
+}
+
+TEST_CASE("writers from many threads all become durable") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  {
+    Opened opened(path);
+    const auto collection = opened.Create(Config("c"));
+    std::vector<std::thread> threads;
+    std::atomic<int> failures{0};
+    for (size_t thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&, thread] {
+        for (int i = 0; i < 25; ++i) {
+          // The same keys for all: each is replaced again and again.
+          if (!collection->Replace(Document(StrCat("k", i), thread, "shared")).ok()) ++failures;
+          (void)collection->SearchLexical("shared", 5, nullptr);
+          (void)collection->SearchVectors(UnitVector(thread), 5, nullptr);
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(failures == 0);
+    CHECK(collection->Stats()->documents == 25);
+    RequireSound(*collection);
+  }
+  Opened opened(path);
+  const auto collection = opened.Open("c");
+  CHECK(collection->Stats()->documents == 25);
+  CHECK(collection->Stats()->replayed == 0);
+  RequireSound(*collection);
+}
+
+TEST_CASE("opening replays the tail after the last snapshot, and rebuilds from a damaged one") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  const std::string copy = folder.file("copy");
+  {
+    Opened opened(path);
+    const auto collection = opened.Create(Config("c"));
+    for (int i = 0; i < 50; ++i) {
+      REQUIRE_OK(collection->Replace(Document(StrCat("k", i), static_cast<size_t>(i), "x")));
+    }
+    REQUIRE_OK(collection->Checkpoint());
+    REQUIRE_OK(collection->Replace(Document("k0", 3, "tail")));
+    REQUIRE_OK(collection->Replace(Document("new", 4, "tail")));
+    REQUIRE_OK(collection->Remove("k1"));
+    // What a crash would leave.
+    fs::copy(path, copy, fs::copy_options::recursive);
+  }
+  {
+    Opened opened(copy);
+    const auto collection = opened.Open("c");
+    CHECK(collection->Stats()->replayed == 3);
+    CHECK(collection->Stats()->documents == 50);
+    CHECK(FoundByWord(*collection, "tail") == 2);
+    RequireSound(*collection);
+  }
+  for (const auto& entry : fs::directory_iterator(fs::path(copy) / "graphs")) {
+    std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(fs::file_size(entry.path()) / 2));
+    file.write("damage", 6);
+  }
+  Opened opened(copy);
+  const auto collection = opened.Open("c");
+  CHECK(collection->Stats()->replayed == 50);
+  RequireSound(*collection);
+}
+
+TEST_CASE("a collection without vectors searches by words alone") {
+  const test::TemporaryFolder folder;
+  Opened opened(folder.file("db"));
+  const auto collection = opened.Create(Config("c", 0));
+  DocumentInput document = Document("a", 1, "zebra");
+  document.chunks[0].vector.clear();
+  REQUIRE_OK(collection->Replace(document));
+  CHECK(FoundByWord(*collection, "zebra") == 1);
+  CHECK(collection->SearchVectors(UnitVector(1), 1, nullptr).status().code() ==
+        StatusCode::kFailedPrecondition);
+  RequireSound(*collection);
+}
+
+TEST_CASE("a store can be read without being written") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  StoreOptions options;
+  options.read_only = true;
+  {
+    const auto runtime = test::MakeRuntime();
+    CHECK(Store::Open(path, options, *runtime).status().code() == StatusCode::kNotFound);
+  }
+  {
+    Opened opened(path);
+    REQUIRE_OK(opened.Create(Config("c"))->Replace(Document("a", 1, "zebra")));
+  }
+  Opened opened(path, options);
+  const auto collection = opened.Open("c");
+  CHECK(FoundByWord(*collection, "zebra") == 1);
+  CHECK(collection->Replace(Document("b", 1, "x")).status().code() ==
+        StatusCode::kFailedPrecondition);
+}
+
+TEST_CASE("a store of a newer format is refused") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  { Opened opened(path); }
+  {
+    // As a newer program would leave it.
+    Result<std::unique_ptr<Database>> database = Database::Open(path, {});
+    REQUIRE_OK(database);
+    Batch batch;
+    batch.Put(Family::kDefault, "format", "999");
+    REQUIRE_OK((*database)->Write(batch));
+  }
+  const auto runtime = test::MakeRuntime();
+  const Status status = Store::Open(path, {}, *runtime).status();
+  CHECK(status.code() == StatusCode::kFailedPrecondition);
+  CHECK(status.message().find("999") != std::string::npos);
+}
