@@ -183,7 +183,7 @@ std::vector<std::vector<Neighbor>> HnswIndex::SearchPrepared(const Matrix& queri
     // A walk sees live / allowed nodes for each one that it may collect.
     walk_cost = std::min(live, walk_cost * live / allowed);
   }
-  if (live <= kScanBelow || scan_cost <= walk_cost) {
+  if (options.exact || live <= kScanBelow || scan_cost <= walk_cost) {
     return slots_.Exact(queries, options.k, options.filter);
   }
   const size_t budget = options.filter != nullptr ? 2 * std::max(scan_cost, walk_cost)
