@@ -26,6 +26,7 @@ class IncludeRules(unittest.TestCase):
         self.assertTrue(includes("engine/a.cc", "#include <rocksdb/db.h>\n"))
         self.assertTrue(includes("index/a.h", "#include <rocksdb/db.h>\n"))
         self.assertEqual(includes("index/a.cc", "#include <rocksdb/db.h>\n"), [])
+        self.assertEqual(includes("index/store/private.h", "#include <rocksdb/db.h>\n"), [])
 
     def test_includes_are_written_from_the_root(self):
         self.assertTrue(includes("index/a.cc", '#include "store.h"\n'))
