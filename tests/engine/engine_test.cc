@@ -1,0 +1,211 @@
+#include "engine/engine.h"
+
+#include <catch2/catch.hpp>
+
+#include "lib/base/file.h"
+#include "tests/support/support.h"
+
+namespace rag {
+namespace {
+
+using test::TemporaryFolder;
+
+struct Opened {
+  TemporaryFolder folder;
+  std::unique_ptr<Runtime> runtime = test::MakeRuntime();
+  std::unique_ptr<Engine> engine;
+
+  Opened() { Open(); }
+  void Open() {
+    engine.reset();
+    EngineOptions options;
+    options.db_path = folder.file("db");
+    options.encoder = "none";
+    Result<std::unique_ptr<Engine>> opened = Engine::Open(options, *runtime);
+    REQUIRE_OK(opened);
+    engine = std::move(opened).value();
+  }
+};
+
+Document Text(const std::string& key, const std::string& text) {
+  Document document;
+  document.key = key;
+  document.text = text;
+  return document;
+}
+
+TEST_CASE("collections are made, listed and dropped") {
+  Opened opened;
+  CHECK(opened.engine->ListCollections()->empty());
+  CollectionOptions options;
+  options.chunk.chunk_tokens = 64;
+  options.chunk.overlap_tokens = 8;
+  REQUIRE_OK(opened.engine->CreateCollection("b", options));
+  REQUIRE_OK(opened.engine->CreateCollection("a"));
+  CHECK(opened.engine->CreateCollection("a").code() == StatusCode::kAlreadyExists);
+  CHECK(opened.engine->CreateCollection("no/slash").code() == StatusCode::kInvalidArgument);
+  CHECK(opened.engine->CreateCollection("_mine").code() == StatusCode::kInvalidArgument);
+  options.chunk.overlap_tokens = 32;
+  CHECK(opened.engine->CreateCollection("c", options).code() == StatusCode::kInvalidArgument);
+  options.chunk = {ChunkStrategy::kFixed, 4, 0};
+  CHECK(opened.engine->CreateCollection("c", options).code() == StatusCode::kInvalidArgument);
+
+  // What the engine keeps for itself is not listed.
+  REQUIRE_OK(opened.engine->AddDocument("a", Text("k", "text")));
+  const Result<std::vector<CollectionInfo>> list = opened.engine->ListCollections();
+  REQUIRE_OK(list);
+  REQUIRE(list->size() == 2);
+  CHECK((*list)[0].config.name == "a");
+  CHECK((*list)[0].stats.documents == 1);
+  CHECK((*list)[1].config.properties.Find("chunk")->Find("chunk_tokens")->as_int() == 64);
+  CHECK(opened.engine->GetCollection("_manifest").status().code() == StatusCode::kInvalidArgument);
+
+  REQUIRE_OK(opened.engine->DropCollection("a"));
+  CHECK(opened.engine->DropCollection("a").code() == StatusCode::kNotFound);
+  CHECK(opened.engine->GetDocument("a", "k").status().code() == StatusCode::kNotFound);
+}
+
+TEST_CASE("a collection that is dropped is forgotten by ingestion too") {
+  Opened opened;
+  test::TemporaryFolder docs;
+  REQUIRE_OK(WriteFileAtomic(docs.file("d.jsonl"), "{\"id\": \"one\", \"text\": \"Apples.\"}\n"));
+  const std::vector<std::string> paths = {docs.path().string()};
+  CHECK(opened.engine->Ingest("notes", paths, {})->documents == 1);
+  REQUIRE_OK(opened.engine->DropCollection("notes"));
+  CHECK(opened.engine->Ingest("notes", paths, {})->documents == 1);
+}
+
+TEST_CASE("a document from memory is added, replaced and known again") {
+  Opened opened;
+  Document document = Text("k", "# Keys\n\nRotate them.\n");
+  document.media_type = "text/markdown";
+  document.metadata = Value(Value::Object{{"lang", "en"}});
+  Result<DocumentStatus> status = opened.engine->AddDocument("notes", document);
+  REQUIRE_OK(status);
+  CHECK_FALSE(status->replaced);
+  CHECK(status->chunks == 1);
+  status = opened.engine->AddDocument("notes", document);
+  REQUIRE_OK(status);
+  CHECK(status->unchanged);
+  document.text = "# Keys\n\nNever rotate them.\n";
+  status = opened.engine->AddDocument("notes", document);
+  REQUIRE_OK(status);
+  CHECK(status->replaced);
+  opened.Open();
+  const Result<StoredDocument> stored = opened.engine->GetDocument("notes", "k");
+  REQUIRE_OK(stored);
+  CHECK(stored->text == document.text);
+  CHECK(stored->media_type == "text/markdown");
+  CHECK(stored->metadata == document.metadata);
+  REQUIRE(stored->chunk_ids.size() == 1);
+  const Result<Hit> chunk = opened.engine->GetChunk("notes", stored->chunk_ids[0]);
+  REQUIRE_OK(chunk);
+  CHECK_THAT(chunk->text, Catch::Contains("Never rotate them."));
+  CHECK(stored->text.substr(chunk->start, chunk->end - chunk->start) == chunk->text);
+  CHECK(opened.engine->GetChunk("notes", 1'000'000).status().code() == StatusCode::kNotFound);
+}
+
+TEST_CASE("a document that cannot be added says why") {
+  Opened opened;
+  const auto code = [&](const Document& document) {
+    return opened.engine->AddDocument("notes", document).status().code();
+  };
+  CHECK(code(Text("", "text")) == StatusCode::kInvalidArgument);
+  CHECK(code(Text("k", "")) == StatusCode::kInvalidArgument);
+  CHECK(code(Text(std::string(5'000, 'k'), "text")) == StatusCode::kInvalidArgument);
+  Document document = Text("k", "text");
+  document.media_type = "image/png";
+  CHECK(code(document) == StatusCode::kInvalidArgument);
+  document.media_type = "text/plain";
+  document.metadata = Value("no object");
+  CHECK(code(document) == StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("documents are listed in pages and removed") {
+  Opened opened;
+  for (const char* key : {"a", "b", "c"}) {
+    REQUIRE_OK(opened.engine->AddDocument("notes", Text(key, StrCat("Text of ", key))));
+  }
+  CHECK(*opened.engine->ListDocuments("notes", "", 2) == std::vector<std::string>{"a", "b"});
+  CHECK(*opened.engine->ListDocuments("notes", "b", 2) == std::vector<std::string>{"c"});
+  REQUIRE_OK(opened.engine->RemoveDocument("notes", "b"));
+  CHECK(opened.engine->RemoveDocument("notes", "b").code() == StatusCode::kNotFound);
+  CHECK(*opened.engine->ListDocuments("notes", "", 9) == std::vector<std::string>{"a", "c"});
+  const Result<VerifyReport> report = opened.engine->Verify("notes");
+  REQUIRE_OK(report);
+  CHECK(report->problems.empty());
+  CHECK(report->documents == 2);
+}
+
+TEST_CASE("an engine without models says so") {
+  Opened opened;
+  const std::string_view text = "x";
+  CHECK(opened.engine->Embed({&text, 1}).status().code() == StatusCode::kFailedPrecondition);
+  CHECK(opened.engine->GetEncoderInfo().status().code() == StatusCode::kFailedPrecondition);
+  const ChatMessage message{"user", "hello"};
+  const Status chat = opened.engine->Chat({&message, 1}, 8, {}, {}).status();
+  CHECK(chat.code() == StatusCode::kFailedPrecondition);
+  const Result<std::optional<GeneratorInfo>> generator = opened.engine->GetGeneratorInfo();
+  REQUIRE_OK(generator);
+  CHECK_FALSE(generator->has_value());
+}
+
+TEST_CASE("a question is answered with checked citations, without a decoder by quoting") {
+  Opened opened;
+  REQUIRE_OK(opened.engine->AddDocument(
+      "notes", Text("keys",
+                    "Cats sleep all day. The signing key is rotated every ninety days. "
+                    "Dogs bark.")));
+  AskRequest request;
+  request.search.query = "How often is the signing key rotated?";
+  request.search.k = 3;
+  const Result<Answer> answer = opened.engine->Ask("notes", request);
+  REQUIRE_OK(answer);
+  CHECK(answer->mode == AnswerMode::kExtractive);
+  CHECK_FALSE(answer->note.empty());
+  REQUIRE_FALSE(answer->citations.empty());
+  const Citation& citation = answer->citations.front();
+  CHECK(citation.verified);
+  CHECK(citation.document == "keys");
+  CHECK_THAT(citation.quote, Catch::Contains("ninety days"));
+  CHECK(opened.engine->GetDocument("notes", "keys")
+            ->text.substr(citation.start, citation.end - citation.start) == citation.quote);
+  CHECK(answer->total_ms > 0);
+}
+
+TEST_CASE("a decoder talks") {
+  const auto models = test::SharedData("models");
+  if (!models.has_value()) RAG_SKIP("no shared data set models/stories260K");
+  TemporaryFolder folder;
+  const auto runtime = test::MakeRuntime();
+  EngineOptions options;
+  options.db_path = folder.file("db");
+  options.encoder = "none";
+  options.llm = (*models / "stories260K" / "stories260K.gguf").string();
+  const Result<std::unique_ptr<Engine>> engine = Engine::Open(options, *runtime);
+  REQUIRE_OK(engine);
+  const ChatMessage message{"user", "Once upon a time"};
+  std::string streamed;
+  const auto collect = [&](std::string_view text) {
+    streamed += text;
+    return true;
+  };
+  const Generator::TokenCallback on_text(collect);
+  const Result<GenerateResult> result = (*engine)->Chat({&message, 1}, 20, {}, {}, &on_text);
+  REQUIRE_OK(result);
+  CHECK_FALSE(result->text.empty());
+  CHECK(result->text == streamed);
+  CHECK((*engine)->GetGeneratorInfo()->value().architecture == "llama");
+}
+
+TEST_CASE("a folder that is in use by another engine is refused") {
+  Opened opened;
+  EngineOptions options;
+  options.db_path = opened.folder.file("db");
+  CHECK(Engine::Open(options, *opened.runtime).status().code() == StatusCode::kUnavailable);
+  options.db_path = "";
+  CHECK(Engine::Open(options, *opened.runtime).status().code() == StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace rag

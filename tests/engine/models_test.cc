@@ -1,0 +1,109 @@
+#include "engine/models.h"
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "engine/engine.h"
+#include "tests/support/support.h"
+
+namespace rag {
+namespace {
+
+namespace fs = std::filesystem;
+using test::TemporaryFolder;
+
+std::optional<fs::path> Stories() {
+  const auto folder = test::SharedData("models");
+  if (!folder.has_value()) return std::nullopt;
+  for (const auto& entry : fs::directory_iterator(*folder / "stories260K")) {
+    if (entry.path().extension() == ".gguf") return entry.path();
+  }
+  return std::nullopt;
+}
+
+TEST_CASE("a models folder that is not there holds none") {
+  const TemporaryFolder folder;
+  const Result<std::vector<ModelEntry>> none = ListModels(folder.file("absent"));
+  REQUIRE_OK(none);
+  CHECK(none->empty());
+  const Status missing = FindModel(folder.file("absent"), "x").status();
+  CHECK(missing.code() == StatusCode::kNotFound);
+  CHECK_THAT(missing.message(), Catch::Contains("'x'") && Catch::Contains("holds none"));
+}
+
+TEST_CASE("what is no model is not added") {
+  const TemporaryFolder folder;
+  const std::string models = folder.file("models");
+  CHECK(AddModel(models, folder.file("absent"), "", false).status().code() ==
+        StatusCode::kNotFound);
+  std::ofstream(folder.file("notes.txt")) << "text";
+  CHECK(AddModel(models, folder.file("notes.txt"), "", false).status().code() ==
+        StatusCode::kInvalidArgument);
+  // The right name, but the bytes are none of GGUF's.
+  std::ofstream(folder.file("fake.gguf")) << "text that is long enough for a header of GGUF";
+  CHECK_FALSE(AddModel(models, folder.file("fake.gguf"), "", false).ok());
+  fs::create_directories(folder.file("empty-model"));
+  std::ofstream(folder.file("empty-model/config.json")) << "{}";
+  CHECK_FALSE(AddModel(models, folder.file("empty-model"), "", false).ok());
+  CHECK(ListModels(models)->empty());
+}
+
+TEST_CASE("a decoder is added by link or copy, found by name, and described") {
+  const auto gguf = Stories();
+  if (!gguf.has_value()) RAG_SKIP("no shared data set models/stories260K");
+  const TemporaryFolder folder;
+  const std::string models = folder.file("models");
+  const bool copy = GENERATE(false, true);
+  const Result<ModelEntry> added = AddModel(models, gguf->string(), "tiny", copy);
+  REQUIRE_OK(added);
+  CHECK(added->name == "tiny");
+  CHECK(added->kind == "decoder");
+  CHECK(added->bytes == fs::file_size(*gguf));
+  CHECK(fs::is_symlink(added->path) != copy);
+  CHECK(AddModel(models, gguf->string(), "tiny", copy).status().code() ==
+        StatusCode::kAlreadyExists);
+  CHECK(AddModel(models, gguf->string(), "../tiny", copy).status().code() ==
+        StatusCode::kInvalidArgument);
+  REQUIRE_OK(FindModel(models, "tiny"));
+  REQUIRE_OK(FindModel(models, "tiny.gguf"));
+  REQUIRE_OK(FindModel(models, gguf->string()));
+  const Status missing = FindModel(models, "huge").status();
+  CHECK_THAT(missing.message(), Catch::Contains("tiny"));
+
+  const Result<Value> described = DescribeModel(*added);
+  REQUIRE_OK(described);
+  CHECK(described->Find("parameters")->as_int() > 200'000);
+  CHECK(described->Find("tokenizer")->Find("vocab_size")->as_int() == 512);
+  CHECK(described->Find("metadata")->Find("general.architecture")->as_string() == "llama");
+}
+
+TEST_CASE("the default encoder is described") {
+  const auto encoder = test::DefaultEncoderFolder();
+  if (!encoder.has_value()) RAG_SKIP("the default encoder is not set up");
+  const Result<ModelEntry> entry = FindModel("", encoder->string());
+  REQUIRE_OK(entry);
+  CHECK(entry->kind == "encoder");
+  const Result<Value> described = DescribeModel(*entry);
+  REQUIRE_OK(described);
+  CHECK(described->Find("config")->Find("hidden_size")->as_int() == 384);
+  CHECK(described->Find("tokenizer")->Find("vocab_size")->as_int() == 30'522);
+  CHECK(described->Find("parameters")->as_int() > 22'000'000);
+}
+
+TEST_CASE("an engine says which model is missing or of the wrong kind") {
+  const TemporaryFolder folder;
+  const auto runtime = test::MakeRuntime();
+  EngineOptions options;
+  options.db_path = folder.file("db");
+  options.models_folder = folder.file("models");
+  options.encoder = "absent";
+  options.llm = "also-absent";
+  const Result<std::unique_ptr<Engine>> engine = Engine::Open(options, *runtime);
+  REQUIRE_OK(engine);
+  CHECK_THAT((*engine)->GetEncoderInfo().status().message(), Catch::Contains("'absent'"));
+  CHECK_THAT((*engine)->GetGeneratorInfo().status().message(), Catch::Contains("'also-absent'"));
+}
+
+}  // namespace
+}  // namespace rag

@@ -1,0 +1,186 @@
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "engine/engine.h"
+#include "engine/search/fuse.h"
+#include "engine/search/rank.h"
+#include "tests/support/support.h"
+
+namespace rag {
+namespace {
+
+using test::TemporaryFolder;
+
+Document Text(const std::string& key, const std::string& text, Value::Object metadata = {}) {
+  Document document;
+  document.key = key;
+  document.text = text;
+  document.metadata = std::move(metadata);
+  return document;
+}
+
+// An engine over a new folder; with the default encoder, or with none.
+struct Opened {
+  TemporaryFolder folder;
+  std::unique_ptr<Runtime> runtime = test::MakeRuntime();
+  std::unique_ptr<Engine> engine;
+
+  explicit Opened(const std::string& encoder) {
+    EngineOptions options;
+    options.db_path = folder.file("db");
+    options.encoder = encoder;
+    Result<std::unique_ptr<Engine>> opened = Engine::Open(options, *runtime);
+    REQUIRE_OK(opened);
+    engine = std::move(opened).value();
+  }
+
+  void AddFacts() {
+    REQUIRE_OK(engine->AddDocument(
+        "facts", Text("cats", "A cat sleeps for most of the day and hunts at dusk.",
+                      {{"year", 2019}, {"lang", "en"}})));
+    REQUIRE_OK(engine->AddDocument(
+        "facts", Text("keys", "The signing key is rotated every ninety days.",
+                      {{"year", 2023}, {"lang", "en"}, {"title", "Operations"}})));
+    REQUIRE_OK(
+        engine->AddDocument("facts", Text("seoul", "서울은 대한민국의 수도이자 가장 큰 도시이다.",
+                                          {{"year", 2021}, {"lang", "ko"}})));
+  }
+
+  SearchResponse Search(const std::string& query, SearchMode mode, const std::string& filter = "") {
+    SearchRequest request;
+    request.query = query;
+    request.mode = mode;
+    request.filter = filter;
+    Result<SearchResponse> response = engine->Search("facts", request);
+    REQUIRE_OK(response);
+    return std::move(response).value();
+  }
+};
+
+TEST_CASE("reciprocal ranks are fused as the paper says") {
+  const std::vector<Neighbor> dense = {{1, 0.9f}, {2, 0.8f}, {3, 0.7f}};
+  const std::vector<Neighbor> lexical = {{3, 12.f}, {4, 11.f}, {1, 5.f}};
+  const RankedList lists[] = {{dense, 1.0}, {lexical, 1.0}};
+  const std::vector<RankedChunk> fused = FuseReciprocalRanks(lists, 60, 10);
+  REQUIRE(fused.size() == 4);
+  // 1 and 3 stand first and third once each: a tie, which the lower id wins.
+  CHECK(fused[0].id == 1);
+  CHECK(fused[1].id == 3);
+  CHECK(fused[0].score == Approx(1.0 / 61 + 1.0 / 63));
+  CHECK(fused[1].score == Approx(1.0 / 61 + 1.0 / 63));
+  CHECK(fused[2].id == 2);
+  CHECK(fused[3].id == 4);
+  CHECK(fused[2].score == Approx(1.0 / 62));
+
+  SECTION("weights") {
+    const RankedList weighted[] = {{dense, 0.5}, {lexical, 2.0}};
+    const std::vector<RankedChunk> best = FuseReciprocalRanks(weighted, 60, 1);
+    REQUIRE(best.size() == 1);
+    CHECK(best[0].id == 3);
+    CHECK(best[0].score == Approx(0.5 / 63 + 2.0 / 61));
+  }
+  SECTION("nothing") { CHECK(FuseReciprocalRanks({}, 60, 10).empty()); }
+}
+
+TEST_CASE("a search request is bounded") {
+  SearchRequest request;
+  request.query = "x";
+  CHECK(CheckSearchRequest(request).ok());
+  request.k = 0;
+  CHECK_THAT(CheckSearchRequest(request).message(), Catch::Contains("k 0"));
+  request.k = 10'001;
+  CHECK(CheckSearchRequest(request).code() == StatusCode::kInvalidArgument);
+  request.k = 10;
+  request.query = " \n";
+  CHECK(CheckSearchRequest(request).code() == StatusCode::kInvalidArgument);
+  request.query = "x";
+  request.dense_weight = -1;
+  CHECK(CheckSearchRequest(request).code() == StatusCode::kInvalidArgument);
+  request.dense_weight = std::nan("");
+  CHECK(CheckSearchRequest(request).code() == StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("an engine without an encoder searches by words") {
+  Opened opened("none");
+  opened.AddFacts();
+  for (const SearchMode mode : {SearchMode::kLexical, SearchMode::kHybrid}) {
+    const SearchResponse response = opened.Search("signing key", mode);
+    REQUIRE_FALSE(response.hits.empty());
+    const Hit& hit = response.hits.front();
+    CHECK(hit.rank == 1);
+    CHECK(hit.document == "keys");
+    CHECK(hit.text == "The signing key is rotated every ninety days.");
+    CHECK(hit.start == 0);
+    CHECK(hit.end == hit.text.size());
+    // What the engine adds for filters is not the document's metadata.
+    CHECK(hit.metadata ==
+          Value(Value::Object{{"year", 2023}, {"lang", "en"}, {"title", "Operations"}}));
+  }
+  SearchRequest dense;
+  dense.query = "key";
+  dense.mode = SearchMode::kDense;
+  const Status refused = opened.engine->Search("facts", dense).status();
+  CHECK(refused.code() == StatusCode::kFailedPrecondition);
+  CHECK_THAT(refused.message(), Catch::Contains("encoder"));
+}
+
+TEST_CASE("filters see metadata and what the engine knows of a document") {
+  Opened opened("none");
+  opened.AddFacts();
+  CHECK(opened.Search("key day", SearchMode::kLexical, "year >= 2020").hits.size() == 1);
+  CHECK(opened.Search("key day", SearchMode::kLexical, "lang = \"ko\"").hits.empty());
+  CHECK(opened.Search("key day", SearchMode::kLexical, "document = \"cats\"").hits.size() == 1);
+  CHECK(opened.Search("key day", SearchMode::kLexical, "title = \"Operations\"").hits.size() == 1);
+  SearchRequest bad;
+  bad.query = "x";
+  bad.filter = "year >=";
+  CHECK(opened.engine->Search("facts", bad).status().code() == StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("errors of a search name what is missing") {
+  Opened opened("none");
+  SearchRequest request;
+  request.query = "x";
+  CHECK(opened.engine->Search("facts", request).status().code() == StatusCode::kNotFound);
+  opened.AddFacts();
+  const Status status = opened.engine->Search("fact", request).status();
+  CHECK(status.code() == StatusCode::kNotFound);
+  CHECK_THAT(status.message(), Catch::Contains("'fact'") && Catch::Contains("facts"));
+}
+
+TEST_CASE("dense search finds by meaning, and another encoder is refused") {
+  if (!test::DefaultEncoderFolder().has_value()) RAG_SKIP("the default encoder is not set up");
+  Opened opened(kDefaultEncoder);
+  opened.AddFacts();
+  const SearchResponse dense = opened.Search("pets that rest a lot", SearchMode::kDense);
+  REQUIRE(dense.hits.size() == 3);
+  CHECK(dense.hits[0].document == "cats");
+  CHECK(dense.hits[0].score > dense.hits[1].score);
+  const SearchResponse filtered =
+      opened.Search("pets that rest a lot", SearchMode::kDense, "year > 2020");
+  CHECK(filtered.hits.size() == 2);
+  CHECK(opened.Search("signing key rotation", SearchMode::kHybrid).hits[0].document == "keys");
+
+  const std::string db = opened.engine->options().db_path;
+  opened.engine.reset();
+  EngineOptions options;
+  options.db_path = db;
+  options.encoder = "none";
+  const Result<std::unique_ptr<Engine>> other = Engine::Open(options, *opened.runtime);
+  REQUIRE_OK(other);
+  SearchRequest request;
+  request.query = "signing key";
+  // Words still do.
+  const Result<SearchResponse> words = (*other)->Search("facts", request);
+  REQUIRE_OK(words);
+  CHECK(words->hits[0].document == "keys");
+  request.mode = SearchMode::kDense;
+  CHECK((*other)->Search("facts", request).status().code() == StatusCode::kFailedPrecondition);
+  // But documents without vectors may not be put among those that have them.
+  const Status added = (*other)->AddDocument("facts", Text("new", "text")).status();
+  CHECK(added.code() == StatusCode::kFailedPrecondition);
+  CHECK_THAT(added.message(), Catch::Contains(kDefaultEncoder));
+}
+
+}  // namespace
+}  // namespace rag
