@@ -1,0 +1,470 @@
+#!/usr/bin/env python3
+"""The rag command as its users and their scripts run it: shapes, exit codes, ingestion that is
+incremental and survives kill -9, bad files of every format, standard input, Korean.
+
+Usage: cli_test.py PATH_OF_RAG [TEST…]
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import zipfile
+
+RAG = ""
+ENCODER = "all-MiniLM-L6-v2"
+
+
+def models_folder():
+    if os.environ.get("RAG_MODELS"):
+        return pathlib.Path(os.environ["RAG_MODELS"])
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.environ.get("HOME", ""), ".cache")
+    return pathlib.Path(cache) / "rag" / "models"
+
+
+def has_encoder():
+    return (models_folder() / ENCODER / "model.safetensors").exists()
+
+
+class CliTest(unittest.TestCase):
+    encoder = "none"
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="rag-cli-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.docs = self.folder / "docs"
+        self.docs.mkdir()
+        self.db = self.folder / "db"
+        # The machine's own settings must not reach in.
+        self.env = {k: v for k, v in os.environ.items()
+                    if not k.startswith("RAG_") or k == "RAG_MODELS"}
+        self.env["XDG_CONFIG_HOME"] = str(self.folder / "config")
+        self.env["XDG_DATA_HOME"] = str(self.folder / "data")
+
+    def run_rag(self, *arguments, stdin="", code=0, db=True):
+        command = [RAG, "--encoder", self.encoder]
+        if db:
+            command += ["--db", str(self.db)]
+        done = subprocess.run(command + [str(a) for a in arguments], input=stdin, text=True,
+                              capture_output=True, env=self.env, timeout=600)
+        self.assertEqual(done.returncode, code,
+                         f"rag {arguments}\nstdout: {done.stdout}\nstderr: {done.stderr}")
+        return done
+
+    def rag_json(self, *arguments, **options):
+        done = self.run_rag(*arguments, "--json", **options)
+        lines = done.stdout.splitlines()
+        self.assertEqual(len(lines), 1, done.stdout)
+        return json.loads(lines[0])
+
+    def put(self, name, content):
+        path = self.docs / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content, encoding="utf-8")
+        return path
+
+    def put_three(self):
+        self.put("keys.md", "# Keys\n\n## Rotation\n\nThe signing key is rotated every ninety days.\n")
+        self.put("cats.txt", "A cat sleeps for most of the day.\n")
+        self.put("facts.jsonl", '{"id": "seoul", "title": "서울", "text": "서울은 대한민국의 수도이다.",'
+                                ' "year": 2021, "lang": "ko"}\n'
+                                '{"id": "bees", "text": "Bees make honey.", "year": 2019}\n')
+
+
+class Usage(CliTest):
+    def test_exit_codes(self):
+        commands = ["index", "search", "ask", "chat", "embed", "get", "rm", "collections", "stats",
+                    "models", "verify", "bench", "eval", "completion"]
+        for command in commands:
+            text = self.run_rag(command, "--help", db=False).stdout
+            self.assertIn("Examples:", text, command)
+        self.assertRegex(self.run_rag("--version", db=False).stdout, r"^rag \d+\.\d+\.\d+\n$")
+        self.assertIn("index", self.run_rag("--help", db=False).stdout)
+        for wrong in (["fly"], [], ["search"], ["search", "x", "--mode", "magic"],
+                      ["search", "x", "-k", "0"], ["index"], ["search", "x", "--no-such-flag"],
+                      ["index", "x", "--chunk-tokens", "many"]):
+            done = self.run_rag(*wrong, code=2)
+            self.assertNotEqual(done.stderr, "", wrong)
+            self.assertEqual(done.stdout, "", wrong)
+        self.assertIn("error", json.loads(self.run_rag("fly", "--json", code=2).stdout))
+
+    def test_errors_are_json_when_asked(self):
+        error = self.rag_json("search", "x", code=1)["error"]
+        self.assertEqual(error["code"], "not_found")
+        self.assertIn(str(self.db), error["message"])
+        self.assertFalse(self.db.exists())  # looking makes nothing
+        self.put_three()
+        self.run_rag("index", self.docs)
+        error = self.rag_json("search", "x", "--collection", "absent", code=1)["error"]
+        self.assertEqual(error["code"], "not_found")
+        self.assertIn("absent", error["message"])
+        error = self.rag_json("search", "x", "--filter", "year >=", code=1)["error"]
+        self.assertEqual(error["code"], "invalid_argument")
+        done = self.run_rag("get", "nothing", code=1)
+        self.assertIn("nothing", done.stderr)
+        self.assertEqual(done.stdout, "")
+
+    def test_settings_are_layered(self):
+        self.put_three()
+        self.env["RAG_COLLECTION"] = "from-variable"
+        self.run_rag("index", self.docs)
+        self.run_rag("index", self.docs, "--collection", "from-flag")
+        names = [c["name"] for c in self.rag_json("collections", "list")["collections"]]
+        self.assertEqual(names, ["from-flag", "from-variable"])
+        config = self.folder / "rag.toml"
+        config.write_text("[search]\nk = 1\n")
+        hits = self.rag_json("search", "the", "--config", config)["hits"]
+        self.assertLessEqual(len(hits), 1)
+        config.write_text("[search]\nwrong = 1\n")
+        self.assertIn("wrong", self.run_rag("search", "x", "--config", config, code=1).stderr)
+
+    def test_completion(self):
+        for shell in ("bash", "zsh", "fish"):
+            script = self.run_rag("completion", shell, db=False).stdout
+            self.assertIn("collections", script)
+            self.assertIn("chunk-tokens", script)
+            if shutil.which(shell):
+                path = self.folder / f"completion.{shell}"
+                path.write_text(script)
+                subprocess.run([shell, "-n", str(path)], check=True)
+        bash = self.run_rag("completion", "bash", db=False).stdout
+        probe = bash + ('COMP_WORDS=(rag collections cr); COMP_CWORD=2; _rag; echo "${COMPREPLY[@]}"\n'
+                        'COMP_WORDS=(rag index --pru); COMP_CWORD=2; _rag; echo "${COMPREPLY[@]}"\n')
+        done = subprocess.run(["bash"], input=probe, text=True, capture_output=True, check=True)
+        self.assertEqual(done.stdout, "create\n--prune\n")
+
+
+class Documents(CliTest):
+    def test_contract_shapes(self):
+        self.put_three()
+        report = self.rag_json("index", self.docs, "--collection", "c", "--chunk-tokens", "64")
+        for name in ("files", "indexed", "unchanged", "removed", "failed", "chunks", "seconds"):
+            self.assertIn(name, report)
+        self.assertEqual((report["files"], report["indexed"], report["failed"]), (3, 3, []))
+        self.assertEqual(report["chunks"], 4)
+
+        modes = ["lexical", "hybrid"] + (["dense"] if self.encoder != "none" else [])
+        for mode in modes:
+            found = self.rag_json("search", "signing key rotated", "-k", "10", "--collection", "c",
+                                  "--mode", mode)
+            self.assertIn("took_ms", found)
+            hit = found["hits"][0]
+            for name in ("rank", "score", "document", "chunk_id", "start", "end", "heading", "page",
+                         "text", "metadata"):
+                self.assertIn(name, hit)
+            self.assertEqual(hit["document"], str(self.docs / "keys.md"))
+            self.assertEqual(hit["rank"], 1)
+            self.assertIn("Rotation", hit["heading"])
+            self.assertIsNone(hit["page"])
+            content = (self.docs / "keys.md").read_bytes()
+            self.assertEqual(content[hit["start"]:hit["end"]].decode(), hit["text"])
+
+        found = self.rag_json("search", "수도", "--collection", "c", "--mode", modes[-1],
+                              "--filter", 'year >= 2020 AND lang = "ko"')
+        self.assertEqual([h["document"] for h in found["hits"]], ["seoul"])
+        self.assertEqual(found["hits"][0]["metadata"], {"year": 2021, "lang": "ko"})
+
+        answer = self.rag_json("ask", "How often is the signing key rotated?", "--collection", "c",
+                               "-k", "6", "--max-tokens", "256")
+        for name in ("answer", "citations", "mode", "usage", "timings_ms"):
+            self.assertIn(name, answer)
+        self.assertEqual(answer["mode"], "extractive")
+        citation = answer["citations"][0]
+        for name in ("n", "document", "chunk_id", "start", "end", "quote", "verified"):
+            self.assertIn(name, citation)
+        self.assertEqual(citation["document"], str(self.docs / "keys.md"))
+        self.assertIs(citation["verified"], True)
+        self.assertIn("ninety days", citation["quote"])
+        self.assertEqual(content[citation["start"]:citation["end"]].decode(), citation["quote"])
+
+        human = self.run_rag("ask", "How often is the signing key rotated?", "-c", "c").stdout
+        self.assertIn("[1]", human)
+        self.assertIn("keys.md", human)
+        human = self.run_rag("search", "honey", "-c", "c").stdout
+        self.assertIn("bees", human)
+        self.assertNotIn("\x1b", human)  # no colours into a pipe
+
+    def test_incremental_and_prune(self):
+        self.put_three()
+        self.rag_json("index", self.docs)
+        again = self.rag_json("index", self.docs)
+        self.assertEqual((again["unchanged"], again["indexed"], again["chunks"]), (3, 0, 0))
+        os.utime(self.docs / "cats.txt", (1, 1))
+        self.assertEqual(self.rag_json("index", self.docs)["unchanged"], 3)
+        self.put("cats.txt", "A cat hunts at dusk.\n")
+        self.put("facts.jsonl", '{"id": "bees", "text": "Bees make honey.", "year": 2019}\n')
+        changed = self.rag_json("index", self.docs)
+        self.assertEqual((changed["indexed"], changed["unchanged"], changed["removed"]), (1, 1, 1))
+        self.assertEqual(self.rag_json("search", "sleeps", "--mode", "lexical")["hits"], [])
+        (self.docs / "keys.md").unlink()
+        self.assertEqual(self.rag_json("index", self.docs)["removed"], 0)
+        self.assertEqual(self.rag_json("index", self.docs, "--prune")["removed"], 1)
+        self.assertEqual(self.rag_json("get")["documents"], [str(self.docs / "cats.txt"), "bees"])
+
+    def test_store_commands(self):
+        self.put_three()
+        self.run_rag("index", self.docs, "--metadata", "team=ops", "--metadata", "level=3")
+        document = self.rag_json("get", self.docs / "keys.md")
+        self.assertEqual(document["text"], (self.docs / "keys.md").read_text())
+        self.assertEqual(document["metadata"]["team"], "ops")
+        self.assertEqual(document["metadata"]["level"], 3)
+        chunk = self.rag_json("get", "--chunk", document["chunk_ids"][0])
+        self.assertIn(chunk["text"], document["text"])
+        self.assertEqual(self.rag_json("stats")["documents"], 4)
+        self.assertEqual(self.rag_json("verify")["problems"], [])
+        self.assertIn("sound", self.run_rag("verify").stdout)
+        self.assertEqual(self.rag_json("rm", "bees", "seoul")["removed"], 2)
+        self.assertEqual(self.rag_json("rm", "bees", code=1)["error"]["code"], "not_found")
+        self.assertEqual(self.rag_json("stats")["documents"], 2)
+        self.rag_json("collections", "create", "small", "--index", "flat", "--chunk-tokens", "32")
+        error = self.rag_json("collections", "create", "small", code=1)["error"]
+        self.assertEqual(error["code"], "already_exists")
+        names = [c["name"] for c in self.rag_json("collections", "list")["collections"]]
+        self.assertEqual(names, ["default", "small"])
+        self.rag_json("collections", "drop", "small")
+        self.assertEqual(len(self.rag_json("collections", "list")["collections"]), 1)
+
+    def test_standard_input(self):
+        self.rag_json("index", "-", stdin="Owls hunt at night.\n")
+        report = self.rag_json("index", "-", "--stdin-name", "page.html",
+                               stdin="<h1>Foxes</h1><p>Foxes dig dens.</p>")
+        self.assertEqual(report["indexed"], 1)
+        self.assertEqual(self.rag_json("get")["documents"], ["page.html", "stdin.txt"])
+        hit = self.rag_json("search", "-", stdin="dens\n")["hits"][0]
+        self.assertEqual(hit["document"], "page.html")
+        self.assertEqual(self.rag_json("index", "-", stdin="Owls hunt at night.\n")["unchanged"], 1)
+        # Other runs do not prune what came from no file.
+        self.put("a.txt", "Apples.")
+        self.assertEqual(self.rag_json("index", self.docs, "--prune")["removed"], 0)
+
+    def test_korean_paths_and_text(self):
+        path = self.put("문서/서울 안내.md", "# 교통\n\n서울의 지하철은 아홉 개 노선이 있다.\n")
+        self.assertEqual(self.rag_json("index", self.docs)["indexed"], 1)
+        hit = self.rag_json("search", "지하철은")["hits"][0]
+        self.assertEqual(hit["document"], str(path))
+        self.assertEqual(hit["heading"], "교통")
+        self.assertIn("서울 안내.md", self.run_rag("search", "지하철은").stdout)
+
+    def test_terminal_is_not_driven_by_documents(self):
+        self.put("evil.txt", "Plain words \x1b]0;owned\x07 and \u009b31m more words.\n")
+        self.run_rag("index", self.docs)
+        for arguments in (("search", "words"), ("ask", "Which words?"),
+                          ("get", self.docs / "evil.txt")):
+            text = self.run_rag(*arguments).stdout
+            self.assertNotIn("\x1b", text)
+            self.assertNotIn("\u009b", text)
+
+    def test_chat_reads_lines(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        done = self.run_rag("chat", "--json",
+                            stdin="How often is the signing key rotated?\n\nWhat do bees make?\n")
+        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(len(answers), 2)
+        self.assertIn("ninety", answers[0]["answer"])
+        self.assertIn("honey", answers[1]["answer"])
+
+
+class BadFiles(CliTest):
+    def docx(self, text):
+        path = self.folder / "made.docx"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("[Content_Types].xml", "<Types xmlns='http://schemas.openxmlformats.org/"
+                             "package/2006/content-types'/>")
+            archive.writestr("word/document.xml",
+                             "<w:document xmlns:w='http://schemas.openxmlformats.org/wordprocessingml/"
+                             f"2006/main'><w:body><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:body>"
+                             "</w:document>")
+        return path.read_bytes()
+
+    def test_every_format(self):
+        good = self.docx("A word document about otters.")
+        self.put("good.docx", good)
+        self.put("good.txt", "Plain text.")
+        bad = set()
+
+        def put_bad(name, content):
+            bad.add(str(self.put(name, content)))
+
+        for extension in ("txt", "md", "html", "pdf", "docx", "csv", "jsonl", "py"):
+            put_bad(f"empty.{extension}", b"")
+            with open(self.put(f"large.{extension}", b"x"), "r+b") as large:
+                large.truncate(100 << 20)
+            bad.add(str(self.docs / f"large.{extension}"))
+        put_bad("truncated.docx", good[: len(good) // 2])
+        put_bad("truncated.pdf", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R")
+        put_bad("truncated.jsonl", '{"id": "t", "text": "cut o')
+        put_bad("wrong.pdf", "this is no PDF")
+        put_bad("wrong.docx", "this is no DOCX")
+        put_bad("wrong.jsonl", "these are no JSON objects\n")
+        put_bad("picture.png", b"\x89PNG\r\n\x1a\n" + bytes(64))
+        put_bad("binary.txt", bytes(range(256)) * 16)
+        report = self.rag_json("index", self.docs)
+        told = {failure["path"].split(".jsonl:")[0] + (".jsonl" if ".jsonl:" in failure["path"] else "")
+                for failure in report["failed"]}
+        self.assertEqual(told, bad)
+        for failure in report["failed"]:
+            self.assertTrue(failure["error"])
+        self.assertEqual(report["indexed"], 2)
+        self.assertEqual(self.rag_json("search", "otters")["hits"][0]["document"],
+                         str(self.docs / "good.docx"))
+        # The run did its work; --strict and a run of which nothing came say otherwise.
+        self.run_rag("index", self.docs, "--strict", code=1)
+        self.run_rag("index", self.docs / "wrong.pdf", code=1)
+        self.run_rag("index", self.docs / "absent.txt", code=1)
+
+
+class Interrupted(CliTest):
+    documents = 20_000
+
+    def put_ledger(self):
+        with open(self.docs / "ledger.jsonl", "w", encoding="utf-8") as ledger:
+            for i in range(self.documents):
+                text = f"Entry {i} of the ledger says that item {i * 7919 % 10007} was counted. " * 4
+                ledger.write(json.dumps({"id": f"{i:06}", "text": text}) + "\n")
+        self.put("z.txt", "The last file.")
+
+    def start(self):
+        return subprocess.Popen([RAG, "--encoder", self.encoder, "--db", str(self.db), "index",
+                                 str(self.docs), "--json"], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, env=self.env)
+
+    def wait_for_documents(self, process):
+        """Until some of them are in the store, which its size tells."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            size = sum(p.stat().st_size for p in self.db.rglob("*.log") if p.exists()) \
+                if self.db.exists() else 0
+            if size > 200_000:
+                return
+            time.sleep(0.005)
+
+    def finish_and_check(self):
+        self.assertEqual(self.rag_json("verify")["problems"], [])
+        before = self.rag_json("stats")["documents"]
+        report = self.rag_json("index", self.docs)
+        self.assertEqual(report["failed"], [])
+        # What was there is not written again.
+        self.assertEqual(report["documents"], self.documents + 1 - before)
+        self.assertEqual(self.rag_json("stats")["documents"], self.documents + 1)
+        self.assertEqual(self.rag_json("verify")["problems"], [])
+        self.assertEqual(self.rag_json("index", self.docs)["unchanged"], 2)
+        return before
+
+    def test_kill(self):
+        self.put_ledger()
+        process = self.start()
+        self.wait_for_documents(process)
+        process.kill()
+        process.communicate()
+        self.assertEqual(process.returncode, -signal.SIGKILL, "it ended before it was killed")
+        before = self.finish_and_check()
+        self.assertGreater(before, 0)
+        self.assertLess(before, self.documents)
+
+    def test_control_c(self):
+        self.put_ledger()
+        process = self.start()
+        self.wait_for_documents(process)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 1, err)
+        report = json.loads(out)
+        self.assertIs(report["cancelled"], True)
+        self.assertLess(time.monotonic() - started, 30)
+        self.assertEqual(self.finish_and_check(), report["documents"])
+
+    def test_in_use(self):
+        self.put_ledger()
+        process = self.start()
+        self.wait_for_documents(process)
+        error = self.rag_json("stats", code=1)["error"]
+        process.kill()
+        process.communicate()
+        self.assertEqual(error["code"], "unavailable")
+        self.assertIn(str(process.pid), error["message"])
+
+
+class Evaluation(CliTest):
+    def test_eval(self):
+        data = self.folder / "beir"
+        (data / "qrels").mkdir(parents=True)
+        (data / "corpus.jsonl").write_text(
+            '{"_id": "1", "title": "Cats", "text": "The cat sleeps."}\n'
+            '{"_id": "2", "title": "Dogs", "text": "The dog barks at strangers."}\n')
+        (data / "queries.jsonl").write_text('{"_id": "q", "text": "who barks at strangers"}\n')
+        (data / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t2\t1\n")
+        report = self.rag_json("eval", data, "-k", "10,100", "--mode", "lexical", db=False)
+        for name in ("ndcg@10", "recall@10", "recall@100", "mrr@10", "queries", "seconds"):
+            self.assertIn(name, report)
+        self.assertEqual(report["ndcg@10"], 1)
+        self.assertEqual(report["queries"], 1)
+        self.assertFalse((self.folder / "data").exists())  # the user's data are not touched
+        self.rag_json("eval", data, "-k", "5", "--mode", "lexical")  # with --db it stays
+        self.assertEqual(self.rag_json("stats", "-c", "eval-lexical")["documents"], 2)
+        self.assertIn("ndcg@10", self.run_rag("eval", data, "--mode", "lexical").stdout)
+        self.assertEqual(self.rag_json("eval", self.folder, code=1)["error"]["code"], "not_found")
+
+
+class Models(CliTest):
+    def test_models_folder(self):
+        self.env["RAG_MODELS"] = str(self.folder / "models")
+        self.assertEqual(self.rag_json("models", "list")["models"], [])
+        error = self.rag_json("models", "show", "absent", code=1)["error"]
+        self.assertEqual(error["code"], "not_found")
+        self.put("fake.gguf", "no GGUF")
+        self.rag_json("models", "add", self.docs / "fake.gguf", code=1)
+        self.assertEqual(self.rag_json("embed", "x", code=1)["error"]["code"], "failed_precondition")
+
+    def test_default_encoder(self):
+        if not has_encoder():
+            self.skipTest("the default encoder is not set up")
+        listed = self.rag_json("models", "list")["models"]
+        self.assertIn((ENCODER, "encoder"), [(m["name"], m["kind"]) for m in listed])
+        self.assertEqual(self.rag_json("models", "show", ENCODER)["config"]["hidden_size"], 384)
+        self.encoder = ENCODER
+        out = self.rag_json("embed", "-", "one more", stdin="first\nsecond\n", db=False)
+        self.assertEqual((out["dim"], len(out["vectors"])), (384, 3))
+        self.assertAlmostEqual(sum(x * x for x in out["vectors"][0]), 1, places=4)
+        long = self.rag_json("embed", "word " * 2000, db=False)
+        self.assertGreater(long["truncated"][0], 1000)
+
+
+class WithEncoder(Documents):
+    """The document tests again, with vectors."""
+    encoder = ENCODER
+
+    def setUp(self):
+        if not has_encoder():
+            self.skipTest("the default encoder is not set up")
+        super().setUp()
+
+    def test_bench(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        out = self.rag_json("bench", "--seconds", "0.2")
+        self.assertGreater(out["encode"]["texts_per_second"], 0)
+        self.assertGreater(out["search"]["queries_per_second"], 0)
+        self.assertEqual(out["search"]["recall@10"], 1)
+
+    def test_another_encoder_is_refused(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        self.encoder = "none"
+        error = self.rag_json("index", self.docs, code=1)["error"]
+        self.assertEqual(error["code"], "failed_precondition")
+        self.assertIn(ENCODER, error["message"])
+
+
+if __name__ == "__main__":
+    RAG = os.path.abspath(sys.argv[1])
+    unittest.main(argv=[sys.argv[0], *sys.argv[2:]], verbosity=2)
