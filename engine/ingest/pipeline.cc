@@ -33,7 +33,6 @@ struct FileEnd {
   std::string path;
   uint64_t bytes = 0;
   bool unchanged = false;
-  bool failed = false;
   bool many = false;
   bool tracked = false;
   std::string content_hash;
@@ -202,7 +201,6 @@ class Pipeline {
     end.tracked = file.tracked;
     end.content_hash = file.content_hash;
     if (!file.error.ok()) {
-      end.failed = true;
       end.problems.push_back({file.path, std::move(file.error)});
     }
     for (Status& problem : file.problems) {
@@ -353,10 +351,11 @@ class Pipeline {
       // What a document's text had less (or more) than the file itself.
       progress_->bytes_done.fetch_add(end.bytes - tally.bytes, std::memory_order_relaxed);
     }
-    if (end.unchanged || end.failed || !end.tracked) return OkStatus();
+    // Of a file that could not be read whole, what is missing may only be unreadable.
+    if (end.unchanged || !whole || !end.tracked) return OkStatus();
     const uint64_t removed_before = report_.removed;
     RAG_RETURN_IF_ERROR(RemoveLeft(end));
-    if (!end.many || !whole) return OkStatus();
+    if (!end.many) return OkStatus();
     // A run that was killed between the last document and this entry did all the work.
     if (tally.documents == 0 && report_.removed == removed_before) ++report_.unchanged;
     return context_.manifest.Set(context_.collection.config().name, end.path, end.content_hash);

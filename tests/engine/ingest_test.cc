@@ -229,6 +229,14 @@ TEST_CASE("a JSONL file is followed line by line") {
       CHECK(files.Keys().size() == 2);
     }
   }
+  SECTION("a line that went bad keeps the document that it was") {
+    files.Put("d.jsonl",
+              "{\"id\": \"one\", \"text\": \"Apples are red.\", \"year\": 2020}\n{bad\n");
+    report = files.Ingest();
+    CHECK(report.failed.size() == 1);
+    CHECK(report.removed == 0);
+    CHECK(files.Hits("honey") == 1);
+  }
   SECTION("a document removed by hand comes back with its file") {
     REQUIRE_OK(files.engine->RemoveDocument("notes", "two"));
     CHECK(files.Ingest().documents == 1);
