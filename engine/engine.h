@@ -74,7 +74,7 @@ class Engine {
   ~Engine();
 
   // --- collections ---
-  // Errors: already_exists, invalid_argument.
+  // Names that begin with '_' are the engine's own. Errors: already_exists, invalid_argument.
   Status CreateCollection(std::string_view name, const CollectionOptions& options = {});
   Status DropCollection(std::string_view name);
   Result<std::vector<CollectionInfo>> ListCollections() const;
@@ -116,7 +116,10 @@ class Engine {
                            const CancelToken* cancel = nullptr) const;
 
   // --- care ---
-  // Indexes the folder's corpus under a collection of this engine named after it, then measures.
+  // Indexes the folder's corpus under `collection`, which is made for it (without vectors when the
+  // mode is lexical) and afterwards holds this corpus alone, then measures. Errors:
+  // failed_precondition when the collection holds documents of another kind; invalid_argument with
+  // file and line.
   Result<EvaluateReport> Evaluate(std::string_view collection, const EvaluateRequest& request,
                                   IngestProgress* progress = nullptr,
                                   const CancelToken* cancel = nullptr);

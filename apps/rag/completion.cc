@@ -61,15 +61,15 @@ std::string BashScript(const std::vector<CommandWords>& all) {
   return StrCat(
       "# bash completion of rag\n"
       "_rag() {\n"
-      "  local current=\"${COMP_WORDS[COMP_CWORD]}\" path='' commands='' flags='' word\n"
+      "  local current=\"${COMP_WORDS[COMP_CWORD]}\" command='' commands='' flags='' word\n"
       "  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-      "    case \"${path:+$path }$word\" in\n"
+      "    case \"${command:+$command }$word\" in\n"
       "      ",
       PathWords(all),
-      ") path=\"${path:+$path }$word\" ;;\n"
+      ") command=\"${command:+$command }$word\" ;;\n"
       "    esac\n"
       "  done\n"
-      "  case \"$path\" in\n",
+      "  case \"$command\" in\n",
       Cases(all),
       "  esac\n"
       "  if [[ $current == -* ]]; then\n"
@@ -87,15 +87,15 @@ std::string ZshScript(const std::vector<CommandWords>& all) {
   return StrCat(
       "#compdef rag\n"
       "_rag() {\n"
-      "  local path='' commands='' flags='' word\n"
+      "  local command='' commands='' flags='' word\n"
       "  for word in ${words[2,CURRENT-1]}; do\n"
-      "    case \"${path:+$path }$word\" in\n"
+      "    case \"${command:+$command }$word\" in\n"
       "      ",
       PathWords(all),
-      ") path=\"${path:+$path }$word\" ;;\n"
+      ") command=\"${command:+$command }$word\" ;;\n"
       "    esac\n"
       "  done\n"
-      "  case \"$path\" in\n",
+      "  case \"$command\" in\n",
       Cases(all),
       "  esac\n"
       "  if [[ ${words[CURRENT]} == -* ]]; then\n"

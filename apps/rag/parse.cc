@@ -330,7 +330,10 @@ class CommandLine {
     sub->add_option("folder", options_.arguments, "the data")->required()->expected(1);
     sub->add_option("-c,--collection", eval_collection_,
                     "collection (default: eval or eval-lexical)");
-    sub->add_option("-k", options_.cutoffs, "cutoffs")->delimiter(',')->capture_default_str();
+    sub->add_option("-k", options_.cutoffs, "cutoffs")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->capture_default_str();
     sub->add_option("--mode", settings_.search.mode, "dense, lexical or hybrid")
         ->check(CLI::IsMember({"dense", "lexical", "hybrid"}))
         ->capture_default_str();
