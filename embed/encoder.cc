@@ -11,6 +11,7 @@
 #include "embed/encoder_weights.h"
 #include "lib/base/file.h"
 #include "lib/base/hash.h"
+#include "lib/text/unicode.h"
 
 namespace rag {
 namespace {
@@ -82,12 +83,19 @@ Result<Embeddings> FolderEncoder::Encode(std::span<const std::string_view> texts
   const EncodeOptions options{.max_tokens = config_.max_tokens};
   pool.ParallelFor(texts.size(), kTokenizeGrain, [&](size_t begin, size_t end, int) {
     if (IsCancelled(cancel)) return;
-    for (size_t i = begin; i < end; ++i) encodings[i] = tokenizer_->Encode(texts[i], options);
+    for (size_t i = begin; i < end; ++i) {
+      encodings[i] = config_.lower_case ? tokenizer_->Encode(ToLower(texts[i]), options)
+                                        : tokenizer_->Encode(texts[i], options);
+    }
   });
   if (IsCancelled(cancel)) return CancelledError("encoding was cancelled");
 
   std::vector<TokenSequence> sequences(texts.size());
   for (size_t i = 0; i < texts.size(); ++i) {
+    if (encodings[i].ids.size() > config_.max_tokens) {
+      return InternalError("the tokenizer gave ", encodings[i].ids.size(), " tokens, more than ",
+                           config_.max_tokens);
+    }
     sequences[i] = {encodings[i].ids, encodings[i].type_ids, result.vectors.row(i).data()};
     result.truncated[i] = static_cast<uint32_t>(encodings[i].truncated);
     result.stats.tokens += encodings[i].ids.size();

@@ -1,8 +1,6 @@
 #include "embed/encoder_weights.h"
 
 #include <algorithm>
-#include <cstring>
-#include <filesystem>
 #include <utility>
 
 #include "lib/base/hash.h"
@@ -18,23 +16,6 @@ std::string ShapeText(std::span<const size_t> shape) {
 
 bool IsFloatType(DType type) {
   return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
-}
-
-// Elements [offset, offset + out.size()) of an f32, f16 or bf16 tensor, whose bytes may be
-// unaligned.
-void ReadFloats(const TensorView& tensor, size_t offset, std::span<float> out) {
-  if (tensor.type == DType::kF32) {
-    std::memcpy(out.data(), tensor.bytes.data() + offset * sizeof(float), out.size_bytes());
-    return;
-  }
-  const std::byte* from = tensor.bytes.data() + offset * sizeof(uint16_t);
-  const auto convert = tensor.type == DType::kF16 ? HalfToFloat : BFloat16ToFloat;
-  for (float& value : out) {
-    uint16_t bits;
-    std::memcpy(&bits, from, sizeof(bits));
-    from += sizeof(bits);
-    value = convert(bits);
-  }
 }
 
 // Where a family keeps its tensors.
@@ -84,15 +65,13 @@ class TensorFinder {
 
   Status ReadMatrix(const std::string& name, size_t rows, size_t cols, float* out) const {
     RAG_ASSIGN_OR_RETURN(const TensorView* tensor, Find(name, {rows, cols}));
-    ReadFloats(*tensor, 0, {out, rows * cols});
-    return OkStatus();
+    return DequantizeTo(*tensor, 0, {out, rows * cols});
   }
 
   Status ReadVector(const std::string& name, size_t size, std::vector<float>& out) const {
     RAG_ASSIGN_OR_RETURN(const TensorView* tensor, Find(name, {size}));
     out.resize(size);
-    ReadFloats(*tensor, 0, out);
-    return OkStatus();
+    return DequantizeTo(*tensor, 0, out);
   }
 
   // Files converted from TensorFlow call the scale gamma and the shift beta.
@@ -204,7 +183,8 @@ Result<EncoderWeights> EncoderWeights::Load(const EncoderConfig& config, const R
 }
 
 void EncoderWeights::ReadWord(size_t id, std::span<float> out) const {
-  ReadFloats(*words_, id * out.size(), out);
+  // Inside the tensor, whose shape and type were checked.
+  DequantizeTo(*words_, id * out.size(), out).Ignore();
 }
 
 }  // namespace rag
