@@ -14,6 +14,7 @@
 #include "engine/parse/parser.h"
 #include "engine/parse/text_builder.h"
 #include "engine/parse/zip.h"
+#include "lib/text/utf8.h"
 
 namespace rag {
 namespace {

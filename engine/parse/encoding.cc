@@ -9,6 +9,8 @@
 #include <iterator>
 #include <memory>
 
+#include "lib/text/utf8.h"
+
 namespace rag {
 namespace {
 
@@ -188,48 +190,6 @@ Result<std::string> ConvertText(std::string_view content, const char* charset) {
 }
 
 }  // namespace
-
-bool IsValidUtf8(std::string_view text) {
-  const char* at = text.data();
-  const char* end = at + text.size();
-  while (at != end) {
-    uint64_t eight = 0;
-    while (end - at >= 8) {
-      std::memcpy(&eight, at, 8);
-      if ((eight & 0x8080808080808080U) != 0) break;
-      at += 8;
-    }
-    while (at != end && static_cast<unsigned char>(*at) < 0x80) ++at;
-    while (at != end && static_cast<unsigned char>(*at) >= 0x80) {
-      const auto* bytes = reinterpret_cast<const uint8_t*>(at);
-      const int32_t size = static_cast<int32_t>(std::min<ptrdiff_t>(end - at, 4));
-      int32_t i = 0;
-      UChar32 c = 0;
-      U8_NEXT(bytes, i, size, c);
-      if (c < 0) return false;
-      at += i;
-    }
-  }
-  return true;
-}
-
-std::string RepairUtf8(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
-  const auto size = static_cast<int64_t>(text.size());
-  for (int64_t i = 0; i < size;) {
-    const int64_t begin = i;
-    UChar32 c = 0;
-    U8_NEXT(bytes, i, size, c);
-    if (c < 0) {
-      out += "\xEF\xBF\xBD";
-    } else {
-      out.append(text.substr(static_cast<size_t>(begin), static_cast<size_t>(i - begin)));
-    }
-  }
-  return out;
-}
 
 bool LooksLikeText(std::string_view bytes) {
   if (bytes.starts_with("\xFF\xFE") || bytes.starts_with("\xFE\xFF")) return true;

@@ -8,10 +8,6 @@
 
 namespace rag {
 
-bool IsValidUtf8(std::string_view text);
-// Every maximal broken sequence becomes U+FFFD.
-std::string RepairUtf8(std::string_view text);
-
 // Whether the bytes can be text in some encoding: no NUL (but for UTF-16), few control characters.
 bool LooksLikeText(std::string_view bytes);
 

@@ -8,6 +8,7 @@
 #include "engine/parse/paragraphs.h"
 #include "engine/parse/parser.h"
 #include "engine/parse/text_builder.h"
+#include "lib/text/utf8.h"
 
 namespace rag {
 namespace {
