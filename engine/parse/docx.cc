@@ -4,6 +4,7 @@
 #include <pugixml.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ namespace {
 
 // Of elements; the walk below is recursive. Text boxes in tables in text boxes reach about 60.
 constexpr int kMaxDepth = 400;
+constexpr size_t kMaxSpan = 1'000;
 
 bool IsDeleted(std::string_view name) {
   return name == "del" || name == "moveFrom" || name == "instrText" || name == "delText" ||
@@ -141,9 +143,18 @@ class BodyReader {
     return OkStatus();
   }
 
+  // The number of columns that an element says.
+  static size_t ToSpan(const pugi::xml_node& node, size_t fallback) {
+    const std::string_view value = AttributeOf(node, "val");
+    size_t span = fallback;
+    std::from_chars(value.data(), value.data() + value.size(), span);
+    return std::min(span, kMaxSpan);
+  }
+
   Status Table(const pugi::xml_node& table, int depth) {
     std::vector<pugi::xml_node> rows;
     RAG_RETURN_IF_ERROR(Collect(table, "tr", depth, rows));
+    std::map<size_t, std::string> above;  // by column of the grid
     for (const pugi::xml_node& row : rows) {
       if (builder_.full()) return OkStatus();
       std::vector<pugi::xml_node> cells;
@@ -151,11 +162,19 @@ class BodyReader {
       // A table of one cell is a frame around ordinary text.
       if (rows.size() == 1 && cells.size() == 1) return Blocks(cells.front(), depth + 2);
       std::string text;
+      size_t column = ToSpan(ChildOf(ChildOf(row, "trPr"), "gridBefore"), 0);
       for (size_t i = 0; i < cells.size(); ++i) {
-        std::string cell;
-        RAG_RETURN_IF_ERROR(Flatten(cells[i], depth + 2, cell));
+        std::string flat;
+        RAG_RETURN_IF_ERROR(Flatten(cells[i], depth + 2, flat));
+        std::string cell = CollapseSpace(flat);
+        const pugi::xml_node properties = ChildOf(cells[i], "tcPr");
+        const pugi::xml_node merge = ChildOf(properties, "vMerge");
+        // A cell that goes on from above repeats its text, so that each row reads by itself.
+        if (merge && AttributeOf(merge, "val") != "restart" && cell.empty()) cell = above[column];
         if (i > 0) text += " | ";
-        text += CollapseSpace(cell);
+        text += cell;
+        above[column] = std::move(cell);
+        column += ToSpan(ChildOf(properties, "gridSpan"), 1);
       }
       if (text.find_first_not_of("| ") != std::string::npos) {
         builder_.Add(BlockKind::kTableRow, text);

@@ -126,27 +126,56 @@ const char* Superset(std::string_view name) {
   return nullptr;
 }
 
-// How Korean text in the Windows code page reads where ICU's detector, which knows EUC-KR's plainer
-// half only, fails: every byte above ASCII is in a valid pair, and nearly all of them are Hangul.
-bool IsWindowsKorean(std::string_view bytes) {
-  Result<std::string> text = Convert(bytes, "windows-949");
+// Which characters a reading gives.
+struct ScriptCount {
+  size_t own = 0;     // of the script in question
+  size_t others = 0;  // outside ASCII
+  size_t runs = 0;    // of `own` that follow one
+};
+
+// How East Asian text reads where ICU's detector is silent (it needs some dozens of characters, and
+// knows EUC-KR without its Windows extension): every byte above ASCII belongs to a valid character,
+// nearly all are of the script, and most stand side by side, as accented Latin letters do not.
+template <class IsOwn>
+bool ReadsAs(std::string_view bytes, const char* charset, IsOwn is_own) {
+  const Result<std::string> text = Convert(bytes, charset);
   if (!text.ok()) return false;
   const auto* data = reinterpret_cast<const uint8_t*>(text->data());
   const auto size = static_cast<int64_t>(text->size());
-  size_t hangul = 0;
-  size_t others = 0;
+  ScriptCount count;
+  bool after_own = false;
   for (int64_t i = 0; i < size;) {
     UChar32 c = 0;
     U8_NEXT(data, i, size, c);
     if (c == 0xFFFD) return false;
-    if (c < 0x80) continue;
-    (c >= 0xAC00 && c <= 0xD7A3) ? ++hangul : ++others;
+    const bool own = is_own(c);
+    count.own += own;
+    count.runs += own && after_own;
+    count.others += !own && c >= 0x80;
+    after_own = own;
   }
-  return hangul >= 4 && hangul >= 4 * others;
+  return count.own >= 4 && count.own >= 4 * count.others && 2 * count.runs >= count.own;
+}
+
+// "windows-949", "windows-31j" or null.
+const char* DetectEastAsian(std::string_view bytes) {
+  if (ReadsAs(bytes, "windows-949", [](UChar32 c) { return c >= 0xAC00 && c <= 0xD7A3; })) {
+    return "windows-949";
+  }
+  if (ReadsAs(bytes, "windows-31j", [](UChar32 c) {
+        return (c >= 0x3000 && c <= 0x30FF) || (c >= 0x4E00 && c <= 0x9FFF) ||
+               (c >= 0xFF01 && c <= 0xFF5E);
+      })) {
+    return "windows-31j";
+  }
+  return nullptr;
 }
 
 std::string DetectCharset(std::string_view content) {
   const std::string_view sample = content.substr(0, kDetectBytes);
+  // A sample may end within a character; a line does not.
+  const std::string_view whole_lines =
+      sample.size() < content.size() ? sample.substr(0, sample.rfind('\n')) : sample;
   UErrorCode error = U_ZERO_ERROR;
   const std::unique_ptr<UCharsetDetector, CloseDetector> detector(ucsdet_open(&error));
   if (U_FAILURE(error)) return "windows-1252";
@@ -158,15 +187,16 @@ std::string DetectCharset(std::string_view content) {
     // The stateful and Unicode encodings are never right here: they would be ASCII or were tried.
     if (U_SUCCESS(error) && !name.starts_with("UTF-") && !name.starts_with("ISO-2022") &&
         !name.starts_with("IBM4")) {
-      const bool single_byte = name.starts_with("ISO-8859") || name.starts_with("windows-125");
-      if (!single_byte || !IsWindowsKorean(sample.substr(0, sample.rfind('\n')))) {
-        const char* superset = Superset(name);
-        return superset != nullptr ? superset : name;
-      }
-      return "windows-949";
+      const bool single_byte = name.starts_with("ISO-8859") || name.starts_with("windows-125") ||
+                               name.starts_with("KOI8");
+      const char* east_asian = single_byte ? DetectEastAsian(whole_lines) : nullptr;
+      if (east_asian != nullptr) return east_asian;
+      const char* superset = Superset(name);
+      return superset != nullptr ? superset : name;
     }
   }
-  return IsWindowsKorean(sample.substr(0, sample.rfind('\n'))) ? "windows-949" : "windows-1252";
+  const char* east_asian = DetectEastAsian(whole_lines);
+  return east_asian != nullptr ? east_asian : "windows-1252";
 }
 
 Status CheckControls(std::string_view text) {

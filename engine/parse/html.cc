@@ -2,7 +2,7 @@
 #include <gumbo.h>
 
 #include <algorithm>
-#include <cstring>
+#include <charconv>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -20,6 +20,7 @@ namespace {
 // Where the encoding of a page is declared (HTML 5, 13.2.3.2).
 constexpr size_t kPrescanBytes = 4'096;
 // gumbo frees its tree by recursion; an arena, freed as a whole, needs no such walk.
+constexpr size_t kMaxSpan = 1'000;
 constexpr size_t kArenaPiece = size_t{256} << 10;
 
 class Arena {
@@ -206,6 +207,12 @@ class Walker {
     const GumboNode* node;
     unsigned next_child;
   };
+  // A cell that reaches down into the rows that follow; its text is repeated there, so that each
+  // row reads by itself.
+  struct Span {
+    size_t rows = 0;  // still to come
+    std::string text;
+  };
 
   bool Enters(const GumboNode* node) {
     const GumboTag tag = node->v.element.tag;
@@ -237,6 +244,7 @@ class Walker {
     if (tag == GUMBO_TAG_TABLE) {
       if (cell_depth_ == 0) {
         Flush();
+        spans_.clear();
         layout_.push_back(IsLayoutTable(node));
       } else {
         layout_.push_back(true);
@@ -247,7 +255,7 @@ class Walker {
       if (tag == GUMBO_TAG_TR) {
         Flush();
         row_.clear();
-        cells_ = 0;
+        column_ = 0;
         in_row_ = true;
       } else if (tag == GUMBO_TAG_TD || tag == GUMBO_TAG_TH) {
         text_.clear();
@@ -276,10 +284,10 @@ class Walker {
     if (InDataTable()) {
       if (tag == GUMBO_TAG_TD || tag == GUMBO_TAG_TH) {
         --cell_depth_;
-        if (cells_++ > 0) row_ += " | ";
-        row_ += CellText();
+        AddCell(CellText(), SpanOf(node, "colspan"), SpanOf(node, "rowspan"));
         text_.clear();
       } else if (tag == GUMBO_TAG_TR) {
+        AddSpanned();
         text_.clear();
         in_row_ = false;
         if (row_.find_first_not_of("| ") != std::string::npos) {
@@ -297,6 +305,40 @@ class Walker {
     if (tag == GUMBO_TAG_LI || tag == GUMBO_TAG_DD) --item_;
     if (tag == GUMBO_TAG_BLOCKQUOTE) --quote_;
     if (HeadingLevel(tag) != 0) heading_ = 0;
+  }
+
+  static size_t SpanOf(const GumboNode* cell, const char* attribute) {
+    const std::string_view value = Attribute(cell, attribute);
+    size_t span = 1;
+    std::from_chars(value.data(), value.data() + value.size(), span);
+    return std::clamp<size_t>(span, 1, kMaxSpan);
+  }
+
+  void AppendCell(std::string_view text) {
+    if (column_++ > 0) row_ += " | ";
+    row_ += text;
+  }
+
+  // The cells from above that stand before the next cell of this row.
+  void AddSpanned() {
+    while (column_ < spans_.size() && spans_[column_].rows > 0) {
+      Span& span = spans_[column_];
+      --span.rows;
+      AppendCell(span.text);
+    }
+  }
+
+  void AddCell(const std::string& text, size_t columns, size_t rows) {
+    AddSpanned();
+    const size_t first = column_;
+    AppendCell(text);
+    if (first + columns > kMaxSpan) return;
+    column_ = first + columns;
+    if (spans_.size() < column_) spans_.resize(column_);
+    for (size_t i = first; i < column_; ++i) {
+      spans_[i].rows = rows - 1;
+      spans_[i].text = i == first && rows > 1 ? text : "";
+    }
   }
 
   bool InDataTable() const { return !layout_.empty() && !layout_.back(); }
@@ -346,7 +388,8 @@ class Walker {
   std::string text_;
   std::string row_;
   bool in_row_ = false;
-  int cells_ = 0;
+  size_t column_ = 0;        // of the next cell
+  std::vector<Span> spans_;  // [columns] of the open table
   int pre_ = 0;
   int item_ = 0;
   int quote_ = 0;

@@ -1,12 +1,13 @@
 // PDF through poppler's pdftotext as a child process: a GPL program that reads hostile files stays
-// outside of this one. Its reading order (columns one after another) is kept; pages are separated
-// by form feeds, and paragraphs by empty lines.
+// outside of this one. It gives boxes of text, which are put into reading order here; documents
+// with text from right to left are taken in poppler's own order.
 #include <algorithm>
 
 #include "engine/parse/child_process.h"
 #include "engine/parse/encoding.h"
 #include "engine/parse/paragraphs.h"
 #include "engine/parse/parser.h"
+#include "engine/parse/pdf_layout.h"
 #include "engine/parse/text_builder.h"
 #include "lib/text/utf8.h"
 
@@ -14,27 +15,9 @@ namespace rag {
 namespace {
 
 constexpr size_t kHeaderBytes = 1'024;
-
-std::string Unescape(std::string_view text) {
-  static constexpr struct {
-    std::string_view escape;
-    char character;
-  } kEscapes[] = {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'}, {"&apos;", '\''}};
-  std::string out;
-  while (!text.empty()) {
-    const auto* found =
-        std::find_if(std::begin(kEscapes), std::end(kEscapes),
-                     [&](const auto& entry) { return text.starts_with(entry.escape); });
-    if (found != std::end(kEscapes)) {
-      out += found->character;
-      text.remove_prefix(found->escape.size());
-    } else {
-      out += text.front();
-      text.remove_prefix(1);
-    }
-  }
-  return CollapseSpace(out);
-}
+// A word with its box takes about this many times its own bytes.
+constexpr size_t kBoxOverhead = 16;
+constexpr size_t kMaxOutputBytes = size_t{1} << 30;
 
 std::string_view Between(std::string_view text, std::string_view open, std::string_view close) {
   const size_t begin = text.find(open);
@@ -46,7 +29,7 @@ std::string_view Between(std::string_view text, std::string_view open, std::stri
 
 // The head that -htmlmeta writes: <title> and <meta name=… content=…/>.
 void ReadHead(std::string_view head, Document& document) {
-  const std::string title = Unescape(Between(head, "<title>", "</title>"));
+  const std::string title = CollapseSpace(UnescapeXml(Between(head, "<title>", "</title>")));
   if (!title.empty()) document.title = title;
   static constexpr struct {
     std::string_view from;
@@ -57,8 +40,8 @@ void ReadHead(std::string_view head, Document& document) {
                 {"CreationDate", "created"},
                 {"ModDate", "modified"}};
   for (const auto& name : kNames) {
-    const std::string value =
-        Unescape(Between(head, StrCat("<meta name=\"", name.from, "\" content=\""), "\"/>"));
+    const std::string value = CollapseSpace(
+        UnescapeXml(Between(head, StrCat("<meta name=\"", name.from, "\" content=\""), "\"/>")));
     if (!value.empty()) document.metadata.as_object().Set(name.to, Value(value));
   }
 }
@@ -82,58 +65,91 @@ Status ExitError(const ChildOutput& child) {
       reason.empty() ? std::string_view("pdftotext gives no reason") : reason.substr(0, 200));
 }
 
+// The output for these options, in valid UTF-8 without zero bytes.
+Result<std::string> RunPdftotext(const std::vector<std::string>& options, std::string_view content,
+                                 const ParseSource& source) {
+  ChildLimits limits;
+  limits.timeout_ms = std::max(source.options.pdf_timeout_ms, 1);
+  limits.max_output_bytes =
+      std::min(source.options.max_text_bytes, kMaxOutputBytes / kBoxOverhead) * kBoxOverhead;
+  std::vector<std::string> arguments = {"pdftotext", "-enc", "UTF-8"};
+  arguments.insert(arguments.end(), options.begin(), options.end());
+  arguments.insert(arguments.end(), {"-", "-"});
+  RAG_ASSIGN_OR_RETURN(ChildOutput child, RunChild(arguments, content, limits, source.cancel));
+  if (child.exit_code != 0) return ExitError(child);
+  std::string output =
+      IsValidUtf8(child.output) ? std::move(child.output) : RepairUtf8(child.output);
+  std::replace(output.begin(), output.end(), '\0', ' ');
+  return output;
+}
+
+// Pages are separated by form feeds, paragraphs by empty lines.
+std::vector<std::vector<std::string>> ReadPlainPages(std::string_view text) {
+  std::vector<std::vector<std::string>> pages;
+  while (!text.empty()) {
+    const size_t feed = text.find('\f');
+    const std::string_view page = text.substr(0, feed);
+    text.remove_prefix(feed == std::string_view::npos ? text.size() : feed + 1);
+    // After the last form feed nothing stands.
+    if (feed == std::string_view::npos && Trim(page).empty()) break;
+    pages.emplace_back();
+    for (const ByteRange range : SplitParagraphs(page)) {
+      pages.back().emplace_back(page.substr(range.begin, range.end - range.begin));
+    }
+  }
+  return pages;
+}
+
+// pdftotext wraps text from right to left in directional marks, which are no part of its words.
+std::string WithoutBidiMarks(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size(); ++i) {
+    // U+200E, U+200F and U+202A to U+202E.
+    if (text.substr(i, 2) == "\xE2\x80" && i + 2 < text.size()) {
+      const auto last = static_cast<unsigned char>(text[i + 2]);
+      if (last == 0x8E || last == 0x8F || (last >= 0xAA && last <= 0xAE)) {
+        i += 2;
+        continue;
+      }
+    }
+    out += text[i];
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<ParsedFile> ParsePdf(std::string_view content, const ParseSource& source) {
   if (content.substr(0, kHeaderBytes).find("%PDF-") == std::string_view::npos) {
     return InvalidArgumentError("not a PDF: it has no %PDF- header");
   }
-  ChildLimits limits;
-  limits.timeout_ms = std::max(source.options.pdf_timeout_ms, 1);
-  limits.max_output_bytes = source.options.max_text_bytes;
-  RAG_ASSIGN_OR_RETURN(const ChildOutput child, RunChild({"pdftotext", "-q", "-enc", "UTF-8",
-                                                          "-eol", "unix", "-htmlmeta", "-", "-"},
-                                                         content, limits, source.cancel));
-  // -q hides the reason too.
-  if (child.exit_code != 0) {
-    RAG_ASSIGN_OR_RETURN(const ChildOutput loud, RunChild({"pdftotext", "-enc", "UTF-8", "-", "-"},
-                                                          content, limits, source.cancel));
-    return ExitError(loud.exit_code != 0 ? loud : child);
-  }
-  static constexpr std::string_view kOpen = "<body>\n<pre>\n";
-  static constexpr std::string_view kClose = "</pre>";
-  const size_t open = child.output.find(kOpen);
-  const size_t close = child.output.rfind(kClose);
-  if (open == std::string::npos || close == std::string::npos || close < open + kOpen.size()) {
-    return InternalError("pdftotext gave an unexpected output");
-  }
+  RAG_ASSIGN_OR_RETURN(std::string output, RunPdftotext({"-bbox-layout"}, content, source));
   Document document = MakeDocument(source, "application/pdf");
-  ReadHead(RepairUtf8(std::string_view(child.output).substr(0, open)), document);
-  std::string text = RepairUtf8(
-      std::string_view(child.output).substr(open + kOpen.size(), close - open - kOpen.size()));
-  std::replace(text.begin(), text.end(), '\0', ' ');
-
+  const size_t body = std::min(output.find("<body>"), output.size());
+  ReadHead(std::string_view(output).substr(0, body), document);
+  using Pages = std::vector<std::vector<std::string>>;
+  Pages pages;
+  if (HasRightToLeft(std::string_view(output).substr(body))) {
+    RAG_ASSIGN_OR_RETURN(output, RunPdftotext({"-eol", "unix"}, content, source));
+    pages = ReadPlainPages(WithoutBidiMarks(output));
+  } else {
+    RAG_ASSIGN_OR_RETURN(pages, ReadPdfPages(std::string_view(output).substr(body), source.cancel));
+  }
+  output = std::string();
   TextBuilder builder(source.options.max_text_bytes);
-  uint32_t pages = 0;
-  std::string_view rest = text;
-  while (!rest.empty()) {
-    const size_t feed = rest.find('\f');
-    const std::string_view page = rest.substr(0, feed);
-    rest.remove_prefix(feed == std::string_view::npos ? rest.size() : feed + 1);
-    // After the last form feed nothing but a line end may stand.
-    if (feed != std::string_view::npos || !Trim(page).empty()) ++pages;
-    for (const ByteRange range : SplitParagraphs(page)) {
-      builder.Add(BlockKind::kParagraph, page.substr(range.begin, range.end - range.begin), 0,
-                  pages);
+  for (size_t i = 0; i < pages.size(); ++i) {
+    for (const std::string& paragraph : pages[i]) {
+      builder.Add(BlockKind::kParagraph, paragraph, 0, static_cast<uint32_t>(i + 1));
     }
   }
   RAG_RETURN_IF_ERROR(std::move(builder).Finish(document));
   if (document.blocks.empty()) {
-    return InvalidArgumentError("the PDF has no text layer (", pages,
-                                pages == 1 ? " page" : " pages",
+    return InvalidArgumentError("the PDF has no text layer (", pages.size(),
+                                pages.size() == 1 ? " page" : " pages",
                                 "); scanned pages need to go through OCR first");
   }
-  document.metadata.as_object().Set("pages", pages);
+  document.metadata.as_object().Set("pages", pages.size());
   ParsedFile file;
   file.documents.push_back(std::move(document));
   return file;

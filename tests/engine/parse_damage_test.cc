@@ -1,0 +1,288 @@
+// Files that are empty, cut off, random, mutated or not what they are called: an error that names
+// the file, or a document that holds together, and never a crash.
+#include <archive.h>
+#include <archive_entry.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <random>
+
+#include "engine/parse.h"
+#include "tests/engine/check_document.h"
+#include "tests/support/support.h"
+
+namespace rag {
+namespace {
+
+constexpr Format kFormats[] = {Format::kText, Format::kMarkdown, Format::kHtml,  Format::kPdf,
+                               Format::kDocx, Format::kCsv,      Format::kJsonl, Format::kCode};
+
+constexpr const char* kDocument =
+    R"(<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>
+<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>First &amp; last</w:t></w:r></w:p>
+<w:p><w:r><w:t xml:space="preserve">Some </w:t></w:r><w:del><w:r><w:delText>old </w:delText></w:r>
+</w:del><w:ins><w:r><w:t>new</w:t></w:r></w:ins><w:r><w:t xml:space="preserve"> text.</w:t></w:r></w:p>
+<w:p><w:pPr><w:numPr><w:numId w:val="1"/></w:numPr></w:pPr><w:r><w:t>item</w:t></w:r></w:p>
+<w:tbl><w:tr><w:tc><w:p><w:r><w:t>a</w:t></w:r></w:p></w:tc><w:tc><w:p><w:r><w:t>b</w:t></w:r></w:p>
+</w:tc></w:tr><w:tr><w:tc><w:p><w:r><w:t>c</w:t></w:r></w:p></w:tc></w:tr></w:tbl>
+<w:p><w:pPr><w:pStyle w:val="Odd"/></w:pPr><w:r><w:t>Based on a heading</w:t></w:r></w:p>
+</w:body></w:document>)";
+
+constexpr const char* kStyles =
+    R"(<w:styles xmlns:w="x"><w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/>
+</w:style><w:style w:type="paragraph" w:styleId="Berschrift"><w:name w:val="heading 2"/><w:pPr>
+<w:outlineLvl w:val="1"/></w:pPr></w:style><w:style w:type="paragraph" w:styleId="Odd">
+<w:name w:val="odd"/><w:basedOn w:val="Berschrift"/></w:style><w:style w:type="paragraph" w:styleId="Loop">
+<w:name w:val="loop"/><w:basedOn w:val="Loop"/></w:style></w:styles>)";
+
+std::string Zip(const std::vector<std::pair<std::string, std::string>>& entries) {
+  size_t bytes = 4'096;
+  for (const auto& [name, content] : entries) bytes += 256 + 2 * name.size() + content.size();
+  std::string out(bytes, '\0');
+  size_t used = 0;
+  struct archive* archive = archive_write_new();
+  archive_write_set_format_zip(archive);
+  archive_write_open_memory(archive, out.data(), out.size(), &used);
+  for (const auto& [name, content] : entries) {
+    archive_entry* entry = archive_entry_new();
+    archive_entry_set_pathname(entry, name.c_str());
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_perm(entry, 0644);
+    archive_entry_set_size(entry, static_cast<la_int64_t>(content.size()));
+    archive_write_header(archive, entry);
+    archive_write_data(archive, content.data(), content.size());
+    archive_entry_free(entry);
+  }
+  archive_write_close(archive);
+  archive_write_free(archive);
+  out.resize(used);
+  return out;
+}
+
+std::string Docx(const std::string& body, const std::string& styles = kStyles) {
+  return Zip({{"word/document.xml", body}, {"word/styles.xml", styles}});
+}
+
+// Whether it parsed. What parsed holds together and can be chunked; an error names the file.
+bool ParseChecked(const std::string& content, const std::string& path, Format format) {
+  const Result<ParsedFile> parsed = ParseContent(content, path, format);
+  if (!parsed.ok()) {
+    INFO(parsed.status().message());
+    CHECK(parsed.status().message().starts_with(path));
+    CHECK((parsed.status().code() == StatusCode::kInvalidArgument ||
+           parsed.status().code() == StatusCode::kResourceExhausted));
+    return false;
+  }
+  for (const Status& problem : parsed->problems) CHECK(problem.message().starts_with(path));
+  for (const Document& document : parsed->documents) {
+    test::CheckDocument(document);
+    for (const ChunkStrategy strategy : {ChunkStrategy::kFixed, ChunkStrategy::kStructure}) {
+      ChunkOptions options;
+      options.strategy = strategy;
+      options.chunk_tokens = 16;
+      options.overlap_tokens = 4;
+      const Result<std::vector<Chunk>> chunks = ChunkDocument(document, options, nullptr);
+      REQUIRE_OK(chunks);
+      test::CheckChunks(document, *chunks, options);
+    }
+  }
+  return true;
+}
+
+// Replaces, inserts, removes and repeats bytes, and inserts pieces that mean something.
+std::string Mutate(const std::string& seed, const std::vector<std::string>& pieces,
+                   std::mt19937& random) {
+  std::string text = seed;
+  const auto below = [&](size_t n) { return n == 0 ? 0 : random() % n; };
+  for (size_t i = 0, count = 1 + below(6); i < count; ++i) {
+    const size_t at = below(text.size() + 1);
+    switch (below(6)) {
+      case 0:
+        if (at < text.size()) text[at] = static_cast<char>(random());
+        break;
+      case 1:
+        text.insert(at, 1, static_cast<char>(random()));
+        break;
+      case 2:
+        text.erase(at, below(20));
+        break;
+      case 3:
+        text.insert(at, text.substr(below(text.size() + 1), below(60)));
+        break;
+      case 4:
+        text.resize(at);
+        break;
+      default:
+        if (!pieces.empty()) text.insert(at, pieces[below(pieces.size())]);
+    }
+  }
+  return text;
+}
+
+struct Seed {
+  Format format;
+  std::string text;
+  std::vector<std::string> pieces;
+};
+
+}  // namespace
+
+TEST_CASE("a DOCX file's structure comes out") {
+  const Result<ParsedFile> parsed = ParseContent(Docx(kDocument), "/d/x.docx", Format::kDocx);
+  REQUIRE_OK(parsed);
+  const Document& document = parsed->documents.at(0);
+  CHECK(document.text ==
+        "First & last\n\nSome new text.\n\nitem\n\na | b\nc\n\nBased on a heading");
+  REQUIRE(document.blocks.size() == 6);
+  CHECK(document.title == "First & last");
+  CHECK(document.blocks[0].level == 1);
+  CHECK(document.blocks[2].kind == BlockKind::kListItem);
+  CHECK(document.blocks[3].kind == BlockKind::kTableRow);
+  CHECK(document.blocks[5].level == 2);
+}
+
+TEST_CASE("ZIP archives that swell, and other traps of DOCX, are refused") {
+  const auto status = [](const std::string& content) {
+    const Result<ParsedFile> parsed = ParseContent(content, "/d/x.docx", Format::kDocx);
+    INFO(parsed.status().message());
+    CHECK(parsed.status().message().starts_with("/d/x.docx: "));
+    return parsed.status().code();
+  };
+  CHECK(status(Docx(std::string(size_t{20} << 20, ' '))) == StatusCode::kResourceExhausted);
+  CHECK(status(Zip({{"xl/workbook.xml", "<x/>"}})) == StatusCode::kInvalidArgument);
+  CHECK(status(Docx("<w:document><w:body><w:p>")) == StatusCode::kInvalidArgument);
+  std::string deep = "<w:document><w:body>";
+  for (int i = 0; i < 20'000; ++i) deep += "<w:sdt>";
+  for (int i = 0; i < 20'000; ++i) deep += "</w:sdt>";
+  CHECK(status(Docx(deep + "</w:body></w:document>")) == StatusCode::kResourceExhausted);
+  // Entities of a document type stay unexpanded.
+  std::string laughs = "<!DOCTYPE x [<!ENTITY a \"ha\"><!ENTITY b \"&a;&a;\">]>";
+  laughs += "<w:document><w:body><w:p><w:r><w:t>&b;</w:t></w:r></w:p></w:body></w:document>";
+  const Result<ParsedFile> parsed = ParseContent(Docx(laughs), "/d/x.docx", Format::kDocx);
+  REQUIRE_OK(parsed);
+  CHECK(parsed->documents.at(0).text == "&b;");
+  std::vector<std::pair<std::string, std::string>> entries;
+  for (int i = 0; i < 10'001; ++i) entries.emplace_back("e" + std::to_string(i), "");
+  CHECK(status(Zip(entries)) == StatusCode::kResourceExhausted);
+}
+
+TEST_CASE("HTML that would make a huge or deep tree is refused") {
+  const auto code = [](const std::string& html) {
+    return ParseContent(html, "/h/x.html", Format::kHtml).status().code();
+  };
+  const auto repeat = [](const std::string& text, int times) {
+    std::string out;
+    for (int i = 0; i < times; ++i) out += text;
+    return out;
+  };
+  CHECK(code(repeat("<div>", 100'000) + "x") == StatusCode::kResourceExhausted);
+  CHECK(code(repeat("<b>", 1'100'000) + "x") == StatusCode::kResourceExhausted);
+  CHECK(code("<p " + repeat("a ", 2'000) + ">x") == StatusCode::kResourceExhausted);
+  CHECK(code(repeat("<br>", 1'100'000) + "x") == StatusCode::kResourceExhausted);
+  CHECK(code(repeat("<p>x", 5'000)) == StatusCode::kOk);
+  CHECK(code(repeat("<div>", 900) + "x") == StatusCode::kOk);
+  CHECK(code("<p title=\"" + repeat("a ", 5'000) + "\">x") == StatusCode::kOk);
+}
+
+TEST_CASE("random bytes under any name give an error, or text") {
+  std::mt19937 random(20260101);
+  for (const Format format : kFormats) {
+    for (const size_t size : {1u, 2u, 3u, 7u, 64u, 1'000u, 20'000u}) {
+      std::string content(size, '\0');
+      for (char& c : content) c = static_cast<char>(random());
+      INFO(FormatName(format) << ", " << size << " bytes");
+      const bool parsed = ParseChecked(content, "/r/random", format);
+      if (size >= 1'000) CHECK_FALSE(parsed);
+    }
+  }
+}
+
+TEST_CASE("mutated files keep every promise") {
+  const Seed kSeeds[] = {
+      {Format::kMarkdown,
+       "---\ntitle: x\ntags: [a, 'b']\n---\n# H {#a}\n\ntext *b* [l](u)\n\n- a\n  - b\n\n> q\n\n"
+       "|a|b|\n|-|-|\n|1|2|\n\n```c\nx\n```\n\nS\n===\n\n<div>\nx</div>\n\n[r]: /u\n한국어 본문.\n",
+       {"\n\n", "```", "\t", "> ", "- ", "|", "\r", "<!--", "-->", "# ", "---\n", "\n===\n", "1. ",
+        "\xEA\xB0", "{#"}},
+      {Format::kHtml,
+       "<!doctype html><html lang=en><head><title>T</title><meta name=author "
+       "content=A></head><body>"
+       "<h1>H</h1><p>a<br>b<ul><li>x<li>y</ul><table><tr><th>a<td>b<tr><td colspan=2>c</table>"
+       "<pre> x\n  y</pre><blockquote>q</blockquote><script>s</script>&amp;&#x41; 한국어</body>",
+       {"<table>", "</table>", "<td>", "<tr>", "<pre>", "</", "<!--", "<li>", "<h2>", "&#xD800;",
+        "<svg>", "<math>", "<select>", "<template>", "\"", "<td rowspan=9>", "</p>", "<caption>"}},
+      {Format::kCsv,
+       "name,year,\"a \"\"q\"\"\"\nAda,1815,x\n\"L\nM\",2,\"\"\n;;\nGrace;1906;한국어\n",
+       {",", "\"", "\n", ";", "\"\"", "\t", "|", "\r"}},
+      {Format::kJsonl,
+       "{\"id\":\"a\",\"title\":\"T\",\"text\":\"one\\n\\ntwo\",\"n\":1}\n{\"_id\":2,\"text\":"
+       "\"한국어\"}\n",
+       {"{", "}", "\"", "\\u0000", "\\ud800", "[", "\n", ",", "null", "1e999", "\"text\":"}},
+      {Format::kText,
+       "Some text.\n\nMore, e.g. this. 한국어 문장입니다.\n",
+       {"\n\n", "\xFF", "\xEA"}},
+      {Format::kCode, "def a():\n    return 1\n\n\nclass B:\n    x = 2\n", {"\n\n", "}", "\t"}},
+  };
+  size_t parsed = 0;
+  size_t total = 0;
+  std::mt19937 random(7);
+  for (const Seed& seed : kSeeds) {
+    for (int i = 0; i < 600; ++i) {
+      const std::string content = Mutate(seed.text, seed.pieces, random);
+      INFO(FormatName(seed.format) << ", mutation " << i << ": " << content);
+      parsed += ParseChecked(content, "/m/file", seed.format);
+      ++total;
+    }
+  }
+  const std::vector<std::string> xml = {"<w:p>",   "</w:p>",  "<w:tbl>", "<w:tr>",
+                                        "<w:tc>",  "<w:t>",   "&",       "<!--",
+                                        "<w:del>", "<w:sdt>", "\xFF",    "<![CDATA["};
+  for (int i = 0; i < 400; ++i) {
+    const std::string body = Mutate(kDocument, xml, random);
+    INFO("document.xml, mutation " << i << ": " << body);
+    parsed += ParseChecked(Docx(body, Mutate(kStyles, xml, random)), "/m/file", Format::kDocx);
+    ++total;
+  }
+  const std::string zip = Docx(kDocument);
+  for (int i = 0; i < 1'000; ++i) {
+    INFO("archive, mutation " << i);
+    parsed += ParseChecked(Mutate(zip, {"PK\x01\x02", "PK\x03\x04", "PK\x05\x06"}, random),
+                           "/m/file", Format::kDocx);
+    ++total;
+  }
+  // Most mutations leave something to read; were it all errors, nothing would be tested.
+  CHECK(parsed > total / 3);
+}
+
+TEST_CASE("files cut off anywhere, and under a wrong name") {
+  const auto data = test::SharedData("docs-office");
+  const auto pdf = test::SharedData("docs-pdf");
+  if (!data || !pdf) RAG_SKIP("docs-office or docs-pdf is not there");
+  const std::pair<std::filesystem::path, Format> kFiles[] = {
+      {*data / "unstructured/fake.docx", Format::kDocx},
+      {*data / "unstructured/fake-html.html", Format::kHtml},
+      {*data / "unstructured/stanley-cups.csv", Format::kCsv},
+      {*data / "unstructured/README.md", Format::kMarkdown},
+      {*pdf / "other/multi-column-2p.pdf", Format::kPdf},
+  };
+  for (const auto& [path, format] : kFiles) {
+    const std::string content = test::ReadAll(path);
+    const size_t steps = format == Format::kPdf ? 4 : 24;
+    for (size_t i = 1; i < steps; ++i) {
+      INFO(path << " cut to " << i << "/" << steps);
+      const bool parsed =
+          ParseChecked(content.substr(0, content.size() * i / steps), "/c/cut", format);
+      if (format == Format::kDocx) CHECK_FALSE(parsed);
+    }
+    CHECK(ParseChecked(content, "/c/whole", format));
+    // Every parser is given every format.
+    for (const Format wrong : kFormats) {
+      INFO(path << " as " << FormatName(wrong));
+      const bool parsed = ParseChecked(content, "/w/wrong", wrong);
+      if (format == Format::kDocx || format == Format::kPdf) CHECK(parsed == (wrong == format));
+      if (wrong == Format::kDocx || wrong == Format::kPdf) CHECK(parsed == (wrong == format));
+    }
+  }
+}
+
+}  // namespace rag
