@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 
 #include "engine/engine.h"
-#include "lib/base/file.h"
 
 namespace rag {
 namespace {
@@ -48,14 +48,14 @@ void Single(std::string& out, std::string_view name, std::string_view type, std:
   out += StrCat(name, " ", Number(value), "\n");
 }
 
-// The resident set in bytes; 0 when /proc does not tell.
+// The resident set in bytes; 0 when /proc does not tell. Read with a stream: files of /proc say
+// that they are empty, so that a reader which goes by the size finds nothing.
 uint64_t ResidentBytes() {
-  const Result<std::string> statm = ReadFile("/proc/self/statm", 4096);
-  if (!statm.ok()) return 0;
-  const size_t space = statm->find(' ');
-  if (space == std::string::npos) return 0;
-  return std::strtoull(statm->c_str() + space, nullptr, 10) *
-         static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::ifstream statm("/proc/self/statm");
+  uint64_t program_pages = 0;
+  uint64_t resident_pages = 0;
+  if (!(statm >> program_pages >> resident_pages)) return 0;
+  return resident_pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace
