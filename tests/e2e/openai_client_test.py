@@ -140,8 +140,9 @@ def main():
         print("SKIPPED: needs the default encoder (./dev setup) and stories260K.gguf in the test data")
         return 77
     with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
-        with Daemon(PROGRAM, "--llm", DECODER, "--socket", f"{folder}/rag.sock", folder=folder, key=KEY,
-                    RAG_API_KEY=KEY) as DAEMON:
+        # The file's own context of 128 tokens is too short for a prompt with sources.
+        with Daemon(PROGRAM, "--llm", DECODER, "--context-tokens", "1024", "--socket", f"{folder}/rag.sock",
+                    folder=folder, key=KEY, RAG_API_KEY=KEY) as DAEMON:
             documents = [{"key": str(i), "text": text} for i, text in enumerate(TEXTS)]
             added = DAEMON.request("POST", "/v1/documents", {"collection": "notes", "documents": documents})
             if added.status != 201:
