@@ -13,10 +13,12 @@
 namespace rag {
 namespace {
 
-// Columns of running text: both sides of a gutter have this many lines, and their lines this share
-// of the page's width on average. Columns of a table are narrower.
-constexpr size_t kMinColumnLines = 3;
-constexpr double kMinLineShare = 0.15;
+// Columns of running text: both sides of a gutter have this many wide lines, lines of this share of
+// the page's width. Columns of a table are narrower.
+constexpr size_t kMinWideLines = 3;
+constexpr double kWideShare = 0.15;
+// With so many, narrower ones (a table in the column) may outnumber them.
+constexpr size_t kManyWideLines = 8;
 constexpr double kMinGutter = 4;  // points
 constexpr int kMaxCuts = 8;       // columns within columns
 // The search for a gutter is quadratic; a page with more is a drawing.
@@ -107,15 +109,15 @@ class PageReader {
 
   struct Side {
     size_t lines = 0;
-    double widths = 0;
+    size_t wide_lines = 0;
     double x_min = 2 * kFar;
     double x_max = -2 * kFar;
     double y_min = 2 * kFar;
     double y_max = -2 * kFar;
 
-    void Add(const TextBlock& block) {
+    void Add(const TextBlock& block, double wide) {
       lines += block.lines.size();
-      for (const Line& line : block.lines) widths += line.box.width();
+      for (const Line& line : block.lines) wide_lines += line.box.width() >= wide;
       x_min = std::min(x_min, block.box.x_min);
       x_max = std::max(x_max, block.box.x_max);
       y_min = std::min(y_min, block.box.y_min);
@@ -123,9 +125,9 @@ class PageReader {
     }
   };
 
-  bool IsColumn(const Side& side) const {
-    return side.lines >= kMinColumnLines &&
-           side.widths >= kMinLineShare * page_width_ * static_cast<double>(side.lines);
+  static bool IsColumn(const Side& side) {
+    return side.wide_lines >= kMinWideLines &&
+           (2 * side.wide_lines >= side.lines || side.wide_lines >= kManyWideLines);
   }
 
   // The x between two columns of running text, negative when there is none: the one with the most
@@ -140,7 +142,7 @@ class PageReader {
       Side across;
       for (const TextBlock* block : group) {
         Side& side = block->box.x_max <= x ? left : block->box.x_min > x ? right : across;
-        side.Add(*block);
+        side.Add(*block, kWideShare * page_width_);
       }
       if (!IsColumn(left) || !IsColumn(right) || right.x_min - left.x_max < kMinGutter) continue;
       const double common = std::min(left.y_max, right.y_max) - std::max(left.y_min, right.y_min);
