@@ -28,6 +28,17 @@ bool InRange(Category category, Category first, Category last) {
   return category >= first && category <= last;
 }
 
+std::pair<uint32_t, uint32_t> RangeOf(const std::vector<SourceChar>& chars, size_t begin,
+                                      size_t end) {
+  uint32_t low = chars[begin].begin;
+  uint32_t high = chars[begin].end;
+  for (size_t i = begin + 1; i < end; ++i) {
+    low = std::min(low, chars[i].begin);
+    high = std::max(high, chars[i].end);
+  }
+  return {low, high};
+}
+
 const UnicodeExpansion* FindExpansion(const UnicodeExpansion* table, size_t count, char32_t c) {
   const auto* found = std::lower_bound(
       table, table + count, c,
@@ -153,12 +164,20 @@ void NormalizeChars(std::vector<SourceChar>& chars, NormalForm form) {
   for (size_t i = 0; i < out.size();) {
     size_t end = i;
     while (end < out.size() && CombiningClass(out[end].c) != 0) ++end;
-    if (end > i + 1) {
+    const auto by_class = [](const SourceChar& a, const SourceChar& b) {
+      return CombiningClass(a.c) < CombiningClass(b.c);
+    };
+    if (end > i + 1 && !std::is_sorted(out.begin() + static_cast<ptrdiff_t>(i),
+                                       out.begin() + static_cast<ptrdiff_t>(end), by_class)) {
       std::stable_sort(out.begin() + static_cast<ptrdiff_t>(i),
-                       out.begin() + static_cast<ptrdiff_t>(end),
-                       [](const SourceChar& a, const SourceChar& b) {
-                         return CombiningClass(a.c) < CombiningClass(b.c);
-                       });
+                       out.begin() + static_cast<ptrdiff_t>(end), by_class);
+      // The marks may have changed places: each takes the range of all of them, so that ranges of
+      // pieces stay in order.
+      const auto [low, high] = RangeOf(out, i, end);
+      for (size_t k = i; k < end; ++k) {
+        out[k].begin = low;
+        out[k].end = high;
+      }
     }
     i = end + 1;
   }

@@ -224,7 +224,7 @@ Result<std::unique_ptr<Decoder>> Parse(const Value& json, int depth) {
   }
   if (type == "BPEDecoder") {
     RAG_ASSIGN_OR_RETURN(std::string suffix, json.GetString("suffix", "</w>"));
-    return Pointer(new SuffixDecoder(std::move(suffix)));
+    return MakeSuffixDecoder(std::move(suffix));
   }
   if (type == "ByteFallback") return MakeByteFallbackDecoder();
   if (type == "Fuse") return Pointer(new FuseDecoder());
@@ -252,6 +252,9 @@ std::unique_ptr<Decoder> MakeWordPieceDecoder(std::string prefix, bool cleanup) 
 std::unique_ptr<Decoder> MakeByteLevelDecoder() { return std::make_unique<ByteLevelDecoder>(); }
 std::unique_ptr<Decoder> MakeMetaspaceDecoder(std::string replacement, bool drop_first) {
   return std::make_unique<MetaspaceDecoder>(std::move(replacement), drop_first);
+}
+std::unique_ptr<Decoder> MakeSuffixDecoder(std::string suffix) {
+  return std::make_unique<SuffixDecoder>(std::move(suffix));
 }
 std::unique_ptr<Decoder> MakeByteFallbackDecoder() {
   return std::make_unique<ByteFallbackDecoder>();

@@ -23,6 +23,8 @@ std::unique_ptr<Decoder> MakeWordPieceDecoder(std::string prefix, bool cleanup);
 std::unique_ptr<Decoder> MakeByteLevelDecoder();
 // "▁" becomes a space; at the front of the text it is dropped when `drop_first`.
 std::unique_ptr<Decoder> MakeMetaspaceDecoder(std::string replacement, bool drop_first);
+// A suffix that ends words becomes a space, and nothing at the end of the text.
+std::unique_ptr<Decoder> MakeSuffixDecoder(std::string suffix);
 // "<0x0A>" becomes the byte.
 std::unique_ptr<Decoder> MakeByteFallbackDecoder();
 std::unique_ptr<Decoder> MakeSequenceDecoder(std::vector<std::unique_ptr<Decoder>> parts);

@@ -73,9 +73,9 @@ Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vo
     const Item begin{Item::kSpecial, *cls, 0};
     const Item end{Item::kSpecial, *sep, 0};
     parts.post_processor.single = {begin, {Item::kFirst, 0, 0}, end};
+    parts.post_processor.trim_offsets = true;  // as transformers converts RoBERTa; not GPT-2
     parts.post_processor.pair = {begin, {Item::kFirst, 0, 0}, end, end, {Item::kSecond, 0, 0}, end};
   }
-  parts.post_processor.trim_offsets = true;
   parts.post_processor.add_prefix_space = pre_tokenizer.add_prefix_space;
   parts.pre_tokenizer = MakeByteLevelPreTokenizer(pre_tokenizer);
   parts.fused = MakeFusedByteLevel(**bpe, WordPattern::kGpt2, pre_tokenizer.add_prefix_space);

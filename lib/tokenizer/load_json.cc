@@ -137,6 +137,17 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
   RAG_ASSIGN_OR_RETURN(parts.post_processor,
                        PostProcessor::Parse(member("post_processor"), parts.vocabulary));
   RAG_ASSIGN_OR_RETURN(parts.decoder, ParseDecoder(member("decoder")));
+  const Value* suffix = model.Find("end_of_word_suffix");
+  const Value* decoder = member("decoder").Find("type");
+  if (suffix != nullptr && suffix->is_string() && !suffix->as_string().empty() &&
+      decoder != nullptr && *decoder == Value("ByteLevel")) {
+    // CLIP's file leaves the suffix in the text; transformers turns it into spaces afterwards
+    // (tokenization_clip_fast.py), and so do we.
+    std::vector<std::unique_ptr<Decoder>> decoders;
+    decoders.push_back(std::move(parts.decoder));
+    decoders.push_back(MakeSuffixDecoder(suffix->as_string()));
+    parts.decoder = MakeSequenceDecoder(std::move(decoders));
+  }
   const Value* truncation = json.Find("truncation");
   const Value* direction = truncation != nullptr ? truncation->Find("direction") : nullptr;
   parts.truncate_left = direction != nullptr && *direction == Value("Left");

@@ -90,7 +90,9 @@ std::optional<WordPattern> KnownWordPattern(std::string_view regex) {
       Known{R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
             R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
             WordPattern::kQwen2},
-      Known{R"('s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)", WordPattern::kClip},
+      Known{R"(<\|startoftext\|>|<\|endoftext\|>|)"
+            R"('s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)",
+            WordPattern::kClip},
   };
   for (const Known& known : kKnown) {
     if (known.regex == regex) return known.pattern;

@@ -32,7 +32,7 @@ enum class WordPattern {
   kGpt2,    // GPT-2's
   kLlama3,  // cl100k_base's and Llama 3's: up to three digits together
   kQwen2,   // the same, digits alone
-  kClip,    // CLIP's, without special tokens
+  kClip,    // CLIP's, which leaves white space out
 };
 // The scanner for a regular expression in one of its published spellings; nullopt when there is
 // none.

@@ -103,17 +103,23 @@ std::vector<Token> PipelineTokenizer::EncodeText(std::string_view text, bool par
   };
   for (const auto& match : found) {
     segment(match.begin);
-    tokens.push_back(
-        {match.id, static_cast<uint32_t>(match.begin), static_cast<uint32_t>(match.end)});
+    Token token{match.id, static_cast<uint32_t>(match.begin), static_cast<uint32_t>(match.end)};
+    if (parts_.post_processor.trim_offsets) {
+      // White space that an added token took (lstrip, rstrip).
+      while (token.begin < token.end && text[token.begin] == ' ') ++token.begin;
+      while (token.begin < token.end && text[token.end - 1] == ' ') --token.end;
+    }
+    tokens.push_back(token);
     position = match.end;
   }
   segment(text.size());
-  if (parts_.post_processor.trim_offsets) TrimOffsets(tokens);
+  if (parts_.post_processor.trim_offsets) TrimOffsets(text, tokens);
   return tokens;
 }
 
-// huggingface/tokenizers, pre_tokenizers/byte_level.rs, process_offsets.
-void PipelineTokenizer::TrimOffsets(std::vector<Token>& tokens) const {
+// huggingface/tokenizers, pre_tokenizers/byte_level.rs, process_offsets; but only spaces that are
+// in the text, not those that add_prefix_space put before a later segment.
+void PipelineTokenizer::TrimOffsets(std::string_view text, std::vector<Token>& tokens) const {
   constexpr std::string_view kSpace = "\xC4\xA0";  // U+0120, which stands for the byte 0x20
   for (size_t i = 0; i < tokens.size(); ++i) {
     Token& token = tokens[i];
@@ -125,10 +131,12 @@ void PipelineTokenizer::TrimOffsets(std::vector<Token>& tokens) const {
     if (leading > 0) {
       const bool first = i == 0 || token.begin == 0;
       if (first && parts_.post_processor.add_prefix_space) --leading;
-      token.begin = std::min(token.begin + leading, token.end);
+      for (; leading > 0 && token.begin < token.end && text[token.begin] == ' '; --leading) {
+        ++token.begin;
+      }
     }
-    if (trailing > 0 && token.end >= trailing) {
-      token.end = std::max(token.end - trailing, token.begin);
+    for (; trailing > 0 && token.begin < token.end && text[token.end - 1] == ' '; --trailing) {
+      --token.end;
     }
   }
 }
@@ -192,6 +200,7 @@ Encoding PipelineTokenizer::Assemble(std::vector<Token> first, std::vector<Token
     }
   }
   if (options.max_tokens > 0 && out.ids.size() > options.max_tokens) {
+    out.truncated += out.ids.size() - options.max_tokens;
     out.ids.resize(options.max_tokens);
     out.type_ids.resize(options.max_tokens);
     out.offsets.resize(options.max_tokens);

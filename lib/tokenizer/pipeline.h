@@ -72,7 +72,7 @@ class PipelineTokenizer final : public Tokenizer {
   void EncodeSegment(std::string_view text, uint32_t base, bool parse_special,
                      std::vector<Token>& out, size_t* invalid_bytes) const;
   void EncodeChars(Chars chars, std::vector<Token>& out) const;
-  void TrimOffsets(std::vector<Token>& tokens) const;
+  void TrimOffsets(std::string_view text, std::vector<Token>& tokens) const;
   Encoding Assemble(std::vector<Token> first, std::vector<Token>* second,
                     const EncodeOptions& options) const;
 

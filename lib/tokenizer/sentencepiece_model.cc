@@ -92,11 +92,12 @@ class SentencePieceTokenizer final : public Tokenizer {
     };
     for (const TokenId id : ids) {
       if (id < 0 || static_cast<size_t>(id) >= pieces_.size()) continue;
-      if (!IsSpecial(id)) {
-        run.push_back(id);
-      } else if (!skip_special_tokens) {
+      if (skip_special_tokens && IsSpecial(id)) continue;
+      if (processor_->IsControl(id)) {
         flush();
         out += Piece(id);
+      } else {
+        run.push_back(id);
       }
     }
     flush();
@@ -145,6 +146,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   }
   static void Cut(const EncodeOptions& options, Encoding& out) {
     if (options.max_tokens == 0 || out.ids.size() <= options.max_tokens) return;
+    out.truncated += out.ids.size() - options.max_tokens;
     out.ids.resize(options.max_tokens);
     out.type_ids.resize(options.max_tokens);
     out.offsets.resize(options.max_tokens);

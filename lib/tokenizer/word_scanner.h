@@ -6,9 +6,9 @@
 // becomes the position of the following character.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "lib/text/unicode.h"
 
@@ -104,11 +104,17 @@ class WordScanner {
     return end < size_ && spaces > 1 ? last : end;
   }
 
-  // 's|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+; white space belongs to no match.
+  // <\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+;
+  // white space belongs to no match.
   // Returns `begin` when there is no match there.
   size_t Clip(size_t begin) const {
     size_t next;
     const char32_t first = reader_.At(begin, next);
+    if (first == '<') {
+      for (const std::string_view token : {"<|startoftext|>", "<|endoftext|>"}) {
+        if (const size_t end = Literal(begin, token)) return end;
+      }
+    }
     if (first == '\'') {
       if (const size_t end = Contraction<false>(next)) return end;
     }
@@ -134,6 +140,17 @@ class WordScanner {
     size_t after;
     const char32_t second = fold(reader_.At(next, after));
     return second == (first == 'l' ? 'l' : 'e') ? after : 0;
+  }
+
+  // The end of an ASCII string at `position`; 0 when it is not there.
+  size_t Literal(size_t position, std::string_view text) const {
+    for (const char c : text) {
+      size_t next;
+      if (position >= size_ || reader_.At(position, next) != static_cast<unsigned char>(c))
+        return 0;
+      position = next;
+    }
+    return position;
   }
 
   size_t Run(size_t position, CharClass kind) const {
