@@ -14,7 +14,7 @@ Status HnswIndex::Save(const std::string& path, uint64_t tag) const {
   std::vector<uint32_t> upper;
   upper.reserve(upper_bytes_.load(std::memory_order_relaxed) / sizeof(uint32_t));
   for (uint32_t slot = 0; slot < slots_.end(); ++slot) {
-    if (slots_.state(slot) == SlotState::kFree) continue;
+    if (slots_.IsFree(slot)) continue;
     const Node& node = nodes_[slot];
     levels[slot] = node.level;
     upper.insert(upper.end(), node.upper.get(), node.upper.get() + node.level * m_);
@@ -34,7 +34,7 @@ Status HnswIndex::LoadFrom(const SnapshotFile& file) {
   if (levels.size() != count) return file.Damaged("the number of levels");
   for (uint32_t slot = 0; slot < count; ++slot) {
     nodes_.Ensure(slot);
-    if (slots_.state(slot) == SlotState::kFree) continue;
+    if (slots_.IsFree(slot)) continue;
     const uint32_t level = std::to_integer<uint32_t>(levels[slot]);
     if (level > kMaxLevel) return file.Damaged(StrCat("level ", level, " of slot ", slot));
     MakeNode(slot, level);
@@ -54,7 +54,7 @@ Status HnswIndex::LoadFrom(const SnapshotFile& file) {
 Status HnswIndex::CheckGraph() const {
   const uint32_t count = slots_.end();
   const auto has_layer = [&](uint32_t slot, size_t layer) {
-    return slot < count && slots_.state(slot) != SlotState::kFree && nodes_[slot].level >= layer;
+    return slot < count && !slots_.IsFree(slot) && nodes_[slot].level >= layer;
   };
   const Entry entry = LoadEntry();
   if (slots_.size() == 0) {
@@ -65,9 +65,9 @@ Status HnswIndex::CheckGraph() const {
   }
   std::mutex mutex;  // guards status
   Status status;
-  runtime_.pool().ParallelFor(count, 4'096, [&](size_t begin, size_t end, int) {
+  const auto check = [&](size_t begin, size_t end, int) {
     for (uint32_t slot = static_cast<uint32_t>(begin); slot < end; ++slot) {
-      if (slots_.state(slot) == SlotState::kFree) continue;
+      if (slots_.IsFree(slot)) continue;
       const size_t level = nodes_[slot].level;
       bool good = level <= entry.level;
       for (size_t layer = 0; layer <= level && good; ++layer) {
@@ -87,7 +87,8 @@ Status HnswIndex::CheckGraph() const {
       status = DataLossError("the links of slot ", slot);
       return;
     }
-  });
+  };
+  if (!runtime_.pool().TryParallelFor(count, 4'096, check)) check(0, count, 0);
   return status;
 }
 
@@ -103,7 +104,7 @@ Status HnswIndex::Verify() const {
   for (size_t layer = 0; layer <= top; ++layer) {
     for (std::vector<uint32_t>& from : expected) from.clear();
     for (uint32_t slot = 0; slot < slots_.end(); ++slot) {
-      if (slots_.state(slot) == SlotState::kFree || nodes_[slot].level < layer) continue;
+      if (slots_.IsFree(slot) || nodes_[slot].level < layer) continue;
       ReadLinks(slot, layer, links);
       if (incoming_kept_) {
         for (const uint32_t link : links) expected[link].push_back(slot);
@@ -114,7 +115,7 @@ Status HnswIndex::Verify() const {
       }
     }
     for (uint32_t slot = 0; slot < expected.size(); ++slot) {
-      if (slots_.state(slot) == SlotState::kFree || nodes_[slot].level < layer) continue;
+      if (slots_.IsFree(slot) || nodes_[slot].level < layer) continue;
       std::vector<uint32_t> incoming = nodes_[slot].incoming[layer];
       std::sort(incoming.begin(), incoming.end());
       if (incoming != expected[slot]) {

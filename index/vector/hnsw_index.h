@@ -9,6 +9,9 @@
 // read leads to a vector that stays until the search has left Slots::readers(). Adds hold the gate
 // shared, change a node's links under its lock and its incoming links under its incoming_lock,
 // which is the inner one of the two. Remove, Save and Verify hold the gate alone.
+//
+// What waits for what: a loop on the pool may wait for the gate (Add's rows); the gate's owner may
+// wait for readers, but never for the pool (TryParallelFor); a reader waits for neither.
 #pragma once
 
 #include <atomic>
@@ -111,7 +114,8 @@ class HnswIndex : public IndexBase {
   // The same for a wide or filtered walk, which collects live and allowed nodes only. False when it
   // was given up after `budget` distances.
   bool CollectingWalk(const float* query, Candidate start, size_t ef, const IdFilter* filter,
-                      size_t budget, WalkScratch& scratch, std::vector<Candidate>& out) const;
+                      uint64_t version, size_t budget, WalkScratch& scratch,
+                      std::vector<Candidate>& out) const;
   std::vector<Neighbor> SearchOne(const float* query, const SearchOptions& options, size_t ef,
                                   size_t budget, bool& complete) const;
 

@@ -11,14 +11,14 @@ namespace rag {
 void HnswIndex::KeepIncoming() {
   if (incoming_kept_) return;
   const uint32_t end = slots_.end();
-  const auto used = [&](uint32_t slot) { return slots_.state(slot) != SlotState::kFree; };
+  const auto used = [&](uint32_t slot) { return !slots_.IsFree(slot); };
   for (uint32_t slot = 0; slot < end; ++slot) {
     if (!used(slot)) continue;
     Node& node = nodes_[slot];
     node.incoming = std::make_unique<std::vector<uint32_t>[]>(node.level + size_t{1});
   }
   incoming_kept_ = true;
-  runtime_.pool().ParallelFor(end, 1'024, [&](size_t begin, size_t last, int) {
+  const auto collect = [&](size_t begin, size_t last, int) {
     std::vector<uint32_t> links;
     for (uint32_t slot = static_cast<uint32_t>(begin); slot < last; ++slot) {
       if (!used(slot)) continue;
@@ -27,13 +27,14 @@ void HnswIndex::KeepIncoming() {
         for (const uint32_t link : links) AddIncoming(link, layer, slot);
       }
     }
-  });
+  };
+  if (!runtime_.pool().TryParallelFor(end, 1'024, collect)) collect(0, end, 0);
 }
 
 HnswIndex::Entry HnswIndex::HighestNode(const std::vector<bool>& gone) const {
   Entry highest;
   for (uint32_t slot = 0; slot < gone.size(); ++slot) {
-    if (gone[slot] || slots_.state(slot) == SlotState::kFree) continue;
+    if (gone[slot] || slots_.IsFree(slot)) continue;
     if (highest.slot == kNoSlot || nodes_[slot].level > highest.level) {
       highest = {slot, nodes_[slot].level};
     }
@@ -109,8 +110,7 @@ void HnswIndex::Reattach(uint32_t slot, size_t layer, const std::vector<bool>& g
   Candidate start = Descend(vector, LoadEntry(), layer);
   for (uint32_t other = 0; start.slot == slot; ++other) {
     if (other == gone.size()) return;
-    if (other == slot || gone[other] || slots_.state(other) == SlotState::kFree ||
-        nodes_[other].level < layer) {
+    if (other == slot || gone[other] || slots_.IsFree(other) || nodes_[other].level < layer) {
       continue;
     }
     start = {Distance(vector, other), other};
@@ -180,9 +180,10 @@ void HnswIndex::DrainRemoved() {
     places.erase(std::unique(places.begin(), places.end()), places.end());
   };
   unique(to_repair);
-  runtime_.pool().ParallelFor(to_repair.size(), 8, [&](size_t begin, size_t end, int) {
+  const auto repair = [&](size_t begin, size_t end, int) {
     for (size_t i = begin; i < end; ++i) Repair(to_repair[i].slot, to_repair[i].layer, gone);
-  });
+  };
+  if (!runtime_.pool().TryParallelFor(to_repair.size(), 8, repair)) repair(0, to_repair.size(), 0);
   to_check.insert(to_check.end(), to_repair.begin(), to_repair.end());
   unique(to_check);
   {

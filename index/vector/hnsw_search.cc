@@ -82,8 +82,8 @@ void HnswIndex::Walk(const float* query, Candidate start, size_t ef, size_t laye
 }
 
 bool HnswIndex::CollectingWalk(const float* query, Candidate start, size_t ef,
-                               const IdFilter* filter, size_t budget, WalkScratch& scratch,
-                               std::vector<Candidate>& out) const {
+                               const IdFilter* filter, uint64_t version, size_t budget,
+                               WalkScratch& scratch, std::vector<Candidate>& out) const {
   const auto further = [](const Candidate& a, const Candidate& b) { return b < a; };
   std::priority_queue<Candidate, std::vector<Candidate>, decltype(further)> open(further);
   const size_t capacity = Capacity(0);
@@ -92,7 +92,7 @@ bool HnswIndex::CollectingWalk(const float* query, Candidate start, size_t ef,
   out.clear();
   const auto offer = [&](const Candidate& candidate) {
     open.push(candidate);
-    if (slots_.state(candidate.slot) != SlotState::kLive ||
+    if (!slots_.Visible(candidate.slot, version) ||
         (filter != nullptr && !filter->Contains(slots_.id(candidate.slot)))) {
       return;
     }
@@ -128,6 +128,7 @@ bool HnswIndex::CollectingWalk(const float* query, Candidate start, size_t ef,
 std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptions& options,
                                            size_t ef, size_t budget, bool& complete) const {
   Readers::Guard guard(slots_.readers());
+  const uint64_t version = slots_.version();
   const ScratchHandle handle(*this);
   WalkScratch& scratch = *handle.scratch;
   std::vector<Neighbor> found;
@@ -146,12 +147,12 @@ std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptio
       const Candidate candidate = scratch.pool.at(i);
       const float score = Slots::Score(candidate.distance);
       if (found.size() >= options.k && score < found.back().score) break;
-      if (slots_.state(candidate.slot) != SlotState::kLive) continue;
+      if (!slots_.Visible(candidate.slot, version)) continue;
       found.push_back({slots_.id(candidate.slot), score});
     }
   } else {
     std::vector<Candidate> collected;
-    if (!CollectingWalk(query, start, ef, options.filter, budget, scratch, collected)) {
+    if (!CollectingWalk(query, start, ef, options.filter, version, budget, scratch, collected)) {
       complete = false;
       return found;
     }

@@ -9,23 +9,7 @@ namespace rag {
 Result<std::vector<std::vector<Neighbor>>> IndexBase::Search(MatrixView queries,
                                                              const SearchOptions& options) const {
   RAG_ASSIGN_OR_RETURN(const Matrix prepared, slots_.PrepareQueries(queries, options.k));
-  const uint64_t before = slots_.replacements();
-  std::vector<std::vector<Neighbor>> results = SearchPrepared(prepared, options);
-  if (before % 2 == 0 && slots_.replacements() == before) return results;
-  // A replacement took place meanwhile: this search may have missed an id between its two vectors.
-  // The second one is the last, so that a stream of replacements cannot keep a search for ever; an
-  // id that it saw twice counts once, with its better score.
-  results = SearchPrepared(prepared, options);
-  for (std::vector<Neighbor>& result : results) {
-    std::vector<uint64_t> seen;
-    std::erase_if(result, [&](const Neighbor& neighbor) {
-      const auto at = std::lower_bound(seen.begin(), seen.end(), neighbor.id);
-      if (at != seen.end() && *at == neighbor.id) return true;
-      seen.insert(at, neighbor.id);
-      return false;
-    });
-  }
-  return results;
+  return SearchPrepared(prepared, options);
 }
 
 Status IndexBase::SaveSlots(const std::string& path, SnapshotHeader header,
@@ -35,7 +19,7 @@ Status IndexBase::SaveSlots(const std::string& path, SnapshotHeader header,
   std::vector<uint64_t> ids(count, 0);
   std::vector<uint8_t> live(count, 0);
   for (uint32_t slot = 0; slot < count; ++slot) {
-    if (slots_.state(slot) != SlotState::kLive) continue;
+    if (!slots_.IsLive(slot)) continue;
     live[slot] = 1;
     ids[slot] = slots_.id(slot);
   }

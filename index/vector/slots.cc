@@ -163,34 +163,32 @@ Result<uint32_t> Slots::Allocate(uint64_t id, std::span<const float> vector) {
   info_[slot].id = id;
   std::memset(Record(slot), 0xFF, vector_offset_);  // links: all kNoSlot
   CopyVector(vector, const_cast<float*>(this->vector(slot)));
-  info_[slot].state.store(SlotState::kHidden, std::memory_order_release);
+  info_[slot].died.store(kNever, std::memory_order_relaxed);
   return slot;
 }
 
 uint32_t Slots::Publish(uint32_t slot) {
   std::lock_guard lock(map_mutex_);
+  const uint64_t version = version_.load(std::memory_order_relaxed) + 1;
   const uint32_t old = map_.Put(info_[slot].id, slot);
-  if (old == kNoSlot) {
-    live_.store(map_.size(), std::memory_order_relaxed);
-    info_[slot].state.store(SlotState::kLive, std::memory_order_release);
-    return kNoSlot;
-  }
-  replacements_.fetch_add(1);
-  info_[slot].state.store(SlotState::kLive, std::memory_order_release);
-  info_[old].state.store(SlotState::kDead, std::memory_order_release);
-  replacements_.fetch_add(1);
+  if (old != kNoSlot) info_[old].died.store(version, std::memory_order_release);
+  info_[slot].born.store(version, std::memory_order_release);
+  version_.store(version, std::memory_order_release);
+  live_.store(map_.size(), std::memory_order_relaxed);
   return old;
 }
 
 std::vector<uint32_t> Slots::Take(std::span<const uint64_t> ids) {
   std::vector<uint32_t> taken;
   std::lock_guard lock(map_mutex_);
+  const uint64_t version = version_.load(std::memory_order_relaxed) + 1;
   for (const uint64_t id : ids) {
     const uint32_t slot = map_.Erase(id);
     if (slot == kNoSlot) continue;
-    info_[slot].state.store(SlotState::kDead, std::memory_order_release);
+    info_[slot].died.store(version, std::memory_order_release);
     taken.push_back(slot);
   }
+  version_.store(version, std::memory_order_release);
   live_.store(map_.size(), std::memory_order_relaxed);
   return taken;
 }
@@ -200,7 +198,8 @@ void Slots::Free(std::span<const uint32_t> slots) {
   readers_.Wait();
   for (const uint32_t slot : slots) {
     std::memset(Record(slot), 0, record_bytes_);
-    info_[slot].state.store(SlotState::kFree, std::memory_order_release);
+    info_[slot].born.store(kNever, std::memory_order_relaxed);
+    info_[slot].died.store(kFree, std::memory_order_relaxed);
   }
   std::lock_guard lock(free_mutex_);
   free_.insert(free_.end(), slots.begin(), slots.end());
@@ -244,7 +243,7 @@ Status Slots::Verify() const {
   std::shared_lock lock(map_mutex_);
   size_t live = 0;
   for (uint32_t slot = 0; slot < end(); ++slot) {
-    if (state(slot) != SlotState::kLive) continue;
+    if (!IsLive(slot)) continue;
     ++live;
     if (map_.Find(id(slot)) != slot) {
       return DataLossError("id ", id(slot), " of slot ", slot, " is not found under it");
@@ -269,7 +268,8 @@ Status Slots::Restore(std::span<const uint64_t> ids, std::span<const uint8_t> li
       continue;
     }
     info_[slot].id = ids[slot];
-    info_[slot].state.store(SlotState::kLive, std::memory_order_release);
+    info_[slot].born.store(1, std::memory_order_relaxed);
+    info_[slot].died.store(kNever, std::memory_order_relaxed);
     if (map_.Put(ids[slot], slot) != kNoSlot)
       return DataLossError("id ", ids[slot], " is there twice");
   }
@@ -288,7 +288,7 @@ constexpr size_t kQueryGroup = 16;
 
 void Slots::ScanItems(const Matrix& queries, size_t first_query, size_t last_query, size_t first,
                       size_t last, const std::vector<uint32_t>* list, const IdFilter* filter,
-                      std::span<TopK> tops) const {
+                      uint64_t version, std::span<TopK> tops) const {
   const auto rows_kernel = l2_ ? runtime_.kernels().l2_squared_rows : runtime_.kernels().dot_rows;
   const size_t tile = std::clamp<size_t>(kTileBytes / record_bytes_, 1, kMaxTile);
   struct Run {
@@ -302,7 +302,7 @@ void Slots::ScanItems(const Matrix& queries, size_t first_query, size_t last_que
     runs.clear();
     for (size_t i = begin; i < end; ++i) {
       const uint32_t slot = list != nullptr ? (*list)[i] : static_cast<uint32_t>(i);
-      if (state(slot) != SlotState::kLive) continue;
+      if (!Visible(slot, version)) continue;
       if (list == nullptr && filter != nullptr && !filter->Contains(id(slot))) continue;
       const bool continues = !runs.empty() && runs.back().slot + runs.back().count == slot &&
                              (slot & (block_records() - 1)) != 0;
@@ -329,12 +329,14 @@ void Slots::ScanItems(const Matrix& queries, size_t first_query, size_t last_que
 std::vector<std::vector<Neighbor>> Slots::Exact(const Matrix& queries, size_t k,
                                                 const IdFilter* filter) const {
   Readers::Guard guard(readers_);
+  uint64_t version = this->version();
   std::vector<uint32_t> listed;
   const std::vector<uint32_t>* list = nullptr;
   if (filter != nullptr && !filter->Ids().empty()) {
     listed.reserve(filter->Ids().size());
     {
       std::shared_lock lock(map_mutex_);
+      version = this->version();  // the one that the map is at
       for (const uint64_t id : filter->Ids()) {
         const uint32_t slot = map_.Find(id);
         if (slot != kNoSlot) listed.push_back(slot);
@@ -364,15 +366,15 @@ std::vector<std::vector<Neighbor>> Slots::Exact(const Matrix& queries, size_t k,
                  last_query = std::min(n, first_query + kQueryGroup);
     // The tops of one part lie together.
     ScanItems(queries, first_query, last_query, items * part / parts, items * (part + 1) / parts,
-              list, filter,
+              list, filter, version,
               std::span(tops).subspan(part * n + first_query, last_query - first_query));
   };
-  if (alone) {
-    for (size_t job = 0; job < groups * parts; ++job) scan(job);
-  } else {
-    pool.ParallelFor(groups * parts, 1, [&](size_t begin, size_t end, int) {
-      for (size_t job = begin; job < end; ++job) scan(job);
-    });
+  const auto scan_range = [&](size_t begin, size_t end, int) {
+    for (size_t job = begin; job < end; ++job) scan(job);
+  };
+  // Not ParallelFor: a loop that is running may be waiting for a Remove, and that for this reader.
+  if (alone || !pool.TryParallelFor(groups * parts, 1, scan_range)) {
+    scan_range(0, groups * parts, 0);
   }
   for (size_t q = 0; q < n; ++q) {
     for (size_t part = 1; part < parts; ++part) tops[q].Merge(tops[part * n + q]);

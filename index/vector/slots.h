@@ -1,6 +1,10 @@
 // Slots: where the vectors of an index lie, and what both kinds of index do alike: input checks,
 // ids, life and death of a vector, exact search.
 //
+// A slot is visible from one version of the index to another; a replacement ends the old vector and
+// begins the new one at the same version. A search looks at one version throughout, so that it
+// never sees an id twice nor misses one that was being replaced.
+//
 // A record is `link_words` 32-bit words (a graph's, or none) and then the vector, which begins at a
 // cache line. Records lie in blocks that never move, so that searches need no lock: they enter
 // readers(), and a removed record is overwritten only after those that may see it have left.
@@ -24,13 +28,6 @@
 namespace rag {
 
 inline constexpr uint32_t kNoSlot = IdMap::kNone;
-
-enum class SlotState : uint8_t {
-  kFree,
-  kHidden,  // being added: its vector is there, searches do not return it yet
-  kLive,
-  kDead,  // removed or replaced; overwritten once no reader can see it
-};
 
 class Slots {
  public:
@@ -68,7 +65,21 @@ class Slots {
   // Ids and states against each other; no Add or Remove may run. Errors: data_loss.
   Status Verify() const;
 
-  SlotState state(uint32_t slot) const { return info_[slot].state.load(std::memory_order_acquire); }
+  // The version that a search begun now looks at; it has entered readers() before.
+  uint64_t version() const { return version_.load(std::memory_order_acquire); }
+  bool Visible(uint32_t slot, uint64_t version) const {
+    const Info& info = info_[slot];
+    return info.born.load(std::memory_order_acquire) <= version &&
+           version < info.died.load(std::memory_order_acquire);
+  }
+  // Neither hidden nor removed. Only where no Add or Remove runs.
+  bool IsLive(uint32_t slot) const {
+    return info_[slot].born.load(std::memory_order_relaxed) != kNever &&
+           info_[slot].died.load(std::memory_order_relaxed) == kNever;
+  }
+  bool IsFree(uint32_t slot) const {
+    return info_[slot].died.load(std::memory_order_relaxed) == kFree;
+  }
   uint64_t id(uint32_t slot) const { return info_[slot].id; }
   uint32_t* links(uint32_t slot) const { return reinterpret_cast<uint32_t*>(Record(slot)); }
   const float* vector(uint32_t slot) const {
@@ -86,10 +97,6 @@ class Slots {
   std::vector<std::vector<Neighbor>> Exact(const Matrix& queries, size_t k,
                                            const IdFilter* filter) const;
 
-  // Counts replacements; odd while one is under way. A search during which it moved may have seen
-  // an id twice, or neither of its two vectors.
-  uint64_t replacements() const { return replacements_.load(); }
-
   // --- snapshots (index/vector/snapshot.h) ---
   size_t record_bytes() const { return record_bytes_; }
   size_t block_records() const { return size_t{1} << shift_; }
@@ -106,9 +113,13 @@ class Slots {
 
  private:
   struct Info {
-    uint64_t id = 0;  // written while the slot is hidden
-    std::atomic<SlotState> state{SlotState::kFree};
+    uint64_t id = 0;  // written before the slot is linked or visible
+    // Visible to versions in [born, died). Hidden: born is kNever. Free: died is kFree.
+    std::atomic<uint64_t> born{kNever};
+    std::atomic<uint64_t> died{kFree};
   };
+  static constexpr uint64_t kNever = ~uint64_t{0};
+  static constexpr uint64_t kFree = 0;
 
   std::byte* Record(uint32_t slot) const {
     return blocks_[slot >> shift_].load(std::memory_order_acquire) +
@@ -118,7 +129,7 @@ class Slots {
   void CopyVector(std::span<const float> from, float* to) const;
   void ScanItems(const Matrix& queries, size_t first_query, size_t last_query, size_t first,
                  size_t last, const std::vector<uint32_t>* list, const IdFilter* filter,
-                 std::span<class TopK> tops) const;
+                 uint64_t version, std::span<class TopK> tops) const;
 
   const size_t dim_;
   const Metric metric_;
@@ -133,13 +144,13 @@ class Slots {
   std::unique_ptr<std::atomic<std::byte*>[]> blocks_;  // kMaxChunks
   Chunked<Info> info_;
   std::atomic<uint32_t> end_{0};
-  std::atomic<size_t> live_{0};  // map_.size(), readable without its lock
-  std::atomic<uint64_t> replacements_{0};
+  std::atomic<size_t> live_{0};       // map_.size(), readable without its lock
+  std::atomic<uint64_t> version_{1};  // changes under map_mutex_
 
   std::mutex free_mutex_;  // guards free_, the growth of end_ and of blocks_
   std::vector<uint32_t> free_;
 
-  mutable std::shared_mutex map_mutex_;  // guards map_ and changes of a state from or to live
+  mutable std::shared_mutex map_mutex_;  // guards map_ and what is visible
   IdMap map_;
 };
 

@@ -57,6 +57,10 @@ class ThreadPool {
   // that run at one time. Returns when all are done. The body must not throw.
   void ParallelFor(size_t count, size_t grain,
                    FunctionRef<void(size_t begin, size_t end, int worker)> body);
+  // The same, or false at once, with nothing done, when another loop is running: for callers that
+  // hold what that loop may be waiting for.
+  bool TryParallelFor(size_t count, size_t grain,
+                      FunctionRef<void(size_t begin, size_t end, int worker)> body);
 
  private:
   struct Impl;

@@ -66,6 +66,10 @@ struct ThreadPool::Impl {
     inside = outer;
   }
 
+  // False when another loop is running and it may not wait for it.
+  bool Run(bool may_wait, size_t loop_count, size_t loop_grain,
+           FunctionRef<void(size_t, size_t, int)> loop_body);
+
   void WorkerLoop(int worker) {
     uint64_t seen = 0;
     for (;;) {
@@ -119,43 +123,58 @@ ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>(std::max(1, t
 ThreadPool::~ThreadPool() = default;
 int ThreadPool::size() const { return impl_->size; }
 
-void ThreadPool::ParallelFor(size_t count, size_t grain,
-                             FunctionRef<void(size_t, size_t, int)> body) {
-  if (count == 0) return;
-  grain = std::max<size_t>(1, grain);
-  Impl& impl = *impl_;
-  if (inside.pool == &impl) {
+bool ThreadPool::Impl::Run(bool may_wait, size_t loop_count, size_t loop_grain,
+                           FunctionRef<void(size_t, size_t, int)> loop_body) {
+  if (loop_count == 0) return true;
+  loop_grain = std::max<size_t>(1, loop_grain);
+  if (inside.pool == this) {
     // A loop in a loop: its worker does it alone, since the others may be waiting for this one.
-    for (size_t begin = 0; begin < count; begin += grain) {
-      body(begin, std::min(count, begin + grain), inside.worker);
+    for (size_t begin = 0; begin < loop_count; begin += loop_grain) {
+      loop_body(begin, std::min(loop_count, begin + loop_grain), inside.worker);
     }
-    return;
+    return true;
   }
-  std::lock_guard loop_lock(impl.loop_mutex);
-  impl.count = count;
-  impl.grain = grain;
-  impl.body = &body;
-  impl.next.store(0, std::memory_order_relaxed);
-  if (count <= grain || impl.size == 1) {
-    impl.Work(0);
-    return;
+  std::unique_lock loop_lock(loop_mutex, std::defer_lock);
+  if (may_wait) {
+    loop_lock.lock();
+  } else if (!loop_lock.try_lock()) {
+    return false;
   }
-  impl.running.store(impl.size - 1, std::memory_order_relaxed);
+  count = loop_count;
+  grain = loop_grain;
+  body = &loop_body;
+  next.store(0, std::memory_order_relaxed);
+  if (count <= grain || size == 1) {
+    Work(0);
+    return true;
+  }
+  running.store(size - 1, std::memory_order_relaxed);
   {
-    std::lock_guard lock(impl.mutex);
-    impl.generation.fetch_add(1, std::memory_order_release);
+    std::lock_guard lock(mutex);
+    generation.fetch_add(1, std::memory_order_release);
   }
-  impl.wake.notify_all();
-  impl.Work(0);
+  wake.notify_all();
+  Work(0);
   int spins = 0;
-  while (impl.running.load(std::memory_order_acquire) != 0) {
+  while (running.load(std::memory_order_acquire) != 0) {
     if (++spins < kSpins) {
       Pause();
       continue;
     }
-    std::unique_lock lock(impl.mutex);
-    impl.done.wait(lock, [&] { return impl.running.load(std::memory_order_acquire) == 0; });
+    std::unique_lock lock(mutex);
+    done.wait(lock, [&] { return running.load(std::memory_order_acquire) == 0; });
   }
+  return true;
+}
+
+void ThreadPool::ParallelFor(size_t count, size_t grain,
+                             FunctionRef<void(size_t, size_t, int)> body) {
+  impl_->Run(true, count, grain, body);
+}
+
+bool ThreadPool::TryParallelFor(size_t count, size_t grain,
+                                FunctionRef<void(size_t, size_t, int)> body) {
+  return impl_->Run(false, count, grain, body);
 }
 
 }  // namespace rag
