@@ -129,7 +129,7 @@ struct SentenceSplitter::Iterator {
   UText text = UTEXT_INITIALIZER;
 };
 
-SentenceSplitter::SentenceSplitter() : iterator_(std::make_unique<Iterator>()) {}
+SentenceSplitter::SentenceSplitter() = default;
 SentenceSplitter::~SentenceSplitter() = default;
 
 std::vector<TextRange> SentenceSplitter::Split(std::string_view text, uint32_t base) {
@@ -158,6 +158,8 @@ std::vector<TextRange> SentenceSplitter::Split(std::string_view text, uint32_t b
 
 void SentenceSplitter::SplitParagraph(std::string_view text, uint32_t base,
                                       std::vector<TextRange>& out) {
+  // Opened at its first use: most short documents are never split.
+  if (iterator_ == nullptr) iterator_ = std::make_unique<Iterator>();
   flat_.assign(text);
   std::replace_if(
       flat_.begin(), flat_.end(), [](char c) { return IsSpace(c); }, ' ');
