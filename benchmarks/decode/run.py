@@ -6,13 +6,15 @@
 
 Each turn starts both programs anew; each warms up once and then measures once: prefill of the prompt, decoding from an
 empty context, and decoding after `depth` tokens. Printed and written: each one's median and range in tokens a second,
-and the median and range of the ratio within each turn (above 1: this project is faster). make_model.py writes models of
+and the median and range of the ratio within each turn (above 1: this project is faster), beside the machine's load before and after: figures of a
+loaded machine are worth little. make_model.py writes models of
 random weights, whose speed is that of trained ones of the same shape.
 """
 
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import platform
 import statistics
@@ -73,7 +75,7 @@ def main():
            "command": "benchmarks/decode/run.py " + " ".join(pathlib.Path(m).name for m in options.models)
                       + f" --threads {options.threads} --prompt {options.prompt} --tokens {options.tokens}"
                       + f" --depth {options.depth} --turns {options.turns}",
-           "unit": "tokens/s", "results": []}
+           "unit": "tokens/s", "load_average_before": os.getloadavg()[0], "results": []}
     for model in options.models:
         for threads in options.threads.split(","):
             turns = [(ours(options, model, threads), peer(options, model, threads)) for _ in range(options.turns)]
@@ -86,6 +88,7 @@ def main():
                 print(f"{entry['model']} threads {threads} {name}: rag {entry['rag']['median']:.1f}, llama.cpp "
                       f"{entry['llama.cpp']['median']:.1f} tokens/s, ratio {entry['ratio']['median']:.2f} "
                       f"({entry['ratio']['smallest']:.2f} to {entry['ratio']['largest']:.2f})", flush=True)
+    out["load_average_after"] = os.getloadavg()[0]
     if options.out:
         pathlib.Path(options.out).write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
 
