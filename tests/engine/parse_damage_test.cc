@@ -96,7 +96,7 @@ std::string Zip(const std::vector<ZipEntry>& entries) {
                                LittleEndian(swells ? 0 : Crc32(data), 4) +
                                LittleEndian(data.size(), 4) + LittleEndian(size, 4) +
                                LittleEndian(entry.name.size(), 2) + LittleEndian(0, 2);
-    directory += "PK\x01\x02" + LittleEndian(20, 2) + common + LittleEndian(0, 10) +
+    directory += "PK\x01\x02" + LittleEndian(20, 2) + common + std::string(10, '\0') +
                  LittleEndian(out.size(), 4) + entry.name;
     out += "PK\x03\x04" + common + entry.name + data;
   }
