@@ -57,8 +57,14 @@ Result<GgufVocabulary> ReadVocabulary(const GgufFile& file) {
   };
   const Value::Array* tokens = array("tokens");
   if (tokens == nullptr) return InvalidArgumentError("tokenizer.ggml.tokens is missing");
+  size_t bytes = 0;
   for (const Value& token : *tokens) {
     if (!token.is_string()) return InvalidArgumentError("tokenizer.ggml.tokens holds no strings");
+    bytes += token.as_string().size();
+    if (bytes > kMaxTokenizerBytes) {
+      return ResourceExhaustedError("tokenizer.ggml.tokens has over ", kMaxTokenizerBytes,
+                                    " bytes");
+    }
     out.pieces.push_back(token.as_string());
   }
   if (const Value::Array* scores = array("scores")) {

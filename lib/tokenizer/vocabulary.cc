@@ -41,6 +41,10 @@ Status Vocabulary::Add(std::string_view piece, TokenId id) {
     return InvalidArgumentError("id ", id, " of piece '", piece, "' is not between 0 and ",
                                 kMaxSize);
   }
+  if (piece.size() > kMaxPieceBytes) {
+    return InvalidArgumentError("the piece of id ", id, " has ", piece.size(), " bytes, over ",
+                                kMaxPieceBytes);
+  }
   const size_t index = static_cast<size_t>(id);
   if (index < used_.size() && used_[index]) {
     return InvalidArgumentError("id ", id, " belongs to both '", pieces_[index], "' and '", piece,

@@ -67,8 +67,11 @@ class Vocabulary {
  public:
   // Largest vocabulary that is read; the largest published ones have under 300,000 pieces.
   static constexpr TokenId kMaxSize = 1 << 22;
+  // Longest piece; published ones have up to 512 bytes (runs of spaces).
+  static constexpr size_t kMaxPieceBytes = 2048;
 
-  // Errors: invalid_argument for an id below 0 or too large, or a second piece of the same id.
+  // Errors: invalid_argument for an id below 0 or too large, a second piece of the same id, or a
+  // piece that is too long.
   Status Add(std::string_view piece, TokenId id);
   // Names an id again, as added tokens may do.
   Status Replace(std::string_view piece, TokenId id);

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "lib/base/value.h"
+#include "lib/model/model_file.h"
 #include "lib/text/utf8.h"
 #include "lib/tokenizer/tokenizer.h"
 #include "tests/lib/model/model_bytes.h"
@@ -175,6 +176,7 @@ TEST_CASE("damaged tokenizer files give an error or work, and never crash") {
                            R"({"model":{"type":"BPE","vocab":{"a":0,"b":0},"merges":[]}})",
                            R"({"model":{"type":"BPE","vocab":{"a":999999999999},"merges":[]}})",
                            R"({"model":{"type":"Unigram","vocab":[["a",0.0]],"unk_id":7}})",
+                           R"({"model":{"type":"Unigram","vocab":[["a",1e999]],"unk_id":0}})",
                            R"({"model":{"type":"WordPiece","vocab":{"a":0},"unk_token":"b"}})"}) {
     test::WriteBytes(folder.file("x.json"), text);
     const auto tokenizer = Tokenizer::Load(folder.file("x.json"));
@@ -184,6 +186,31 @@ TEST_CASE("damaged tokenizer files give an error or work, and never crash") {
   }
   CHECK(Tokenizer::Load(folder.file("none")).status().code() == StatusCode::kNotFound);
   CHECK(Tokenizer::Load(folder.path().string()).status().code() == StatusCode::kNotFound);
+}
+
+TEST_CASE("damaged GGUF vocabularies give an error or work, and never crash") {
+  const auto data = test::SharedData("models");
+  if (!data) RAG_SKIP("no shared data");
+  const std::string whole = test::ReadAll(*data / "stories260K/stories260K.gguf");
+  const test::TemporaryFolder folder;
+  std::mt19937_64 random(11);
+  size_t loaded = 0;
+  for (int round = 0; round < 300; ++round) {
+    std::string bytes = whole;
+    for (int i = 0; i < 3; ++i) {
+      char& byte = bytes[random() % 14000];  // the metadata
+      byte = random() % 2 ? static_cast<char>(random()) : static_cast<char>(byte ^ 1);
+    }
+    test::WriteBytes(folder.file("x.gguf"), bytes);
+    const auto file = GgufFile::Open(folder.file("x.gguf"));
+    if (!file.ok()) continue;
+    const auto tokenizer = Tokenizer::FromGguf(*file);
+    if (!tokenizer.ok()) continue;
+    const Encoding encoding = (*tokenizer)->Encode("Once upon a time, <s> wörld 한글");
+    (*tokenizer)->Decode(encoding.ids);
+    ++loaded;
+  }
+  CHECK(loaded > 0);
 }
 
 TEST_CASE("components that are not known are named") {
