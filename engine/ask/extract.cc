@@ -40,9 +40,10 @@ bool BeginsWithPronoun(std::string_view text) {
                      [text](std::string_view pronoun) { return text.starts_with(pronoun); });
 }
 
-// Headings and list marks make poor answers.
+// Headings, questions and what only leads to a list make poor answers.
 bool IsFragment(std::string_view text, const Sentence& sentence) {
-  return sentence.terms.size() < 3 || text.starts_with('#') || text.ends_with('?');
+  return sentence.terms.size() < 3 || text.starts_with('#') || text.ends_with('?') ||
+         text.ends_with(':');
 }
 
 // Runs of white space become one blank.

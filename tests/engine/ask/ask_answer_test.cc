@@ -139,6 +139,19 @@ TEST_CASE("without a decoder the answer is the sentences that fit best") {
   }
 }
 
+TEST_CASE("a sentence that only leads to a list is no answer when there is a better one") {
+  FakeCollection collection;
+  SearchResponse sources;
+  sources.hits = {collection.Add("a",
+                                 "The use cases of a Deployment are the following:\n\n"
+                                 "A Deployment has the use case of rolling out a ReplicaSet.")};
+  AskRequest request;
+  request.search.query = "What are the use cases of a Deployment?";
+  const auto answer = AnswerQuestion(request, sources, {collection});
+  REQUIRE_OK(answer);
+  CHECK(answer->text.starts_with("A Deployment has the use case of rolling out a ReplicaSet. [1]"));
+}
+
 TEST_CASE("an answer says when nothing was found") {
   FakeCollection collection;
   AskRequest request;
