@@ -84,8 +84,8 @@ class Runtime {
   ThreadPool& pool() const;
   Isa isa() const;
   const Kernels& kernels() const;
-  // The GPU, or null when there is none or it was not asked for: today "auto" means the CPU, and
-  // exact search is what a GPU serves.
+  // The GPU that device "cuda" opened, else null ("auto" means the CPU until the rooms compute on
+  // it; today they do not).
   const Gpu* gpu() const;
   // "cpu", or "cuda:0 NVIDIA H200" when a GPU is in use.
   const std::string& device_name() const;
