@@ -29,7 +29,11 @@ TEST_CASE("readers and writers together") {
   for (int reader = 0; reader < 2; ++reader) {
     threads.emplace_back([&, reader] {
       const ModuloFilter filter(2, 1, n);
-      for (size_t i = static_cast<size_t>(reader); !done; ++i) {
+      // At least one search each, also where the writers are through before this thread is
+      // scheduled.
+      size_t own_searches = 0;
+      for (size_t i = static_cast<size_t>(reader); !done || own_searches == 0; ++i) {
+        ++own_searches;
         const size_t row = i * 37 % half;
         SearchOptions search{.k = 10, .ef_search = 20};
         if (i % 5 == 4) search.filter = &filter;
