@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the library into an empty prefix and builds and runs a program against it.
-#   link_test.sh BUILD_FOLDER SANITIZERS
+#   link_test.sh BUILD_FOLDER [SANITIZERS]
 set -euo pipefail
 build=$1
-if [[ -n $2 ]]; then
+if [[ -n ${2:-} ]]; then
   echo "SKIPPED link_test.sh: the stranger's program is not built with the sanitizers $2"
   exit 77
 fi
