@@ -11,15 +11,69 @@ std::string_view MetricName(Metric metric) {
       return "cosine";
     case Metric::kL2:
       return "l2";
+    case Metric::kManhattan:
+      return "manhattan";
+    case Metric::kHamming:
+      return "hamming";
+    case Metric::kJaccard:
+      return "jaccard";
   }
   return "unknown";
 }
 
 Result<Metric> ParseMetric(std::string_view name) {
-  for (const Metric metric : {Metric::kInnerProduct, Metric::kCosine, Metric::kL2}) {
+  for (const Metric metric : {Metric::kInnerProduct, Metric::kCosine, Metric::kL2,
+                              Metric::kManhattan, Metric::kHamming, Metric::kJaccard}) {
     if (name == MetricName(metric)) return metric;
   }
-  return InvalidArgumentError("unknown metric '", name, "'; known are ip, cosine and l2");
+  return InvalidArgumentError("unknown metric '", name,
+                              "'; known are ip, cosine, l2, manhattan, hamming and jaccard");
+}
+
+std::string_view ElementTypeName(ElementType type) {
+  switch (type) {
+    case ElementType::kF32:
+      return "f32";
+    case ElementType::kF16:
+      return "f16";
+    case ElementType::kBF16:
+      return "bf16";
+    case ElementType::kI8:
+      return "i8";
+    case ElementType::kU8:
+      return "u8";
+    case ElementType::kBinary:
+      return "binary";
+  }
+  return "unknown";
+}
+
+Result<ElementType> ParseElementType(std::string_view name) {
+  for (const ElementType type : {ElementType::kF32, ElementType::kF16, ElementType::kBF16,
+                                 ElementType::kI8, ElementType::kU8, ElementType::kBinary}) {
+    if (name == ElementTypeName(type)) return type;
+  }
+  return InvalidArgumentError("unknown element type '", name,
+                              "'; known are f32, f16, bf16, i8, u8 and binary");
+}
+
+std::string_view CodeKindName(CodeKind kind) {
+  switch (kind) {
+    case CodeKind::kNone:
+      return "none";
+    case CodeKind::kSq8:
+      return "sq8";
+    case CodeKind::kPca8:
+      return "pca8";
+  }
+  return "unknown";
+}
+
+Result<CodeKind> ParseCodeKind(std::string_view name) {
+  for (const CodeKind kind : {CodeKind::kNone, CodeKind::kSq8, CodeKind::kPca8}) {
+    if (name == CodeKindName(kind)) return kind;
+  }
+  return InvalidArgumentError("unknown codes '", name, "'; known are none, sq8 and pca8");
 }
 
 std::string_view IndexKindName(IndexKind kind) {

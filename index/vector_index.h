@@ -22,10 +22,20 @@ inline constexpr size_t kMaxDim = 65'535;
 enum class Metric {
   kInnerProduct,  // score = <a, b>
   kCosine,  // score = <a, b> / (|a| |b|); vectors are normalized when added, zero vectors refused
-  kL2,      // score = -|a - b|^2
+  kL2,         // score = -|a - b|^2
+  kManhattan,  // score = -sum |a_i - b_i|
+  kHamming,    // score = -(number of bits that differ); binary vectors only
+  kJaccard,    // score = |a and b| / |a or b|, 1 for two vectors without a bit; binary vectors only
 };
-std::string_view MetricName(Metric metric);  // "ip", "cosine", "l2"
+std::string_view MetricName(Metric metric);  // "ip", "cosine", "l2", "manhattan", ...
 Result<Metric> ParseMetric(std::string_view name);
+
+// How the elements of stored vectors are kept. What is added must fit: f16 refuses what is beyond
+// +-65,504, i8 and u8 anything but integers of their range, binary (one bit an element) anything
+// but 0 and 1. f16 and bf16 round to nearest even. Vectors come and go as f32 in every case.
+enum class ElementType { kF32, kF16, kBF16, kI8, kU8, kBinary };
+std::string_view ElementTypeName(ElementType type);  // "f32", "f16", "bf16", "i8", "u8", "binary"
+Result<ElementType> ParseElementType(std::string_view name);
 
 struct Neighbor {
   uint64_t id = 0;
@@ -56,17 +66,31 @@ enum class IndexKind { kFlat, kHnsw };
 std::string_view IndexKindName(IndexKind kind);  // "flat", "hnsw"
 Result<IndexKind> ParseIndexKind(std::string_view name);
 
+// What a graph walk compares instead of the stored vectors; what it finds is compared again with
+// the vectors themselves, so that scores are exact. For inner product, cosine and L2.
+enum class CodeKind {
+  kNone,  // the vectors themselves
+  kSq8,   // each element in 8 bits
+  kPca8,  // principal components, as many as hold most of the variance, in 8 bits each
+};
+std::string_view CodeKindName(CodeKind kind);  // "none", "sq8", "pca8"
+Result<CodeKind> ParseCodeKind(std::string_view name);
+
 struct HnswOptions {
   size_t m = 16;                 // links a node on the upper layers, 2m on layer 0; 2 .. 128
   size_t ef_construction = 200;  // 1 .. 65,535
   size_t ef_search = 64;         // default of SearchOptions::ef_search
   uint64_t seed = 42;            // of the level generator
+  CodeKind codes = CodeKind::kNone;  // learned once there are some thousand vectors
+  // Components that kPca8 keeps, 1 .. 4,092 and at most dim; 0: chosen by the variance they hold.
+  size_t code_dims = 0;
 };
 
 struct VectorIndexOptions {
   IndexKind kind = IndexKind::kHnsw;
   size_t dim = 0;  // 1 .. kMaxDim
   Metric metric = Metric::kCosine;
+  ElementType element = ElementType::kF32;
   HnswOptions hnsw;
 };
 
@@ -79,8 +103,9 @@ class VectorIndex {
   virtual ~VectorIndex() = default;
 
   // vectors [n, dim] f32, row i belongs to ids[i]; an id that is there already is replaced.
-  // Errors: invalid_argument (shape, duplicate id in the call, a value that is not finite, a zero
-  // vector under cosine), naming the row; nothing is added then. cancelled: some rows were added.
+  // Errors: invalid_argument (shape, duplicate id in the call, a value that is not finite or that the
+  // element type cannot hold, a zero vector under cosine), naming the row; nothing is added then.
+  // cancelled: some rows were added.
   virtual Status Add(std::span<const uint64_t> ids, MatrixView vectors,
                      const CancelToken* cancel = nullptr) = 0;
   // Ids that are not there are ignored. Returns how many were removed. The vector's bytes are

@@ -43,10 +43,10 @@ class FlatIndex : public IndexBase {
 
   Status Save(const std::string& path, uint64_t tag) const override {
     const auto lock = gate_.Exclusive();
-    return SaveSlots(path, MakeSnapshotHeader(options_, tag), {}, {});
+    return SaveSlots(path, MakeSnapshotHeader(options_, tag), {});
   }
 
-  Status LoadFrom(const SnapshotFile& file) { return LoadSlots(file); }
+  Status LoadFrom(const SnapshotFile& file) { return LoadSlots(file, false, nullptr); }
 
   Status Verify() const override {
     const auto lock = gate_.Exclusive();

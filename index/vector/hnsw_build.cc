@@ -68,19 +68,26 @@ void HnswIndex::DropIncoming(uint32_t to, size_t layer, uint32_t from) {
 // A candidate is kept when it is nearer to the query than to every one that was kept. Copies of the
 // query itself are nearer to it than anything and pass always: they get a quarter of the places, or
 // a set of many equal vectors would link to nothing else.
-void HnswIndex::Select(const float* query, std::vector<Candidate>& candidates, size_t count) const {
-  const float self = slots_.Distance(query, query);
+bool HnswIndex::Diverse(const Candidate& candidate, const std::vector<Candidate>& kept,
+                        size_t count) const {
+  thread_local Origin origin;
+  origin.SetNode(slots_, codes(), candidate.slot);
+  for (size_t i = 0; i < count; ++i) {
+    if (origin.To(kept[i].slot) < candidate.distance) return false;
+  }
+  return true;
+}
+
+void HnswIndex::Select(uint32_t slot, std::vector<Candidate>& candidates, size_t count) const {
+  Origin origin;
+  origin.SetNode(slots_, codes(), slot);
+  const float self = origin.To(slot);
   const size_t max_copies = std::max<size_t>(1, count / 4);
   size_t copies = 0, kept = 0;
   for (size_t i = 0; i < candidates.size() && kept < count; ++i) {
     const Candidate candidate = candidates[i];
     if (candidate.distance == self && ++copies > max_copies) continue;
-    const float* const vector = slots_.vector(candidate.slot);
-    bool good = true;
-    for (size_t j = 0; j < kept && good; ++j) {
-      good = Distance(vector, candidates[j].slot) >= candidate.distance;
-    }
-    if (good) candidates[kept++] = candidate;
+    if (Diverse(candidate, candidates, kept)) candidates[kept++] = candidate;
   }
   candidates.resize(kept);
 }
@@ -100,17 +107,19 @@ void HnswIndex::Connect(uint32_t from, uint32_t to, size_t layer, float distance
     AddIncoming(to, layer, from);
     return;
   }
-  const float* const vector = slots_.vector(from);
+  Origin origin;
+  origin.SetNode(slots_, codes(), from);
+  uint32_t others[kMaxLinks];
+  float distances[kMaxLinks];
+  for (size_t i = 0; i < capacity; ++i) others[i] = LoadLink(links + i);
+  origin.To(others, capacity, distances);
   std::vector<Candidate> candidates;
   candidates.reserve(capacity + 1);
   candidates.push_back({distance, to});
-  for (size_t i = 0; i < capacity; ++i) {
-    const uint32_t link = LoadLink(links + i);
-    candidates.push_back({Distance(vector, link), link});
-  }
+  for (size_t i = 0; i < capacity; ++i) candidates.push_back({distances[i], others[i]});
   std::sort(candidates.begin(), candidates.end());
   std::vector<Candidate> kept = candidates;
-  Select(vector, kept, capacity);
+  Select(from, kept, capacity);
   for (size_t i = 0; i < capacity; ++i) {
     StoreLink(links + i, i < kept.size() ? kept[i].slot : kNoSlot);
   }
@@ -140,17 +149,18 @@ void HnswIndex::Insert(uint32_t slot, WalkScratch& scratch) {
     if (level <= entry.level) entry_lock.unlock();
   }
 
-  const float* const vector = slots_.vector(slot);
+  Origin& origin = scratch.origin;
+  origin.SetNode(slots_, codes(), slot);
   const size_t top = std::min(level, entry.level);
   std::vector<std::vector<Candidate>> chosen(top + 1);
-  Candidate start = Descend(vector, entry, top);
+  Candidate start = Descend(origin, entry, top);
   for (size_t layer = top + 1; layer-- > 0;) {
-    Walk(vector, start, options_.hnsw.ef_construction, layer, slot, scratch);
+    Walk(origin, start, options_.hnsw.ef_construction, layer, slot, scratch);
     start = scratch.pool.at(0);
     std::vector<Candidate>& candidates = chosen[layer];
     candidates.reserve(scratch.pool.size());
     for (size_t i = 0; i < scratch.pool.size(); ++i) candidates.push_back(scratch.pool.at(i));
-    Select(vector, candidates, m_);
+    Select(slot, candidates, m_);
   }
   // Its own links on all layers first: whoever is led here on one layer finds a way on from it.
   for (size_t layer = 0; layer <= top; ++layer) {

@@ -21,11 +21,31 @@ Status HnswIndex::Save(const std::string& path, uint64_t tag) const {
   }
   SnapshotHeader header = MakeSnapshotHeader(options_, tag);
   header.entry = entry_.load(std::memory_order_acquire);
-  return SaveSlots(path, header, levels, upper);
+  Extras extras;
+  extras.levels = levels;
+  extras.upper = upper;
+  extras.links = &slots_.link_records();
+  std::string codec;
+  if (owned_codes_ != nullptr) {
+    codec = owned_codes_->codec().Serialize();
+    extras.codec = codec;
+    extras.codes = &owned_codes_->codes();
+  }
+  return SaveSlots(path, header, extras);
 }
 
 Status HnswIndex::LoadFrom(const SnapshotFile& file) {
-  RAG_RETURN_IF_ERROR(LoadSlots(file));
+  std::unique_ptr<NodeCodes> codes;
+  RAG_RETURN_IF_ERROR(file.CheckSection(4));
+  if (options_.hnsw.codes != CodeKind::kNone && !file.section(4).empty()) {
+    Result<Sq8Codec> codec =
+        Sq8Codec::Parse(file.section(4), options_.dim, options_.metric, runtime_);
+    if (!codec.ok()) return file.Damaged(codec.status().message());
+    codes = std::make_unique<NodeCodes>(std::move(codec).value());
+  }
+  RAG_RETURN_IF_ERROR(LoadSlots(file, true, codes == nullptr ? nullptr : &codes->mutable_codes()));
+  owned_codes_ = std::move(codes);
+  codes_.store(owned_codes_.get(), std::memory_order_release);
   RAG_RETURN_IF_ERROR(file.CheckSection(2));
   RAG_RETURN_IF_ERROR(file.CheckSection(3));
   const uint32_t count = slots_.end();

@@ -10,8 +10,7 @@ namespace rag {
 HnswIndex::HnswIndex(const VectorIndexOptions& options, const Runtime& runtime)
     : IndexBase(options, 2 * options.hnsw.m, runtime),
       m_(options.hnsw.m),
-      level_scale_(1.0 / std::log(static_cast<double>(options.hnsw.m))),
-      nodes_(slots_.shift()) {
+      level_scale_(1.0 / std::log(static_cast<double>(options.hnsw.m))) {
   StoreEntry({});
 }
 
@@ -29,6 +28,7 @@ void HnswIndex::StoreEntry(Entry entry) {
 Status HnswIndex::Add(std::span<const uint64_t> ids, MatrixView vectors,
                       const CancelToken* cancel) {
   RAG_RETURN_IF_ERROR(slots_.CheckAdd(ids, vectors));
+  RAG_RETURN_IF_ERROR(LearnCodes(vectors));
   std::mutex mutex;  // guards status
   Status status;
   std::atomic<bool> stop{false};
@@ -42,6 +42,10 @@ Status HnswIndex::Add(std::span<const uint64_t> ids, MatrixView vectors,
       // Row by row, so that a Remove need not wait for all of them.
       const auto gate = gate_.Shared();
       Result<uint32_t> slot = slots_.Allocate(ids[row], vectors.row(row));
+      if (slot.ok() && owned_codes_ != nullptr) {
+        const Status made = EncodeNode(*slot);
+        if (!made.ok()) slot = made;
+      }
       if (slot.ok()) {
         const ScratchHandle scratch(*this);
         Insert(*slot, *scratch.scratch);
@@ -89,8 +93,12 @@ Result<size_t> HnswIndex::Remove(std::span<const uint64_t> ids) {
 }
 
 size_t HnswIndex::memory_bytes() const {
+  const NodeCodes* const codes = this->codes();
+  const size_t code_bytes =
+      codes == nullptr ? 0
+                       : slots_.end() * codes->codec().code_bytes() + codes->codec().memory_bytes();
   const size_t incoming = incoming_kept_ ? slots_.end() * Capacity(0) * sizeof(uint32_t) : 0;
-  return slots_.memory_bytes() + slots_.end() * sizeof(Node) + incoming +
+  return slots_.memory_bytes() + code_bytes + slots_.end() * sizeof(Node) + incoming +
          upper_bytes_.load(std::memory_order_relaxed);
 }
 

@@ -3,7 +3,9 @@
 // 2018; arXiv 1603.09320v4).
 //
 // Where this differs from the paper: a removal unlinks the node and repairs its neighbourhood; a
-// filter, a small collection or a walk that found too little is served by an exact scan.
+// filter, a small collection or a walk that found too little is served by an exact scan. With codes
+// (HnswOptions::codes) the graph is built and walked over those, and what a walk has found is
+// compared again with the vectors.
 //
 // Threads. Searches take no lock: links are read one by one with acquire loads, and a link that is
 // read leads to a vector that stays until the search has left Slots::readers(). Adds hold the gate
@@ -23,6 +25,8 @@
 
 #include "index/vector/chunked.h"
 #include "index/vector/index_base.h"
+#include "index/vector/node_codes.h"
+#include "index/vector/origin.h"
 
 namespace rag {
 
@@ -82,6 +86,7 @@ class HnswIndex : public IndexBase {
   struct ScratchHandle;
 
   static constexpr uint32_t kMaxLevel = 31;
+  static constexpr size_t kMaxLinks = 256;  // of a node on a layer: twice the largest m
 
   // --- links ---
   // A layer's links of a node: `capacity(layer)` places, used ones first, the others kNoSlot.
@@ -101,19 +106,25 @@ class HnswIndex : public IndexBase {
   void DropIncoming(uint32_t to, size_t layer, uint32_t from);
   Entry LoadEntry() const;
   void StoreEntry(Entry entry);
-  float Distance(const float* query, uint32_t slot) const {
-    return slots_.Distance(query, slots_.vector(slot));
-  }
+  // What walks compare; null: the vectors themselves. A reader's stay until it has left.
+  const NodeCodes* codes() const { return codes_.load(std::memory_order_acquire); }
+
+  // --- hnsw_codes.cc ---
+  // Learns codes from what is there and what is coming, when there is enough and none are there
+  // yet, or those that are there fit no more. The gate is not held.
+  Status LearnCodes(MatrixView coming);
+  // The code of a new node. The gate is held.
+  Status EncodeNode(uint32_t slot);
 
   // --- hnsw_search.cc ---
   // Greedy descent from the entry to the layer above `layer`: where a walk on it begins.
-  Candidate Descend(const float* query, Entry entry, size_t layer) const;
+  Candidate Descend(const Origin& origin, Entry entry, size_t layer) const;
   // Algorithm 2, SEARCH-LAYER: scratch.pool gets the `ef` nearest found, best first.
-  void Walk(const float* query, Candidate start, size_t ef, size_t layer, uint32_t leave_out,
+  void Walk(const Origin& origin, Candidate start, size_t ef, size_t layer, uint32_t leave_out,
             WalkScratch& scratch) const;
   // The same for a wide or filtered walk, which collects live and allowed nodes only. False when it
   // was given up after `budget` distances.
-  bool CollectingWalk(const float* query, Candidate start, size_t ef, const IdFilter* filter,
+  bool CollectingWalk(const Origin& origin, Candidate start, size_t ef, const IdFilter* filter,
                       uint64_t version, size_t budget, WalkScratch& scratch,
                       std::vector<Candidate>& out) const;
   std::vector<Neighbor> SearchOne(const float* query, const SearchOptions& options, size_t ef,
@@ -123,9 +134,11 @@ class HnswIndex : public IndexBase {
   uint32_t LevelOf(uint64_t id) const;
   void MakeNode(uint32_t slot, uint32_t level);
   void Insert(uint32_t slot, WalkScratch& scratch);
-  // Algorithm 4, SELECT-NEIGHBORS-HEURISTIC: from candidates (best first) at most `count`, kept in
-  // that order.
-  void Select(const float* query, std::vector<Candidate>& candidates, size_t count) const;
+  // Algorithm 4, SELECT-NEIGHBORS-HEURISTIC: from candidates for links of `slot` (best first) at
+  // most `count`, kept in that order.
+  void Select(uint32_t slot, std::vector<Candidate>& candidates, size_t count) const;
+  // Whether a candidate is nearer to the node it is for than to every one that was kept.
+  bool Diverse(const Candidate& candidate, const std::vector<Candidate>& kept, size_t count) const;
   // Links `from` to `to`, leaving out the worse links when there is no room.
   void Connect(uint32_t from, uint32_t to, size_t layer, float distance);
 
@@ -141,7 +154,9 @@ class HnswIndex : public IndexBase {
 
   const size_t m_;
   const double level_scale_;  // m_L of the paper, 1 / ln(m)
-  Chunked<Node> nodes_;
+  Chunked<Node> nodes_{kSlotShift};
+  std::unique_ptr<NodeCodes> owned_codes_;  // changed with the gate held alone
+  std::atomic<const NodeCodes*> codes_{nullptr};
   std::atomic<uint64_t> entry_;             // packed: slot, level
   std::mutex entry_mutex_;                  // guards changes of entry_
   std::atomic<bool> incoming_kept_{false};  // changed with the gate held alone

@@ -45,7 +45,8 @@ HnswIndex::Entry HnswIndex::HighestNode(const std::vector<bool>& gone) const {
 // Gives `slot` new links for those that go: from the nodes around the ones that are gone, by the
 // same rule as at insertion, up to as many as it had.
 void HnswIndex::Repair(uint32_t slot, size_t layer, const std::vector<bool>& gone) {
-  const float* const vector = slots_.vector(slot);
+  Origin origin;
+  origin.SetNode(slots_, codes(), slot);
   std::vector<uint32_t> links, seen, frontier, around;
   ReadLinks(slot, layer, links);
   const size_t degree = links.size();
@@ -70,7 +71,7 @@ void HnswIndex::Repair(uint32_t slot, size_t layer, const std::vector<bool>& gon
     if (gone[other]) {
       if (frontier.size() < kMaxGone) frontier.push_back(other);
     } else if (candidates.size() < kMaxCandidates) {
-      candidates.push_back({Distance(vector, other), other});
+      candidates.push_back({origin.To(other), other});
     }
   };
   for (size_t i = 0; i < frontier.size(); ++i) {
@@ -84,11 +85,7 @@ void HnswIndex::Repair(uint32_t slot, size_t layer, const std::vector<bool>& gon
   std::vector<Candidate> passed_over;
   for (const Candidate& candidate : candidates) {
     if (kept.size() >= degree) break;
-    const float* const other = slots_.vector(candidate.slot);
-    const bool good = std::all_of(kept.begin(), kept.end(), [&](const Candidate& link) {
-      return Distance(other, link.slot) >= candidate.distance;
-    });
-    (good ? kept : passed_over).push_back(candidate);
+    (Diverse(candidate, kept, kept.size()) ? kept : passed_over).push_back(candidate);
   }
   // At least half of the places are used, the nearest first.
   for (const Candidate& candidate : passed_over) {
@@ -105,23 +102,24 @@ void HnswIndex::Repair(uint32_t slot, size_t layer, const std::vector<bool>& gon
 // nearest neighbour links to it in any case.
 void HnswIndex::Reattach(uint32_t slot, size_t layer, const std::vector<bool>& gone,
                          WalkScratch& scratch) {
-  const float* const vector = slots_.vector(slot);
+  Origin& origin = scratch.origin;
+  origin.SetNode(slots_, codes(), slot);
   // The descent may end at the node itself, from which there may be no way.
-  Candidate start = Descend(vector, LoadEntry(), layer);
+  Candidate start = Descend(origin, LoadEntry(), layer);
   for (uint32_t other = 0; start.slot == slot; ++other) {
     if (other == gone.size()) return;
     if (other == slot || gone[other] || slots_.IsFree(other) || nodes_[other].level < layer) {
       continue;
     }
-    start = {Distance(vector, other), other};
+    start = {origin.To(other), other};
   }
-  Walk(vector, start, options_.hnsw.ef_construction, layer, slot, scratch);
+  Walk(origin, start, options_.hnsw.ef_construction, layer, slot, scratch);
   std::vector<Candidate> chosen;
   for (size_t i = 0; i < scratch.pool.size(); ++i) {
     const Candidate candidate = scratch.pool.at(i);
     if (candidate.slot != slot) chosen.push_back(candidate);
   }
-  Select(vector, chosen, m_);
+  Select(slot, chosen, m_);
   if (chosen.empty()) return;
   for (const Candidate& neighbor : chosen) {
     Connect(slot, neighbor.slot, layer, neighbor.distance);
@@ -203,6 +201,7 @@ void HnswIndex::DrainRemoved() {
     node.upper.reset();
     node.incoming.reset();
     node.level = 0;
+    if (owned_codes_ != nullptr) owned_codes_->Erase(slot);
   }
   slots_.Free(removed);
 }

@@ -9,15 +9,6 @@
 namespace rag {
 namespace {
 
-// Lines of a vector that are fetched ahead; the processor's own prefetcher follows after that.
-constexpr size_t kPrefetchBytes = 1'024;
-
-void PrefetchVector(const float* vector, size_t bytes) {
-  const char* const begin = reinterpret_cast<const char*>(vector);
-  const size_t end = std::min(bytes, kPrefetchBytes);
-  for (size_t at = 0; at < end; at += 64) __builtin_prefetch(begin + at, 0, 3);
-}
-
 // A collection of so many vectors is scanned: a walk would compare as many, in random order.
 constexpr size_t kScanBelow = 512;
 // Beyond this width a sorted array is slower than heaps.
@@ -29,18 +20,23 @@ constexpr size_t kAsksPerDistance = 8;
 
 }  // namespace
 
-Candidate HnswIndex::Descend(const float* query, Entry entry, size_t layer) const {
-  Candidate best{Distance(query, entry.slot), entry.slot};
+Candidate HnswIndex::Descend(const Origin& origin, Entry entry, size_t layer) const {
+  Candidate best{origin.To(entry.slot), entry.slot};
+  uint32_t around[kMaxLinks];
+  float distances[kMaxLinks];
   for (size_t at = entry.level; at > layer; --at) {
     for (bool moved = true; moved;) {
       moved = false;
       const uint32_t* const links = Links(best.slot, at);
-      for (size_t i = 0; i < m_; ++i) {
-        const uint32_t slot = LoadLink(links + i);
-        if (slot == kNoSlot) break;
-        const float distance = Distance(query, slot);
-        if (distance < best.distance) {
-          best = {distance, slot};
+      size_t count = 0;
+      for (; count < m_; ++count) {
+        around[count] = LoadLink(links + count);
+        if (around[count] == kNoSlot) break;
+      }
+      origin.To(around, count, distances);
+      for (size_t i = 0; i < count; ++i) {
+        if (distances[i] < best.distance) {
+          best = {distances[i], around[i]};
           moved = true;
         }
       }
@@ -49,14 +45,13 @@ Candidate HnswIndex::Descend(const float* query, Entry entry, size_t layer) cons
   return best;
 }
 
-void HnswIndex::Walk(const float* query, Candidate start, size_t ef, size_t layer,
+void HnswIndex::Walk(const Origin& origin, Candidate start, size_t ef, size_t layer,
                      uint32_t leave_out, WalkScratch& scratch) const {
-  const size_t bytes = options_.dim * sizeof(float);
   const size_t capacity = Capacity(layer);
   VisitedSet& visited = scratch.visited;
   CandidatePool& pool = scratch.pool;
-  std::vector<uint32_t>& fresh = scratch.fresh;
-  fresh.resize(capacity);
+  uint32_t fresh[kMaxLinks];
+  float distances[kMaxLinks];
   visited.Begin(slots_.end());
   pool.Begin(ef);
   if (leave_out != kNoSlot) visited.Visit(leave_out);
@@ -70,18 +65,15 @@ void HnswIndex::Walk(const float* query, Candidate start, size_t ef, size_t laye
       if (neighbor == kNoSlot) break;
       if (visited.Visit(neighbor)) fresh[count++] = neighbor;
     }
-    constexpr size_t kAhead = 2;
-    for (size_t i = 0; i < std::min(count, kAhead); ++i) {
-      PrefetchVector(slots_.vector(fresh[i]), bytes);
-    }
-    for (size_t i = 0; i < count; ++i) {
-      if (i + kAhead < count) PrefetchVector(slots_.vector(fresh[i + kAhead]), bytes);
-      pool.Insert(Distance(query, fresh[i]), fresh[i]);
-    }
+    origin.To(fresh, count, distances);
+    for (size_t i = 0; i < count; ++i) pool.Insert(distances[i], fresh[i]);
+    // The links that are read next, unless something nearer is found among their neighbours.
+    const uint32_t next = pool.Peek();
+    if (next != kNoSlot) __builtin_prefetch(Links(next, layer), 0, 3);
   }
 }
 
-bool HnswIndex::CollectingWalk(const float* query, Candidate start, size_t ef,
+bool HnswIndex::CollectingWalk(const Origin& origin, Candidate start, size_t ef,
                                const IdFilter* filter, uint64_t version, size_t budget,
                                WalkScratch& scratch, std::vector<Candidate>& out) const {
   const auto further = [](const Candidate& a, const Candidate& b) { return b < a; };
@@ -90,6 +82,8 @@ bool HnswIndex::CollectingWalk(const float* query, Candidate start, size_t ef,
   VisitedSet& visited = scratch.visited;
   visited.Begin(slots_.end());
   out.clear();
+  uint32_t fresh[kMaxLinks];
+  float found[kMaxLinks];
   const auto offer = [&](const Candidate& candidate) {
     open.push(candidate);
     if (!slots_.Visible(candidate.slot, version) ||
@@ -112,13 +106,16 @@ bool HnswIndex::CollectingWalk(const float* query, Candidate start, size_t ef,
     if (distances > budget) return false;
     open.pop();
     const uint32_t* const links = Links(nearest.slot, 0);
+    size_t count = 0;
     for (size_t i = 0; i < capacity; ++i) {
       const uint32_t slot = LoadLink(links + i);
       if (slot == kNoSlot) break;
-      if (!visited.Visit(slot)) continue;
-      const float distance = Distance(query, slot);
-      ++distances;
-      if (out.size() < ef || distance < out.front().distance) offer({distance, slot});
+      if (visited.Visit(slot)) fresh[count++] = slot;
+    }
+    origin.To(fresh, count, found);
+    distances += count;
+    for (size_t i = 0; i < count; ++i) {
+      if (out.size() < ef || found[i] < out.front().distance) offer({found[i], fresh[i]});
     }
   }
   std::sort_heap(out.begin(), out.end());
@@ -138,33 +135,47 @@ std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptio
     complete = wanted == 0;
     return found;
   }
-  const Candidate start = Descend(query, entry, 0);
+  Origin& origin = scratch.origin;
+  const NodeCodes* const codes = this->codes();
+  origin.SetQuery(slots_, codes, query);
+  const Candidate start = Descend(origin, entry, 0);
+  std::vector<Candidate>& candidates = scratch.candidates;
   if (options.filter == nullptr && ef <= kWidePool) {
-    Walk(query, start, ef, 0, kNoSlot, scratch);
-    found.reserve(options.k + 1);
-    // One over k, for ties at the end.
+    Walk(origin, start, ef, 0, kNoSlot, scratch);
+    candidates.clear();
     for (size_t i = 0; i < scratch.pool.size(); ++i) {
       const Candidate candidate = scratch.pool.at(i);
-      const float score = Slots::Score(candidate.distance);
-      if (found.size() >= options.k && score < found.back().score) break;
-      if (!slots_.Visible(candidate.slot, version)) continue;
-      found.push_back({slots_.id(candidate.slot), score});
+      // Beyond k only what may tie with the last; approximate distances say nothing of that.
+      if (codes == nullptr && candidates.size() >= options.k &&
+          candidate.distance > candidates.back().distance) {
+        break;
+      }
+      if (slots_.Visible(candidate.slot, version)) candidates.push_back(candidate);
     }
-  } else {
-    std::vector<Candidate> collected;
-    if (!CollectingWalk(query, start, ef, options.filter, version, budget, scratch, collected)) {
-      complete = false;
-      return found;
-    }
-    found.reserve(collected.size());
-    for (const Candidate& candidate : collected) {
-      found.push_back({slots_.id(candidate.slot), Slots::Score(candidate.distance)});
-    }
+  } else if (!CollectingWalk(origin, start, ef, options.filter, version, budget, scratch,
+                             candidates)) {
+    complete = false;
+    return found;
   }
-  std::sort(found.begin(), found.end(), [](const Neighbor& a, const Neighbor& b) {
+  if (codes != nullptr) {
+    scratch.fresh.clear();
+    for (const Candidate& candidate : candidates) scratch.fresh.push_back(candidate.slot);
+    scratch.distances.resize(candidates.size());
+    origin.SetQuery(slots_, nullptr, query);
+    origin.To(scratch.fresh.data(), scratch.fresh.size(), scratch.distances.data());
+    for (size_t i = 0; i < candidates.size(); ++i) candidates[i].distance = scratch.distances[i];
+  }
+  found.reserve(candidates.size());
+  for (const Candidate& candidate : candidates) {
+    found.push_back({slots_.id(candidate.slot), Slots::Score(candidate.distance)});
+  }
+  const auto better = [](const Neighbor& a, const Neighbor& b) {
     return a.score > b.score || (a.score == b.score && a.id < b.id);
-  });
-  if (found.size() > options.k) found.resize(options.k);
+  };
+  const size_t kept = std::min(options.k, found.size());
+  std::partial_sort(found.begin(), found.begin() + static_cast<ptrdiff_t>(kept), found.end(),
+                    better);
+  found.resize(kept);
   // With a filter nobody knows how many there are, so that too few are always checked by a scan.
   complete = found.size() >= (options.filter != nullptr ? options.k : wanted);
   return found;
@@ -205,8 +216,8 @@ std::vector<std::vector<Neighbor>> HnswIndex::SearchPrepared(const Matrix& queri
   }
   for (size_t i = 0; i < queries.rows(); ++i) {
     if (incomplete[i] == 0) continue;
-    Matrix query(1, options_.dim);
-    std::copy_n(queries.row(i).data(), options_.dim, query.data());
+    Matrix query(1, queries.cols());
+    std::copy_n(queries.row(i).data(), queries.cols(), query.data());
     results[i] = slots_.Exact(query, options.k, options.filter)[0];
   }
   return results;

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <mutex>
 
+#include "index/vector/sq8_codec.h"
+
 namespace rag {
 
 Result<std::vector<std::vector<Neighbor>>> IndexBase::Search(MatrixView queries,
@@ -12,9 +14,20 @@ Result<std::vector<std::vector<Neighbor>>> IndexBase::Search(MatrixView queries,
   return SearchPrepared(prepared, options);
 }
 
+namespace {
+
+size_t Blocks(const Arena& arena, size_t count) {
+  return (count + arena.block_records() - 1) / arena.block_records();
+}
+
+size_t RecordsOf(const Arena& arena, size_t block, size_t count) {
+  return std::min(arena.block_records(), count - block * arena.block_records());
+}
+
+}  // namespace
+
 Status IndexBase::SaveSlots(const std::string& path, SnapshotHeader header,
-                            std::span<const uint8_t> levels,
-                            std::span<const uint32_t> upper) const {
+                            const Extras& extras) const {
   const uint32_t count = slots_.end();
   std::vector<uint64_t> ids(count, 0);
   std::vector<uint8_t> live(count, 0);
@@ -24,40 +37,48 @@ Status IndexBase::SaveSlots(const std::string& path, SnapshotHeader header,
     ids[slot] = slots_.id(slot);
   }
   header.slots = count;
-  header.record_bytes = slots_.record_bytes();
-  header.block_records = slots_.block_records();
-  std::vector<std::span<const std::byte>> sections = {std::as_bytes(std::span(ids)),
-                                                      std::as_bytes(std::span(live)),
-                                                      std::as_bytes(levels), std::as_bytes(upper)};
-  for (size_t first = 0; first < count; first += slots_.block_records()) {
-    sections.push_back(slots_.BlockBytes(first / slots_.block_records(),
-                                         std::min(slots_.block_records(), count - first)));
+  std::vector<std::span<const std::byte>> sections = {
+      std::as_bytes(std::span(ids)), std::as_bytes(std::span(live)), std::as_bytes(extras.levels),
+      std::as_bytes(extras.upper), std::as_bytes(extras.codec)};
+  for (const Arena* arena : {&slots_.vectors(), extras.links, extras.codes}) {
+    if (arena == nullptr) continue;
+    for (size_t block = 0; block < Blocks(*arena, count); ++block) {
+      sections.push_back(arena->Block(block, RecordsOf(*arena, block, count)));
+    }
   }
   return WriteSnapshot(path, header, sections);
 }
 
-Status IndexBase::LoadSlots(const SnapshotFile& file) {
-  const SnapshotHeader& header = file.header();
-  if (header.record_bytes != slots_.record_bytes() ||
-      header.block_records != slots_.block_records()) {
-    return file.Damaged(
-        StrCat("records of ", header.record_bytes, " bytes, ", header.block_records, " a block"));
-  }
-  const uint64_t count = header.slots;
-  const uint64_t blocks = (count + header.block_records - 1) / header.block_records;
-  if (count > kMaxChunks * header.block_records ||
-      header.section_count != kFixedSections + blocks ||
-      file.section(0).size() != count * sizeof(uint64_t) || file.section(1).size() != count) {
+Status IndexBase::LoadSlots(const SnapshotFile& file, bool with_links, Arena* codes) {
+  const uint64_t count = file.header().slots;
+  if (count > kMaxSlots || file.section(0).size() != count * sizeof(uint64_t) ||
+      file.section(1).size() != count) {
     return file.Damaged(StrCat("sections that do not fit ", count, " slots"));
-  }
-  for (uint64_t block = 0; block < blocks; ++block) {
-    const uint64_t records = std::min(header.block_records, count - block * header.block_records);
-    if (file.section(kFixedSections + block).size() != records * header.record_bytes) {
-      return file.Damaged(StrCat("the size of block ", block));
-    }
   }
   RAG_RETURN_IF_ERROR(file.CheckSection(0));
   RAG_RETURN_IF_ERROR(file.CheckSection(1));
+  // What the blocks must be, before room is made for them.
+  struct Place {
+    const Arena* arena;
+    size_t block;
+    size_t section;
+  };
+  std::vector<Place> places;
+  size_t section = kFixedSections;
+  for (const Arena* arena : {&slots_.vectors(), with_links ? &slots_.link_records() : nullptr,
+                             static_cast<const Arena*>(codes)}) {
+    if (arena == nullptr) continue;
+    for (size_t block = 0; block < Blocks(*arena, count); ++block, ++section) {
+      if (section >= file.header().section_count ||
+          file.section(section).size() != RecordsOf(*arena, block, count) * arena->record_bytes()) {
+        return file.Damaged(StrCat("section ", section, " does not fit ", count, " slots"));
+      }
+      places.push_back({arena, block, section});
+    }
+  }
+  if (section != file.header().section_count) {
+    return file.Damaged(StrCat(file.header().section_count, " sections, not ", section));
+  }
   std::vector<uint64_t> ids(count);
   std::vector<uint8_t> live(count);
   if (count > 0) {
@@ -65,20 +86,25 @@ Status IndexBase::LoadSlots(const SnapshotFile& file) {
     std::memcpy(live.data(), file.section(1).data(), file.section(1).size());
   }
   RAG_RETURN_IF_ERROR(slots_.Restore(ids, live));
+  for (uint32_t slot = 0; codes != nullptr && slot < count; ++slot) {
+    RAG_RETURN_IF_ERROR(codes->Ensure(slot));
+  }
 
   std::mutex status_mutex;  // guards status
   Status status;
-  runtime_.pool().ParallelFor(blocks, 1, [&](size_t begin, size_t end, int) {
-    for (size_t block = begin; block < end; ++block) {
-      const size_t section = kFixedSections + block;
-      Status checked = file.CheckSection(section);
+  runtime_.pool().ParallelFor(places.size(), 1, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) {
+      const Place& place = places[i];
+      Status checked = file.CheckSection(place.section);
       if (!checked.ok()) {
         std::lock_guard lock(status_mutex);
         status = std::move(checked);
         return;
       }
-      std::memcpy(slots_.MutableBlock(block), file.section(section).data(),
-                  file.section(section).size());
+      const std::span<const std::byte> bytes = file.section(place.section);
+      std::memcpy(
+          place.arena->Block(place.block, RecordsOf(*place.arena, place.block, count)).data(),
+          bytes.data(), bytes.size());
     }
   });
   return status;
@@ -90,9 +116,20 @@ Status CheckOptions(const VectorIndexOptions& options) {
   if (options.dim < 1 || options.dim > kMaxDim) {
     return InvalidArgumentError("dim is ", options.dim, ", not between 1 and ", kMaxDim);
   }
-  if (options.metric != Metric::kInnerProduct && options.metric != Metric::kCosine &&
-      options.metric != Metric::kL2) {
-    return InvalidArgumentError("unknown metric ", static_cast<int>(options.metric));
+  const int metric = static_cast<int>(options.metric);
+  if (metric < 0 || metric > static_cast<int>(Metric::kJaccard)) {
+    return InvalidArgumentError("unknown metric ", metric);
+  }
+  const int element = static_cast<int>(options.element);
+  if (element < 0 || element > static_cast<int>(ElementType::kBinary)) {
+    return InvalidArgumentError("unknown element type ", element);
+  }
+  const bool of_bits = options.metric == Metric::kHamming || options.metric == Metric::kJaccard;
+  if (of_bits != (options.element == ElementType::kBinary)) {
+    return InvalidArgumentError(
+        "metric ", MetricName(options.metric), " does not go with ",
+        ElementTypeName(options.element),
+        " vectors: hamming and jaccard compare binary ones, and only they do");
   }
   if (options.kind == IndexKind::kFlat) return OkStatus();
   if (options.kind != IndexKind::kHnsw) {
@@ -108,6 +145,32 @@ Status CheckOptions(const VectorIndexOptions& options) {
   }
   if (hnsw.ef_search < 1 || hnsw.ef_search > 65'535) {
     return InvalidArgumentError("hnsw.ef_search is ", hnsw.ef_search, ", not between 1 and 65535");
+  }
+  const int codes = static_cast<int>(hnsw.codes);
+  if (codes < 0 || codes > static_cast<int>(CodeKind::kPca8)) {
+    return InvalidArgumentError("unknown codes ", codes);
+  }
+  if (hnsw.codes == CodeKind::kNone) {
+    if (hnsw.code_dims != 0) {
+      return InvalidArgumentError("hnsw.code_dims is ", hnsw.code_dims, " without codes");
+    }
+    return OkStatus();
+  }
+  if (of_bits || options.metric == Metric::kManhattan) {
+    return InvalidArgumentError("codes ", CodeKindName(hnsw.codes), " do not go with metric ",
+                                MetricName(options.metric));
+  }
+  if (hnsw.codes == CodeKind::kPca8) {
+    if (options.dim > Sq8Codec::kMaxPcaDim) {
+      return InvalidArgumentError("codes pca8 want a dim of at most ", Sq8Codec::kMaxPcaDim,
+                                  ", not ", options.dim);
+    }
+    if (hnsw.code_dims > std::min<size_t>(options.dim, 4'092)) {
+      return InvalidArgumentError("hnsw.code_dims is ", hnsw.code_dims, ", more than ",
+                                  std::min<size_t>(options.dim, 4'092));
+    }
+  } else if (hnsw.code_dims != 0) {
+    return InvalidArgumentError("hnsw.code_dims is for codes pca8 only");
   }
   return OkStatus();
 }

@@ -30,17 +30,25 @@ class IndexBase : public VectorIndex {
   IndexBase(const VectorIndexOptions& options, size_t link_words, const Runtime& runtime)
       : options_(options),
         runtime_(runtime),
-        slots_(options.dim, options.metric, link_words, runtime) {}
+        slots_(options.dim, options.metric, options.element, link_words, runtime) {}
 
   // Search after the checks; queries as Slots::PrepareQueries gives them.
   virtual std::vector<std::vector<Neighbor>> SearchPrepared(const Matrix& queries,
                                                             const SearchOptions& options) const = 0;
 
-  // Writes the slots and what a kind adds to them. Caller holds gate_ exclusively.
-  Status SaveSlots(const std::string& path, SnapshotHeader header, std::span<const uint8_t> levels,
-                   std::span<const uint32_t> upper) const;
-  // Checks sections 0, 1 and those of the records, and fills slots_ with them.
-  Status LoadSlots(const SnapshotFile& file);
+  // What a kind adds to the slots in a snapshot.
+  struct Extras {
+    std::span<const uint8_t> levels;
+    std::span<const uint32_t> upper;
+    std::span<const char> codec;
+    const Arena* links = nullptr;
+    const Arena* codes = nullptr;
+  };
+  // Caller holds gate_ exclusively.
+  Status SaveSlots(const std::string& path, SnapshotHeader header, const Extras& extras) const;
+  // Checks sections 0, 1 and those of the blocks, fills slots_ with them, and codes where it is not
+  // null (room for all slots is made in it). with_links: the slots have any.
+  Status LoadSlots(const SnapshotFile& file, bool with_links, Arena* codes);
 
   const VectorIndexOptions options_;
   const Runtime& runtime_;

@@ -1,105 +1,25 @@
 #include "index/vector/slots.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <bit>
-#include <cfloat>
-#include <cmath>
 #include <cstring>
 
 #include "index/vector/top_k.h"
 
 namespace rag {
-namespace {
 
-constexpr size_t kLine = 64;
-constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kBlockBytes = size_t{16} << 20;
-constexpr unsigned kMaxShift = 14;
-
-size_t RoundUp(size_t value, size_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
+Slots::Slots(size_t dim, Metric metric, ElementType element, size_t link_words,
+             const Runtime& runtime)
+    : rows_(dim, metric, element, runtime), runtime_(runtime), vectors_(rows_.bytes()) {
+  if (link_words > 0) links_.emplace(link_words * sizeof(uint32_t));
 }
 
-unsigned BlockShift(size_t record_bytes) {
-  const size_t records = std::max<size_t>(1, kBlockBytes / record_bytes);
-  return std::min(kMaxShift, static_cast<unsigned>(std::bit_width(records)) - 1);
-}
-
-// The squared length in double, so that neither overflow nor underflow hides anything.
-double SquaredNorm(std::span<const float> vector) {
-  double sum = 0;
-  for (const float x : vector) sum += static_cast<double>(x) * x;
-  return sum;
-}
-
-// What a vector must be. With a finite squared norm no inner product of two vectors, nor any
-// partial sum of one, is infinite (Cauchy-Schwarz), and so no distance is NaN.
-Status CheckVector(std::span<const float> vector, Metric metric, std::string_view what,
-                   size_t row) {
-  double sum = 0;
-  for (size_t i = 0; i < vector.size(); ++i) {
-    if (!std::isfinite(vector[i])) {
-      return InvalidArgumentError(what, " ", row, ": element ", i, " is ", vector[i]);
-    }
-    sum += static_cast<double>(vector[i]) * vector[i];
+Status Slots::Ensure(uint32_t slot) {
+  if (slot >= kMaxSlots) {
+    return ResourceExhaustedError("an index holds at most ", kMaxSlots, " vectors");
   }
-  if (metric == Metric::kCosine) {
-    if (sum == 0) {
-      return InvalidArgumentError(what, " ", row, " is zero, which has no cosine with anything");
-    }
-  } else if (sum > FLT_MAX / 4) {
-    return InvalidArgumentError(what, " ", row, ": its squared length ", sum,
-                                " is over the limit of ", FLT_MAX / 4);
-  }
-  return OkStatus();
-}
-
-}  // namespace
-
-Slots::Slots(size_t dim, Metric metric, size_t link_words, const Runtime& runtime)
-    : dim_(dim),
-      metric_(metric),
-      l2_(metric == Metric::kL2),
-      vector_offset_(RoundUp(link_words * sizeof(uint32_t), kLine)),
-      record_bytes_(vector_offset_ + RoundUp(dim * sizeof(float), kLine)),
-      shift_(BlockShift(record_bytes_)),
-      runtime_(runtime),
-      kernel_(l2_ ? runtime.kernels().l2_squared : runtime.kernels().dot),
-      blocks_(std::make_unique<std::atomic<std::byte*>[]>(kMaxChunks)),
-      info_(shift_) {}
-
-Slots::~Slots() {
-  const size_t bytes = RoundUp(record_bytes_ << shift_, kHugePage);
-  for (size_t i = 0; i < kMaxChunks; ++i) {
-    if (std::byte* block = blocks_[i].load(std::memory_order_relaxed)) ::munmap(block, bytes);
-  }
-}
-
-Status Slots::EnsureBlock(size_t block) {
-  if (block >= kMaxChunks) {
-    return ResourceExhaustedError("an index of dimension ", dim_, " holds at most ",
-                                  kMaxChunks << shift_, " vectors");
-  }
-  if (blocks_[block].load(std::memory_order_relaxed) != nullptr) return OkStatus();
-  // Aligned to a huge page by mapping one more and giving the ends back.
-  const size_t bytes = RoundUp(record_bytes_ << shift_, kHugePage);
-  void* mapped = ::mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) {
-    return ResourceExhaustedError("no memory for another ", bytes, " bytes of vectors");
-  }
-  std::byte* const begin = static_cast<std::byte*>(mapped);
-  const size_t skip =
-      RoundUp(reinterpret_cast<uintptr_t>(begin), kHugePage) - reinterpret_cast<uintptr_t>(begin);
-  if (skip > 0) ::munmap(begin, skip);
-  if (skip < kHugePage) ::munmap(begin + skip + bytes, kHugePage - skip);
-  // Random access over small pages spends much of its time in address translation. The first block
-  // is left alone, so that a small collection takes what it needs and not 2 MiB.
-  if (block > 0) ::madvise(begin + skip, bytes, MADV_HUGEPAGE);
-  info_.Ensure(block << shift_);
-  blocks_[block].store(begin + skip, std::memory_order_release);
+  RAG_RETURN_IF_ERROR(vectors_.Ensure(slot));
+  if (links_) RAG_RETURN_IF_ERROR(links_->Ensure(slot));
+  info_.Ensure(slot);
   return OkStatus();
 }
 
@@ -108,11 +28,11 @@ Status Slots::CheckAdd(std::span<const uint64_t> ids, MatrixView vectors) const 
     return InvalidArgumentError(ids.size(), " ids for ", vectors.rows, " vectors");
   }
   if (vectors.rows == 0) return OkStatus();
-  if (vectors.cols != dim_ || vectors.stride < vectors.cols) {
-    return InvalidArgumentError("vectors have dimension ", vectors.cols, ", the index has ", dim_);
+  if (vectors.cols != dim() || vectors.stride < vectors.cols) {
+    return InvalidArgumentError("vectors have dimension ", vectors.cols, ", the index has ", dim());
   }
   for (size_t row = 0; row < vectors.rows; ++row) {
-    RAG_RETURN_IF_ERROR(CheckVector(vectors.row(row), metric_, "vector of row", row));
+    RAG_RETURN_IF_ERROR(rows_.Check(vectors.row(row), "vector of row", row));
   }
   IdMap seen;
   seen.Reserve(ids.size());
@@ -125,24 +45,15 @@ Status Slots::CheckAdd(std::span<const uint64_t> ids, MatrixView vectors) const 
   return OkStatus();
 }
 
-void Slots::CopyVector(std::span<const float> from, float* to) const {
-  if (metric_ != Metric::kCosine) {
-    std::memcpy(to, from.data(), from.size_bytes());
-    return;
-  }
-  const double scale = 1.0 / std::sqrt(SquaredNorm(from));
-  for (size_t i = 0; i < from.size(); ++i) to[i] = static_cast<float>(from[i] * scale);
-}
-
 Result<Matrix> Slots::PrepareQueries(MatrixView queries, size_t k) const {
   if (k < 1 || k > 65'535) return InvalidArgumentError("k is ", k, ", not between 1 and 65535");
-  if (queries.rows > 0 && (queries.cols != dim_ || queries.stride < queries.cols)) {
-    return InvalidArgumentError("queries have dimension ", queries.cols, ", the index has ", dim_);
+  if (queries.rows > 0 && (queries.cols != dim() || queries.stride < queries.cols)) {
+    return InvalidArgumentError("queries have dimension ", queries.cols, ", the index has ", dim());
   }
-  Matrix prepared(queries.rows, dim_);
+  Matrix prepared(queries.rows, rows_.query_floats());
   for (size_t row = 0; row < queries.rows; ++row) {
-    RAG_RETURN_IF_ERROR(CheckVector(queries.row(row), metric_, "query", row));
-    CopyVector(queries.row(row), prepared.row(row).data());
+    RAG_RETURN_IF_ERROR(rows_.CheckQuery(queries.row(row), row));
+    rows_.PrepareQuery(queries.row(row), prepared.row(row).data());
   }
   return prepared;
 }
@@ -156,13 +67,13 @@ Result<uint32_t> Slots::Allocate(uint64_t id, std::span<const float> vector) {
       free_.pop_back();
     } else {
       slot = end_.load(std::memory_order_relaxed);
-      RAG_RETURN_IF_ERROR(EnsureBlock(slot >> shift_));
+      RAG_RETURN_IF_ERROR(Ensure(slot));
       end_.store(slot + 1, std::memory_order_release);
     }
   }
   info_[slot].id = id;
-  std::memset(Record(slot), 0xFF, vector_offset_);  // links: all kNoSlot
-  CopyVector(vector, const_cast<float*>(this->vector(slot)));
+  if (links_) std::memset(links_->Record(slot), 0xFF, links_->record_bytes());  // all kNoSlot
+  rows_.Encode(vector, vectors_.Record(slot));
   info_[slot].died.store(kNever, std::memory_order_relaxed);
   return slot;
 }
@@ -197,7 +108,8 @@ void Slots::Free(std::span<const uint32_t> slots) {
   if (slots.empty()) return;
   readers_.Wait();
   for (const uint32_t slot : slots) {
-    std::memset(Record(slot), 0, record_bytes_);
+    std::memset(vectors_.Record(slot), 0, vectors_.record_bytes());
+    if (links_) std::memset(links_->Record(slot), 0, links_->record_bytes());
     info_[slot].born.store(kNever, std::memory_order_relaxed);
     info_[slot].died.store(kFree, std::memory_order_relaxed);
   }
@@ -211,9 +123,9 @@ bool Slots::Contains(uint64_t id) const {
 }
 
 Status Slots::GetVector(uint64_t id, std::span<float> out) const {
-  if (out.size() != dim_) {
+  if (out.size() != dim()) {
     return InvalidArgumentError("room for ", out.size(), " elements, the index has dimension ",
-                                dim_);
+                                dim());
   }
   Readers::Guard guard(readers_);
   uint32_t slot;
@@ -222,7 +134,7 @@ Status Slots::GetVector(uint64_t id, std::span<float> out) const {
     slot = map_.Find(id);
   }
   if (slot == kNoSlot) return NotFoundError("no vector with id ", id);
-  std::memcpy(out.data(), vector(slot), out.size_bytes());
+  rows_.Decode(row(slot), out.data());
   return OkStatus();
 }
 
@@ -236,7 +148,8 @@ std::vector<uint64_t> Slots::Ids() const {
 
 size_t Slots::memory_bytes() const {
   std::shared_lock lock(map_mutex_);
-  return end() * (record_bytes_ + sizeof(Info)) + map_.memory_bytes();
+  const size_t link_bytes = links_ ? links_->record_bytes() : 0;
+  return end() * (vectors_.record_bytes() + link_bytes + sizeof(Info)) + map_.memory_bytes();
 }
 
 Status Slots::Verify() const {
@@ -253,16 +166,11 @@ Status Slots::Verify() const {
   return OkStatus();
 }
 
-std::span<const std::byte> Slots::BlockBytes(size_t block, size_t records) const {
-  return {blocks_[block].load(std::memory_order_acquire), records * record_bytes_};
-}
-
 Status Slots::Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live) {
   std::scoped_lock lock(free_mutex_, map_mutex_);
-  const size_t blocks = (ids.size() + block_records() - 1) >> shift_;
-  for (size_t block = 0; block < blocks; ++block) RAG_RETURN_IF_ERROR(EnsureBlock(block));
   map_.Reserve(ids.size());
   for (uint32_t slot = 0; slot < ids.size(); ++slot) {
+    RAG_RETURN_IF_ERROR(Ensure(slot));
     if (live[slot] == 0) {
       free_.push_back(slot);
       continue;
@@ -289,8 +197,11 @@ constexpr size_t kQueryGroup = 16;
 void Slots::ScanItems(const Matrix& queries, size_t first_query, size_t last_query, size_t first,
                       size_t last, const std::vector<uint32_t>* list, const IdFilter* filter,
                       uint64_t version, std::span<TopK> tops) const {
-  const auto rows_kernel = l2_ ? runtime_.kernels().l2_squared_rows : runtime_.kernels().dot_rows;
-  const size_t tile = std::clamp<size_t>(kTileBytes / record_bytes_, 1, kMaxTile);
+  const bool blocked = rows_.f32() && rows_.metric() != Metric::kManhattan;
+  const bool l2 = rows_.metric() == Metric::kL2;
+  const auto rows_kernel = l2 ? runtime_.kernels().l2_squared_rows : runtime_.kernels().dot_rows;
+  const size_t row_bytes = vectors_.record_bytes();
+  const size_t tile = std::clamp<size_t>(kTileBytes / row_bytes, 1, kMaxTile);
   struct Run {
     uint32_t slot;
     uint32_t count;
@@ -305,7 +216,7 @@ void Slots::ScanItems(const Matrix& queries, size_t first_query, size_t last_que
       if (!Visible(slot, version)) continue;
       if (list == nullptr && filter != nullptr && !filter->Contains(id(slot))) continue;
       const bool continues = !runs.empty() && runs.back().slot + runs.back().count == slot &&
-                             (slot & (block_records() - 1)) != 0;
+                             !vectors_.BeginsBlock(slot);
       if (continues) {
         ++runs.back().count;
       } else {
@@ -315,11 +226,18 @@ void Slots::ScanItems(const Matrix& queries, size_t first_query, size_t last_que
     for (size_t q = first_query; q < last_query; ++q) {
       TopK& top = tops[q - first_query];
       for (const Run& run : runs) {
-        rows_kernel(queries.row(q).data(), vector(run.slot), record_bytes_ / sizeof(float),
-                    run.count, dim_, distances);
+        const float* const query = queries.row(q).data();
+        if (blocked) {
+          rows_kernel(query, reinterpret_cast<const float*>(row(run.slot)),
+                      row_bytes / sizeof(float), run.count, dim(), distances);
+          if (!l2) {
+            for (uint32_t i = 0; i < run.count; ++i) distances[i] = -distances[i];
+          }
+        } else {
+          for (uint32_t i = 0; i < run.count; ++i) distances[i] = Distance(query, run.slot + i);
+        }
         for (uint32_t i = 0; i < run.count; ++i) {
-          const float distance = l2_ ? distances[i] : -distances[i];
-          if (distance <= top.bound()) top.Offer(distance, id(run.slot + i));
+          if (distances[i] <= top.bound()) top.Offer(distances[i], id(run.slot + i));
         }
       }
     }
@@ -356,7 +274,7 @@ std::vector<std::vector<Neighbor>> Slots::Exact(const Matrix& queries, size_t k,
   // Few queries share the records out among the threads, many the queries. A small job is not worth
   // waking anybody.
   constexpr size_t kWorthwhileBytes = size_t{4} << 20;
-  const bool alone = pool.size() == 1 || items * n * dim_ * sizeof(float) < kWorthwhileBytes;
+  const bool alone = pool.size() == 1 || items * n * rows_.bytes() < kWorthwhileBytes;
   const size_t threads = static_cast<size_t>(pool.size());
   const size_t parts = alone || groups >= threads ? 1 : std::min(items, threads);
   std::vector<TopK> tops(n * parts, TopK(k));

@@ -1,13 +1,13 @@
-// Slots: where the vectors of an index lie, and what both kinds of index do alike: input checks,
+// Slots: where the vectors of an index lie, and what all kinds of index do alike: input checks,
 // ids, life and death of a vector, exact search.
 //
 // A slot is visible from one version of the index to another; a replacement ends the old vector and
 // begins the new one at the same version. A search looks at one version throughout, so that it
 // never sees an id twice nor misses one that was being replaced.
 //
-// A record is `link_words` 32-bit words (a graph's, or none) and then the vector, which begins at a
-// cache line. Records lie in blocks that never move, so that searches need no lock: they enter
-// readers(), and a removed record is overwritten only after those that may see it have left.
+// A slot has a row (index/vector/rows.h) and `link_words` 32-bit words of a graph, or none. Both
+// lie in arenas and never move, so that searches need no lock: they enter readers(), and what was
+// removed is overwritten only after those that may see it have left.
 #pragma once
 
 #include <atomic>
@@ -15,35 +15,40 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <vector>
 
+#include "index/vector/arena.h"
 #include "index/vector/chunked.h"
 #include "index/vector/id_map.h"
 #include "index/vector/readers.h"
+#include "index/vector/rows.h"
 #include "index/vector_index.h"
 #include "lib/kernels/kernels.h"
 
 namespace rag {
 
 inline constexpr uint32_t kNoSlot = IdMap::kNone;
+// What an index keeps of a slot lies in Chunked arrays of this shift.
+inline constexpr unsigned kSlotShift = 13;
+inline constexpr uint32_t kMaxSlots = kMaxChunks << kSlotShift;
 
 class Slots {
  public:
-  Slots(size_t dim, Metric metric, size_t link_words, const Runtime& runtime);
-  ~Slots();
+  Slots(size_t dim, Metric metric, ElementType element, size_t link_words, const Runtime& runtime);
   Slots(const Slots&) = delete;
   Slots& operator=(const Slots&) = delete;
 
   // --- input ---
   // Add's conditions on its arguments. Errors: invalid_argument naming the row.
   Status CheckAdd(std::span<const uint64_t> ids, MatrixView vectors) const;
-  // Checks k and the queries, and copies them, normalized under cosine.
+  // Checks k and the queries, and copies them in the form that Distance takes.
   Result<Matrix> PrepareQueries(MatrixView queries, size_t k) const;
 
   // --- a vector's life ---
-  // A hidden slot with the vector (normalized under cosine) and links that are all kNoSlot.
+  // A hidden slot with the vector's row and links that are all kNoSlot.
   // Errors: resource_exhausted.
   Result<uint32_t> Allocate(uint64_t id, std::span<const float> vector);
   // Makes the slot findable under its id; returns the slot that had the id, now dead, or kNoSlot.
@@ -81,13 +86,13 @@ class Slots {
     return info_[slot].died.load(std::memory_order_relaxed) == kFree;
   }
   uint64_t id(uint32_t slot) const { return info_[slot].id; }
-  uint32_t* links(uint32_t slot) const { return reinterpret_cast<uint32_t*>(Record(slot)); }
-  const float* vector(uint32_t slot) const {
-    return reinterpret_cast<const float*>(Record(slot) + vector_offset_);
-  }
-  // Smaller is better, and the score is its negative. Never NaN for vectors that passed the checks.
-  float Distance(const float* a, const float* b) const {
-    return l2_ ? kernel_(a, b, dim_) : -kernel_(a, b, dim_);
+  uint32_t* links(uint32_t slot) const { return reinterpret_cast<uint32_t*>(links_->Record(slot)); }
+  const Rows& rows() const { return rows_; }
+  const std::byte* row(uint32_t slot) const { return vectors_.Record(slot); }
+  // query as PrepareQueries or Rows::AsQuery gives it. Smaller is better, and the score is its
+  // negative. Never NaN for vectors that passed the checks.
+  float Distance(const float* query, uint32_t slot) const {
+    return rows_.Distance(query, row(slot));
   }
   static float Score(float distance) { return 0.0f - distance; }
 
@@ -98,18 +103,14 @@ class Slots {
                                            const IdFilter* filter) const;
 
   // --- snapshots (index/vector/snapshot.h) ---
-  size_t record_bytes() const { return record_bytes_; }
-  size_t block_records() const { return size_t{1} << shift_; }
-  unsigned shift() const { return shift_; }
-  std::span<const std::byte> BlockBytes(size_t block, size_t records) const;
-  // Makes `count` slots with the ids and states (0: free, 1: live) given, their blocks' bytes to be
-  // filled in by the caller through MutableBlock. Only on an empty object.
+  const Arena& vectors() const { return vectors_; }
+  const Arena& link_records() const { return *links_; }
+  // Makes slots with the ids and states (0: free, 1: live) given; the caller fills in the arenas'
+  // blocks. Only on an empty object.
   // Errors: data_loss for an id that comes twice; resource_exhausted.
   Status Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live);
-  std::byte* MutableBlock(size_t block) { return blocks_[block].load(std::memory_order_acquire); }
 
-  size_t dim() const { return dim_; }
-  Metric metric() const { return metric_; }
+  size_t dim() const { return rows_.dim(); }
 
  private:
   struct Info {
@@ -121,33 +122,23 @@ class Slots {
   static constexpr uint64_t kNever = ~uint64_t{0};
   static constexpr uint64_t kFree = 0;
 
-  std::byte* Record(uint32_t slot) const {
-    return blocks_[slot >> shift_].load(std::memory_order_acquire) +
-           (slot & ((uint32_t{1} << shift_) - 1)) * record_bytes_;
-  }
-  Status EnsureBlock(size_t block);
-  void CopyVector(std::span<const float> from, float* to) const;
+  Status Ensure(uint32_t slot);
   void ScanItems(const Matrix& queries, size_t first_query, size_t last_query, size_t first,
                  size_t last, const std::vector<uint32_t>* list, const IdFilter* filter,
                  uint64_t version, std::span<class TopK> tops) const;
 
-  const size_t dim_;
-  const Metric metric_;
-  const bool l2_;
-  const size_t vector_offset_;  // bytes
-  const size_t record_bytes_;   // a multiple of 64
-  const unsigned shift_;        // 2^shift_ records a block
+  const Rows rows_;
   const Runtime& runtime_;
-  float (*const kernel_)(const float*, const float*, size_t);
 
   mutable Readers readers_;
-  std::unique_ptr<std::atomic<std::byte*>[]> blocks_;  // kMaxChunks
-  Chunked<Info> info_;
+  Arena vectors_;
+  std::optional<Arena> links_;
+  Chunked<Info> info_{kSlotShift};
   std::atomic<uint32_t> end_{0};
   std::atomic<size_t> live_{0};       // map_.size(), readable without its lock
   std::atomic<uint64_t> version_{1};  // changes under map_mutex_
 
-  std::mutex free_mutex_;  // guards free_, the growth of end_ and of blocks_
+  std::mutex free_mutex_;  // guards free_ and the growth of end_
   std::vector<uint32_t> free_;
 
   mutable std::shared_mutex map_mutex_;  // guards map_ and what is visible

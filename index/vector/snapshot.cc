@@ -68,11 +68,14 @@ SnapshotHeader MakeSnapshotHeader(const VectorIndexOptions& options, uint64_t ta
   header.kind = static_cast<uint32_t>(options.kind);
   header.metric = static_cast<uint32_t>(options.metric);
   header.dim = static_cast<uint32_t>(options.dim);
+  header.element = static_cast<uint32_t>(options.element);
   header.tag = tag;
   if (options.kind == IndexKind::kHnsw) {
     header.m = options.hnsw.m;
     header.ef_construction = options.hnsw.ef_construction;
     header.seed = options.hnsw.seed;
+    header.codes = static_cast<uint32_t>(options.hnsw.codes);
+    header.code_dims = options.hnsw.code_dims;
   }
   return header;
 }
@@ -135,6 +138,13 @@ Result<SnapshotFile> SnapshotFile::Open(const std::string& path,
   if (header.kind != expected.kind) return differs("kind", header.kind, expected.kind);
   if (header.metric != expected.metric) return differs("metric", header.metric, expected.metric);
   if (header.dim != expected.dim) return differs("dimension", header.dim, expected.dim);
+  if (header.element != expected.element) {
+    return differs("element type", header.element, expected.element);
+  }
+  if (header.codes != expected.codes) return differs("codes", header.codes, expected.codes);
+  if (header.code_dims != expected.code_dims) {
+    return differs("code_dims", header.code_dims, expected.code_dims);
+  }
   if (header.m != expected.m) return differs("m", header.m, expected.m);
   if (header.ef_construction != expected.ef_construction) {
     return differs("ef_construction", header.ef_construction, expected.ef_construction);

@@ -2,10 +2,11 @@
 //   SnapshotHeader
 //   SnapshotSection[section_count]: bytes and hash of each section
 //   the sections, one after another without gaps:
-//     0 ids [slots] u64   1 live [slots] u8   2 levels [slots] u8   3 upper links, u32
-//     4 ... the records of slots [i * block_records, ...), as they lie in memory
+//     0 ids [slots] u64   1 live [slots] u8   2 levels [slots] u8   3 upper links, u32   4 codec
+//     5 ... the blocks of the rows, then those of the links, then those of the codes, as they lie
+//     in the arenas
 // Every byte is covered by a hash: the header by its own, the table by the header's, a section by
-// the table's. Sections 2 and 3 are empty in a flat index.
+// the table's. Sections 2, 3 and 4 are empty where an index has no graph or no codes.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +20,8 @@
 
 namespace rag {
 
-inline constexpr uint32_t kSnapshotVersion = 1;
-inline constexpr size_t kFixedSections = 4;
+inline constexpr uint32_t kSnapshotVersion = 2;
+inline constexpr size_t kFixedSections = 5;
 
 struct SnapshotHeader {
   char magic[8] = {'R', 'A', 'G', 'V', 'E', 'C', '\r', '\n'};
@@ -28,13 +29,14 @@ struct SnapshotHeader {
   uint32_t kind = 0;
   uint32_t metric = 0;
   uint32_t dim = 0;
+  uint32_t element = 0;
+  uint32_t codes = 0;
+  uint64_t code_dims = 0;
   uint64_t tag = 0;
   uint64_t m = 0;
   uint64_t ef_construction = 0;
   uint64_t seed = 0;
   uint64_t slots = 0;
-  uint64_t record_bytes = 0;
-  uint64_t block_records = 0;
   uint64_t entry = 0;  // of the graph, as HnswIndex packs it
   uint64_t section_count = 0;
   uint64_t file_bytes = 0;

@@ -72,6 +72,11 @@ class CandidatePool {
     items_[next_++].slot |= kExpanded;
     return slot;
   }
+  // What Next will return if nothing is inserted before.
+  uint32_t Peek() {
+    while (next_ < size_ && (items_[next_].slot & kExpanded) != 0) ++next_;
+    return next_ < size_ ? items_[next_].slot : kNoSlot;
+  }
   size_t size() const { return size_; }
   Candidate at(size_t i) const { return {items_[i].distance, items_[i].slot & ~kExpanded}; }
 
@@ -89,6 +94,9 @@ class WalkScratch {
   VisitedSet visited;
   CandidatePool pool;
   std::vector<uint32_t> fresh;  // a node's neighbours that were not visited
+  std::vector<float> distances;
+  std::vector<Candidate> candidates;
+  Origin origin;
 };
 
 struct HnswIndex::ScratchHandle {

@@ -1,0 +1,67 @@
+// The codes that a graph is walked over: when they are learned, and when anew.
+#include <algorithm>
+
+#include "index/vector/hnsw_index.h"
+
+namespace rag {
+
+Status HnswIndex::EncodeNode(uint32_t slot) {
+  RAG_RETURN_IF_ERROR(owned_codes_->Ensure(slot));
+  thread_local std::vector<float> vector;
+  vector.resize(options_.dim);
+  slots_.rows().Decode(slots_.row(slot), vector.data());
+  owned_codes_->Encode(slot, vector.data());
+  return OkStatus();
+}
+
+Status HnswIndex::LearnCodes(MatrixView coming) {
+  const CodeKind kind = options_.hnsw.codes;
+  if (kind == CodeKind::kNone) return OkStatus();
+  const auto wanted = [&] {
+    const NodeCodes* const codes = this->codes();
+    return codes == nullptr ? slots_.size() + coming.rows >= Sq8Codec::MinSample(kind, options_.dim)
+                            : codes->Drifted();
+  };
+  if (!wanted()) return OkStatus();
+  const auto gate = gate_.Exclusive();
+  if (!wanted()) return OkStatus();  // somebody else has learned them meanwhile
+
+  std::vector<uint32_t> live;
+  live.reserve(slots_.size());
+  for (uint32_t slot = 0; slot < slots_.end(); ++slot) {
+    if (!slots_.IsFree(slot)) live.push_back(slot);
+  }
+  // Spread evenly over both: neither the order of arrival nor its end decides.
+  const size_t all = live.size() + coming.rows;
+  const size_t count = std::min(all, Sq8Codec::MaxSample(options_.dim));
+  const Rows& rows = slots_.rows();
+  Matrix sample(count, options_.dim);
+  std::vector<std::byte> row(rows.bytes());
+  for (size_t i = 0; i < count; ++i) {
+    const size_t at = i * all / count;
+    if (at < live.size()) {
+      rows.Decode(slots_.row(live[at]), sample.row(i).data());
+    } else {
+      rows.Encode(coming.row(at - live.size()), row.data());
+      rows.Decode(row.data(), sample.row(i).data());
+    }
+  }
+  auto codes = std::make_unique<NodeCodes>(
+      Sq8Codec::Train(sample.view(), kind, options_.hnsw.code_dims, options_.metric, runtime_));
+  for (const uint32_t slot : live) RAG_RETURN_IF_ERROR(codes->Ensure(slot));
+  const auto encode = [&](size_t begin, size_t end, int) {
+    std::vector<float> vector(options_.dim);
+    for (size_t i = begin; i < end; ++i) {
+      rows.Decode(slots_.row(live[i]), vector.data());
+      codes->Encode(live[i], vector.data());
+    }
+  };
+  if (!runtime_.pool().TryParallelFor(live.size(), 256, encode)) encode(0, live.size(), 0);
+  codes->ForgetErrors();
+  codes_.store(codes.get(), std::memory_order_release);
+  slots_.readers().Wait();  // for those that walk over the old ones
+  owned_codes_ = std::move(codes);
+  return OkStatus();
+}
+
+}  // namespace rag

@@ -1,0 +1,75 @@
+#include "index/vector/origin.h"
+
+#include <algorithm>
+
+namespace rag {
+namespace {
+
+// Of a row that is fetched ahead; the processor's own prefetcher follows after that.
+constexpr size_t kFetched = 1'024;
+constexpr size_t kAhead = 2;
+// Codes whose addresses are gathered at a time.
+constexpr size_t kPiece = 64;
+
+void Fetch(const std::byte* row, size_t bytes) {
+  for (size_t at = 0; at < std::min(bytes, kFetched); at += 64) {
+    __builtin_prefetch(row + at, 0, 3);
+  }
+}
+
+}  // namespace
+
+void Origin::SetQuery(const Slots& slots, const NodeCodes* codes, const float* query) {
+  slots_ = &slots;
+  codes_ = codes;
+  query_ = query;
+  form_ = Form::kExact;
+  if (codes == nullptr) return;
+  form_ = Form::kCodeQuery;
+  codes->codec().PrepareQuery(query, coded_);
+}
+
+void Origin::SetNode(const Slots& slots, const NodeCodes* codes, uint32_t slot) {
+  slots_ = &slots;
+  codes_ = codes;
+  if (codes != nullptr) {
+    form_ = Form::kCodePair;
+    code_ = codes->code(slot);
+    return;
+  }
+  form_ = Form::kExact;
+  const Rows& rows = slots.rows();
+  if (rows.RowIsQuery()) {
+    query_ = reinterpret_cast<const float*>(slots.row(slot));
+    return;
+  }
+  decoded_.resize(rows.query_floats());
+  rows.AsQuery(slots.row(slot), decoded_.data());
+  query_ = decoded_.data();
+}
+
+void Origin::To(const uint32_t* slots, size_t count, float* out) const {
+  if (form_ == Form::kExact) {
+    const size_t bytes = slots_->rows().bytes();
+    if (count > 1) {
+      for (size_t i = 0; i < std::min(count, kAhead); ++i) Fetch(slots_->row(slots[i]), bytes);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      if (i + kAhead < count) Fetch(slots_->row(slots[i + kAhead]), bytes);
+      out[i] = slots_->Distance(query_, slots[i]);
+    }
+    return;
+  }
+  const std::byte* codes[kPiece];
+  for (size_t first = 0; first < count; first += kPiece) {
+    const size_t n = std::min(kPiece, count - first);
+    for (size_t i = 0; i < n; ++i) codes[i] = codes_->code(slots[first + i]);
+    if (form_ == Form::kCodeQuery) {
+      codes_->codec().Distances(coded_, codes, n, out + first);
+    } else {
+      codes_->codec().PairDistances(code_, codes, n, out + first);
+    }
+  }
+}
+
+}  // namespace rag

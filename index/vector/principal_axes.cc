@@ -1,0 +1,100 @@
+#include "index/vector/principal_axes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "lib/kernels/kernels.h"
+
+namespace rag {
+namespace {
+
+// Each round multiplies an axis' share of the others by the ratio of their variances; what is left
+// mixed after so many are axes of almost the same variance, and any mixture of those serves.
+constexpr size_t kRounds = 8;
+
+// c [m, n] = a [m, k] * b [n, k]^T.
+Matrix Multiply(const Matrix& a, const Matrix& b, const Runtime& runtime) {
+  const Kernels& kernels = runtime.kernels();
+  const size_t k = a.cols();
+  std::vector<float> packed(PackedGemmBSize(kernels, b.rows(), k));
+  PackGemmB(kernels, b.data(), k, b.rows(), k, packed.data());
+  Matrix c(a.rows(), b.rows());
+  const auto rows = [&](size_t begin, size_t end, int) {
+    kernels.gemm(end - begin, b.rows(), k, a.data() + begin * k, k, packed.data(), nullptr,
+                 c.data() + begin * b.rows(), b.rows());
+  };
+  if (!runtime.pool().TryParallelFor(a.rows(), 48, rows)) rows(0, a.rows(), 0);
+  return c;
+}
+
+// Gram-Schmidt, each row against those before it, twice: once is not enough when little is left.
+void Orthonormalize(Matrix& rows, const Kernels& kernels) {
+  const size_t dim = rows.cols();
+  for (size_t i = 0; i < rows.rows(); ++i) {
+    float* const row = rows.row(i).data();
+    for (int pass = 0; pass < 2; ++pass) {
+      for (size_t j = 0; j < i; ++j) {
+        const float* const other = rows.row(j).data();
+        kernels.axpy(-kernels.dot(row, other, dim), other, row, dim);
+      }
+      const float length = std::sqrt(kernels.dot(row, row, dim));
+      if (length <= 1e-12f) {
+        // Nothing is left in this direction (fewer distinct vectors than axes): any other does.
+        for (size_t k = 0; k < dim; ++k) row[k] = k == (i + static_cast<size_t>(pass)) % dim;
+        continue;
+      }
+      for (size_t k = 0; k < dim; ++k) row[k] /= length;
+    }
+    const float length = std::sqrt(kernels.dot(row, row, dim));
+    if (length > 0) {
+      for (size_t k = 0; k < dim; ++k) row[k] /= length;
+    }
+  }
+}
+
+}  // namespace
+
+PrincipalAxes FindPrincipalAxes(MatrixView sample, std::span<const float> mean, size_t count,
+                                const Runtime& runtime) {
+  const Kernels& kernels = runtime.kernels();
+  const size_t dim = sample.cols;
+  Matrix columns(dim, sample.rows);  // transposed, so that the covariance is rows times rows
+  for (size_t i = 0; i < sample.rows; ++i) {
+    const std::span<const float> row = sample.row(i);
+    for (size_t j = 0; j < dim; ++j) columns.data()[j * sample.rows + i] = row[j] - mean[j];
+  }
+  Matrix covariance = Multiply(columns, columns, runtime);
+  const float scale = 1.0f / static_cast<float>(sample.rows);
+  for (size_t i = 0; i < dim * dim; ++i) covariance.data()[i] *= scale;
+
+  PrincipalAxes out;
+  for (size_t i = 0; i < dim; ++i) out.total_variance += covariance.row(i)[i];
+  Matrix axes(count, dim);
+  std::mt19937 random(20'240'229);
+  std::normal_distribution<float> normal;
+  for (size_t i = 0; i < count * dim; ++i) axes.data()[i] = normal(random);
+  Orthonormalize(axes, kernels);
+  for (size_t round = 0; round < kRounds; ++round) {
+    axes = Multiply(axes, covariance, runtime);  // symmetric: the transpose is itself
+    Orthonormalize(axes, kernels);
+  }
+  const Matrix images = Multiply(axes, covariance, runtime);
+  std::vector<double> variances(count);
+  for (size_t i = 0; i < count; ++i) {
+    variances[i] = std::max(0.0f, kernels.dot(images.row(i).data(), axes.row(i).data(), dim));
+  }
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return variances[a] > variances[b]; });
+  out.axes = Matrix(count, dim);
+  for (size_t i = 0; i < count; ++i) {
+    std::copy_n(axes.row(order[i]).data(), dim, out.axes.row(i).data());
+    out.variances.push_back(variances[order[i]]);
+  }
+  return out;
+}
+
+}  // namespace rag
