@@ -4,8 +4,8 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
+#include <concepts>
+#include <type_traits>
 #include <utility>
 
 namespace rag {
@@ -13,19 +13,26 @@ namespace {
 
 constexpr char kPayloadVersion = 1;
 // No list in a payload is longer; a heading path has at most six entries in every format we read.
-constexpr uint32_t kMaxHeadings = 256;
+constexpr uint32_t kMaxListEntries = 256;
 
+// Payloads are a version byte and fields one after another: numbers of 32 bits, little-endian,
+// texts and lists after their length. A payload's fields are named once, in VisitFields, for both
+// ways.
 class Packer {
  public:
   Packer() { out_.push_back(kPayloadVersion); }
-  void U32(uint32_t value) {
+  void Field(uint32_t value) {
     for (int shift = 0; shift < 32; shift += 8) {
       out_.push_back(static_cast<char>((value >> shift) & 0xff));
     }
   }
-  void String(std::string_view text) {
-    U32(static_cast<uint32_t>(text.size()));
+  void Field(std::string_view text) {
+    Field(static_cast<uint32_t>(text.size()));
     out_.append(text);
+  }
+  void Field(const std::vector<std::string>& list) {
+    Field(static_cast<uint32_t>(list.size()));
+    for (const std::string& text : list) Field(text);
   }
   std::string Take() { return std::move(out_); }
 
@@ -39,24 +46,30 @@ class Unpacker {
     ok_ = !bytes_.empty() && bytes_.front() == kPayloadVersion;
     if (ok_) bytes_.remove_prefix(1);
   }
-  uint32_t U32() {
-    if (!Need(4)) return 0;
-    uint32_t value = 0;
+  void Field(uint32_t& value) {
+    value = 0;
+    if (!Need(4)) return;
     for (int i = 0; i < 4; ++i) {
       value |= static_cast<uint32_t>(static_cast<unsigned char>(bytes_[static_cast<size_t>(i)]))
                << (8 * i);
     }
     bytes_.remove_prefix(4);
-    return value;
   }
-  std::string String() {
-    const uint32_t size = U32();
-    if (!Need(size)) return {};
-    std::string text(bytes_.substr(0, size));
+  void Field(std::string& text) {
+    uint32_t size = 0;
+    Field(size);
+    if (!Need(size)) return;
+    text.assign(bytes_.substr(0, size));
     bytes_.remove_prefix(size);
-    return text;
   }
-  void Fail() { ok_ = false; }
+  void Field(std::vector<std::string>& list) {
+    uint32_t size = 0;
+    Field(size);
+    ok_ = ok_ && size <= kMaxListEntries;
+    if (!ok_) return;
+    list.resize(size);
+    for (std::string& text : list) Field(text);
+  }
   // Everything was there and nothing is left.
   bool Done() const { return ok_ && bytes_.empty(); }
 
@@ -68,6 +81,46 @@ class Unpacker {
   std::string_view bytes_;
   bool ok_ = false;
 };
+
+template <class Visitor, class Payload>
+requires std::same_as<std::remove_const_t<Payload>, DocumentPayload>
+void VisitFields(Visitor& visitor, Payload& payload) {
+  visitor.Field(payload.title);
+  visitor.Field(payload.source);
+  visitor.Field(payload.media_type);
+  visitor.Field(payload.content_hash);
+  visitor.Field(payload.source_hash);
+  visitor.Field(payload.added_attributes);
+}
+
+template <class Visitor, class Payload>
+requires std::same_as<std::remove_const_t<Payload>, ChunkPayload>
+void VisitFields(Visitor& visitor, Payload& payload) {
+  visitor.Field(payload.begin);
+  visitor.Field(payload.end);
+  visitor.Field(payload.page);
+  visitor.Field(payload.tokens);
+  visitor.Field(payload.title);
+  visitor.Field(payload.headings);
+  visitor.Field(payload.text);
+  visitor.Field(payload.added_attributes);
+}
+
+template <class Payload>
+std::string Pack(const Payload& payload) {
+  Packer packer;
+  VisitFields(packer, payload);
+  return packer.Take();
+}
+
+template <class Payload>
+Result<Payload> Unpack(std::string_view bytes, std::string_view name) {
+  Unpacker unpacker(bytes);
+  Payload payload;
+  VisitFields(unpacker, payload);
+  if (unpacker.Done()) return payload;
+  return DataLossError(name, " payload of ", bytes.size(), " bytes is damaged");
+}
 
 // Adds name = value unless the object has the name already, and notes it in `added`.
 void AddAttribute(Value::Object& attributes, std::string_view name, Value value,
@@ -110,63 +163,18 @@ std::string Hex(XXH128_hash_t hash) {
 
 }  // namespace
 
-std::string PackDocument(const DocumentPayload& payload) {
-  Packer packer;
-  packer.String(payload.title);
-  packer.String(payload.source);
-  packer.String(payload.media_type);
-  packer.String(payload.content_hash);
-  packer.String(payload.source_hash);
-  packer.String(payload.added_attributes);
-  return packer.Take();
-}
+std::string PackDocument(const DocumentPayload& payload) { return Pack(payload); }
 
 Result<DocumentPayload> UnpackDocument(std::string_view bytes) {
-  Unpacker unpacker(bytes);
-  DocumentPayload payload;
-  payload.title = unpacker.String();
-  payload.source = unpacker.String();
-  payload.media_type = unpacker.String();
-  payload.content_hash = unpacker.String();
-  payload.source_hash = unpacker.String();
-  payload.added_attributes = unpacker.String();
-  if (!unpacker.Done()) {
-    return DataLossError("document payload of ", bytes.size(), " bytes is damaged");
-  }
-  return payload;
+  return Unpack<DocumentPayload>(bytes, "document");
 }
 
-std::string PackChunk(const ChunkPayload& payload) {
-  Packer packer;
-  packer.U32(payload.begin);
-  packer.U32(payload.end);
-  packer.U32(payload.page);
-  packer.U32(payload.tokens);
-  packer.String(payload.title);
-  packer.U32(static_cast<uint32_t>(payload.headings.size()));
-  for (const std::string& heading : payload.headings) packer.String(heading);
-  packer.String(payload.text);
-  packer.String(payload.added_attributes);
-  return packer.Take();
-}
+std::string PackChunk(const ChunkPayload& payload) { return Pack(payload); }
 
 Result<ChunkPayload> UnpackChunk(std::string_view bytes) {
-  Unpacker unpacker(bytes);
-  ChunkPayload payload;
-  payload.begin = unpacker.U32();
-  payload.end = unpacker.U32();
-  payload.page = unpacker.U32();
-  payload.tokens = unpacker.U32();
-  payload.title = unpacker.String();
-  const uint32_t headings = unpacker.U32();
-  if (headings > kMaxHeadings) unpacker.Fail();
-  for (uint32_t i = 0; i < std::min(headings, kMaxHeadings); ++i) {
-    payload.headings.push_back(unpacker.String());
-  }
-  payload.text = unpacker.String();
-  payload.added_attributes = unpacker.String();
-  if (!unpacker.Done() || payload.end < payload.begin) {
-    return DataLossError("chunk payload of ", bytes.size(), " bytes is damaged");
+  Result<ChunkPayload> payload = Unpack<ChunkPayload>(bytes, "chunk");
+  if (payload.ok() && payload->end < payload->begin) {
+    return DataLossError("chunk payload of ", bytes.size(), " bytes ends before it begins");
   }
   return payload;
 }
@@ -202,7 +210,7 @@ ChunkInput PackChunkInput(const Document& document, const Chunk& chunk) {
   payload.title = document.title;
   payload.headings.assign(chunk.headings.begin(),
                           chunk.headings.begin() + static_cast<ptrdiff_t>(std::min<size_t>(
-                                                       chunk.headings.size(), kMaxHeadings)));
+                                                       chunk.headings.size(), kMaxListEntries)));
   payload.text = document.text.substr(chunk.begin, chunk.end - chunk.begin);
   // A chunk's record shows the document's attributes with its own over them; the names that the
   // engine added to either are taken off again when its metadata is read.
@@ -287,18 +295,18 @@ std::string HashContent(std::string_view bytes) {
 std::string HashDocument(const Document& document) {
   // Length-prefixed parts, so that text cannot move from one part to the next unnoticed.
   Packer packer;
-  packer.String(document.key);
-  packer.String(document.title);
-  packer.String(document.source);
-  packer.String(document.media_type);
-  packer.String(HashContent(document.text));
-  packer.String(ToJson(document.metadata));
+  packer.Field(document.key);
+  packer.Field(document.title);
+  packer.Field(document.source);
+  packer.Field(document.media_type);
+  packer.Field(HashContent(document.text));
+  packer.Field(ToJson(document.metadata));
   for (const Block& block : document.blocks) {
-    packer.U32(static_cast<uint32_t>(block.kind));
-    packer.U32(block.begin);
-    packer.U32(block.end);
-    packer.U32(block.page);
-    packer.U32(block.level);
+    packer.Field(static_cast<uint32_t>(block.kind));
+    packer.Field(block.begin);
+    packer.Field(block.end);
+    packer.Field(block.page);
+    packer.Field(block.level);
   }
   return HashContent(packer.Take());
 }
