@@ -35,43 +35,37 @@ std::string Names(const CommandWords& words) {
   return Join(names);
 }
 
-// A case over the command's path, shared by bash and zsh. Commands that have commands of their own
-// offer these first.
-std::string Cases(const std::vector<CommandWords>& all) {
-  const std::string globals = Join(all.front().flags);
-  std::string cases;
-  for (const CommandWords& words : all) {
-    cases +=
-        StrCat("    ", Quote(words.path), ") commands=", Quote(Names(words)),
-               "; flags=", Quote(words.path.empty() ? globals : Join(words.flags) + " " + globals),
-               " ;;\n");
-  }
-  return cases;
-}
-
-std::string PathWords(const std::vector<CommandWords>& all) {
+// Shell code, shared by bash and zsh: finds the command in the words typed so far, and sets
+// `commands` and `flags` to what may follow it. `typed` is the shell's expression for these words.
+std::string FindCommand(const std::string& typed, const std::vector<CommandWords>& all) {
   std::string paths;
+  std::string cases;
+  const std::string globals = Join(all.front().flags);
   for (const CommandWords& words : all) {
-    if (!words.path.empty()) paths += StrCat(paths.empty() ? "" : "|", Quote(words.path));
+    const bool root = words.path.empty();
+    if (!root) paths += StrCat(paths.empty() ? "" : "|", Quote(words.path));
+    cases += StrCat("    ", Quote(words.path), ") commands=", Quote(Names(words)),
+                    "; flags=", Quote(root ? globals : Join(words.flags) + " " + globals), " ;;\n");
   }
-  return paths;
+  return StrCat("  local command='' commands='' flags='' word\n  for word in ", typed,
+                "; do\n"
+                "    case \"${command:+$command }$word\" in\n"
+                "      ",
+                paths,
+                ") command=\"${command:+$command }$word\" ;;\n"
+                "    esac\n"
+                "  done\n"
+                "  case \"$command\" in\n",
+                cases, "  esac\n");
 }
 
+// Commands that have commands of their own offer these first.
 std::string BashScript(const std::vector<CommandWords>& all) {
   return StrCat(
       "# bash completion of rag\n"
       "_rag() {\n"
-      "  local current=\"${COMP_WORDS[COMP_CWORD]}\" command='' commands='' flags='' word\n"
-      "  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-      "    case \"${command:+$command }$word\" in\n"
-      "      ",
-      PathWords(all),
-      ") command=\"${command:+$command }$word\" ;;\n"
-      "    esac\n"
-      "  done\n"
-      "  case \"$command\" in\n",
-      Cases(all),
-      "  esac\n"
+      "  local current=\"${COMP_WORDS[COMP_CWORD]}\"\n",
+      FindCommand("\"${COMP_WORDS[@]:1:COMP_CWORD-1}\"", all),
       "  if [[ $current == -* ]]; then\n"
       "    COMPREPLY=($(compgen -W \"$flags\" -- \"$current\"))\n"
       "  elif [[ -n $commands ]]; then\n"
@@ -84,29 +78,16 @@ std::string BashScript(const std::vector<CommandWords>& all) {
 }
 
 std::string ZshScript(const std::vector<CommandWords>& all) {
-  return StrCat(
-      "#compdef rag\n"
-      "_rag() {\n"
-      "  local command='' commands='' flags='' word\n"
-      "  for word in ${words[2,CURRENT-1]}; do\n"
-      "    case \"${command:+$command }$word\" in\n"
-      "      ",
-      PathWords(all),
-      ") command=\"${command:+$command }$word\" ;;\n"
-      "    esac\n"
-      "  done\n"
-      "  case \"$command\" in\n",
-      Cases(all),
-      "  esac\n"
-      "  if [[ ${words[CURRENT]} == -* ]]; then\n"
-      "    compadd -- ${=flags}\n"
-      "  elif [[ -n $commands ]]; then\n"
-      "    compadd -- ${=commands}\n"
-      "  else\n"
-      "    _files\n"
-      "  fi\n"
-      "}\n"
-      "_rag \"$@\"\n");
+  return StrCat("#compdef rag\n_rag() {\n", FindCommand("${words[2,CURRENT-1]}", all),
+                "  if [[ ${words[CURRENT]} == -* ]]; then\n"
+                "    compadd -- ${=flags}\n"
+                "  elif [[ -n $commands ]]; then\n"
+                "    compadd -- ${=commands}\n"
+                "  else\n"
+                "    _files\n"
+                "  fi\n"
+                "}\n"
+                "_rag \"$@\"\n");
 }
 
 std::string FishScript(const std::vector<CommandWords>& all) {
