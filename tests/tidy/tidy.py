@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 
 # Room -> rooms whose headers it may include. tests and benchmarks may include everything.
 ALLOWED = {
@@ -100,8 +101,12 @@ def format_problems(root, sources):
 
 def registration_problems(root, build, files):
     """Every test file must be run by ctest: *_test.cc as a test of its own, others by a command's words."""
-    listing = subprocess.run(["ctest", "--test-dir", build, "--show-only=json-v1"], capture_output=True,
-                             text=True, check=True)
+    # Listing tests makes ctest begin a log in the folder it runs in, over that of a run in progress.
+    with tempfile.TemporaryDirectory() as elsewhere:
+        path = pathlib.Path(build, "CTestTestfile.cmake").resolve()
+        pathlib.Path(elsewhere, "CTestTestfile.cmake").write_text(f'subdirs("{path.parent}")\n', encoding="utf-8")
+        listing = subprocess.run(["ctest", "--test-dir", elsewhere, "--show-only=json-v1"], capture_output=True,
+                                 text=True, check=True)
     tests = json.loads(listing.stdout)["tests"]
     names = {test["name"] for test in tests}
     words = {pathlib.Path(word).name for test in tests for word in test.get("command", [])}
