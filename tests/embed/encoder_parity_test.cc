@@ -13,13 +13,18 @@ TEST_CASE("all-MiniLM-L6-v2 gives the reference's vectors for real texts of many
   std::vector<std::string> texts;
   std::vector<size_t> tokens;  // without truncation
   std::istringstream lines(ReadAll(Golden("embeddings/texts.jsonl")));
-  for (std::string line; std::getline(lines, line);) {
+  const size_t step = 560 / Workload(560, 70, "texts for the encoder");
+  std::vector<size_t> rows;  // of the golden vectors
+  size_t row = 0;
+  for (std::string line; std::getline(lines, line); ++row) {
+    if (row % step != 0) continue;
+    rows.push_back(row);
     const Result<Value> entry = ParseJson(line);
     REQUIRE_OK(entry);
     texts.push_back(entry->Find("text")->as_string());
     tokens.push_back(static_cast<size_t>(entry->Find("tokens")->as_int()));
   }
-  REQUIRE(texts.size() >= 500);
+  REQUIRE(row == 560);
   const std::string halves = ReadAll(Golden("embeddings/vectors.f16"));
 
   const auto runtime = MakeRuntime();
@@ -33,7 +38,7 @@ TEST_CASE("all-MiniLM-L6-v2 gives the reference's vectors for real texts of many
   CHECK(info.max_tokens == 256);
   CHECK(info.pooling == Pooling::kMean);
   CHECK(info.normalize);
-  REQUIRE(halves.size() == texts.size() * info.dim * sizeof(uint16_t));
+  REQUIRE(halves.size() == row * info.dim * sizeof(uint16_t));
 
   const Embeddings embeddings = EncodeAll(**encoder, texts);
   size_t truncated_texts = 0;
@@ -42,7 +47,7 @@ TEST_CASE("all-MiniLM-L6-v2 gives the reference's vectors for real texts of many
     std::vector<float> expected(info.dim);
     for (size_t d = 0; d < info.dim; ++d) {
       uint16_t half;
-      std::memcpy(&half, halves.data() + (i * info.dim + d) * sizeof(half), sizeof(half));
+      std::memcpy(&half, halves.data() + (rows[i] * info.dim + d) * sizeof(half), sizeof(half));
       expected[d] = HalfToFloat(half);
     }
     const size_t cut = tokens[i] > info.max_tokens ? tokens[i] - info.max_tokens : 0;
@@ -52,7 +57,7 @@ TEST_CASE("all-MiniLM-L6-v2 gives the reference's vectors for real texts of many
     truncated_texts += cut > 0;
     truncated_tokens += cut;
   }
-  CHECK(truncated_texts > 20);
+  CHECK(truncated_texts > 20 / step);
   CHECK(embeddings.stats.truncated_texts == truncated_texts);
   CHECK(embeddings.stats.truncated_tokens == truncated_tokens);
 }

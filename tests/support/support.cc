@@ -69,6 +69,18 @@ std::unique_ptr<Runtime> MakeRuntime(const std::string& isa, int threads) {
   return std::move(runtime).value();
 }
 
+size_t Workload(size_t full, size_t part, const std::string& what) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  std::cout << "SMALLER under the sanitizer: " << part << " of " << full << " " << what
+            << std::endl;
+  return part;
+#else
+  (void)part;
+  (void)what;
+  return full;
+#endif
+}
+
 void PrintSkip(const char* file, int line, const std::string& reason) {
   std::cout << "SKIPPED " << fs::path(file).filename().string() << ":" << line << ": " << reason
             << std::endl;

@@ -11,8 +11,7 @@
 namespace rag::test {
 
 // Folder of the large test data, beside the checkout or $RAG_TEST_DATA; nullopt when absent. `name`
-// is a set
-// ("ir-scifact").
+// is a set ("ir-scifact").
 std::optional<std::filesystem::path> SharedData(const std::string& name);
 // The default encoder's folder ($RAG_MODELS or the user's cache); nullopt when it is not set up.
 std::optional<std::filesystem::path> DefaultEncoderFolder();
@@ -37,6 +36,10 @@ class TemporaryFolder {
 
 // A Runtime of two threads with the best instruction set, or with `isa`.
 std::unique_ptr<Runtime> MakeRuntime(const std::string& isa = "", int threads = 2);
+
+// How much of a test's work is done: `full`, or `part` in a build with a sanitizer, where encoding
+// takes ten times as long. Prints it then, naming `what` is counted.
+size_t Workload(size_t full, size_t part, const std::string& what);
 
 void PrintSkip(const char* file, int line, const std::string& reason);
 

@@ -98,7 +98,9 @@ TEST_CASE("extracted sentences hold the answers of SQuAD, with the encoder") {
   const auto encoder = Encoder::Load(folder->string(), *runtime);
   REQUIRE_OK(encoder);
   // A part of the sample: encoding some sixty sentences a question takes most of the time.
-  const double share = Measure(LoadQuestions(*data / "squad2-half-dev.json", 24), encoder->get());
+  const size_t count = test::Workload(24, 5, "questions with the encoder");
+  const double share =
+      Measure(LoadQuestions(*data / "squad2-half-dev.json", count), encoder->get());
   INFO("share " << share);
   CHECK(share >= 0.6);
 }
