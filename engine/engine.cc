@@ -446,12 +446,15 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
                                         IngestProgress* progress, const CancelToken* cancel) {
   const auto start = std::chrono::steady_clock::now();
   EvaluateReport report;
-  // Before the corpus, which takes long: mistakes in the small files are told at once.
+  // Before the corpus, which takes long: mistakes in the request and the small files are told at
+  // once.
+  RAG_RETURN_IF_ERROR(CheckSearchOptions(request.search));
   RAG_ASSIGN_OR_RETURN(const std::vector<BeirQuery> queries, ReadBeirQueries(request.folder));
   std::unordered_set<std::string> keys;
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<BeirCorpus> corpus,
                        BeirCorpus::Open(request.folder, &keys, cancel));
-  const Use use = request.mode == SearchMode::kLexical ? Use::kLexicalEvaluation : Use::kEvaluation;
+  const Use use =
+      request.search.mode == SearchMode::kLexical ? Use::kLexicalEvaluation : Use::kEvaluation;
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened,
                        impl_->OpenOrCreate(collection, {}, use));
   const CollectionConfig& config = opened->config();
@@ -460,12 +463,13 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
     return FailedPreconditionError("collection '", config.name,
                                    "' holds documents; name another one for the evaluation");
   }
-  if (request.mode != SearchMode::kLexical && impl_->has_encoder() && config.vectors.dim == 0) {
+  if (request.search.mode != SearchMode::kLexical && impl_->has_encoder() &&
+      config.vectors.dim == 0) {
     return FailedPreconditionError("collection '", config.name,
                                    "' was made for lexical search only; drop it or name another");
   }
   RAG_ASSIGN_OR_RETURN(const SearchMode mode,
-                       EffectiveMode(config, impl_->has_encoder(), request.mode));
+                       EffectiveMode(config, impl_->has_encoder(), request.search.mode));
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->EncoderFor(config));
   RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
 

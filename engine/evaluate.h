@@ -14,9 +14,7 @@ namespace rag {
 struct EvaluateRequest {
   std::string folder;
   std::vector<size_t> cutoffs = {10, 100};
-  SearchMode mode = SearchMode::kHybrid;
-  bool exact = false;
-  std::string filter;
+  SearchRequest search;  // how each query is searched; its query and k are not used
 };
 
 struct EvaluateReport {

@@ -5,6 +5,7 @@
 #include "apps/rag/commands.h"
 #include "apps/rag/output.h"
 #include "apps/rag/progress.h"
+#include "apps/rag/query.h"
 #include "engine/json.h"
 
 namespace rag {
@@ -74,9 +75,7 @@ Result<EvaluateReport> Evaluate(Session& session) {
   EvaluateRequest request;
   request.folder = options.arguments.front();
   request.cutoffs.assign(options.cutoffs.begin(), options.cutoffs.end());
-  RAG_ASSIGN_OR_RETURN(request.mode, ParseSearchMode(options.settings.search.mode));
-  request.exact = options.search.exact;
-  request.filter = options.search.filter;
+  RAG_ASSIGN_OR_RETURN(request.search, ToSearchRequest(options, /*query=*/"", /*k=*/0));
   RAG_ASSIGN_OR_RETURN(Engine * engine, options.db_given ? session.OpenEngine(/*create=*/true)
                                                          : session.OpenScratchEngine());
   IngestProgress progress;

@@ -113,10 +113,15 @@ class CommandLine {
   }
 
   void AddSearchFlags(CLI::App* app, uint64_t* k) {
-    Options::Search& search = options_.search;
     app->add_option("-k", *k, "how many passages")
         ->check(CLI::Range(1, 10'000))
         ->capture_default_str();
+    AddRankingFlags(app);
+  }
+
+  // How passages are found and ranked, whatever they are for.
+  void AddRankingFlags(CLI::App* app) {
+    Options::Search& search = options_.search;
     app->add_option("--mode", settings_.search.mode, "dense, lexical or hybrid")
         ->check(CLI::IsMember({"dense", "lexical", "hybrid"}))
         ->capture_default_str();
@@ -325,7 +330,7 @@ class CommandLine {
     CLI::App* sub =
         Add(Command::kEvaluate, "eval",
             "Measure retrieval on data in BEIR's layout (corpus.jsonl, queries.jsonl, qrels)",
-            "  rag eval scifact/ --mode hybrid\n"
+            "  rag eval scifact/ --mode hybrid --dense-weight 2\n"
             "  rag --db bench.db eval scifact/ -k 10,100 --json   # keeps the index");
     sub->add_option("folder", options_.arguments, "the data")->required()->expected(1);
     sub->add_option("-c,--collection", eval_collection_,
@@ -334,11 +339,7 @@ class CommandLine {
         ->delimiter(',')
         ->allow_extra_args(false)
         ->capture_default_str();
-    sub->add_option("--mode", settings_.search.mode, "dense, lexical or hybrid")
-        ->check(CLI::IsMember({"dense", "lexical", "hybrid"}))
-        ->capture_default_str();
-    sub->add_option("--filter", options_.search.filter, "only documents where");
-    sub->add_flag("--exact", options_.search.exact, "compare every vector");
+    AddRankingFlags(sub);
     sub->callback([this] {
       options_.command = Command::kEvaluate;
       settings_.collection = !eval_collection_.empty()            ? eval_collection_

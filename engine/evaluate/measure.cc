@@ -22,9 +22,11 @@ class Measurer {
  public:
   Measurer(const Collection& collection, const EvaluateRequest& request, SearchMode mode,
            size_t depth, const Filter* filter)
-      : collection_(collection), mode_(mode), depth_(depth), filter_(filter) {
-    search_.exact = request.exact;
-  }
+      : collection_(collection),
+        mode_(mode),
+        depth_(depth),
+        filter_(filter),
+        search_(request.search) {}
 
   // The best `depth` documents. Documents of several chunks take several places of the ranking, so
   // it is read deeper until there are enough.
@@ -75,8 +77,8 @@ Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& c
     }
   }
   std::optional<Filter> filter;
-  if (!request.filter.empty()) {
-    RAG_ASSIGN_OR_RETURN(Filter parsed, Filter::Parse(request.filter));
+  if (!request.search.filter.empty()) {
+    RAG_ASSIGN_OR_RETURN(Filter parsed, Filter::Parse(request.search.filter));
     filter.emplace(std::move(parsed));
   }
   const auto start = std::chrono::steady_clock::now();

@@ -55,6 +55,10 @@ Status CheckSearchRequest(const SearchRequest& request) {
   if (request.query.find_first_not_of(" \t\r\n") == std::string::npos) {
     return InvalidArgumentError("the query is empty");
   }
+  return CheckSearchOptions(request);
+}
+
+Status CheckSearchOptions(const SearchRequest& request) {
   if (request.rrf_k > kMaxRrfK) {
     return InvalidArgumentError("rrf_k ", request.rrf_k, " is over ", kMaxRrfK);
   }

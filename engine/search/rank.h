@@ -21,6 +21,8 @@ Result<SearchMode> EffectiveMode(const CollectionConfig& config, bool has_encode
 
 // Bounds of every number in the request, and a query that is not empty. Errors: invalid_argument.
 Status CheckSearchRequest(const SearchRequest& request);
+// The same without query and k.
+Status CheckSearchOptions(const SearchRequest& request);
 
 // The request's best chunks, at most request.k, best first. `mode` is an effective mode;
 // `query_vector` [dim] is read unless it is kLexical; filter may be null.

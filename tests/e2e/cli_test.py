@@ -413,6 +413,10 @@ class Evaluation(CliTest):
         self.assertEqual(self.rag_json("stats", "-c", "eval-lexical")["documents"], 2)
         self.assertIn("ndcg@10", self.run_rag("eval", data, "--mode", "lexical").stdout)
         self.assertEqual(self.rag_json("eval", self.folder, code=1)["error"]["code"], "not_found")
+        flags = ("--rrf-k", "10", "--dense-weight", "2", "--lexical-weight", "0.5", "--ef-search", "50", "--exact")
+        self.assertEqual(self.rag_json("eval", data, "--mode", "lexical", *flags)["ndcg@10"], 1)
+        error = self.rag_json("eval", data, "--mode", "lexical", "--lexical-weight", "-1", code=1)["error"]
+        self.assertIn("lexical_weight -1", error["message"])
 
 
 class Models(CliTest):

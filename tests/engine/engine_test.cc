@@ -3,36 +3,14 @@
 #include <catch2/catch.hpp>
 
 #include "lib/base/file.h"
-#include "tests/support/support.h"
+#include "tests/engine/opened_engine.h"
 
 namespace rag {
 namespace {
 
+using Opened = test::OpenedEngine;
 using test::TemporaryFolder;
-
-struct Opened {
-  TemporaryFolder folder;
-  std::unique_ptr<Runtime> runtime = test::MakeRuntime();
-  std::unique_ptr<Engine> engine;
-
-  Opened() { Open(); }
-  void Open() {
-    engine.reset();
-    EngineOptions options;
-    options.db_path = folder.file("db");
-    options.encoder = "none";
-    Result<std::unique_ptr<Engine>> opened = Engine::Open(options, *runtime);
-    REQUIRE_OK(opened);
-    engine = std::move(opened).value();
-  }
-};
-
-Document Text(const std::string& key, const std::string& text) {
-  Document document;
-  document.key = key;
-  document.text = text;
-  return document;
-}
+using test::TextDocument;
 
 TEST_CASE("collections are made, listed and dropped") {
   Opened opened;
@@ -51,7 +29,7 @@ TEST_CASE("collections are made, listed and dropped") {
   CHECK(opened.engine->CreateCollection("c", options).code() == StatusCode::kInvalidArgument);
 
   // What the engine keeps for itself is not listed.
-  REQUIRE_OK(opened.engine->AddDocument("a", Text("k", "text")));
+  REQUIRE_OK(opened.engine->AddDocument("a", TextDocument("k", "text")));
   const Result<std::vector<CollectionInfo>> list = opened.engine->ListCollections();
   REQUIRE_OK(list);
   REQUIRE(list->size() == 2);
@@ -77,7 +55,7 @@ TEST_CASE("a collection that is dropped is forgotten by ingestion too") {
 
 TEST_CASE("a document from memory is added, replaced and known again") {
   Opened opened;
-  Document document = Text("k", "# Keys\n\nRotate them.\n");
+  Document document = TextDocument("k", "# Keys\n\nRotate them.\n");
   document.media_type = "text/markdown";
   document.metadata = Value(Value::Object{{"lang", "en"}});
   Result<DocumentStatus> status = opened.engine->AddDocument("notes", document);
@@ -110,10 +88,10 @@ TEST_CASE("a document that cannot be added says why") {
   const auto code = [&](const Document& document) {
     return opened.engine->AddDocument("notes", document).status().code();
   };
-  CHECK(code(Text("", "text")) == StatusCode::kInvalidArgument);
-  CHECK(code(Text("k", "")) == StatusCode::kInvalidArgument);
-  CHECK(code(Text(std::string(5'000, 'k'), "text")) == StatusCode::kInvalidArgument);
-  Document document = Text("k", "text");
+  CHECK(code(TextDocument("", "text")) == StatusCode::kInvalidArgument);
+  CHECK(code(TextDocument("k", "")) == StatusCode::kInvalidArgument);
+  CHECK(code(TextDocument(std::string(5'000, 'k'), "text")) == StatusCode::kInvalidArgument);
+  Document document = TextDocument("k", "text");
   document.media_type = "image/png";
   CHECK(code(document) == StatusCode::kInvalidArgument);
   document.media_type = "text/plain";
@@ -124,7 +102,7 @@ TEST_CASE("a document that cannot be added says why") {
 TEST_CASE("documents are listed in pages and removed") {
   Opened opened;
   for (const char* key : {"a", "b", "c"}) {
-    REQUIRE_OK(opened.engine->AddDocument("notes", Text(key, StrCat("Text of ", key))));
+    REQUIRE_OK(opened.engine->AddDocument("notes", TextDocument(key, StrCat("Text of ", key))));
   }
   CHECK(*opened.engine->ListDocuments("notes", "", 2) == std::vector<std::string>{"a", "b"});
   CHECK(*opened.engine->ListDocuments("notes", "b", 2) == std::vector<std::string>{"c"});
@@ -153,9 +131,9 @@ TEST_CASE("an engine without models says so") {
 TEST_CASE("a question is answered with checked citations, without a decoder by quoting") {
   Opened opened;
   REQUIRE_OK(opened.engine->AddDocument(
-      "notes", Text("keys",
-                    "Cats sleep all day. The signing key is rotated every ninety days. "
-                    "Dogs bark.")));
+      "notes", TextDocument("keys",
+                            "Cats sleep all day. The signing key is rotated every ninety days. "
+                            "Dogs bark.")));
   AskRequest request;
   request.search.query = "How often is the signing key rotated?";
   request.search.k = 3;
@@ -200,8 +178,7 @@ TEST_CASE("a decoder talks") {
 
 TEST_CASE("a folder that is in use by another engine is refused") {
   Opened opened;
-  EngineOptions options;
-  options.db_path = opened.folder.file("db");
+  EngineOptions options = opened.options;
   CHECK(Engine::Open(options, *opened.runtime).status().code() == StatusCode::kUnavailable);
   options.db_path = "";
   CHECK(Engine::Open(options, *opened.runtime).status().code() == StatusCode::kInvalidArgument);

@@ -2,16 +2,16 @@
 #include <cmath>
 #include <fstream>
 
-#include "engine/engine.h"
 #include "engine/evaluate/beir.h"
 #include "engine/evaluate/metrics.h"
 #include "lib/base/value.h"
-#include "tests/support/support.h"
+#include "tests/engine/opened_engine.h"
 
 namespace rag {
 namespace {
 
 using test::Golden;
+using test::OpenedEngine;
 using test::TemporaryFolder;
 
 void Write(const std::string& path, const std::string& content) {
@@ -117,18 +117,13 @@ TEST_CASE("a damaged corpus line ends the corpus with its place") {
 }
 
 TEST_CASE("evaluation by words alone needs no encoder") {
-  const TemporaryFolder folder;
+  OpenedEngine opened;
+  const TemporaryFolder& folder = opened.folder;
   WriteAnimals(folder.path().string());
-  const auto runtime = test::MakeRuntime();
-  EngineOptions options;
-  options.db_path = folder.file("db");
-  options.encoder = "none";
-  const Result<std::unique_ptr<Engine>> engine = Engine::Open(options, *runtime);
-  REQUIRE_OK(engine);
   EvaluateRequest request;
   request.folder = folder.path().string();
-  request.mode = SearchMode::kLexical;
-  const Result<EvaluateReport> report = (*engine)->Evaluate("animals", request);
+  request.search.mode = SearchMode::kLexical;
+  const Result<EvaluateReport> report = opened.engine->Evaluate("animals", request);
   REQUIRE_OK(report);
   CHECK(report->queries == 2);
   CHECK(report->documents == 3);
@@ -137,47 +132,73 @@ TEST_CASE("evaluation by words alone needs no encoder") {
 
   SECTION("again, over the same collection, with a document gone from the corpus") {
     Write(folder.file("corpus.jsonl"), "{\"_id\": \"dog\", \"text\": \"A dog barks.\"}\n");
-    const Result<EvaluateReport> again = (*engine)->Evaluate("animals", request);
+    const Result<EvaluateReport> again = opened.engine->Evaluate("animals", request);
     REQUIRE_OK(again);
     CHECK(again->documents == 1);
     CHECK(again->metrics.at("recall@10") == Approx(0.5));
-    CHECK((*engine)->GetCollection("animals")->stats.documents == 1);
+    CHECK(opened.engine->GetCollection("animals")->stats.documents == 1);
   }
   SECTION("a collection of documents is not touched") {
     Document document;
     document.key = "mine";
     document.text = "Something of my own.";
-    REQUIRE_OK((*engine)->AddDocument("notes", document));
-    CHECK((*engine)->Evaluate("notes", request).status().code() == StatusCode::kFailedPrecondition);
-    CHECK((*engine)->GetCollection("notes")->stats.documents == 1);
+    REQUIRE_OK(opened.engine->AddDocument("notes", document));
+    CHECK(opened.engine->Evaluate("notes", request).status().code() ==
+          StatusCode::kFailedPrecondition);
+    CHECK(opened.engine->GetCollection("notes")->stats.documents == 1);
   }
   SECTION("dense is refused clearly") {
-    request.mode = SearchMode::kDense;
-    CHECK((*engine)->Evaluate("animals", request).status().code() ==
+    request.search.mode = SearchMode::kDense;
+    CHECK(opened.engine->Evaluate("animals", request).status().code() ==
           StatusCode::kFailedPrecondition);
   }
   SECTION("a cutoff of zero is refused") {
     request.cutoffs = {0};
-    CHECK((*engine)->Evaluate("animals", request).status().code() == StatusCode::kInvalidArgument);
+    CHECK(opened.engine->Evaluate("animals", request).status().code() ==
+          StatusCode::kInvalidArgument);
   }
+}
+
+TEST_CASE("the search's settings reach every query of an evaluation") {
+  if (!test::DefaultEncoderFolder().has_value()) RAG_SKIP("the default model is not set up");
+  OpenedEngine opened(kDefaultEncoder);
+  const TemporaryFolder& folder = opened.folder;
+  WriteAnimals(folder.path().string());
+  // By words, the first is the insurance; by meaning, the cat.
+  Write(folder.file("corpus.jsonl"),
+        "{\"_id\": \"cat\", \"text\": \"The cat sleeps most of the day.\"}\n"
+        "{\"_id\": \"form\", \"text\": \"How to fill in forms about insurance.\"}\n");
+  Write(folder.file("queries.jsonl"), "{\"_id\": \"q\", \"text\": \"about a feline's slumber\"}\n");
+  Write(folder.file("qrels.tsv"), "q\tcat\t1\n");
+  EvaluateRequest request;
+  request.folder = folder.path().string();
+  const auto first = [&](double dense, double lexical) {
+    request.search.dense_weight = dense;
+    request.search.lexical_weight = lexical;
+    request.cutoffs = {1};
+    const Result<EvaluateReport> report = opened.engine->Evaluate("animals", request);
+    REQUIRE_OK(report);
+    return report->metrics.at("mrr@1");
+  };
+  CHECK(first(1, 0) == 1);
+  CHECK(first(0, 1) == 0);
+  request.search.dense_weight = -1;
+  const Result<EvaluateReport> refused = opened.engine->Evaluate("animals", request);
+  CHECK(refused.status().code() == StatusCode::kInvalidArgument);
+  CHECK_THAT(refused.status().message(), Catch::Contains("dense_weight -1"));
 }
 
 // The published figures: BM25 0.665 to 0.679 (Anserini, BEIR).
 TEST_CASE("BM25 on SciFact reaches the published figure") {
   const auto data = test::SharedData("ir-scifact");
   if (!data.has_value()) RAG_SKIP("no shared data set ir-scifact");
-  const TemporaryFolder folder;
-  const auto runtime = test::MakeRuntime();
-  EngineOptions options;
-  options.db_path = folder.file("db");
-  options.encoder = "none";
-  options.store.sync_writes = false;
-  const Result<std::unique_ptr<Engine>> engine = Engine::Open(options, *runtime);
-  REQUIRE_OK(engine);
+  OpenedEngine opened;
+  opened.options.store.sync_writes = false;
+  opened.Open();
   EvaluateRequest request;
   request.folder = data->string();
-  request.mode = SearchMode::kLexical;
-  const Result<EvaluateReport> report = (*engine)->Evaluate("scifact", request);
+  request.search.mode = SearchMode::kLexical;
+  const Result<EvaluateReport> report = opened.engine->Evaluate("scifact", request);
   REQUIRE_OK(report);
   CHECK(report->queries == 300);
   CHECK(report->documents == 5183);

@@ -3,10 +3,9 @@
 #include <fstream>
 #include <thread>
 
-#include "engine/engine.h"
 #include "engine/ingest/queue.h"
 #include "engine/ingest/walk.h"
-#include "tests/support/support.h"
+#include "tests/engine/opened_engine.h"
 
 namespace rag {
 namespace {
@@ -19,22 +18,9 @@ void Write(const fs::path& path, const std::string& content) {
   std::ofstream(path, std::ios::binary) << content;
 }
 
-struct Files {
-  TemporaryFolder folder;
-  std::unique_ptr<Runtime> runtime = test::MakeRuntime();
-  std::unique_ptr<Engine> engine;
+struct Files : test::OpenedEngine {
   std::string docs = folder.file("docs");
 
-  Files() { Open(); }
-  void Open() {
-    engine.reset();
-    EngineOptions options;
-    options.db_path = folder.file("db");
-    options.encoder = "none";
-    Result<std::unique_ptr<Engine>> opened = Engine::Open(options, *runtime);
-    REQUIRE_OK(opened);
-    engine = std::move(opened).value();
-  }
   void Put(const std::string& name, const std::string& content) {
     Write(fs::path(docs) / name, content);
   }
@@ -363,17 +349,13 @@ TEST_CASE("two runs into one collection at one time") {
 
 TEST_CASE("with an encoder, long headings do not push text out of its window") {
   if (!test::DefaultEncoderFolder().has_value()) RAG_SKIP("the default encoder is not set up");
-  const TemporaryFolder folder;
+  test::OpenedEngine opened(kDefaultEncoder);
+  const TemporaryFolder& folder = opened.folder;
   std::string text = "# A title of a good many words about the rotation of signing keys\n\n";
   for (int i = 0; i < 400; ++i) text += StrCat("Sentence ", i, " says that a key was rotated. ");
   Write(folder.file("long.md"), text);
-  const auto runtime = test::MakeRuntime();
-  EngineOptions options;
-  options.db_path = folder.file("db");
-  const Result<std::unique_ptr<Engine>> engine = Engine::Open(options, *runtime);
-  REQUIRE_OK(engine);
   const std::vector<std::string> paths = {folder.file("long.md")};
-  const Result<IngestReport> report = (*engine)->Ingest("notes", paths, {});
+  const Result<IngestReport> report = opened.engine->Ingest("notes", paths, {});
   REQUIRE_OK(report);
   CHECK(report->chunks > 10);
   CHECK(report->truncated == 0);

@@ -9,41 +9,21 @@
 namespace rag {
 namespace {
 
-using test::TemporaryFolder;
+using test::TextDocument;
 
-Document Text(const std::string& key, const std::string& text, Value::Object metadata = {}) {
-  Document document;
-  document.key = key;
-  document.text = text;
-  document.metadata = std::move(metadata);
-  return document;
-}
-
-// An engine over a new folder; with the default encoder, or with none.
-struct Opened {
-  TemporaryFolder folder;
-  std::unique_ptr<Runtime> runtime = test::MakeRuntime();
-  std::unique_ptr<Engine> engine;
-
-  explicit Opened(const std::string& encoder) {
-    EngineOptions options;
-    options.db_path = folder.file("db");
-    options.encoder = encoder;
-    Result<std::unique_ptr<Engine>> opened = Engine::Open(options, *runtime);
-    REQUIRE_OK(opened);
-    engine = std::move(opened).value();
-  }
+struct Opened : test::OpenedEngine {
+  using OpenedEngine::OpenedEngine;
 
   void AddFacts() {
     REQUIRE_OK(engine->AddDocument(
-        "facts", Text("cats", "A cat sleeps for most of the day and hunts at dusk.",
-                      {{"year", 2019}, {"lang", "en"}})));
+        "facts", TextDocument("cats", "A cat sleeps for most of the day and hunts at dusk.",
+                              {{"year", 2019}, {"lang", "en"}})));
     REQUIRE_OK(engine->AddDocument(
-        "facts", Text("keys", "The signing key is rotated every ninety days.",
-                      {{"year", 2023}, {"lang", "en"}, {"title", "Operations"}})));
-    REQUIRE_OK(
-        engine->AddDocument("facts", Text("seoul", "서울은 대한민국의 수도이자 가장 큰 도시이다.",
-                                          {{"year", 2021}, {"lang", "ko"}})));
+        "facts", TextDocument("keys", "The signing key is rotated every ninety days.",
+                              {{"year", 2023}, {"lang", "en"}, {"title", "Operations"}})));
+    REQUIRE_OK(engine->AddDocument(
+        "facts", TextDocument("seoul", "서울은 대한민국의 수도이자 가장 큰 도시이다.",
+                              {{"year", 2021}, {"lang", "ko"}})));
   }
 
   SearchResponse Search(const std::string& query, SearchMode mode, const std::string& filter = "") {
@@ -161,23 +141,18 @@ TEST_CASE("dense search finds by meaning, and another encoder is refused") {
   CHECK(filtered.hits.size() == 2);
   CHECK(opened.Search("signing key rotation", SearchMode::kHybrid).hits[0].document == "keys");
 
-  const std::string db = opened.engine->options().db_path;
-  opened.engine.reset();
-  EngineOptions options;
-  options.db_path = db;
-  options.encoder = "none";
-  const Result<std::unique_ptr<Engine>> other = Engine::Open(options, *opened.runtime);
-  REQUIRE_OK(other);
+  opened.options.encoder = "none";
+  opened.Open();
   SearchRequest request;
   request.query = "signing key";
   // Words still do.
-  const Result<SearchResponse> words = (*other)->Search("facts", request);
+  const Result<SearchResponse> words = opened.engine->Search("facts", request);
   REQUIRE_OK(words);
   CHECK(words->hits[0].document == "keys");
   request.mode = SearchMode::kDense;
-  CHECK((*other)->Search("facts", request).status().code() == StatusCode::kFailedPrecondition);
+  CHECK(opened.engine->Search("facts", request).status().code() == StatusCode::kFailedPrecondition);
   // But documents without vectors may not be put among those that have them.
-  const Status added = (*other)->AddDocument("facts", Text("new", "text")).status();
+  const Status added = opened.engine->AddDocument("facts", TextDocument("new", "text")).status();
   CHECK(added.code() == StatusCode::kFailedPrecondition);
   CHECK_THAT(added.message(), Catch::Contains(kDefaultEncoder));
 }
