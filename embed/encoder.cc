@@ -28,15 +28,17 @@ constexpr size_t kTokenizeGrain = 8;
 class FolderEncoder final : public Encoder {
  public:
   FolderEncoder(EncoderConfig config, EncoderWeights weights, std::unique_ptr<Tokenizer> tokenizer,
-                EncoderInfo info, const Runtime& runtime)
+                EncoderInfo info, std::array<size_t, kTextRoles> prompt_ends,
+                const Runtime& runtime)
       : config_(std::move(config)),
         weights_(std::move(weights)),
         tokenizer_(std::move(tokenizer)),
         info_(std::move(info)),
+        prompt_ends_(prompt_ends),
         runtime_(runtime),
         forward_(config_, weights_, runtime) {}
 
-  Result<Embeddings> Encode(std::span<const std::string_view> texts,
+  Result<Embeddings> Encode(std::span<const std::string_view> texts, TextRole role,
                             const CancelToken* cancel) const override;
   const EncoderInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
@@ -46,6 +48,8 @@ class FolderEncoder final : public Encoder {
   const EncoderWeights weights_;
   const std::unique_ptr<Tokenizer> tokenizer_;
   const EncoderInfo info_;
+  // Where a text's own tokens begin after a role's prompt; 0 without one.
+  const std::array<size_t, kTextRoles> prompt_ends_;
   const Runtime& runtime_;
   const EncoderForward forward_;
 };
@@ -72,7 +76,7 @@ std::vector<std::span<const TokenSequence>> CutBatches(std::span<const TokenSequ
   return batches;
 }
 
-Result<Embeddings> FolderEncoder::Encode(std::span<const std::string_view> texts,
+Result<Embeddings> FolderEncoder::Encode(std::span<const std::string_view> texts, TextRole role,
                                          const CancelToken* cancel) const {
   ThreadPool& pool = runtime_.pool();
   Embeddings result;
@@ -81,11 +85,20 @@ Result<Embeddings> FolderEncoder::Encode(std::span<const std::string_view> texts
 
   std::vector<Encoding> encodings(texts.size());
   const EncodeOptions options{.max_tokens = config_.max_tokens};
+  const EncoderPrompt& prompt = info_.prompt(role);
+  const size_t pool_begin = config_.pool_prompt ? 0 : prompt_ends_[static_cast<size_t>(role)];
   pool.ParallelFor(texts.size(), kTokenizeGrain, [&](size_t begin, size_t end, int) {
     if (IsCancelled(cancel)) return;
+    std::string prompted;
     for (size_t i = begin; i < end; ++i) {
-      encodings[i] = config_.lower_case ? tokenizer_->Encode(ToLower(texts[i]), options)
-                                        : tokenizer_->Encode(texts[i], options);
+      std::string_view text = texts[i];
+      if (!prompt.text.empty()) {
+        prompted = prompt.text;
+        prompted += text;
+        text = prompted;
+      }
+      encodings[i] = config_.lower_case ? tokenizer_->Encode(ToLower(text), options)
+                                        : tokenizer_->Encode(text, options);
     }
   });
   if (IsCancelled(cancel)) return CancelledError("encoding was cancelled");
@@ -96,7 +109,8 @@ Result<Embeddings> FolderEncoder::Encode(std::span<const std::string_view> texts
       return InternalError("the tokenizer gave ", encodings[i].ids.size(), " tokens, more than ",
                            config_.max_tokens);
     }
-    sequences[i] = {encodings[i].ids, encodings[i].type_ids, result.vectors.row(i).data()};
+    sequences[i] = {encodings[i].ids, encodings[i].type_ids, result.vectors.row(i).data(),
+                    std::min(pool_begin, std::max<size_t>(encodings[i].ids.size(), 1) - 1)};
     result.truncated[i] = static_cast<uint32_t>(encodings[i].truncated);
     result.stats.tokens += encodings[i].ids.size();
     result.stats.truncated_texts += encodings[i].truncated > 0;
@@ -191,8 +205,25 @@ Result<std::unique_ptr<Encoder>> Encoder::Load(const std::string& folder, const 
       .fingerprint = MakeFingerprint(config, weights, tokenizer_hash),
       .weight_bytes = weights.bytes,
   };
-  return std::unique_ptr<Encoder>(std::make_unique<FolderEncoder>(
-      std::move(config), std::move(weights), std::move(tokenizer), std::move(info), runtime));
+  std::array<size_t, kTextRoles> prompt_ends = {};
+  const size_t special = tokenizer->Encode("").ids.size();
+  for (size_t role = 0; role < kTextRoles; ++role) {
+    const std::string& prompt = config.prompts[role];
+    if (prompt.empty()) continue;
+    const Encoding encoding = tokenizer->Encode(config.lower_case ? ToLower(prompt) : prompt);
+    const size_t tokens = encoding.ids.size();
+    if (tokens >= config.max_tokens) {
+      return InvalidArgumentError(folder, ": the prompt of role '",
+                                  TextRoleName(static_cast<TextRole>(role)), "' has ", tokens,
+                                  " tokens, and the encoder reads ", config.max_tokens);
+    }
+    info.prompts[role] = {prompt, tokens - std::min(special, tokens)};
+    // As sentence-transformers counts them: what the tokenizer adds in front is the prompt's too.
+    prompt_ends[role] = tokens - (tokens > 0 && tokenizer->IsSpecial(encoding.ids.back()) ? 1 : 0);
+  }
+  return std::unique_ptr<Encoder>(
+      std::make_unique<FolderEncoder>(std::move(config), std::move(weights), std::move(tokenizer),
+                                      std::move(info), prompt_ends, runtime));
 }
 
 }  // namespace rag

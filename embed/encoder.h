@@ -1,6 +1,7 @@
 // Encoder: text -> vector, from a Hugging Face folder.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -19,6 +20,17 @@ namespace rag {
 enum class Pooling { kMean, kCls, kMax };
 std::string_view PoolingName(Pooling pooling);
 
+// What a text is for. Models that were trained with prompts ("query: ") want another before each.
+enum class TextRole { kPlain, kQuery, kDocument };
+inline constexpr size_t kTextRoles = 3;
+std::string_view TextRoleName(TextRole role);  // "plain", "query", "document"
+Result<TextRole> ParseTextRole(std::string_view name);
+
+struct EncoderPrompt {
+  std::string text;   // written before each text of its role; mostly empty
+  size_t tokens = 0;  // that it takes of max_tokens
+};
+
 struct EncoderInfo {
   std::string model_type;  // "bert", "distilbert", "roberta"
   size_t dim = 0;          // of the vectors
@@ -27,8 +39,10 @@ struct EncoderInfo {
   size_t max_tokens = 0;  // a text's tokens past this are cut, special tokens included
   Pooling pooling = Pooling::kMean;
   bool normalize = false;  // vectors are of unit length
-  // Names the weights, tokenizer and pooling: equal fingerprints give equal vectors. Changes when
-  // any byte of them does.
+  std::array<EncoderPrompt, kTextRoles> prompts;
+  const EncoderPrompt& prompt(TextRole role) const { return prompts[static_cast<size_t>(role)]; }
+  // Names the weights, tokenizer, pooling and prompts: equal fingerprints give equal vectors.
+  // Changes when any byte of them does.
   std::string fingerprint;
   size_t weight_bytes = 0;
 };
@@ -50,15 +64,17 @@ struct Embeddings {
 class Encoder {
  public:
   // `folder` holds config.json, a tokenizer (see Tokenizer::Load), model.safetensors, and
-  // optionally the sentence-transformers files modules.json, sentence_bert_config.json and
-  // 1_Pooling/config.json. Errors: not_found naming the missing file; invalid_argument naming the
-  // tensor or field; unimplemented for a model_type that is not known, listing those that are.
+  // optionally the sentence-transformers files modules.json, sentence_bert_config.json,
+  // config_sentence_transformers.json and 1_Pooling/config.json. Errors: not_found naming the
+  // missing file; invalid_argument naming the tensor or field; unimplemented for a model_type that
+  // is not known, listing those that are.
   static Result<std::unique_ptr<Encoder>> Load(const std::string& folder, const Runtime& runtime);
   virtual ~Encoder() = default;
 
-  // Texts are packed by length without padding. An empty text gives the vector of the special
-  // tokens alone. Errors: cancelled.
-  virtual Result<Embeddings> Encode(std::span<const std::string_view> texts,
+  // Each text is encoded with its role's prompt before it. Texts are packed by length without
+  // padding. An empty text gives the vector of the prompt and the special tokens alone. Errors:
+  // cancelled.
+  virtual Result<Embeddings> Encode(std::span<const std::string_view> texts, TextRole role,
                                     const CancelToken* cancel = nullptr) const = 0;
 
   virtual const EncoderInfo& info() const = 0;

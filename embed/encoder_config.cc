@@ -172,6 +172,9 @@ Status ReadPooling(const std::string& folder, EncoderConfig& config) {
                                 "' is not known; known are mean, cls and max");
     }
   }
+  if (file.value().Find("include_prompt") != nullptr) {
+    RAG_ASSIGN_OR_RETURN(config.pool_prompt, file.Bool("include_prompt"));
+  }
   if (chosen != 1) {
     return UnimplementedError(
         file.path(), ": ", chosen,
@@ -289,6 +292,56 @@ Status ReadMaxTokens(EncoderConfig& config) {
   return OkStatus();
 }
 
+Status ReadPrompts(const std::string& folder, EncoderConfig& config) {
+  const std::string path = Join(folder, "config_sentence_transformers.json");
+  if (!Exists(path)) return OkStatus();
+  std::string unhashed;
+  RAG_ASSIGN_OR_RETURN(const ConfigFile file, ReadObject(path, unhashed));
+  const Value* prompts = file.value().Find("prompts");
+  if (prompts != nullptr && !prompts->is_null() && !prompts->is_object()) {
+    return InvalidArgumentError(path, ": 'prompts' is a ", prompts->type_name(), ", not an object");
+  }
+  // Null when there is none of this name.
+  const auto find = [&](std::string_view name) -> Result<const std::string*> {
+    static const std::string kEmpty;
+    const Value* found =
+        prompts == nullptr || !prompts->is_object() ? nullptr : prompts->Find(name);
+    if (found == nullptr) return static_cast<const std::string*>(nullptr);
+    if (found->is_null()) return &kEmpty;
+    if (!found->is_string()) {
+      return InvalidArgumentError(path, ": prompt '", name, "' is a ", found->type_name(),
+                                  ", not a string");
+    }
+    return &found->as_string();
+  };
+  const std::string* plain = nullptr;
+  const Value* name = file.value().Find("default_prompt_name");
+  if (name != nullptr && !name->is_null()) {
+    RAG_ASSIGN_OR_RETURN(const std::string default_name, file.String("default_prompt_name", ""));
+    RAG_ASSIGN_OR_RETURN(plain, find(default_name));
+    // These two are always there, and empty unless the file says otherwise.
+    if (plain == nullptr && default_name != "query" && default_name != "document") {
+      return InvalidArgumentError(path, ": 'default_prompt_name' '", default_name,
+                                  "' is none of the 'prompts'");
+    }
+  }
+  RAG_ASSIGN_OR_RETURN(const std::string* query, find("query"));
+  const std::string* document = nullptr;
+  for (const std::string_view candidate : {"document", "passage", "corpus"}) {
+    if (document != nullptr) break;
+    RAG_ASSIGN_OR_RETURN(document, find(candidate));
+  }
+  const std::pair<TextRole, const std::string*> roles[] = {
+      {TextRole::kPlain, plain}, {TextRole::kQuery, query}, {TextRole::kDocument, document}};
+  for (const auto& [role, prompt] : roles) {
+    if (prompt == nullptr || prompt->empty()) continue;
+    config.prompts[static_cast<size_t>(role)] = *prompt;
+    config.source_bytes +=
+        StrCat("prompt ", TextRoleName(role), '\n', prompt->size(), '\n', *prompt);
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<EncoderConfig> ReadEncoderConfig(const std::string& folder) {
@@ -301,6 +354,7 @@ Result<EncoderConfig> ReadEncoderConfig(const std::string& folder) {
   RAG_RETURN_IF_ERROR(ReadModel(file, config));
   RAG_RETURN_IF_ERROR(ReadMaxTokens(config));
   if (modules.pooling.has_value()) RAG_RETURN_IF_ERROR(ReadPooling(*modules.pooling, config));
+  RAG_RETURN_IF_ERROR(ReadPrompts(folder, config));
   return config;
 }
 

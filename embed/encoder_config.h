@@ -1,6 +1,7 @@
 // What an encoder's folder says besides its weights, read and bounded.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string>
 
@@ -31,14 +32,23 @@ struct EncoderConfig {
   bool lower_case = false;  // lower-case the text before the tokenizer sees it
   Pooling pooling = Pooling::kMean;
   bool normalize = false;
+  // By TextRole, written before the text.
+  std::array<std::string, kTextRoles> prompts;
+  bool pool_prompt = true;  // off: the prompt's tokens are not pooled
 
-  std::string folder;        // of config.json, the tokenizer and the weights
-  std::string source_bytes;  // every file read for this, name and content, for the fingerprint
+  std::string folder;  // of config.json, the tokenizer and the weights
+  // For the fingerprint: every file read for this, name and content; of the prompts' file, which
+  // also holds versions, the prompts alone.
+  std::string source_bytes;
 };
 
 // Reads config.json and, where they exist, modules.json, sentence_bert_config.json (and its older
-// names), tokenizer_config.json and the pooling folder's config.json. Without modules.json the
-// pooling is the mean and nothing is normalized, as sentence-transformers does. Errors: not_found;
+// names), tokenizer_config.json, config_sentence_transformers.json and the pooling folder's
+// config.json. Without modules.json the pooling is the mean and nothing is normalized, as
+// sentence-transformers does. Prompts are chosen as its encode, encode_query and encode_document
+// say they do: the default's; "query"; the first of "document", "passage" and "corpus" that the
+// file names (the library, up to 6.2, lets its own empty "document" win over a file's "passage").
+// Errors: not_found;
 // invalid_argument naming file and field; unimplemented naming what is not known.
 Result<EncoderConfig> ReadEncoderConfig(const std::string& folder);
 

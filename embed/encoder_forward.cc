@@ -158,16 +158,19 @@ void EncoderForward::Pool(std::span<const TokenSequence> sequences, const Matrix
   size_t row = 0;
   for (const TokenSequence& sequence : sequences) {
     const std::span<float> out(sequence.out, dim);
-    const size_t length = sequence.ids.size();
     std::fill(out.begin(), out.end(), 0.0f);
-    if (length == 0) continue;
-    std::copy_n(hidden.row(row).data(), dim, out.data());
+    if (sequence.ids.empty()) continue;
+    const size_t first = row + sequence.pool_begin;
+    const size_t length = sequence.ids.size() - sequence.pool_begin;
+    std::copy_n(hidden.row(first).data(), dim, out.data());
     if (config_.pooling == Pooling::kMean) {
-      for (size_t i = 1; i < length; ++i) kernels.add(out.data(), hidden.row(row + i).data(), dim);
+      for (size_t i = 1; i < length; ++i) {
+        kernels.add(out.data(), hidden.row(first + i).data(), dim);
+      }
       for (float& value : out) value /= static_cast<float>(length);
     } else if (config_.pooling == Pooling::kMax) {
       for (size_t i = 1; i < length; ++i) {
-        const float* other = hidden.row(row + i).data();
+        const float* other = hidden.row(first + i).data();
         for (size_t d = 0; d < dim; ++d) out[d] = std::max(out[d], other[d]);
       }
     }
@@ -176,7 +179,7 @@ void EncoderForward::Pool(std::span<const TokenSequence> sequences, const Matrix
       const float norm = std::max(std::sqrt(kernels.dot(out.data(), out.data(), dim)), 1e-12f);
       for (float& value : out) value /= norm;
     }
-    row += length;
+    row += sequence.ids.size();
   }
 }
 

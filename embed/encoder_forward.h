@@ -18,7 +18,8 @@ namespace rag {
 struct TokenSequence {
   std::span<const TokenId> ids;
   std::span<const uint8_t> type_ids;
-  float* out = nullptr;  // [hidden], where its vector goes
+  float* out = nullptr;   // [hidden], where its vector goes
+  size_t pool_begin = 0;  // the first token that is pooled; less than ids.size() unless that is 0
 };
 
 // Working memory of one call of EncodeBatch at a time; grows to the largest batch seen.

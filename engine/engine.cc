@@ -431,13 +431,13 @@ Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages, size_
   return generator->Generate(request, on_text, cancel);
 }
 
-Result<Embeddings> Engine::Embed(std::span<const std::string_view> texts,
+Result<Embeddings> Engine::Embed(std::span<const std::string_view> texts, TextRole role,
                                  const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
   if (encoder == nullptr) {
     return FailedPreconditionError("this engine was opened without an encoder (encoder 'none')");
   }
-  return encoder->Encode(texts, cancel);
+  return encoder->Encode(texts, role, cancel);
 }
 
 // --- care ---

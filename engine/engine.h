@@ -112,7 +112,10 @@ class Engine {
                               const SamplingOptions& sampling, std::span<const std::string> stop,
                               const Generator::TokenCallback* on_text = nullptr,
                               const CancelToken* cancel = nullptr) const;
+  // With the role's prompt before each text: kQuery and kDocument give what search and ingestion
+  // use.
   Result<Embeddings> Embed(std::span<const std::string_view> texts,
+                           TextRole role = TextRole::kPlain,
                            const CancelToken* cancel = nullptr) const;
 
   // --- care ---

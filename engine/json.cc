@@ -156,15 +156,17 @@ Value ToValue(const StoredDocument& document) {
 }
 
 Value ToValue(const EncoderInfo& info) {
-  return Value::Object{{"model_type", info.model_type},
-                       {"dim", info.dim},
-                       {"layers", info.layers},
-                       {"heads", info.heads},
-                       {"max_tokens", info.max_tokens},
-                       {"pooling", PoolingName(info.pooling)},
-                       {"normalize", info.normalize},
-                       {"fingerprint", info.fingerprint},
-                       {"weight_bytes", info.weight_bytes}};
+  Value::Object prompts;
+  for (const TextRole role : {TextRole::kPlain, TextRole::kQuery, TextRole::kDocument}) {
+    if (!info.prompt(role).text.empty()) {
+      prompts.Set(std::string(TextRoleName(role)), info.prompt(role).text);
+    }
+  }
+  return Value::Object{{"model_type", info.model_type},   {"dim", info.dim},
+                       {"layers", info.layers},           {"heads", info.heads},
+                       {"max_tokens", info.max_tokens},   {"pooling", PoolingName(info.pooling)},
+                       {"normalize", info.normalize},     {"prompts", std::move(prompts)},
+                       {"fingerprint", info.fingerprint}, {"weight_bytes", info.weight_bytes}};
 }
 
 Value ToValue(const GeneratorInfo& info) {

@@ -97,12 +97,13 @@ class Bench {
     std::vector<std::string_view> batch;
     for (size_t i = 0; i < kBatch; ++i) batch.push_back(texts_[i % texts_.size()]);
     // The first call loads the model and warms the caches.
-    RAG_RETURN_IF_ERROR(engine_.Embed(batch, &session_.cancel()).status());
+    RAG_RETURN_IF_ERROR(engine_.Embed(batch, TextRole::kDocument, &session_.cancel()).status());
     size_t texts = 0;
     size_t tokens = 0;
     const auto start = Clock::now();
     do {
-      RAG_ASSIGN_OR_RETURN(const Embeddings embeddings, engine_.Embed(batch, &session_.cancel()));
+      RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
+                           engine_.Embed(batch, TextRole::kDocument, &session_.cancel()));
       texts += embeddings.stats.texts;
       tokens += embeddings.stats.tokens;
     } while (Going(start));

@@ -119,7 +119,9 @@ int RunEmbed(Session& session) {
   if (!engine.ok()) return Fail(engine.status(), options.json);
   const std::vector<std::string> texts = Texts(options);
   const std::vector<std::string_view> views(texts.begin(), texts.end());
-  const Result<Embeddings> embeddings = (*engine)->Embed(views, &session.cancel());
+  const Result<TextRole> role = ParseTextRole(options.embed_role);
+  if (!role.ok()) return Fail(role.status(), options.json);
+  const Result<Embeddings> embeddings = (*engine)->Embed(views, *role, &session.cancel());
   if (!embeddings.ok()) return Fail(embeddings.status(), options.json);
   if (options.json) {
     PrintJson(VectorsValue(options, *embeddings));

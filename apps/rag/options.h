@@ -81,6 +81,7 @@ struct Options {
     bool copy = false;
   } models;
 
+  std::string embed_role = "plain";
   std::vector<uint64_t> cutoffs = {10, 100};  // of eval
   double bench_seconds = 3;
   std::string completion;  // the script, when that is asked for

@@ -248,6 +248,10 @@ class CommandLine {
                         "  rag embed - < sentences.txt          # one a line");
     sub->add_option("text", options_.arguments, "texts, or - for the lines of standard input")
         ->required();
+    sub->add_option("--role", options_.embed_role,
+                    "whose prompt of the model stands before the text: plain, query or document")
+        ->check(CLI::IsMember({"plain", "query", "document"}))
+        ->capture_default_str();
   }
 
   void AddGet() {

@@ -61,7 +61,8 @@ void Embed(const Service& service, const HttpRequest& request, ResponseWriter& o
   if (SentError(fields, out)) return;
 
   const std::vector<std::string_view> views(texts.begin(), texts.end());
-  const Result<Embeddings> embeddings = service.engine.Embed(views, &out.cancel());
+  const Result<Embeddings> embeddings =
+      service.engine.Embed(views, TextRole::kPlain, &out.cancel());
   if (!embeddings.ok()) {
     SentError(embeddings.status(), out);
     return;

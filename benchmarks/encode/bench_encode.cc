@@ -131,7 +131,8 @@ rag::Status Run(const Arguments& arguments) {
     rag::EncodeStats total;
     for (size_t first = 0; first < views.size(); first += batch) {
       const auto part = std::span(views).subspan(first, std::min(batch, views.size() - first));
-      RAG_ASSIGN_OR_RETURN(const rag::Embeddings embeddings, encoder->Encode(part));
+      RAG_ASSIGN_OR_RETURN(const rag::Embeddings embeddings,
+                           encoder->Encode(part, rag::TextRole::kPlain));
       total.tokens += embeddings.stats.tokens;
       total.truncated_texts += embeddings.stats.truncated_texts;
       if (repetition == 0 && vectors.is_open()) {

@@ -178,7 +178,8 @@ Result<CitedAnswer> CiteAnswer(std::string_view answer, std::span<const Hit> sou
     wanted.erase(std::unique(wanted.begin(), wanted.end()), wanted.end());
     RAG_RETURN_IF_ERROR(evidence.Encode(wanted, *context.encoder, cancel));
     const std::vector<std::string_view> texts(claims.begin(), claims.end());
-    RAG_ASSIGN_OR_RETURN(claim_vectors, context.encoder->Encode(texts, cancel));
+    RAG_ASSIGN_OR_RETURN(claim_vectors,
+                         context.encoder->Encode(texts, TextRole::kDocument, cancel));
   }
 
   for (size_t m = 0; m < markers.size(); ++m) {

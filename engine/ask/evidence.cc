@@ -78,7 +78,8 @@ Status Evidence::Encode(std::span<const size_t> wanted, const Encoder& encoder,
     texts.push_back(text(sentences_[index]));
   }
   if (texts.empty()) return OkStatus();
-  RAG_ASSIGN_OR_RETURN(const Embeddings embeddings, encoder.Encode(texts, cancel));
+  RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
+                       encoder.Encode(texts, TextRole::kDocument, cancel));
   for (size_t i = 0; i < missing.size(); ++i) {
     const std::span<const float> row = embeddings.vectors.row(i);
     vectors_[missing[i]].assign(row.begin(), row.end());

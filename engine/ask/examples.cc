@@ -55,7 +55,8 @@ Result<std::vector<Example>> ChooseExamples(std::vector<Example> examples,
   if (encoder != nullptr) {
     std::vector<std::string_view> texts = {question};
     for (const Example& example : examples) texts.push_back(example.question);
-    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings, encoder->Encode(texts, cancel));
+    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
+                         encoder->Encode(texts, TextRole::kQuery, cancel));
     for (size_t i = 0; i < examples.size(); ++i) {
       scores[i] = Cosine(embeddings.vectors.row(0), embeddings.vectors.row(i + 1));
     }

@@ -82,8 +82,8 @@ Result<ExtractedAnswer> ExtractAnswer(std::string_view question, std::span<const
   std::vector<double> cosine(sentences.size(), 0);
   if (context.encoder != nullptr) {
     RAG_RETURN_IF_ERROR(evidence.Encode(candidates, *context.encoder, cancel));
-    RAG_ASSIGN_OR_RETURN(const Embeddings asked,
-                         context.encoder->Encode(std::span(&question, 1), cancel));
+    RAG_ASSIGN_OR_RETURN(const Embeddings asked, context.encoder->Encode(std::span(&question, 1),
+                                                                         TextRole::kQuery, cancel));
     for (const size_t i : candidates) {
       cosine[i] = Cosine(asked.vectors.row(0), evidence.vector(i));
     }

@@ -91,7 +91,7 @@ Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& c
     if (mode != SearchMode::kLexical) {
       std::vector<std::string_view> texts;
       for (size_t i = 0; i < count; ++i) texts.push_back(queries[begin + i].text);
-      RAG_ASSIGN_OR_RETURN(embeddings, encoder->Encode(texts, cancel));
+      RAG_ASSIGN_OR_RETURN(embeddings, encoder->Encode(texts, TextRole::kQuery, cancel));
     }
     for (size_t i = 0; i < count; ++i) {
       if (cancel != nullptr && cancel->cancelled()) return CancelledError("cancelled");

@@ -52,7 +52,8 @@ bool IsCancelled(const CancelToken* cancel) { return cancel != nullptr && cancel
 
 ChunkBudget BudgetOf(const PipelineContext& context) {
   if (context.encoder == nullptr) return {};
-  return {&context.encoder->tokenizer(), context.encoder->info().max_tokens};
+  const EncoderInfo& info = context.encoder->info();
+  return {&context.encoder->tokenizer(), info.max_tokens - info.prompt(TextRole::kDocument).tokens};
 }
 
 // "file.jsonl:12" when the message begins with it, else the path.
@@ -91,7 +92,8 @@ Result<uint64_t> EncodeDocuments(std::span<DocumentInput> documents, const Encod
     const size_t end = std::min(begin + kBatchChunks, chunks.size());
     texts.clear();
     for (size_t i = begin; i < end; ++i) texts.push_back(chunks[i]->lexical_text);
-    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings, encoder.Encode(texts, cancel));
+    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
+                         encoder.Encode(texts, TextRole::kDocument, cancel));
     for (size_t i = begin; i < end; ++i) {
       const std::span<const float> row = embeddings.vectors.row(i - begin);
       chunks[i]->vector.assign(row.begin(), row.end());

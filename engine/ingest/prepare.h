@@ -15,7 +15,7 @@ namespace rag {
 // What decides how large a chunk may be. `tokenizer` null: tokens are words and there is no limit.
 struct ChunkBudget {
   const Tokenizer* tokenizer = nullptr;
-  size_t max_tokens = 0;  // that the encoder reads, special tokens included
+  size_t max_tokens = 0;  // that the encoder reads after its prompt, special tokens included
 };
 
 // Chunks the document and packs it. A chunk's indexed text begins with the document's title and

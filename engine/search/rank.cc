@@ -105,7 +105,7 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Enco
   std::span<const float> query_vector;
   if (mode != SearchMode::kLexical) {
     const std::string_view query = request.query;
-    RAG_ASSIGN_OR_RETURN(embeddings, encoder->Encode({&query, 1}));
+    RAG_ASSIGN_OR_RETURN(embeddings, encoder->Encode({&query, 1}, TextRole::kQuery));
     query_vector = embeddings.vectors.row(0);
     response.encode_ms = MillisecondsSince(start);
   }

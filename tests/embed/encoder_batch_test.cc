@@ -56,7 +56,7 @@ TEST_CASE("Encode may be called from several threads") {
     std::vector<std::jthread> callers;
     for (Embeddings& result : results) {
       callers.emplace_back([&] {
-        Result<Embeddings> embeddings = (*encoder)->Encode(views);
+        Result<Embeddings> embeddings = (*encoder)->Encode(views, TextRole::kPlain);
         if (embeddings.ok()) result = std::move(embeddings).value();
       });
     }
@@ -97,7 +97,7 @@ TEST_CASE("A cancelled call says so") {
   CancelToken cancel;
   cancel.Cancel();
   const std::string_view texts[] = {"one", "two"};
-  const Result<Embeddings> result = (*encoder)->Encode(texts, &cancel);
+  const Result<Embeddings> result = (*encoder)->Encode(texts, TextRole::kPlain, &cancel);
   REQUIRE_FALSE(result.ok());
   CHECK(result.status().code() == StatusCode::kCancelled);
 }

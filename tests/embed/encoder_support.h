@@ -65,9 +65,10 @@ inline std::vector<std::string> GoldenTexts() {
   return texts;
 }
 
-inline Embeddings EncodeAll(const Encoder& encoder, const std::vector<std::string>& texts) {
+inline Embeddings EncodeAll(const Encoder& encoder, const std::vector<std::string>& texts,
+                            TextRole role = TextRole::kPlain) {
   const std::vector<std::string_view> views(texts.begin(), texts.end());
-  Result<Embeddings> embeddings = encoder.Encode(views);
+  Result<Embeddings> embeddings = encoder.Encode(views, role);
   REQUIRE_OK(embeddings);
   return std::move(embeddings).value();
 }

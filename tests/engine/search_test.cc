@@ -1,10 +1,10 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "engine/engine.h"
 #include "engine/search/fuse.h"
 #include "engine/search/rank.h"
-#include "tests/support/support.h"
+#include "tests/embed/encoder_support.h"
+#include "tests/engine/opened_engine.h"
 
 namespace rag {
 namespace {
@@ -126,6 +126,33 @@ TEST_CASE("errors of a search name what is missing") {
   const Status status = opened.engine->Search("fact", request).status();
   CHECK(status.code() == StatusCode::kNotFound);
   CHECK_THAT(status.message(), Catch::Contains("'fact'") && Catch::Contains("facts"));
+}
+
+TEST_CASE(
+    "questions are encoded with the model's query prompt, passages with its document prompt") {
+  const test::EncoderFolder model("bert");
+  model.Write("config_sentence_transformers.json",
+              R"({"prompts": {"query": "freedom ", "document": "human rights "}})");
+  Opened opened(model.path().string());
+  const std::string text = "The cat sat on the mat.";
+  REQUIRE_OK(opened.engine->AddDocument("facts", TextDocument("cat", text)));
+  const std::string query = "everyone has the right to life";
+  const double score = opened.Search(query, SearchMode::kDense).hits.at(0).score;
+  const auto vector = [&](const std::string& of, TextRole role) {
+    const std::string_view view = of;
+    Result<Embeddings> embeddings = opened.engine->Embed({&view, 1}, role);
+    REQUIRE_OK(embeddings);
+    return std::move(embeddings).value();
+  };
+  const auto cosine = [&](TextRole asked, TextRole stored) {
+    return test::Cosine(vector(query, asked).vectors.row(0), vector(text, stored).vectors.row(0));
+  };
+  CHECK(score == Approx(cosine(TextRole::kQuery, TextRole::kDocument)).margin(1e-5));
+  CHECK(std::abs(score - cosine(TextRole::kPlain, TextRole::kDocument)) > 1e-3);
+  CHECK(std::abs(score - cosine(TextRole::kQuery, TextRole::kPlain)) > 1e-3);
+  // With the prompt's words written out, it is the plain text's vector.
+  CHECK(test::Cosine(vector("freedom " + query, TextRole::kPlain).vectors.row(0),
+                     vector(query, TextRole::kQuery).vectors.row(0)) > 0.999999);
 }
 
 TEST_CASE("dense search finds by meaning, and another encoder is refused") {
