@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bindings/c/guard.h"
 #include "engine/engine.h"
 #include "engine/json.h"
 #include "lib/base/status.h"
@@ -26,6 +27,9 @@ namespace {
 using rag::InvalidArgumentError;
 using rag::Status;
 using rag::StatusCode;
+using rag::bindings::Guard;
+using rag::bindings::NeedArgument;
+using rag::bindings::OrEmpty;
 
 static_assert(static_cast<int>(StatusCode::kOk) == RAG_OK);
 static_assert(static_cast<int>(StatusCode::kInvalidArgument) == RAG_INVALID_ARGUMENT);
@@ -46,43 +50,6 @@ static_assert(static_cast<int>(StatusCode::kInternal) == RAG_INTERNAL);
 // A struct of the first version; a caller built against a later one may pass a larger one.
 constexpr size_t kOptionsSizeV1 = sizeof(rag_options);
 constexpr size_t kMaxOptionsSize = 4096;
-
-std::string& LastError() {
-  thread_local std::string error;
-  return error;
-}
-
-// Runs a call's body, which returns a Status; nothing is thrown out of the library.
-template <class Body>
-rag_code Guard(const Body& body) noexcept {
-  try {
-    LastError().clear();
-    const Status status = body();
-    if (!status.ok()) LastError() = status.message();
-    return static_cast<rag_code>(status.code());
-  } catch (const std::bad_alloc&) {
-    // Fits the small-string buffer, so that saying so takes no memory.
-    LastError() = "out of memory";
-    return RAG_RESOURCE_EXHAUSTED;
-  } catch (const std::exception& error) {
-    try {
-      LastError() = error.what();
-    } catch (...) {
-      LastError().clear();
-    }
-    return RAG_INTERNAL;
-  } catch (...) {
-    LastError().clear();
-    return RAG_INTERNAL;
-  }
-}
-
-Status NeedArgument(const void* argument, std::string_view name) {
-  if (argument != nullptr) return rag::OkStatus();
-  return InvalidArgumentError(name, " is NULL");
-}
-
-std::string_view OrEmpty(const char* text) { return text != nullptr ? text : ""; }
 
 // The text in memory that rag_free frees.
 Status HandOut(const rag::Value& value, char** out) {
@@ -122,9 +89,6 @@ Status ReadOptions(const rag_options* options, rag::EngineOptions& engine,
 }  // namespace
 
 extern "C" {
-
-int rag_abi_version(void) { return RAG_ABI_VERSION; }
-const char* rag_version(void) { return RAG_VERSION; }
 
 rag_code rag_open(const char* db_path, const rag_options* options, rag_engine** out) {
   return Guard([&]() -> Status {
@@ -264,7 +228,6 @@ rag_code rag_embed(rag_engine* engine, const char* const* texts, size_t count, f
   });
 }
 
-const char* rag_last_error(void) { return LastError().c_str(); }
 void rag_free(char* text) { std::free(text); }
 
 }  // extern "C"

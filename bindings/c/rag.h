@@ -81,6 +81,38 @@ RAG_API rag_code rag_ask(rag_engine* engine, const char* collection, const char*
 RAG_API rag_code rag_embed(rag_engine* engine, const char* const* texts, size_t count, float* out,
                            size_t out_floats, size_t* dim);
 
+/* The vector index by itself: vectors that carry the caller's 64-bit ids, in memory. */
+typedef struct rag_vector_index rag_vector_index;
+
+/* An id that no search result has. */
+#define RAG_NO_ID UINT64_MAX
+
+/* spec: KIND or KIND:key=value,... ("flat", "hnsw:m=16,ef_construction=200"); metric: "l2", "ip" or
+ * "cosine"; dim: 1 .. 65,535; threads: 0 for all, at most 1,024. */
+RAG_API rag_code rag_vector_index_create(const char* spec, const char* metric, size_t dim,
+                                         int threads, rag_vector_index** out);
+/* NULL is allowed. */
+RAG_API void rag_vector_index_free(rag_vector_index* index);
+/* vectors [count, dim] f32, row i belongs to ids[i]; an id that is there already is replaced. An
+ * error names the row, and nothing was added then. */
+RAG_API rag_code rag_vector_index_add(rag_vector_index* index, const uint64_t* ids,
+                                      const float* vectors, size_t count);
+/* Ids that are not there are ignored; *removed, which may be NULL, counts those that were. */
+RAG_API rag_code rag_vector_index_remove(rag_vector_index* index, const uint64_t* ids, size_t count,
+                                         size_t* removed);
+/* queries [count, dim] f32 -> ids and scores [count, k], best first, larger scores better (l2: the
+ * negative squared distance); where there are fewer than k, RAG_NO_ID and -infinity. width: of the
+ * search (ef of a graph), 0 for the index's own. scores may be NULL. k: 1 .. 65,535. */
+RAG_API rag_code rag_vector_index_search(const rag_vector_index* index, const float* queries,
+                                         size_t count, size_t k, size_t width, uint64_t* ids,
+                                         float* scores);
+RAG_API rag_code rag_vector_index_size(const rag_vector_index* index, size_t* vectors,
+                                       size_t* memory_bytes);
+/* One file, written atomically. Loading needs the spec, metric and dim that it was made with. */
+RAG_API rag_code rag_vector_index_save(const rag_vector_index* index, const char* path);
+RAG_API rag_code rag_vector_index_load(const char* path, const char* spec, const char* metric,
+                                       size_t dim, int threads, rag_vector_index** out);
+
 /* The calling thread's last error, "" after success; valid until its next call. */
 RAG_API const char* rag_last_error(void);
 RAG_API void rag_free(char* text);

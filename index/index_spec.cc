@@ -1,0 +1,80 @@
+#include "index/index_spec.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace rag {
+namespace {
+
+constexpr size_t kMaxSpecBytes = 1'024;
+
+template <class T>
+Status SetNumber(std::string_view key, std::string_view value, T& out) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (value.empty() || error != std::errc() || end != value.data() + value.size()) {
+    return InvalidArgumentError("'", value, "' in '", key, "=", value, "' is no whole number");
+  }
+  out = number;
+  return OkStatus();
+}
+
+Status SetKey(std::string_view key, std::string_view value, VectorIndexOptions& options) {
+  if (key == "element") {
+    RAG_ASSIGN_OR_RETURN(options.element, ParseElementType(value));
+    return OkStatus();
+  }
+  if (options.kind == IndexKind::kHnsw) {
+    if (key == "codes") {
+      RAG_ASSIGN_OR_RETURN(options.hnsw.codes, ParseCodeKind(value));
+      return OkStatus();
+    }
+    if (key == "code_dims") return SetNumber(key, value, options.hnsw.code_dims);
+    if (key == "m") return SetNumber(key, value, options.hnsw.m);
+    if (key == "ef_construction") return SetNumber(key, value, options.hnsw.ef_construction);
+    if (key == "ef_search") return SetNumber(key, value, options.hnsw.ef_search);
+    if (key == "seed") return SetNumber(key, value, options.hnsw.seed);
+  }
+  return InvalidArgumentError("'", key, "' is no key of the index '", IndexKindName(options.kind),
+                              "'; ", IndexSpecHelp());
+}
+
+// What a part without '=' says.
+std::string_view ImpliedKey(std::string_view value) {
+  if (ParseCodeKind(value).ok()) return "codes";
+  return ParseElementType(value).ok() ? "element" : "";
+}
+
+}  // namespace
+
+std::string_view IndexSpecHelp() {
+  return "keys: element (f32, f16, bf16, i8, u8, binary); of hnsw m, ef_construction, ef_search, "
+         "seed, codes (none, sq8, pca8), code_dims";
+}
+
+Result<VectorIndexOptions> ParseIndexSpec(std::string_view text, const VectorIndexOptions& base) {
+  if (text.size() > kMaxSpecBytes) {
+    return ResourceExhaustedError("an index's description of ", text.size(),
+                                  " bytes is over the bound of ", kMaxSpecBytes);
+  }
+  VectorIndexOptions options = base;
+  const size_t colon = text.find(':');
+  RAG_ASSIGN_OR_RETURN(options.kind, ParseIndexKind(text.substr(0, colon)));
+  if (colon == std::string_view::npos) return options;
+  for (size_t begin = colon + 1; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string_view part = text.substr(begin, end - begin);
+    begin = end + 1;
+    const size_t equals = part.find('=');
+    const bool has_key = equals != std::string_view::npos;
+    const std::string_view key = has_key ? part.substr(0, equals) : ImpliedKey(part);
+    if (key.empty()) {
+      return InvalidArgumentError("'", part, "' in '", text, "' is no key=value; ",
+                                  IndexSpecHelp());
+    }
+    RAG_RETURN_IF_ERROR(SetKey(key, has_key ? part.substr(equals + 1) : part, options));
+  }
+  return options;
+}
+
+}  // namespace rag
