@@ -102,6 +102,50 @@ def test_real(data):
     assert "latency_us" not in batch["systems"][0]["points"][0]
 
 
+FAKE_PEERS = """
+import json, sys
+searches = 0
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["do"] == "open":
+        rows, k = 2000, request["k"]
+        answer = {"systems": [{"name": name, "version": "1", "parameters": {}, "width": "ef", "widths": [10, 20]}
+                              for name in ("good", "broken", "ended")], "missing": ["absent: no such module"]}
+    elif request["do"] == "build":
+        answer = {"seconds": 0.5, "resident_bytes": 1000, "memory_bytes": 2000}
+    elif request["system"] == "broken":
+        answer = {"error": "out of luck"}
+    elif request["system"] == "ended" and (searches := searches + 1) == 4:
+        sys.exit(3)
+    else:
+        with open(request["found"], "wb") as file:
+            file.write(b"\\xff\\xff\\xff\\xff" * request["queries"] * k)
+        answer = {"seconds": 0.25}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+def test_script_of_peers(folder):
+    """What a script of peers says is merged, and its failures are noted beside the others' results."""
+    script = folder / "peers.py"
+    script.write_text(FAKE_PEERS, encoding="utf-8")
+    arguments = ("--data", "synthetic:2000x8", "--index", "hnsw:m=8", "--rounds", 1, "--query-count", 20, "--peers",
+                 "--peers-python", sys.executable, "--peers-script", script, "--json", "-")
+    result = run(*arguments)
+    assert result.returncode == 1, result.stderr  # a system failed
+    report = json.loads(result.stdout)
+    systems = by_name(report)
+    assert systems["hnsw:m=8"]["points"]
+    assert systems["good"]["source"] == "python" and systems["good"]["build_seconds"] == 0.5
+    point = systems["good"]["points"][0]
+    assert point["recall"] == 0 and point["queries_per_second"]["median"] == 80, point
+    assert "out of luck" in systems["broken"]["error"] and not systems["broken"]["points"]
+    assert "ended" in systems["ended"]["error"]
+    assert "absent: no such module" in report["missing"]
+    missing = run(*arguments[:-4], "--peers-script", folder / "none.py", "--json", "-")
+    assert missing.returncode == 0 and "process has ended" in json.loads(missing.stdout)["missing"][-1]
+
+
 def test_errors(folder):
     for arguments, code, words in (
             ((), 2, "--data"),
@@ -140,6 +184,7 @@ def main():
         folder = pathlib.Path(name)
         test_errors(folder)
         test_synthetic(folder)
+        test_script_of_peers(folder)
         test_interrupt(folder)
         data = data_folder()
         if data is None:

@@ -1,0 +1,58 @@
+// The text form of index options.
+#include "index/index_spec.h"
+
+#include <catch2/catch.hpp>
+
+#include "tests/support/support.h"
+
+namespace rag {
+namespace {
+
+TEST_CASE("a spec sets what it names and keeps the rest") {
+  VectorIndexOptions base;
+  base.dim = 7;
+  base.metric = Metric::kL2;
+  base.hnsw.m = 20;
+  const auto plain = ParseIndexSpec("hnsw", base);
+  REQUIRE_OK(plain);
+  CHECK(plain->kind == IndexKind::kHnsw);
+  CHECK(plain->dim == 7);
+  CHECK(plain->metric == Metric::kL2);
+  CHECK(plain->hnsw.m == 20);
+  const auto full = ParseIndexSpec(
+      "hnsw:m=8,ef_construction=50,ef_search=30,seed=5,codes=pca8,code_dims=16,element=f16", base);
+  REQUIRE_OK(full);
+  CHECK(full->hnsw.m == 8);
+  CHECK(full->hnsw.ef_construction == 50);
+  CHECK(full->hnsw.ef_search == 30);
+  CHECK(full->hnsw.seed == 5);
+  CHECK(full->hnsw.codes == CodeKind::kPca8);
+  CHECK(full->hnsw.code_dims == 16);
+  CHECK(full->element == ElementType::kF16);
+  const auto brief = ParseIndexSpec("hnsw:sq8,u8");
+  REQUIRE_OK(brief);
+  CHECK(brief->hnsw.codes == CodeKind::kSq8);
+  CHECK(brief->element == ElementType::kU8);
+  CHECK(ParseIndexSpec("flat:i8")->element == ElementType::kI8);
+}
+
+TEST_CASE("what a spec says wrong is named") {
+  struct Case {
+    const char* text;
+    const char* words;
+  };
+  for (const Case& c :
+       {Case{"", "kind"}, Case{"tree", "tree"}, Case{"hnsw:", "''"}, Case{"hnsw:m", "'m'"},
+        Case{"hnsw:m=", "m="}, Case{"hnsw:m=-1", "-1"}, Case{"hnsw:m=8x", "8x"},
+        Case{"hnsw:m=99999999999999999999", "9999"}, Case{"hnsw:size=4", "size"},
+        Case{"flat:m=8", "flat"}, Case{"hnsw:codes=pq", "pq"}, Case{"flat:sq8", "codes"}}) {
+    INFO(c.text);
+    const Status status = ParseIndexSpec(c.text).status();
+    CHECK(status.code() == StatusCode::kInvalidArgument);
+    CHECK(status.message().find(c.words) != std::string::npos);
+  }
+  CHECK(ParseIndexSpec(std::string(2'000, 'x')).status().code() == StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace rag
