@@ -155,7 +155,8 @@ void HnswIndex::Insert(uint32_t slot, WalkScratch& scratch) {
   std::vector<std::vector<Candidate>> chosen(top + 1);
   Candidate start = Descend(origin, entry, top);
   for (size_t layer = top + 1; layer-- > 0;) {
-    Walk(origin, start, options_.hnsw.ef_construction, layer, slot, scratch);
+    Walk(origin, start, options_.hnsw.ef_construction, options_.hnsw.ef_construction, layer, slot,
+         scratch);
     start = scratch.pool.at(0);
     std::vector<Candidate>& candidates = chosen[layer];
     candidates.reserve(scratch.pool.size());

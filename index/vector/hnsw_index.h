@@ -93,6 +93,12 @@ class HnswIndex : public IndexBase {
   uint32_t* Links(uint32_t slot, size_t layer) const {
     return layer == 0 ? slots_.links(slot) : nodes_[slot].upper.get() + (layer - 1) * m_;
   }
+  void PrefetchLinks(uint32_t slot, size_t layer) const {
+    const auto* const links = reinterpret_cast<const char*>(Links(slot, layer));
+    for (size_t at = 0; at < Capacity(layer) * sizeof(uint32_t); at += 64) {
+      __builtin_prefetch(links + at, 0, 3);
+    }
+  }
   size_t Capacity(size_t layer) const { return layer == 0 ? 2 * m_ : m_; }
   static uint32_t LoadLink(const uint32_t* link) {
     return std::atomic_ref<uint32_t>(*const_cast<uint32_t*>(link)).load(std::memory_order_acquire);
@@ -119,9 +125,9 @@ class HnswIndex : public IndexBase {
   // --- hnsw_search.cc ---
   // Greedy descent from the entry to the layer above `layer`: where a walk on it begins.
   Candidate Descend(const Origin& origin, Entry entry, size_t layer) const;
-  // Algorithm 2, SEARCH-LAYER: scratch.pool gets the `ef` nearest found, best first.
-  void Walk(const Origin& origin, Candidate start, size_t ef, size_t layer, uint32_t leave_out,
-            WalkScratch& scratch) const;
+  // Algorithm 2, SEARCH-LAYER: scratch.pool gets the `keep` >= ef nearest found, best first.
+  void Walk(const Origin& origin, Candidate start, size_t ef, size_t keep, size_t layer,
+            uint32_t leave_out, WalkScratch& scratch) const;
   // The same for a wide or filtered walk, which collects live and allowed nodes only. False when it
   // was given up after `budget` distances.
   bool CollectingWalk(const Origin& origin, Candidate start, size_t ef, const IdFilter* filter,

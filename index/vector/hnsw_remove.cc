@@ -113,7 +113,8 @@ void HnswIndex::Reattach(uint32_t slot, size_t layer, const std::vector<bool>& g
     }
     start = {origin.To(other), other};
   }
-  Walk(origin, start, options_.hnsw.ef_construction, layer, slot, scratch);
+  Walk(origin, start, options_.hnsw.ef_construction, options_.hnsw.ef_construction, layer, slot,
+       scratch);
   std::vector<Candidate> chosen;
   for (size_t i = 0; i < scratch.pool.size(); ++i) {
     const Candidate candidate = scratch.pool.at(i);

@@ -45,7 +45,7 @@ Candidate HnswIndex::Descend(const Origin& origin, Entry entry, size_t layer) co
   return best;
 }
 
-void HnswIndex::Walk(const Origin& origin, Candidate start, size_t ef, size_t layer,
+void HnswIndex::Walk(const Origin& origin, Candidate start, size_t ef, size_t keep, size_t layer,
                      uint32_t leave_out, WalkScratch& scratch) const {
   const size_t capacity = Capacity(layer);
   VisitedSet& visited = scratch.visited;
@@ -53,7 +53,7 @@ void HnswIndex::Walk(const Origin& origin, Candidate start, size_t ef, size_t la
   uint32_t fresh[kMaxLinks];
   float distances[kMaxLinks];
   visited.Begin(slots_.end());
-  pool.Begin(ef);
+  pool.Begin(ef, keep);
   if (leave_out != kNoSlot) visited.Visit(leave_out);
   visited.Visit(start.slot);
   pool.Insert(start.distance, start.slot);
@@ -65,11 +65,11 @@ void HnswIndex::Walk(const Origin& origin, Candidate start, size_t ef, size_t la
       if (neighbor == kNoSlot) break;
       if (visited.Visit(neighbor)) fresh[count++] = neighbor;
     }
+    // The links that are read next, unless something nearer is found here.
+    const uint32_t next = pool.Peek();
+    if (next != kNoSlot) PrefetchLinks(next, layer);
     origin.To(fresh, count, distances);
     for (size_t i = 0; i < count; ++i) pool.Insert(distances[i], fresh[i]);
-    // The links that are read next, unless something nearer is found among their neighbours.
-    const uint32_t next = pool.Peek();
-    if (next != kNoSlot) __builtin_prefetch(Links(next, layer), 0, 3);
   }
 }
 
@@ -141,7 +141,9 @@ std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptio
   const Candidate start = Descend(origin, entry, 0);
   std::vector<Candidate>& candidates = scratch.candidates;
   if (options.filter == nullptr && ef <= kWidePool) {
-    Walk(origin, start, ef, 0, kNoSlot, scratch);
+    // What lies just beyond the k nearest by codes may belong to them by the vectors.
+    const size_t keep = codes == nullptr ? ef : ef + options.k;
+    Walk(origin, start, ef, keep, 0, kNoSlot, scratch);
     candidates.clear();
     for (size_t i = 0; i < scratch.pool.size(); ++i) {
       const Candidate candidate = scratch.pool.at(i);

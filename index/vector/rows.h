@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "index/vector_index.h"
+#include "lib/kernels/kernels.h"
 #include "lib/kernels/vectors.h"
 
 namespace rag {
@@ -63,6 +64,7 @@ class Rows {
   const size_t dim_;
   const Metric metric_;
   const ElementType element_;
+  const Kernels& float_kernels_;
   const VectorKernels& kernels_;
   Form form_;
   size_t element_bytes_ = 0;  // of the elements of a row

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "index/vector/principal_axes.h"
 #include "lib/kernels/kernels.h"
@@ -90,6 +91,7 @@ Sq8Codec Sq8Codec::Train(MatrixView sample, CodeKind kind, size_t dims, Metric m
     dims = dim;
   }
   codec.SetDims(dims);
+  if (codec.axes_.rows() != 0) codec.RoundAxes();
 
   std::vector<float> scratch(dim), y(dims), sizes;
   const size_t stride = std::max<size_t>(1, sample.rows / 2'000);
@@ -113,7 +115,9 @@ Sq8Codec Sq8Codec::Train(MatrixView sample, CodeKind kind, size_t dims, Metric m
 }
 
 size_t Sq8Codec::memory_bytes() const {
-  return (mean_.size() + axes_.rows() * axes_.cols()) * sizeof(float);
+  return (mean_.size() + axes_.rows() * axes_.cols() +
+          rounded_axes_.rows() * rounded_axes_.cols()) *
+         sizeof(float);
 }
 
 float Sq8Codec::Project(const float* vector, float* scratch, float* y) const {
@@ -148,24 +152,79 @@ double Sq8Codec::Encode(const float* vector, std::byte* code) const {
   return squared > 0 ? static_cast<double>(rounded_off + left_out) / squared : 0.0;
 }
 
-void Sq8Codec::PrepareQuery(const float* query, Query& out) const {
-  out.centred_.resize(dim_);
-  out.projected_.resize(dims_);
-  if (out.values_.cols() * sizeof(float) != code_bytes_) {
-    out.values_ = Matrix(1, code_bytes_ / sizeof(float));
+void Sq8Codec::RoundAxes() {
+  rounded_bytes_ = CodeBytes(dim_);
+  rounded_axes_ = Matrix(dims_, rounded_bytes_ / sizeof(float));
+  rounded_steps_.resize(dims_);
+  for (size_t i = 0; i < dims_; ++i) {
+    const std::span<const float> axis = std::as_const(axes_).row(i);
+    float largest = 0;
+    for (const float x : axis) largest = std::max(largest, std::fabs(x));
+    const float step = largest > 0 ? largest / kSteps : 1.0f;
+    rounded_steps_[i] = step;
+    auto* const row = reinterpret_cast<std::byte*>(rounded_axes_.row(i).data());
+    for (size_t j = 0; j < dim_; ++j) {
+      row[kCodeHeader + j] =
+          static_cast<std::byte>(static_cast<int>(std::nearbyint(axis[j] / step)) + kMiddle);
+    }
   }
-  const float squared = Project(query, out.centred_.data(), out.projected_.data());
+}
+
+namespace {
+
+// x [n] in 8 bits behind the header of `out`, which has `bytes`. Returns the step; sum gets the
+// sum of the values.
+float RoundTo8Bits(const float* x, size_t n, size_t bytes, Matrix& out, int32_t& sum) {
+  if (out.cols() * sizeof(float) != bytes) out = Matrix(1, bytes / sizeof(float));
   float largest = 0;
-  for (const float y : out.projected_) largest = std::max(largest, std::fabs(y));
+  for (size_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(x[i]));
   const float step = largest > 0 ? largest / kSteps : 1.0f;
   const float inverse = 1.0f / step;
-  auto* const values = reinterpret_cast<int8_t*>(out.values_.data()) + kCodeHeader;
-  int32_t sum = 0;
-  for (size_t i = 0; i < dims_; ++i) {
-    const auto value = static_cast<int32_t>(std::nearbyint(out.projected_[i] * inverse));
+  auto* const values = reinterpret_cast<int8_t*>(out.data()) + kCodeHeader;
+  sum = 0;
+  for (size_t i = 0; i < n; ++i) {
+    // To nearest: the sum's last bits are those of a whole number.
+    constexpr float kRound = 12'582'912.0f;  // 1.5 * 2^23
+    const float shifted = x[i] * inverse + kRound;
+    int32_t bits;
+    std::memcpy(&bits, &shifted, sizeof(bits));
+    const int32_t value = bits - 0x4B400000;
     values[i] = static_cast<int8_t>(value);
     sum += value;
   }
+  return step;
+}
+
+}  // namespace
+
+float Sq8Codec::ProjectQuery(const float* query, Query& out) const {
+  out.centred_.resize(dim_);
+  out.projected_.resize(dims_);
+  if (axes_.rows() == 0) return Project(query, out.centred_.data(), out.projected_.data());
+  for (size_t i = 0; i < dim_; ++i) out.centred_[i] = query[i] - mean_[i];
+  int32_t sum;
+  const float step = RoundTo8Bits(out.centred_.data(), dim_, rounded_bytes_, out.rounded_, sum);
+  if (out.rows_.size() != dims_ ||
+      out.rows_[0] != reinterpret_cast<const std::byte*>(rounded_axes_.data())) {
+    out.rows_.resize(dims_);
+    out.dots_.resize(dims_);
+    for (size_t i = 0; i < dims_; ++i) {
+      out.rows_[i] = reinterpret_cast<const std::byte*>(rounded_axes_.row(i).data());
+    }
+  }
+  vector_kernels_->code_dots(reinterpret_cast<const int8_t*>(out.rounded_.data()), out.rows_.data(),
+                             dims_, rounded_bytes_, out.dots_.data());
+  const auto middle = static_cast<float>(kMiddle * sum);
+  for (size_t i = 0; i < dims_; ++i) {
+    out.projected_[i] = step * rounded_steps_[i] * (static_cast<float>(out.dots_[i]) - middle);
+  }
+  return kernels_->dot(out.centred_.data(), out.centred_.data(), dim_);
+}
+
+void Sq8Codec::PrepareQuery(const float* query, Query& out) const {
+  const float squared = ProjectQuery(query, out);
+  int32_t sum;
+  const float step = RoundTo8Bits(out.projected_.data(), dims_, code_bytes_, out.values_, sum);
   out.factor_ = (l2_ ? 2.0f : 1.0f) * step * step_;
   out.base_ = (l2_ ? squared : 0.0f) + out.factor_ * static_cast<float>(kMiddle * sum);
 }
@@ -246,6 +305,7 @@ Result<Sq8Codec> Sq8Codec::Parse(std::span<const std::byte> bytes, size_t dim, M
     codec.axes_ = Matrix(header.dims, dim);
     std::memcpy(codec.axes_.data(), bytes.data() + dim * sizeof(float),
                 bytes.size() - dim * sizeof(float));
+    codec.RoundAxes();
   }
   return codec;
 }

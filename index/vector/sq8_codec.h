@@ -29,7 +29,10 @@ class Sq8Codec {
 
    private:
     friend class Sq8Codec;
-    Matrix values_;  // int8, aligned; the code's bytes, zeros for the header and behind the end
+    Matrix values_;   // int8, aligned; the code's bytes, zeros for the header and behind the end
+    Matrix rounded_;  // the same of the centred query, for the projection
+    std::vector<const std::byte*> rows_;
+    std::vector<int32_t> dots_;
     std::vector<float> projected_;
     std::vector<float> centred_;
     float base_ = 0;
@@ -75,6 +78,9 @@ class Sq8Codec {
   void SetDims(size_t dims);
   // y [dims_] of a vector; returns |x - mean|^2. scratch [dim].
   float Project(const float* vector, float* scratch, float* y) const;
+  // The same of a query in 8-bit integers, whose rounding is far below that of the codes.
+  float ProjectQuery(const float* query, Query& out) const;
+  void RoundAxes();
 
   size_t dim_;
   bool l2_;  // else inner product
@@ -86,6 +92,10 @@ class Sq8Codec {
   double trained_error_ = 0;
   std::vector<float> mean_;  // [dim]
   Matrix axes_;              // [dims, dim], orthonormal rows; empty: y = x - mean
+  // The axes in the form of codes, for queries: axes ~ rounded_steps_[i] * (u8 - 128).
+  size_t rounded_bytes_ = 0;  // of a row
+  Matrix rounded_axes_;
+  std::vector<float> rounded_steps_;
 };
 
 }  // namespace rag

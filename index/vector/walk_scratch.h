@@ -39,8 +39,10 @@ class VisitedSet {
 // widths that walks have (up to some hundreds) that is faster than two heaps.
 class CandidatePool {
  public:
-  void Begin(size_t capacity) {
+  // Keeps `capacity` nodes, of which the nearest `width` are expanded.
+  void Begin(size_t width, size_t capacity) {
     items_.resize(capacity + 1);
+    width_ = width;
     capacity_ = capacity;
     size_ = 0;
     next_ = 0;
@@ -66,16 +68,16 @@ class CandidatePool {
   }
   // The nearest one that is not expanded, now expanded; kNoSlot when there is none.
   uint32_t Next() {
-    while (next_ < size_ && (items_[next_].slot & kExpanded) != 0) ++next_;
-    if (next_ == size_) return kNoSlot;
+    if (Peek() == kNoSlot) return kNoSlot;
     const uint32_t slot = items_[next_].slot;
     items_[next_++].slot |= kExpanded;
     return slot;
   }
   // What Next will return if nothing is inserted before.
   uint32_t Peek() {
-    while (next_ < size_ && (items_[next_].slot & kExpanded) != 0) ++next_;
-    return next_ < size_ ? items_[next_].slot : kNoSlot;
+    const size_t end = size_ < width_ ? size_ : width_;
+    while (next_ < end && (items_[next_].slot & kExpanded) != 0) ++next_;
+    return next_ < end ? items_[next_].slot : kNoSlot;
   }
   size_t size() const { return size_; }
   Candidate at(size_t i) const { return {items_[i].distance, items_[i].slot & ~kExpanded}; }
@@ -84,6 +86,7 @@ class CandidatePool {
   // Slots are below kMaxChunks << 14 = 2^27.
   static constexpr uint32_t kExpanded = uint32_t{1} << 31;
   std::vector<Candidate> items_;
+  size_t width_ = 0;
   size_t capacity_ = 0;
   size_t size_ = 0;
   size_t next_ = 0;  // everything before it is expanded
