@@ -135,7 +135,7 @@ double Sq8Codec::Encode(const float* vector, std::byte* code) const {
   scratch.resize(dim_);
   y.resize(dims_);
   const float squared = Project(vector, scratch.data(), y.data());
-  std::memset(code, 0, code_bytes_);
+  std::memset(code, kMiddle, code_bytes_);  // what is behind the values counts as zero
   const float inverse = 1.0f / step_;
   float kept = 0, coded = 0, rounded_off = 0;
   for (size_t i = 0; i < dims_; ++i) {
