@@ -22,7 +22,7 @@ inline constexpr size_t kMaxDim = 65'535;
 enum class Metric {
   kInnerProduct,  // score = <a, b>
   kCosine,  // score = <a, b> / (|a| |b|); vectors are normalized when added, zero vectors refused
-  kL2,         // score = -|a - b|^2
+  kL2,      // score = -|a - b|^2
   kManhattan,  // score = -sum |a_i - b_i|
   kHamming,    // score = -(number of bits that differ); binary vectors only
   kJaccard,    // score = |a and b| / |a or b|, 1 for two vectors without a bit; binary vectors only
@@ -77,10 +77,10 @@ std::string_view CodeKindName(CodeKind kind);  // "none", "sq8", "pca8"
 Result<CodeKind> ParseCodeKind(std::string_view name);
 
 struct HnswOptions {
-  size_t m = 16;                 // links a node on the upper layers, 2m on layer 0; 2 .. 128
-  size_t ef_construction = 200;  // 1 .. 65,535
-  size_t ef_search = 64;         // default of SearchOptions::ef_search
-  uint64_t seed = 42;            // of the level generator
+  size_t m = 16;                     // links a node on the upper layers, 2m on layer 0; 2 .. 128
+  size_t ef_construction = 200;      // 1 .. 65,535
+  size_t ef_search = 64;             // default of SearchOptions::ef_search
+  uint64_t seed = 42;                // of the level generator
   CodeKind codes = CodeKind::kNone;  // learned once there are some thousand vectors
   // Components that kPca8 keeps, 1 .. 4,092 and at most dim; 0: chosen by the variance they hold.
   size_t code_dims = 0;
@@ -103,9 +103,9 @@ class VectorIndex {
   virtual ~VectorIndex() = default;
 
   // vectors [n, dim] f32, row i belongs to ids[i]; an id that is there already is replaced.
-  // Errors: invalid_argument (shape, duplicate id in the call, a value that is not finite or that the
-  // element type cannot hold, a zero vector under cosine), naming the row; nothing is added then.
-  // cancelled: some rows were added.
+  // Errors: invalid_argument (shape, duplicate id in the call, a value that is not finite or that
+  // the element type cannot hold, a zero vector under cosine), naming the row; nothing is added
+  // then. cancelled: some rows were added.
   virtual Status Add(std::span<const uint64_t> ids, MatrixView vectors,
                      const CancelToken* cancel = nullptr) = 0;
   // Ids that are not there are ignored. Returns how many were removed. The vector's bytes are
