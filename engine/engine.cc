@@ -498,6 +498,26 @@ Result<VerifyReport> Engine::Verify(std::string_view collection, const CancelTok
   return report;
 }
 
+Result<RecallReport> Engine::MeasureRecall(std::string_view collection, size_t sample, size_t k,
+                                           const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
+  return opened->MeasureRecall(sample, k, cancel);
+}
+
+Result<BackupReport> Engine::Backup(const std::string& destination, CareProgress* progress,
+                                    const CancelToken* cancel) {
+  return impl_->store->Backup(destination, progress, cancel);
+}
+
+Result<BackupReport> Engine::Restore(const std::string& backup, const std::string& db_path,
+                                     CareProgress* progress, const CancelToken* cancel) {
+  return Store::Restore(backup, db_path, progress, cancel);
+}
+
+Result<VacuumReport> Engine::Vacuum(CareProgress* progress, const CancelToken* cancel) {
+  return impl_->store->Vacuum(progress, cancel);
+}
+
 Result<EncoderInfo> Engine::GetEncoderInfo() const {
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
   if (encoder == nullptr) {

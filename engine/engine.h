@@ -129,6 +129,17 @@ class Engine {
   // Everything Collection::Verify checks, and every chunk's range against its document's text.
   Result<VerifyReport> Verify(std::string_view collection,
                               const CancelToken* cancel = nullptr) const;
+  // As Collection::MeasureRecall.
+  Result<RecallReport> MeasureRecall(std::string_view collection, size_t sample, size_t k,
+                                     const CancelToken* cancel = nullptr) const;
+  // As the Store's methods of these names; Restore makes what Open then opens.
+  Result<BackupReport> Backup(const std::string& destination, CareProgress* progress = nullptr,
+                              const CancelToken* cancel = nullptr);
+  static Result<BackupReport> Restore(const std::string& backup, const std::string& db_path,
+                                      CareProgress* progress = nullptr,
+                                      const CancelToken* cancel = nullptr);
+  Result<VacuumReport> Vacuum(CareProgress* progress = nullptr,
+                              const CancelToken* cancel = nullptr);
   Result<EncoderInfo> GetEncoderInfo() const;                     // loads it
   Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;  // nullopt: none configured
   const EngineOptions& options() const;

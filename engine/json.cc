@@ -124,16 +124,18 @@ Value ToValue(const CollectionInfo& info) {
     index.Set("ef_construction", vectors.hnsw.ef_construction);
     index.Set("ef_search", vectors.hnsw.ef_search);
   }
-  return Value::Object{{"name", info.config.name},
-                       {"documents", info.stats.documents},
-                       {"chunks", info.stats.chunks},
-                       {"index", vectors.dim == 0 ? Value() : Value(std::move(index))},
-                       {"encoder_fingerprint", info.config.encoder_fingerprint},
-                       {"properties", info.config.properties},
-                       {"index_memory_bytes", info.stats.index_memory_bytes},
-                       {"disk_bytes", info.stats.disk_bytes},
-                       {"replayed", info.stats.replayed},
-                       {"open_seconds", info.stats.open_seconds}};
+  return Value::Object{
+      {"name", info.config.name},
+      {"documents", info.stats.documents},
+      {"chunks", info.stats.chunks},
+      {"index", vectors.dim == 0 ? Value() : Value(std::move(index))},
+      {"encoder_fingerprint", info.config.encoder_fingerprint},
+      {"properties", info.config.properties},
+      {"index_memory_bytes", info.stats.index_memory_bytes},
+      {"disk_bytes", info.stats.disk_bytes},
+      {"replayed", info.stats.replayed},
+      {"open_seconds", info.stats.open_seconds},
+      {"recall", info.stats.recall.has_value() ? ToValue(*info.stats.recall) : Value()}};
 }
 
 Value ToValue(const VerifyReport& report) {
@@ -141,6 +143,27 @@ Value ToValue(const VerifyReport& report) {
                        {"documents", report.documents},
                        {"chunks", report.chunks},
                        {"problems", List(report.problems)}};
+}
+
+Value ToValue(const RecallReport& report) {
+  return Value::Object{{"queries", report.queries},
+                       {"k", report.k},
+                       {"recall", report.recall},
+                       {"seconds", report.seconds}};
+}
+
+Value ToValue(const BackupReport& report) {
+  return Value::Object{
+      {"files", report.files}, {"bytes", report.bytes}, {"seconds", report.seconds}};
+}
+
+Value ToValue(const VacuumReport& report) {
+  const uint64_t gained =
+      report.bytes_before > report.bytes_after ? report.bytes_before - report.bytes_after : 0;
+  return Value::Object{{"bytes_before", report.bytes_before},
+                       {"bytes_after", report.bytes_after},
+                       {"bytes_gained", gained},
+                       {"seconds", report.seconds}};
 }
 
 Value ToValue(const StoredDocument& document) {

@@ -15,6 +15,9 @@ Value ToValue(const Answer& answer);  // {"answer","citations","mode","usage","t
 Value ToValue(const EvaluateReport& report);  // {"ndcg@10",…,"queries","seconds"}
 Value ToValue(const CollectionInfo& info);
 Value ToValue(const VerifyReport& report);
+Value ToValue(const RecallReport& report);  // {"queries","k","recall","seconds"}
+Value ToValue(const BackupReport& report);  // {"files","bytes","seconds"}
+Value ToValue(const VacuumReport& report);  // {"bytes_before","bytes_after","bytes_gained",…}
 Value ToValue(const StoredDocument& document);
 Value ToValue(const EncoderInfo& info);
 Value ToValue(const GeneratorInfo& info);

@@ -7,6 +7,7 @@
 // replays only the records written after it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -71,6 +72,14 @@ struct WriteResult {
   size_t chunks_removed = 0;
 };
 
+// What a vector index finds of what exact search finds.
+struct RecallReport {
+  uint64_t queries = 0;  // stored vectors; fewer than asked for when there are fewer
+  uint64_t k = 0;
+  double recall = 1;   // of the k nearest besides the query itself, the mean share found
+  double seconds = 0;  // of both searches
+};
+
 struct CollectionStats {
   uint64_t documents = 0;
   uint64_t chunks = 0;
@@ -78,12 +87,31 @@ struct CollectionStats {
   uint64_t disk_bytes = 0;  // of the whole store, shared by its collections
   uint64_t replayed = 0;    // records replayed when it was opened
   double open_seconds = 0;
+  std::optional<RecallReport> recall;  // when it was last measured, since opening
 };
 
 struct VerifyReport {
   uint64_t documents = 0;
   uint64_t chunks = 0;
   std::vector<std::string> problems;  // empty: sound
+};
+
+// How far a backup, a restore (both in bytes) or a vacuum (in steps) is.
+struct CareProgress {
+  std::atomic<uint64_t> total{0};  // 0: not known yet
+  std::atomic<uint64_t> done{0};
+};
+
+struct BackupReport {
+  uint64_t files = 0;
+  uint64_t bytes = 0;
+  double seconds = 0;
+};
+
+struct VacuumReport {
+  uint64_t bytes_before = 0;  // of the store on disk
+  uint64_t bytes_after = 0;
+  double seconds = 0;
 };
 
 // Threads: all methods may be called at once. Lifetime: a Collection is used through a shared_ptr
@@ -123,6 +151,12 @@ class Collection {
   // Reads everything: records against each other, postings, and the vector index against the stored
   // vectors.
   virtual Result<VerifyReport> Verify(const CancelToken* cancel = nullptr) const = 0;
+  // Searches with `sample` stored vectors (1 .. 100,000; the same ones each time while nothing
+  // changes) for k (1 .. 1,000), through the index with its default width and exactly. Of
+  // neighbours at the same distance either is right. Errors: invalid_argument;
+  // failed_precondition without vectors; cancelled.
+  virtual Result<RecallReport> MeasureRecall(size_t sample, size_t k,
+                                             const CancelToken* cancel = nullptr) const = 0;
   // Writes the vector index's snapshot now.
   virtual Status Checkpoint() = 0;
 };
@@ -152,6 +186,29 @@ class Store {
   virtual std::vector<std::string> ListCollections() const = 0;  // sorted
   // Removes all of it from disk.
   virtual Status DropCollection(std::string_view name) = 0;
+
+  // Writes a copy of the store, as it was at one moment, into the new folder `destination`, while
+  // reads and writes go on; progress and cancel may be null. The copy is made beside its place and
+  // renamed, so that a folder of that name is always a whole backup. It stands by itself (nothing
+  // is linked to the store's files), with a checksum of every file. Backups and vacuums wait for
+  // each other. Errors: already_exists when the destination is not empty; invalid_argument when it
+  // lies inside the store; cancelled; io_error. Nothing is left at `destination` then.
+  virtual Result<BackupReport> Backup(const std::string& destination,
+                                      CareProgress* progress = nullptr,
+                                      const CancelToken* cancel = nullptr) = 0;
+  // Makes a store in the new folder `path` from a backup, checking every file. Errors: not_found
+  // when `backup` is none; data_loss naming the damaged file; already_exists when `path` is not
+  // empty; cancelled; io_error. Nothing is left at `path` then.
+  static Result<BackupReport> Restore(const std::string& backup, const std::string& path,
+                                      CareProgress* progress = nullptr,
+                                      const CancelToken* cancel = nullptr);
+  // Rewrites the store's files so that none of them holds a byte of what was deleted or replaced
+  // before the call, and gives the space back; reads and writes go on. What running reads still
+  // hold open goes when they end. Errors: cancelled, io_error, data_loss naming the file or
+  // collection; the store is sound then, and the space partly returned.
+  virtual Result<VacuumReport> Vacuum(CareProgress* progress = nullptr,
+                                      const CancelToken* cancel = nullptr) = 0;
+
   // Saves snapshots and closes; called by the destructor. Errors are those of the last saves.
   virtual Status Close() = 0;
   virtual const std::string& path() const = 0;

@@ -102,6 +102,7 @@ std::vector<Setting> Bind(Settings& s) {
        "file with the API key"},
       {"server.insecure_no_auth", "RAG_INSECURE_NO_AUTH", Flag{&s.server.insecure_no_auth},
        "listen on any address without a key"},
+      {"server.backups", "RAG_BACKUPS", Path{&s.server.backups}, "folder for backups"},
       {"server.max_body_bytes", "RAG_MAX_BODY_BYTES", Count{&s.server.max_body_bytes, 1024, kBig},
        "of a request"},
       {"server.max_connections", "RAG_MAX_CONNECTIONS",

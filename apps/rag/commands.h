@@ -20,6 +20,9 @@ int RunModelsList(Session& session);
 int RunModelsShow(Session& session);
 int RunModelsAdd(Session& session);
 int RunVerify(Session& session);
+int RunBackup(Session& session);
+int RunRestore(Session& session);
+int RunVacuum(Session& session);
 int RunEvaluate(Session& session);
 int RunBench(Session& session);
 

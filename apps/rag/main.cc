@@ -56,6 +56,12 @@ int Run(rag::Session& session) {
       return rag::RunModelsAdd(session);
     case Command::kVerify:
       return rag::RunVerify(session);
+    case Command::kBackup:
+      return rag::RunBackup(session);
+    case Command::kRestore:
+      return rag::RunRestore(session);
+    case Command::kVacuum:
+      return rag::RunVacuum(session);
     case Command::kEvaluate:
       return rag::RunEvaluate(session);
     case Command::kBench:

@@ -25,6 +25,9 @@ enum class Command {
   kModelsShow,
   kModelsAdd,
   kVerify,
+  kBackup,
+  kRestore,
+  kVacuum,
   kEvaluate,
   kBench,
   kCompletion,
@@ -82,6 +85,7 @@ struct Options {
   } models;
 
   std::string embed_role = "plain";
+  uint64_t recall_sample = 0;                 // of verify; 0: recall is not measured
   std::vector<uint64_t> cutoffs = {10, 100};  // of eval
   double bench_seconds = 3;
   std::string completion;  // the script, when that is asked for

@@ -41,6 +41,7 @@ class CommandLine {
     AddStats();
     AddModels();
     AddVerify();
+    AddCare();
     AddEvaluate();
     AddBench();
     AddCompletion();
@@ -326,8 +327,34 @@ class CommandLine {
   void AddVerify() {
     CLI::App* sub = Add(Command::kVerify, "verify", "Check everything a collection stores",
                         "  rag verify --collection notes\n"
-                        "  rag verify --json");
+                        "  rag verify --recall 500 --json   # also the index against exact search");
     AddCollectionFlag(sub);
+    sub->add_option("--recall", options_.recall_sample,
+                    "measure recall@10 with this many stored vectors (200 when none is given)")
+        ->check(CLI::Range(1, 100'000))
+        ->expected(0, 1)
+        ->default_str("200");
+  }
+
+  void AddCare() {
+    CLI::App* backup =
+        Add(Command::kBackup, "backup", "Copy the whole store into a new folder, with checksums",
+            "  rag backup /mnt/backups/notes-2026-11-21\n"
+            "  rag --db notes.db backup /mnt/backups/notes --json\n"
+            "While ragd has the store open, ask it: POST /v1/admin/backup");
+    backup
+        ->add_option("destination", options_.arguments, "a folder that is not there yet, or empty")
+        ->required()
+        ->expected(1);
+    CLI::App* restore =
+        Add(Command::kRestore, "restore", "Make the store --db names from a backup, checking it",
+            "  rag --db restored.db restore /mnt/backups/notes-2026-11-21");
+    restore->add_option("backup", options_.arguments, "the backup's folder")
+        ->required()
+        ->expected(1);
+    Add(Command::kVacuum, "vacuum", "Remove every byte of deleted documents from the store's files",
+        "  rag vacuum\n"
+        "  rag --db notes.db vacuum --json");
   }
 
   void AddEvaluate() {

@@ -26,12 +26,49 @@ std::string Duration(double seconds) {
   return text;
 }
 
+std::string Bar(double share) {
+  const auto filled = static_cast<size_t>(share * kBarWidth);
+  return StrCat("[", std::string(filled, '#'), std::string(kBarWidth - filled, '.'), "] ",
+                static_cast<int>(share * 100), "%  ");
+}
+
+std::string IngestLine(const IngestProgress& progress, double seconds) {
+  const uint64_t files = progress.files_total.load();
+  const uint64_t bytes = progress.bytes_total.load();
+  const uint64_t bytes_done = std::min(progress.bytes_done.load(), bytes);
+  if (progress.walking.load()) return StrCat("looking for files: ", files);
+  const uint64_t chunks = progress.chunks_done.load();
+  const double share =
+      bytes == 0 ? 0 : static_cast<double>(bytes_done) / static_cast<double>(bytes);
+  char rate[32];
+  std::snprintf(rate, sizeof(rate), "%.0f",
+                seconds > 0 ? static_cast<double>(chunks) / seconds : 0);
+  std::string line = StrCat(Bar(share), progress.files_done.load(), "/", files, " files  ", chunks,
+                            " chunks  ", rate, "/s");
+  if (share > kMinShare) line += StrCat("  ", Duration(seconds / share - seconds), " left");
+  return line;
+}
+
+std::string CareLine(const std::string& work, const CareProgress& progress) {
+  const uint64_t total = progress.total.load();
+  if (total == 0) return work;
+  const uint64_t done = std::min(progress.done.load(), total);
+  return StrCat(Bar(static_cast<double>(done) / static_cast<double>(total)), work);
+}
+
 }  // namespace
 
-ProgressBar::ProgressBar(const IngestProgress& progress, bool quiet)
-    : progress_(progress), start_(std::chrono::steady_clock::now()) {
+ProgressBar::ProgressBar(std::function<std::string(double seconds)> line, bool quiet)
+    : line_(std::move(line)), start_(std::chrono::steady_clock::now()) {
   if (!quiet && StderrIsTerminal()) thread_ = std::thread([this] { Draw(); });
 }
+
+ProgressBar::ProgressBar(const IngestProgress& progress, bool quiet)
+    : ProgressBar([&progress](double seconds) { return IngestLine(progress, seconds); }, quiet) {}
+
+ProgressBar::ProgressBar(std::string work, const CareProgress& progress, bool quiet)
+    : ProgressBar([work = std::move(work), &progress](double) { return CareLine(work, progress); },
+                  quiet) {}
 
 ProgressBar::~ProgressBar() {
   if (!thread_.joinable()) return;
@@ -47,30 +84,11 @@ ProgressBar::~ProgressBar() {
 void ProgressBar::Draw() {
   std::unique_lock lock(mutex_);
   while (!wake_.wait_for(lock, kInterval, [&] { return done_; })) {
-    std::fprintf(stderr, "\r\x1b[K%s", Line().c_str());
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    std::fprintf(stderr, "\r\x1b[K%s", line_(seconds).c_str());
     std::fflush(stderr);
   }
-}
-
-std::string ProgressBar::Line() const {
-  const uint64_t files = progress_.files_total.load();
-  const uint64_t bytes = progress_.bytes_total.load();
-  const uint64_t bytes_done = std::min(progress_.bytes_done.load(), bytes);
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  if (progress_.walking.load()) return StrCat("looking for files: ", files);
-  const uint64_t chunks = progress_.chunks_done.load();
-  const double share =
-      bytes == 0 ? 0 : static_cast<double>(bytes_done) / static_cast<double>(bytes);
-  const auto filled = static_cast<size_t>(share * kBarWidth);
-  char rate[32];
-  std::snprintf(rate, sizeof(rate), "%.0f",
-                seconds > 0 ? static_cast<double>(chunks) / seconds : 0);
-  std::string line = StrCat("[", std::string(filled, '#'), std::string(kBarWidth - filled, '.'),
-                            "] ", static_cast<int>(share * 100), "%  ", progress_.files_done.load(),
-                            "/", files, " files  ", chunks, " chunks  ", rate, "/s");
-  if (share > kMinShare) line += StrCat("  ", Duration(seconds / share - seconds), " left");
-  return line;
 }
 
 }  // namespace rag

@@ -1,8 +1,11 @@
-// rag get, rm, collections, stats, verify: the commands about what is stored.
+// rag get, rm, collections, stats, verify, backup, restore, vacuum: the commands about what is
+// stored.
 #include <cstdio>
+#include <optional>
 
 #include "apps/rag/commands.h"
 #include "apps/rag/output.h"
+#include "apps/rag/progress.h"
 #include "apps/rag/query.h"
 #include "engine/json.h"
 
@@ -18,6 +21,13 @@ void PrintInfo(const CollectionInfo& info) {
     Print(StrCat(", ", IndexKindName(info.config.vectors.kind), " of ", info.config.vectors.dim,
                  " dimensions, ", HumanBytes(info.stats.index_memory_bytes), " in memory\n"));
   }
+}
+
+constexpr size_t kRecallK = 10;
+
+void PrintCopied(const char* what, const BackupReport& report, const std::string& folder) {
+  Print(
+      StrCat(what, " ", report.files, " files, ", HumanBytes(report.bytes), ", in ", folder, "\n"));
 }
 
 Result<Value> Get(Session& session, const Engine& engine) {
@@ -133,14 +143,79 @@ int RunVerify(Session& session) {
   if (!engine.ok()) return Fail(engine.status(), options.json);
   const Result<VerifyReport> report = (*engine)->Verify(session.collection(), &session.cancel());
   if (!report.ok()) return Fail(report.status(), options.json);
+  std::optional<RecallReport> recall;
+  if (options.recall_sample > 0) {
+    Result<RecallReport> measured = (*engine)->MeasureRecall(
+        session.collection(), options.recall_sample, kRecallK, &session.cancel());
+    if (!measured.ok()) return Fail(measured.status(), options.json);
+    recall = *measured;
+  }
   if (options.json) {
-    PrintJson(ToValue(*report));
+    Value value = ToValue(*report);
+    if (recall.has_value()) value.as_object().Set("recall", ToValue(*recall));
+    PrintJson(value);
   } else {
     for (const std::string& problem : report->problems) Print(StrCat(Printable(problem), "\n"));
     Print(StrCat(report->documents, " documents and ", report->chunks,
                  " chunks: ", report->problems.empty() ? "sound" : "damaged", "\n"));
+    if (recall.has_value()) {
+      char text[96];
+      std::snprintf(text, sizeof(text), "recall@%llu %.4f over %llu stored vectors\n",
+                    static_cast<unsigned long long>(recall->k), recall->recall,
+                    static_cast<unsigned long long>(recall->queries));
+      Print(text);
+    }
   }
   return report->problems.empty() ? kExitDone : kExitFailed;
+}
+
+int RunBackup(Session& session) {
+  const Options& options = session.options();
+  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+    CareProgress progress;
+    BackupReport report;
+    {
+      const ProgressBar bar("backup", progress, options.quiet || options.json);
+      RAG_ASSIGN_OR_RETURN(report,
+                           engine.Backup(options.arguments.front(), &progress, &session.cancel()));
+    }
+    if (!options.json) PrintCopied("saved", report, options.arguments.front());
+    return ToValue(report);
+  });
+}
+
+int RunRestore(Session& session) {
+  const Options& options = session.options();
+  CareProgress progress;
+  Result<BackupReport> report = [&] {
+    const ProgressBar bar("restore", progress, options.quiet || options.json);
+    return Engine::Restore(options.arguments.front(), options.settings.db, &progress,
+                           &session.cancel());
+  }();
+  if (!report.ok()) return Fail(report.status(), options.json);
+  if (options.json) {
+    PrintJson(ToValue(*report));
+  } else {
+    PrintCopied("restored", *report, options.settings.db);
+  }
+  return kExitDone;
+}
+
+int RunVacuum(Session& session) {
+  const Options& options = session.options();
+  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+    CareProgress progress;
+    VacuumReport report;
+    {
+      const ProgressBar bar("vacuum", progress, options.quiet || options.json);
+      RAG_ASSIGN_OR_RETURN(report, engine.Vacuum(&progress, &session.cancel()));
+    }
+    if (!options.json) {
+      Print(StrCat(HumanBytes(report.bytes_before), " before, ", HumanBytes(report.bytes_after),
+                   " after\n"));
+    }
+    return ToValue(report);
+  });
 }
 
 }  // namespace rag

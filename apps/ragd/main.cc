@@ -69,6 +69,7 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
                        Engine::Open(ToEngineOptions(settings), *runtime));
   Metrics metrics;
   Service service{*engine, metrics, log, settings, create};
+  service.has_key = !key.empty();
   service.started_at = static_cast<int64_t>(std::time(nullptr));
   // Loaded now, so that a wrong model is told at the start and not to the first client.
   if (settings.encoder != "none") {
@@ -91,6 +92,7 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   AddDocumentRoutes(service, router);
   AddCollectionRoutes(service, router);
   AddQuestionRoutes(service, router);
+  AddAdminRoutes(service, router);
   RAG_RETURN_IF_ERROR(server->Listen());
   log.Write(LogLevel::kInfo, "listening",
             Value::Object{{"addresses", server->addresses()},
@@ -140,6 +142,7 @@ int Main(int argc, char** argv) {
   key_flag->excludes(file_flag);
   app.add_flag("--insecure-no-auth", server.insecure_no_auth,
                "listen beyond loopback without a key");
+  app.add_option("--backups", server.backups, "folder that POST /v1/admin/backup fills");
   app.add_option("--max-body-bytes", server.max_body_bytes, "of a request")
       ->check(CLI::Range(uint64_t{1024}, uint64_t{1} << 40));
   app.add_option("--max-connections", server.max_connections, "open at one time")

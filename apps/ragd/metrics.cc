@@ -128,6 +128,14 @@ std::string Metrics::Render(const Engine& engine, size_t queue_length) const {
                    [](const CollectionStats& stats) { return stats.chunks; });
     per_collection("rag_index_memory_bytes", "Memory of the vector index.",
                    [](const CollectionStats& stats) { return stats.index_memory_bytes; });
+    // Only what was measured: by /v1/admin/recall.
+    Head(out, "rag_index_recall", "gauge",
+         "Share of the k nearest stored vectors that the index found when it was last measured.");
+    for (const CollectionInfo& info : *collections) {
+      if (!info.stats.recall.has_value()) continue;
+      out += StrCat("rag_index_recall{collection=", Label(info.config.name), ",k=\"",
+                    info.stats.recall->k, "\"} ", Number(info.stats.recall->recall), "\n");
+    }
     // Every collection tells the size of the store they share.
     Single(out, "rag_store_disk_bytes", "gauge", "Size of the store on disk.",
            collections->empty() ? 0.0 : static_cast<double>(collections->front().stats.disk_bytes));

@@ -24,6 +24,7 @@ struct Service {
   size_t encoder_dim = 0;
   std::string decoder_name;  // "" without a decoder
   int64_t started_at = 0;    // Unix seconds
+  bool has_key = false;      // requests bear a key
 };
 
 // The model that answers by quoting when there is no decoder.
@@ -36,5 +37,6 @@ void AddChatRoutes(const Service& service, Router& router);        // /v1/chat/c
 void AddDocumentRoutes(const Service& service, Router& router);    // /v1/documents
 void AddCollectionRoutes(const Service& service, Router& router);  // /v1/collections
 void AddQuestionRoutes(const Service& service, Router& router);    // /v1/search, /v1/ask
+void AddAdminRoutes(const Service& service, Router& router);       // /v1/admin/…
 
 }  // namespace rag

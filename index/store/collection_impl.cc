@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "index/lexical/analyzer.h"
+#include "index/store/backup.h"
 #include "index/store/collection_records.h"
 
 namespace rag {
@@ -214,9 +215,16 @@ Status CollectionImpl::Checkpoint() {
   return SaveSnapshot();
 }
 
-Status CollectionImpl::SaveSnapshot() {
+Status CollectionImpl::RewriteSnapshot() {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  std::lock_guard commit(commit_mutex_);
+  return SaveSnapshot(/*rewrite=*/true);
+}
+
+Status CollectionImpl::SaveSnapshot(bool rewrite) {
   CollectionState after = state();
-  if (index_ == nullptr || snapshot_sequence_ == after.sequence) return OkStatus();
+  if (index_ == nullptr || (snapshot_sequence_ == after.sequence && !rewrite)) return OkStatus();
   const uint64_t old_sequence = snapshot_sequence_;
   RAG_RETURN_IF_ERROR(index_->Save(SnapshotPath(after.sequence), after.sequence));
   // Only now is the log before it of no more use.
@@ -235,7 +243,9 @@ Status CollectionImpl::SaveSnapshot() {
   snapshot_sequence_ = after.sequence;
   vectors_since_snapshot_ = 0;
   std::error_code ignored;
-  if (old_sequence != 0) fs::remove(SnapshotPath(old_sequence), ignored);
+  if (old_sequence != 0 && old_sequence != after.sequence) {
+    fs::remove(SnapshotPath(old_sequence), ignored);
+  }
   return OkStatus();
 }
 
@@ -639,14 +649,11 @@ Result<CollectionStats> CollectionImpl::Stats() const {
   stats.index_memory_bytes = index_ == nullptr ? 0 : index_->memory_bytes();
   stats.replayed = replayed_;
   stats.open_seconds = open_seconds_;
-  std::error_code error;
-  const fs::path store = fs::path(folder_).parent_path();
-  for (fs::recursive_directory_iterator entry(store, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::error_code gone;  // RocksDB deletes files meanwhile
-    const uint64_t bytes = entry->is_regular_file(gone) ? entry->file_size(gone) : 0;
-    if (!gone) stats.disk_bytes += bytes;
+  {
+    std::lock_guard lock(state_mutex_);
+    stats.recall = recall_;
   }
+  stats.disk_bytes = FolderBytes(fs::path(folder_).parent_path());
   return stats;
 }
 

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -48,9 +49,14 @@ class CollectionImpl final : public Collection {
 
   Result<CollectionStats> Stats() const override;
   Result<VerifyReport> Verify(const CancelToken* cancel) const override;
+  Result<RecallReport> MeasureRecall(size_t sample, size_t k,
+                                     const CancelToken* cancel) const override;
   Status Checkpoint() override;
 
   uint32_t number() const { return number_; }
+  // Saves a snapshot even when there is nothing new: an earlier one may hold the vectors of removed
+  // chunks that a search was looking at when it was saved.
+  Status RewriteSnapshot();
   // Saves a snapshot when there is something new, then refuses everything with `why`. For the
   // Store, which the Collection must not outlive otherwise.
   Status Close(bool save, const std::string& why);
@@ -82,7 +88,7 @@ class CollectionImpl final : public Collection {
   Status PrepareDocument(const DocumentInput& document, Change& change, WriteResult& result);
   Status PrepareRemoval(std::string_view key, Change& change, WriteResult& result, bool must_exist);
   void Apply(const Change& change);
-  Status SaveSnapshot();  // needs commit_mutex_
+  Status SaveSnapshot(bool rewrite = false);  // needs commit_mutex_
 
   Result<std::vector<ChunkId>> ChunkIdsOf(std::string_view key) const;
   CollectionState state() const;
@@ -103,9 +109,10 @@ class CollectionImpl final : public Collection {
   uint64_t snapshot_sequence_ = 0;       // guarded by commit_mutex_
   uint64_t vectors_since_snapshot_ = 0;  // guarded by commit_mutex_
 
-  mutable std::mutex state_mutex_;  // guards state_ and closed_
+  mutable std::mutex state_mutex_;  // guards the three below
   CollectionState state_;
-  std::string closed_;  // why; "": open
+  mutable std::optional<RecallReport> recall_;  // last measured
+  std::string closed_;                          // why; "": open
 
   // Readers and the leader share it; Close takes it alone, so that nobody still uses the database.
   mutable std::shared_mutex use_mutex_;

@@ -6,10 +6,15 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <filesystem>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 namespace rag {
@@ -60,6 +65,50 @@ rocksdb::ColumnFamilyOptions FamilyOptions(Family family, const StoreOptions& op
   result.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return result;
 }
+
+// RocksDB's messages, which may quote keys, go to the library's log; there is no file of them, so
+// that vacuum need not clean one.
+class ForwardingLogger final : public rocksdb::Logger {
+ public:
+  explicit ForwardingLogger(const Runtime& runtime)
+      : rocksdb::Logger(rocksdb::InfoLogLevel::WARN_LEVEL), runtime_(runtime) {}
+  using rocksdb::Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    Logv(rocksdb::InfoLogLevel::INFO_LEVEL, format, arguments);
+  }
+  void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
+    if (level < rocksdb::InfoLogLevel::WARN_LEVEL || level == rocksdb::InfoLogLevel::HEADER_LEVEL) {
+      return;
+    }
+    char text[1024];
+    std::vsnprintf(text, sizeof(text), format, arguments);
+    runtime_.Log(level == rocksdb::InfoLogLevel::WARN_LEVEL ? LogLevel::kDebug : LogLevel::kWarning,
+                 StrCat("database: ", text));
+  }
+  void LogHeader(const char*, va_list) override {}
+
+ private:
+  const Runtime& runtime_;
+};
+
+// Sets a flag soon after a token is cancelled: RocksDB looks at a flag, not at a token.
+class CancelWatch {
+ public:
+  explicit CancelWatch(const CancelToken* cancel) {
+    if (cancel == nullptr) return;
+    thread_ = std::jthread([this, cancel](const std::stop_token& stop) {
+      while (!stop.stop_requested() && !flag_.load()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        flag_.store(cancel->cancelled());
+      }
+    });
+  }
+  std::atomic<bool>* flag() { return &flag_; }
+
+ private:
+  std::atomic<bool> flag_{false};
+  std::jthread thread_;  // joined before the flag goes
+};
 
 }  // namespace
 
@@ -113,13 +162,17 @@ Database::~Database() {
 }
 
 Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
-                                                 const StoreOptions& options) {
+                                                 const StoreOptions& options,
+                                                 const Runtime& runtime) {
   const auto cache = rocksdb::NewLRUCache(options.cache_bytes);
   rocksdb::DBOptions db_options;
   db_options.create_if_missing = options.create_if_missing;
   db_options.create_missing_column_families = true;
   db_options.max_background_jobs = 2;
-  db_options.keep_log_file_num = 2;
+  db_options.info_log = std::make_shared<ForwardingLogger>(runtime);
+  // A manifest names the smallest and the largest key of every file. Every change starts a new one,
+  // so that keys of files that are gone are not kept.
+  db_options.max_manifest_file_size = 1;
   db_options.max_open_files = 256;
   db_options.max_total_wal_size = std::max<size_t>(64 << 20, 4 * options.write_buffer_bytes);
   db_options.db_write_buffer_size = 4 * options.write_buffer_bytes;
@@ -130,6 +183,16 @@ Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
   for (int i = 0; i < kFamilyCount; ++i) {
     descriptors.emplace_back(kFamilyNames[i],
                              FamilyOptions(static_cast<Family>(i), options, cache));
+  }
+  if (!options.read_only) {
+    // Of programs that had RocksDB write its messages there.
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(path, ignored)) {
+      const std::string name = entry.path().filename().string();
+      if (name == "LOG" || name.starts_with("LOG.old.")) {
+        std::filesystem::remove(entry.path(), ignored);
+      }
+    }
   }
   auto impl = std::make_unique<Impl>();
   impl->sync_writes = options.sync_writes;
@@ -232,6 +295,49 @@ Status Database::Compact(Family family, const std::string& prefix) {
   options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
   return FromRocksDb(impl_->db->CompactRange(options, impl_->Handle(family), &first, &last),
                      "compacting the database");
+}
+
+Status Database::Checkpoint(const std::string& path) {
+  rocksdb::Checkpoint* made = nullptr;
+  rocksdb::Status status = rocksdb::Checkpoint::Create(impl_->db.get(), &made);
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  // 0: the memory's records go into files first, so that no log is part of the copy.
+  if (status.ok()) status = checkpoint->CreateCheckpoint(path, /*log_size_for_flush=*/0);
+  return FromRocksDb(status, StrCat("making a checkpoint of the database in '", path, "'"));
+}
+
+Status Database::Vacuum(CareProgress* progress, const CancelToken* cancel) {
+  if (impl_->read_only) return FailedPreconditionError("the store was opened read-only");
+  const auto step = [&] {
+    if (progress != nullptr) ++progress->done;
+  };
+  CancelWatch watch(cancel);
+  // The logs before are of no use then, and are removed.
+  RAG_RETURN_IF_ERROR(Flush());
+  step();
+  for (rocksdb::ColumnFamilyHandle* family : impl_->families) {
+    rocksdb::CompactRangeOptions options;
+    options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+    options.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
+    options.blob_garbage_collection_age_cutoff = 1.0;
+    options.canceled = watch.flag();
+    const rocksdb::Status status = impl_->db->CompactRange(options, family, nullptr, nullptr);
+    if (watch.flag()->load()) return CancelledError("vacuum was cancelled");
+    RAG_RETURN_IF_ERROR(FromRocksDb(status, "compacting the database"));
+    step();
+  }
+  // The manifest that the last compaction began lists the files before it, too: another change
+  // begins one that does not. The format is written again as it is.
+  RAG_ASSIGN_OR_RETURN(const std::string format, Get(Family::kDefault, kFormatKey));
+  Batch batch;
+  batch.Put(Family::kDefault, kFormatKey, format);
+  RAG_RETURN_IF_ERROR(Write(batch));
+  RAG_RETURN_IF_ERROR(Flush());
+  // Switching deletions back on looks for every file that nothing uses.
+  rocksdb::Status status = impl_->db->DisableFileDeletions();
+  if (status.ok()) status = impl_->db->EnableFileDeletions(/*force=*/false);
+  step();
+  return FromRocksDb(status, "removing the database's old files");
 }
 
 Status Database::Flush() {

@@ -10,7 +10,9 @@
 
 #include "index/store.h"
 #include "index/store/keys.h"
+#include "lib/base/cancel.h"
 #include "lib/base/status.h"
+#include "lib/runtime/runtime.h"
 
 namespace rag {
 
@@ -53,7 +55,8 @@ class PrefixScan {
 class Database {
  public:
   static Result<std::unique_ptr<Database>> Open(const std::string& path,
-                                                const StoreOptions& options);
+                                                const StoreOptions& options,
+                                                const Runtime& runtime);
   ~Database();
 
   // Errors: not_found, io_error, data_loss.
@@ -65,6 +68,13 @@ class Database {
   // Gives the space of deleted keys that begin with `prefix` back to the file system.
   Status Compact(Family family, const std::string& prefix);
   Status Flush();
+  // A copy of the files at one moment in the new folder `path`, as links where the file system has
+  // them.
+  Status Checkpoint(const std::string& path);
+  // Leaves no file that holds something deleted or overwritten before the call. Adds kVacuumSteps
+  // to progress.
+  Status Vacuum(CareProgress* progress, const CancelToken* cancel);
+  static constexpr uint64_t kVacuumSteps = kFamilyCount + 2;
 
  private:
   struct Impl;

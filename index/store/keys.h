@@ -32,6 +32,7 @@
 namespace rag {
 
 inline constexpr int kFormatVersion = 1;
+inline constexpr const char* kFormatKey = "format";
 
 enum class Family { kDefault, kRecords, kBodies, kVectors, kPostings };
 inline constexpr int kFamilyCount = 5;

@@ -1,19 +1,18 @@
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
-#include <cerrno>
+#include <algorithm>
 #include <charconv>
-#include <cstring>
+#include <chrono>
 #include <filesystem>
 #include <map>
 #include <mutex>
 #include <utility>
 
 #include "index/store.h"
+#include "index/store/backup.h"
 #include "index/store/collection_impl.h"
 #include "index/store/collection_records.h"
 #include "index/store/database.h"
+#include "index/store/process_lock.h"
+#include "index/store/seal.h"
 
 namespace rag {
 namespace fs = std::filesystem;
@@ -22,46 +21,10 @@ namespace {
 constexpr size_t kMaxNameBytes = 128;
 constexpr const char* kNamePrefix = "name:";
 constexpr const char* kNextNumberKey = "next";
-constexpr const char* kFormatKey = "format";
 
-// Held while the store is open for writing. The kernel frees the lock when the process ends,
-// however it ends, so that there is no stale one; the file's content only says who has it.
-class ProcessLock {
- public:
-  static Result<ProcessLock> Take(const fs::path& store) {
-    const std::string path = (store / "rag.lock").string();
-    ProcessLock lock;
-    lock.fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (lock.fd_ < 0)
-      return PermissionDeniedError("cannot open '", path, "': ", std::strerror(errno));
-    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
-      char text[32] = {};
-      const ssize_t got = ::pread(lock.fd_, text, sizeof(text) - 1, 0);
-      const std::string owner(text, got > 0 ? static_cast<size_t>(got) : 0);
-      return UnavailableError("the store '", store.string(), "' is in use by pid ",
-                              owner.empty() ? "unknown" : owner.substr(0, owner.find('\n')));
-    }
-    const std::string pid = StrCat(static_cast<long long>(::getpid()), "\n");
-    if (::ftruncate(lock.fd_, 0) != 0 ||
-        ::pwrite(lock.fd_, pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
-      return IoError("cannot write '", path, "': ", std::strerror(errno));
-    }
-    return lock;
-  }
-
-  ProcessLock() = default;
-  ProcessLock(ProcessLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ProcessLock& operator=(ProcessLock&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~ProcessLock() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-
- private:
-  int fd_ = -1;
-};
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 Status CheckName(std::string_view name) {
   const auto allowed = [](char c) {
@@ -91,6 +54,7 @@ class StoreImpl final : public Store {
   Status Open() {
     std::error_code error;
     if (!fs::exists(fs::path(path_) / "CURRENT", error)) {
+      RAG_RETURN_IF_ERROR(CheckNew());
       if (!options_.create_if_missing || options_.read_only) {
         return NotFoundError("there is no store '", path_, "'");
       }
@@ -98,19 +62,22 @@ class StoreImpl final : public Store {
       if (error) return IoError("cannot make the folder '", path_, "': ", error.message());
     }
     if (!options_.read_only) {
-      RAG_ASSIGN_OR_RETURN(lock_, ProcessLock::Take(path_));
+      RAG_ASSIGN_OR_RETURN(lock_, ProcessLock::Take(path_, StrCat("the store '", path_, "'")));
       fs::create_directories(GraphFolder(), error);
       if (error) return IoError("cannot make '", GraphFolder(), "': ", error.message());
+      RemoveLeftovers();
     }
-    RAG_ASSIGN_OR_RETURN(database_, Database::Open(path_, options_));
+    RAG_RETURN_IF_ERROR(CheckSeal(path_));
+    if (!options_.read_only) RemoveSeal(path_);
+    RAG_ASSIGN_OR_RETURN(database_, Database::Open(path_, options_, runtime_));
     RAG_RETURN_IF_ERROR(CheckFormat());
-    for (PrefixScan scan = database_->Scan(Family::kDefault, kNamePrefix); scan.Valid();
-         scan.Next()) {
+    PrefixScan scan = database_->Scan(Family::kDefault, kNamePrefix);
+    for (; scan.Valid(); scan.Next()) {
       Entry entry;
       RAG_ASSIGN_OR_RETURN(entry.config, DecodeConfig(scan.key(), scan.value(), entry.number));
       entries_.emplace(scan.key(), std::move(entry));
     }
-    return OkStatus();
+    return scan.status();
   }
 
   Result<std::shared_ptr<Collection>> CreateCollection(const CollectionConfig& config) override {
@@ -196,7 +163,51 @@ class StoreImpl final : public Store {
     return OkStatus();
   }
 
+  Result<BackupReport> Backup(const std::string& destination, CareProgress* progress,
+                              const CancelToken* cancel) override {
+    const auto start = std::chrono::steady_clock::now();
+    std::lock_guard care(care_mutex_);
+    RAG_RETURN_IF_ERROR(CheckCare());
+    RAG_RETURN_IF_ERROR(CheckOutside(destination));
+    RAG_ASSIGN_OR_RETURN(PartialFolder folder, PartialFolder::Create(destination));
+    const auto remove_staging = [&] {
+      std::error_code ignored;
+      fs::remove_all(StagingFolder(), ignored);
+    };
+    BackupReport report;
+    Status status = Stage();
+    if (status.ok()) {
+      status = WriteBackup(StagingFolder() / "store", folder.path(), report, progress, cancel);
+    }
+    remove_staging();
+    RAG_RETURN_IF_ERROR(std::move(status).WithContext(StrCat("backup to '", destination, "'")));
+    RAG_RETURN_IF_ERROR(folder.Finish());
+    report.seconds = SecondsSince(start);
+    return report;
+  }
+
+  Result<VacuumReport> Vacuum(CareProgress* progress, const CancelToken* cancel) override {
+    const auto start = std::chrono::steady_clock::now();
+    std::lock_guard care(care_mutex_);
+    RAG_RETURN_IF_ERROR(CheckCare());
+    VacuumReport report;
+    report.bytes_before = FolderBytes(path_);
+    const std::vector<std::string> names = ListCollections();
+    if (progress != nullptr) progress->total = names.size() + Database::kVacuumSteps;
+    // Snapshots first: saving one drops the tail of the log before it.
+    for (const std::string& name : names) {
+      if (cancel != nullptr && cancel->cancelled()) return CancelledError("vacuum was cancelled");
+      RAG_RETURN_IF_ERROR(RewriteSnapshot(name));
+      if (progress != nullptr) ++progress->done;
+    }
+    RAG_RETURN_IF_ERROR(database_->Vacuum(progress, cancel));
+    report.bytes_after = FolderBytes(path_);
+    report.seconds = SecondsSince(start);
+    return report;
+  }
+
   Status Close() override {
+    std::lock_guard care(care_mutex_);
     std::lock_guard lock(mutex_);
     if (database_ == nullptr) return OkStatus();
     Status first;
@@ -206,8 +217,12 @@ class StoreImpl final : public Store {
       if (first.ok())
         first = std::move(closed).WithContext(StrCat("closing collection '", name, "'"));
     }
+    // An empty log cannot end too early.
+    Status flushed = options_.read_only ? OkStatus() : database_->Flush();
+    if (first.ok()) first = std::move(flushed);
     // Before the lock goes, so that the next process finds everything written.
     database_.reset();
+    if (first.ok() && !options_.read_only) first = WriteSeal(path_);
     lock_ = ProcessLock();
     return first;
   }
@@ -222,6 +237,103 @@ class StoreImpl final : public Store {
   };
 
   std::string GraphFolder() const { return (fs::path(path_) / "graphs").string(); }
+  // Where a backup's files are linked together before they are copied.
+  fs::path StagingFolder() const { return fs::path(path_) / "backup.staging"; }
+
+  // What a killed process left: half-written snapshots and a backup's links.
+  void RemoveLeftovers() const {
+    std::error_code ignored;
+    fs::remove_all(StagingFolder(), ignored);
+    for (const auto& entry : fs::directory_iterator(GraphFolder(), ignored)) {
+      if (entry.path().filename().string().find(".vectors.tmp.") != std::string::npos) {
+        fs::remove(entry.path(), ignored);
+      }
+    }
+  }
+
+  // A folder without the database's first file has none of its others.
+  Status CheckNew() const {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(path_, error)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with("MANIFEST-") || name.ends_with(".sst")) {
+        return DataLossError("'", path_, "' holds ", name, " of a store, but no CURRENT");
+      }
+    }
+    return OkStatus();
+  }
+
+  Status CheckCare() const {
+    std::lock_guard lock(mutex_);
+    RAG_RETURN_IF_ERROR(CheckOpen());
+    if (options_.read_only) return FailedPreconditionError("the store was opened read-only");
+    return OkStatus();
+  }
+
+  Status CheckOutside(const std::string& destination) const {
+    std::error_code error;
+    const fs::path store = fs::weakly_canonical(path_, error);
+    const fs::path target = fs::weakly_canonical(destination, error);
+    const auto end = std::mismatch(store.begin(), store.end(), target.begin(), target.end()).first;
+    if (end == store.end()) {
+      return InvalidArgumentError("the backup's folder '", destination, "' lies inside the store '",
+                                  path_, "'");
+    }
+    return OkStatus();
+  }
+
+  // The database's checkpoint and the snapshots, as links: files of both are never changed once
+  // they are written. The moment of the backup is the checkpoint's. A snapshot that is saved around
+  // it is linked as it was before or after; one that is newer than the records then is passed over
+  // by opening.
+  Status Stage() {
+    std::error_code error;
+    fs::remove_all(StagingFolder(), error);
+    const fs::path snapshots = StagingFolder() / "graphs";
+    fs::create_directories(snapshots, error);
+    if (error) return IoError("cannot make '", snapshots.string(), "': ", error.message());
+    RAG_RETURN_IF_ERROR(LinkSnapshots(snapshots));
+    RAG_RETURN_IF_ERROR(database_->Checkpoint((StagingFolder() / "store").string()));
+    RAG_RETURN_IF_ERROR(LinkSnapshots(snapshots));
+    fs::rename(snapshots, StagingFolder() / "store" / "graphs", error);
+    if (error) return IoError("cannot fill '", StagingFolder().string(), "': ", error.message());
+    return OkStatus();
+  }
+
+  Status LinkSnapshots(const fs::path& folder) const {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(GraphFolder(), error)) {
+      if (entry.path().extension() != ".vectors") continue;
+      const fs::path link = folder / entry.path().filename();
+      std::error_code failed;
+      if (fs::exists(link, failed)) continue;
+      fs::create_hard_link(entry.path(), link, failed);
+      if (!failed || failed == std::errc::no_such_file_or_directory) continue;
+      // A file system without links.
+      failed.clear();
+      fs::copy_file(entry.path(), link, failed);
+      if (failed && failed != std::errc::no_such_file_or_directory) {
+        return IoError("cannot copy '", entry.path().string(), "': ", failed.message());
+      }
+    }
+    if (error) return IoError("cannot list '", GraphFolder(), "': ", error.message());
+    return OkStatus();
+  }
+
+  Status RewriteSnapshot(const std::string& name) {
+    std::shared_ptr<CollectionImpl> collection;
+    {
+      std::lock_guard lock(mutex_);
+      const auto found = entries_.find(name);
+      if (found == entries_.end()) return OkStatus();  // dropped meanwhile
+      RAG_RETURN_IF_ERROR(OpenEntry(found->second).status());
+      collection = found->second.open;
+    }
+    Status saved = collection->RewriteSnapshot();
+    std::lock_guard lock(mutex_);
+    if (!saved.ok() && !entries_.contains(name)) return OkStatus();
+    return std::move(saved).WithContext(StrCat("collection '", name, "'"));
+  }
 
   Status CheckOpen() const {
     if (database_ == nullptr) return FailedPreconditionError("the store '", path_, "' is closed");
@@ -251,9 +363,12 @@ class StoreImpl final : public Store {
 
   Result<std::shared_ptr<Collection>> OpenEntry(Entry& entry) {
     if (entry.open == nullptr) {
-      RAG_ASSIGN_OR_RETURN(
-          entry.open, CollectionImpl::Open(*database_, entry.number, entry.config, GraphFolder(),
-                                           options_.read_only, runtime_));
+      Result<std::shared_ptr<CollectionImpl>> opened = CollectionImpl::Open(
+          *database_, entry.number, entry.config, GraphFolder(), options_.read_only, runtime_);
+      if (!opened.ok()) {
+        return opened.status().WithContext(StrCat("collection '", entry.config.name, "'"));
+      }
+      entry.open = std::move(opened).value();
     }
     return std::shared_ptr<Collection>(entry.open);
   }
@@ -261,6 +376,9 @@ class StoreImpl final : public Store {
   const std::string path_;
   const StoreOptions options_;
   const Runtime& runtime_;
+  // Held by a backup or a vacuum, so that they wait for each other and closing for them; taken
+  // before mutex_.
+  std::mutex care_mutex_;
   mutable std::mutex mutex_;  // guards everything below
   ProcessLock lock_;
   std::unique_ptr<Database> database_;
@@ -268,6 +386,17 @@ class StoreImpl final : public Store {
 };
 
 }  // namespace
+
+Result<BackupReport> Store::Restore(const std::string& backup, const std::string& path,
+                                    CareProgress* progress, const CancelToken* cancel) {
+  const auto start = std::chrono::steady_clock::now();
+  RAG_ASSIGN_OR_RETURN(PartialFolder folder, PartialFolder::Create(path));
+  BackupReport report;
+  RAG_RETURN_IF_ERROR(ReadBackup(backup, folder.path(), report, progress, cancel));
+  RAG_RETURN_IF_ERROR(folder.Finish());
+  report.seconds = SecondsSince(start);
+  return report;
+}
 
 Result<std::unique_ptr<Store>> Store::Open(const std::string& path, const StoreOptions& options,
                                            const Runtime& runtime) {

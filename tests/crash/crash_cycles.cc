@@ -5,11 +5,13 @@
 //
 // Each cycle starts this program as a writer, which opens the store and runs operations from where
 // its predecessor was killed: replace a document, replace several in one batch, remove one, save a
-// snapshot. What an operation does follows from the seed, its thread and its number alone, and the
-// writer writes (thread, number) to a pipe after the store acknowledged it. SIGKILL comes after a
-// random time, which may fall into opening, writing or saving. Then the store is opened here: every
-// thread's documents must be exactly those after its last acknowledged operation, or after the one
-// that was under way, as a whole.
+// snapshot, vacuum the store, back it up. What an operation does follows from the seed, its thread
+// and its number alone, and the writer writes (thread, number) to a pipe after the store
+// acknowledged it. SIGKILL comes after a random time, which may fall into opening, writing, saving,
+// compacting or copying. Then the store is opened here: every thread's documents must be exactly
+// those after its last acknowledged operation, or after the one that was under way, as a whole; the
+// vector index must find as much as one that is built afresh; and every backup that is there must
+// restore to a state that was.
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -36,7 +38,10 @@ namespace {
 
 constexpr size_t kDim = 24;
 constexpr uint32_t kThreads = 3;
-constexpr uint32_t kKeysPerThread = 40;
+// More vectors than an index scans instead of walking its graph.
+constexpr uint32_t kKeysPerThread = 130;
+constexpr size_t kRecallK = 10;
+constexpr double kRecallLoss = 0.01;
 
 struct Acknowledgement {
   uint32_t thread;
@@ -89,7 +94,7 @@ std::vector<float> VectorOf(const std::string& key, uint32_t version, size_t chu
 }
 
 size_t ChunkCount(const std::string& key, uint32_t version) {
-  return 1 + Mix(version, std::hash<std::string>()(key)) % 4;
+  return 3 + Mix(version, std::hash<std::string>()(key)) % 6;
 }
 
 DocumentInput MakeDocument(const std::string& key, uint32_t version) {
@@ -112,7 +117,7 @@ DocumentInput MakeDocument(const std::string& key, uint32_t version) {
 // Key number -> version; absent: no document. The state that a thread's first `operations` lead to.
 using State = std::map<uint32_t, uint32_t>;
 
-enum class Kind { kReplace, kReplaceMany, kRemove, kCheckpoint };
+enum class Kind { kReplace, kReplaceMany, kRemove, kCheckpoint, kVacuum, kBackup };
 
 struct Operation {
   Kind kind;
@@ -134,7 +139,18 @@ Operation OperationOf(uint64_t seed, uint32_t thread, uint32_t number) {
       return operation;
     }
     case 5:
-      return {(random >> 30) % 8 == 0 ? Kind::kCheckpoint : Kind::kReplace, {key}};
+      switch ((random >> 30) % 16) {
+        case 0:
+        case 1:
+          return {Kind::kCheckpoint, {}};
+        case 2:
+          return {Kind::kVacuum, {}};
+        case 3:
+        case 4:
+          return {Kind::kBackup, {}};
+        default:
+          return {Kind::kReplace, {key}};
+      }
     default:
       return {Kind::kReplace, {key}};
   }
@@ -144,7 +160,7 @@ void Apply(const Operation& operation, uint32_t number, State& state) {
   for (const uint32_t key : operation.keys) {
     if (operation.kind == Kind::kRemove) {
       state.erase(key);
-    } else if (operation.kind != Kind::kCheckpoint) {
+    } else {
       state[key] = number;
     }
   }
@@ -165,7 +181,9 @@ std::shared_ptr<Collection> OpenCollection(Store& store) {
 
 // --- the writer ---
 
-void RunOperation(Collection& collection, uint32_t thread, uint32_t number,
+std::string BackupsFolder(const std::string& folder) { return folder + "-backups"; }
+
+void RunOperation(Store& store, Collection& collection, uint32_t thread, uint32_t number,
                   const Operation& operation) {
   switch (operation.kind) {
     case Kind::kReplace:
@@ -189,6 +207,17 @@ void RunOperation(Collection& collection, uint32_t thread, uint32_t number,
     case Kind::kCheckpoint:
       Check(collection.Checkpoint(), "checkpoint");
       return;
+    case Kind::kVacuum:
+      Take(store.Vacuum(), "vacuum");
+      return;
+    case Kind::kBackup: {
+      const auto made = store.Backup(StrCat(BackupsFolder(store.path()), "/", thread, "-", number));
+      // It was made before the kill, and not acknowledged.
+      if (!made.ok() && made.status().code() != StatusCode::kAlreadyExists) {
+        Check(made.status(), "backup");
+      }
+      return;
+    }
   }
 }
 
@@ -202,7 +231,7 @@ int Write(const std::string& folder, uint64_t seed, const std::vector<uint32_t>&
   for (uint32_t thread = 0; thread < kThreads; ++thread) {
     threads.emplace_back([&, thread] {
       for (uint32_t number = first[thread];; ++number) {
-        RunOperation(*collection, thread, number, OperationOf(seed, thread, number));
+        RunOperation(*store, *collection, thread, number, OperationOf(seed, thread, number));
         const Acknowledgement done{thread, number};
         // 8 bytes to a pipe are written whole; a closed pipe means that the parent is gone.
         if (::write(STDOUT_FILENO, &done, sizeof(done)) != sizeof(done)) std::_Exit(0);
@@ -268,8 +297,14 @@ bool Matches(const Collection& collection, uint32_t thread, const State& state, 
   return true;
 }
 
-// The parts of one document: body, chunks, and that both searches find it.
-void CheckDocument(const Collection& collection, const std::string& key, uint32_t version) {
+struct Vectors {
+  std::vector<uint64_t> ids;
+  std::vector<float> values;  // [ids, kDim]
+};
+
+// The parts of one document: body, chunks, and that both searches find it. Appends its vectors.
+void CheckDocument(const Collection& collection, const std::string& key, uint32_t version,
+                   Vectors& vectors) {
   const DocumentInput expected = MakeDocument(key, version);
   const DocumentRecord record = Take(collection.GetDocument(key), "document");
   if (Take(collection.GetBody(key), "body") != expected.body) Fail(StrCat(key, ": wrong body"));
@@ -279,6 +314,9 @@ void CheckDocument(const Collection& collection, const std::string& key, uint32_
     if (chunk.payload != expected.chunks[i].payload || chunk.document_key != key) {
       Fail(StrCat(key, ": chunk ", i, " is '", chunk.payload, "'"));
     }
+    vectors.ids.push_back(record.chunk_ids[i]);
+    vectors.values.insert(vectors.values.end(), expected.chunks[i].vector.begin(),
+                          expected.chunks[i].vector.end());
     for (const bool exact : {true, false}) {
       const auto near = Take(
           collection.SearchVectors(expected.chunks[i].vector, 1, nullptr, 200, exact), "search");
@@ -293,23 +331,132 @@ void CheckDocument(const Collection& collection, const std::string& key, uint32_
   }
 }
 
+size_t CountCommon(const std::vector<Neighbor>& found, const std::vector<Neighbor>& exact) {
+  size_t common = 0;
+  for (const Neighbor& one : found) {
+    for (const Neighbor& other : exact) common += one.id == other.id ? 1 : 0;
+  }
+  return common;
+}
+
+// Every stored vector as a query: the opened index finds as much of what exact search finds as one
+// that is built from the same vectors now. Returns the opened one's recall.
+double CheckRecall(const Collection& collection, const Vectors& vectors, const Runtime& runtime) {
+  if (vectors.ids.empty()) return 1;
+  const auto fresh = Take(VectorIndex::Create(collection.config().vectors, runtime), "fresh index");
+  const MatrixView all(vectors.values.data(), vectors.ids.size(), kDim);
+  Check(fresh->Add(vectors.ids, all), "building a fresh index");
+  SearchOptions options;
+  options.k = kRecallK;
+  const auto walked = Take(fresh->Search(all, options), "fresh search");
+  options.exact = true;
+  const auto exact = Take(fresh->Search(all, options), "exact search");
+  size_t of_fresh = 0, of_opened = 0, expected = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    const std::span<const float> query(vectors.values.data() + i * kDim, kDim);
+    const auto found = Take(collection.SearchVectors(query, kRecallK, nullptr), "search");
+    expected += exact[i].size();
+    of_fresh += CountCommon(walked[i], exact[i]);
+    of_opened += CountCommon(found, exact[i]);
+  }
+  const double total = static_cast<double>(expected);
+  const double opened_recall = static_cast<double>(of_opened) / total;
+  const double fresh_recall = static_cast<double>(of_fresh) / total;
+  if (opened_recall < fresh_recall - kRecallLoss) {
+    Fail(StrCat("recall is ", opened_recall, " after opening and ", fresh_recall,
+                " of a fresh index"));
+  }
+  return opened_recall;
+}
+
 struct Ledger {
   std::vector<uint32_t> next = std::vector<uint32_t>(kThreads, 0);  // operations known to be done
   std::vector<State> states = std::vector<State>(kThreads);         // after them
 };
 
+// The documents of a thread, as they are stored.
+State StoredState(const Collection& collection, uint32_t thread) {
+  State state;
+  for (uint32_t key = 0; key < kKeysPerThread; ++key) {
+    const auto found = collection.GetDocument(KeyOf(thread, key));
+    if (found.ok()) {
+      state[key] = static_cast<uint32_t>(std::strtoul(found->payload.c_str(), nullptr, 10));
+    } else if (found.status().code() != StatusCode::kNotFound) {
+      Check(found.status(), "reading a restored store");
+    }
+  }
+  return state;
+}
+
+// Restores the backup that `maker` made as its operation `number`: the maker's documents must be
+// those after the operations before, and the others' those after some number of theirs.
+void CheckBackup(const std::string& path, uint32_t maker, uint32_t number, uint64_t seed,
+                 const Ledger& ledger, const Runtime& runtime) {
+  const std::string restored = path + ".restored";
+  std::filesystem::remove_all(restored);
+  Take(Store::Restore(path, restored), "restoring a backup");
+  {
+    const auto store = Take(Store::Open(restored, {}, runtime), "opening a restored store");
+    const std::shared_ptr<Collection> collection = OpenCollection(*store);
+    Vectors vectors;
+    for (uint32_t thread = 0; thread < kThreads; ++thread) {
+      const State stored = StoredState(*collection, thread);
+      State state;
+      bool matches = false;
+      for (uint32_t done = 0; done <= ledger.next[thread] + 1 && !matches; ++done) {
+        matches = state == stored && (thread != maker || done == number);
+        Apply(OperationOf(seed, thread, done), done, state);
+      }
+      if (!matches) Fail(StrCat("backup ", path, ": thread ", thread, " never was in that state"));
+      for (const auto& [key, version] : stored) {
+        CheckDocument(*collection, KeyOf(thread, key), version, vectors);
+      }
+    }
+    CheckRecall(*collection, vectors, runtime);
+    const VerifyReport report = Take(collection->Verify(), "verify of a restored store");
+    if (!report.problems.empty()) Fail(StrCat("backup ", path, ": ", report.problems[0]));
+  }
+  std::filesystem::remove_all(restored);
+}
+
+// Checks every finished backup and removes it. Returns how many there were.
+uint64_t CheckBackups(const std::string& folder, uint64_t seed, const Ledger& ledger,
+                      const Runtime& runtime) {
+  uint64_t checked = 0;
+  std::error_code error;
+  std::vector<std::filesystem::path> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(BackupsFolder(folder), error)) {
+    // What a kill left unfinished is cleared when the operation comes again.
+    if (entry.path().extension() != ".partial") paths.push_back(entry.path());
+  }
+  for (const std::filesystem::path& path : paths) {
+    unsigned maker = 0, number = 0;
+    if (std::sscanf(path.filename().c_str(), "%u-%u", &maker, &number) != 2) Fail(path.string());
+    CheckBackup(path.string(), maker, number, seed, ledger, runtime);
+    std::filesystem::remove_all(path);
+    ++checked;
+  }
+  return checked;
+}
+
+struct Checked {
+  uint64_t replayed = 0;
+  double recall = 1;
+};
+
 // Opens the store and settles what was under way when the writer was killed.
-uint64_t CheckStore(const std::string& folder, uint64_t seed, Ledger& ledger,
-                    const Runtime& runtime) {
+Checked CheckStore(const std::string& folder, uint64_t seed, Ledger& ledger,
+                   const Runtime& runtime) {
   const auto store = Take(Store::Open(folder, {}, runtime), "opening after the kill");
   if (store->ListCollections().empty()) {
     for (const uint32_t next : ledger.next) {
       if (next != 0) Fail("the collection is gone");
     }
-    return 0;
+    return {};
   }
   const std::shared_ptr<Collection> collection = OpenCollection(*store);
   uint64_t documents = 0;
+  Vectors vectors;
   for (uint32_t thread = 0; thread < kThreads; ++thread) {
     State& state = ledger.states[thread];
     State with_next = state;
@@ -325,8 +472,9 @@ uint64_t CheckStore(const std::string& folder, uint64_t seed, Ledger& ledger,
       ++ledger.next[thread];
     }
     documents += state.size();
-    for (const auto& [key, version] : state)
-      CheckDocument(*collection, KeyOf(thread, key), version);
+    for (const auto& [key, version] : state) {
+      CheckDocument(*collection, KeyOf(thread, key), version, vectors);
+    }
   }
   const CollectionStats stats = Take(collection->Stats(), "stats");
   if (stats.documents != documents) {
@@ -334,13 +482,14 @@ uint64_t CheckStore(const std::string& folder, uint64_t seed, Ledger& ledger,
   }
   const VerifyReport report = Take(collection->Verify(), "verify");
   if (!report.problems.empty()) Fail(StrCat("verify: ", report.problems[0]));
-  return stats.replayed;
+  return {stats.replayed, CheckRecall(*collection, vectors, runtime)};
 }
 
 int Run(const char* program, int cycles, uint64_t seed, const std::string& folder) {
   const auto runtime = Take(Runtime::Create({.threads = 2}), "runtime");
   Ledger ledger;
-  uint64_t most_replayed = 0;
+  uint64_t most_replayed = 0, backups = 0;
+  double least_recall = 1;
   for (int cycle = 0; cycle < cycles; ++cycle) {
     const Child child = StartWriter(program, folder, seed, ledger.next);
     // Every fourth kill falls into the first 40 ms: opening and replaying.
@@ -366,21 +515,28 @@ int Run(const char* program, int cycles, uint64_t seed, const std::string& folde
     if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
       Fail(StrCat("the writer ended by itself in cycle ", cycle, " with status ", status));
     }
-    const uint64_t replayed = CheckStore(folder, seed, ledger, *runtime);
-    most_replayed = std::max(most_replayed, replayed);
-    std::printf("cycle %d: killed after %lld ms, %llu operations acknowledged, %llu replayed\n",
-                cycle, static_cast<long long>(delay.count()),
-                static_cast<unsigned long long>(acknowledged),
-                static_cast<unsigned long long>(replayed));
+    const Checked checked = CheckStore(folder, seed, ledger, *runtime);
+    const uint64_t whole = CheckBackups(folder, seed, ledger, *runtime);
+    most_replayed = std::max(most_replayed, checked.replayed);
+    least_recall = std::min(least_recall, checked.recall);
+    backups += whole;
+    std::printf(
+        "cycle %d: killed after %lld ms, %llu operations acknowledged, %llu replayed, recall %.4f, "
+        "%llu backups\n",
+        cycle, static_cast<long long>(delay.count()), static_cast<unsigned long long>(acknowledged),
+        static_cast<unsigned long long>(checked.replayed), checked.recall,
+        static_cast<unsigned long long>(whole));
     std::fflush(stdout);
   }
   uint64_t operations = 0;
   for (const uint32_t next : ledger.next) operations += next;
   if (operations == 0) Fail("no operation was ever acknowledged; the test showed nothing");
-  std::printf("%d cycles, seed %llu: %llu operations, none lost; at most %llu records replayed\n",
-              cycles, static_cast<unsigned long long>(seed),
-              static_cast<unsigned long long>(operations),
-              static_cast<unsigned long long>(most_replayed));
+  std::printf(
+      "%d cycles, seed %llu: %llu operations, none lost; at most %llu records replayed; recall@%zu "
+      "at least %.4f; %llu backups, all whole\n",
+      cycles, static_cast<unsigned long long>(seed), static_cast<unsigned long long>(operations),
+      static_cast<unsigned long long>(most_replayed), kRecallK, least_recall,
+      static_cast<unsigned long long>(backups));
   return 0;
 }
 

@@ -82,7 +82,7 @@ class CliTest(unittest.TestCase):
 class Usage(CliTest):
     def test_exit_codes(self):
         commands = ["index", "search", "ask", "chat", "embed", "get", "rm", "collections", "stats",
-                    "models", "verify", "bench", "eval", "completion"]
+                    "models", "verify", "backup", "restore", "vacuum", "bench", "eval", "completion"]
         for command in commands:
             text = self.run_rag(command, "--help", db=False).stdout
             self.assertIn("Examples:", text, command)
@@ -208,6 +208,40 @@ class Documents(CliTest):
         self.assertEqual(self.rag_json("index", self.docs)["removed"], 0)
         self.assertEqual(self.rag_json("index", self.docs, "--prune")["removed"], 1)
         self.assertEqual(self.rag_json("get")["documents"], [str(self.docs / "cats.txt"), "bees"])
+
+    def test_backup_restore_and_vacuum(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        backup = self.folder / "backup"
+        made = self.rag_json("backup", backup)
+        self.assertGreater(made["files"], 0)
+        self.assertEqual(self.rag_json("backup", backup, code=1)["error"]["code"], "already_exists")
+        self.rag_json("rm", self.docs / "keys.md")
+        self.assertTrue(any(b"signing" in file.read_bytes() for file in self.db.rglob("*") if file.is_file()))
+        gained = self.rag_json("vacuum")
+        self.assertEqual(gained["bytes_gained"], max(0, gained["bytes_before"] - gained["bytes_after"]))
+        for file in self.db.rglob("*"):
+            if file.is_file():
+                self.assertNotIn(b"signing", file.read_bytes(), file)
+        self.assertEqual(self.rag_json("verify")["problems"], [])
+
+        self.assertEqual(self.rag_json("restore", backup, code=1)["error"]["code"], "already_exists")
+        self.db = self.folder / "restored"
+        restored = self.rag_json("restore", backup)
+        self.assertEqual((restored["files"], restored["bytes"]), (made["files"], made["bytes"]))
+        self.assertIn("signing", self.rag_json("get", self.docs / "keys.md")["text"])
+        self.assertEqual(self.rag_json("verify")["problems"], [])
+        self.assertIn("before", self.run_rag("vacuum").stdout)
+        self.assertIn("saved", self.run_rag("backup", self.folder / "second").stdout)
+        self.db = self.folder / "third"
+        damaged = next(file for file in backup.rglob("*.sst"))
+        content = bytearray(damaged.read_bytes())
+        content[len(content) // 2] ^= 1
+        damaged.write_bytes(content)
+        error = self.rag_json("restore", backup, code=1)["error"]
+        self.assertEqual(error["code"], "data_loss")
+        self.assertIn(damaged.name, error["message"])
+        self.assertFalse(self.db.exists())
 
     def test_store_commands(self):
         self.put_three()
@@ -459,6 +493,15 @@ class WithEncoder(Documents):
         self.assertGreater(out["encode"]["texts_per_second"], 0)
         self.assertGreater(out["search"]["queries_per_second"], 0)
         self.assertEqual(out["search"]["recall@10"], 1)
+
+    def test_recall(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        report = self.rag_json("verify", "--recall", "2")
+        self.assertEqual((report["ok"], report["recall"]["queries"], report["recall"]["k"]), (True, 2, 10))
+        self.assertEqual(report["recall"]["recall"], 1)
+        self.assertEqual(self.rag_json("verify", "--recall")["recall"]["queries"], 4)
+        self.assertIn("recall@10 1.0000 over 4", self.run_rag("verify", "--recall").stdout)
 
     def test_another_encoder_is_refused(self):
         self.put_three()

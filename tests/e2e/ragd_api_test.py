@@ -7,6 +7,7 @@
 import base64
 import json
 import math
+import pathlib
 import re
 import struct
 import sys
@@ -438,6 +439,55 @@ class Chat(Api):
         connection.close()
         self.assertTrue(eventually(lambda: self.daemon.metric("rag_http_requests_in_flight") == 1))
         self.assertEqual(len(self.chat()["choices"]), 1)
+
+
+class Administration(Api):
+    @classmethod
+    def start(cls):
+        cls.backups = tempfile.TemporaryDirectory(prefix="ragd-backups-")
+        cls.addClassCleanup(cls.backups.cleanup)
+        encoder = () if default_encoder() else ("--encoder", "none")
+        return Daemon(PROGRAM, *encoder, "--api-key", "secret", "--backups", cls.backups.name, key="secret")
+
+    def test_backup_and_vacuum(self):
+        self.add_passages("care")
+        made = self.call("POST", "/v1/admin/backup", {"name": "first"}, 201)
+        self.assertEqual(made["name"], "first")
+        self.assertTrue((pathlib.Path(self.backups.name) / "first" / "backup.json").exists())
+        unnamed = self.call("POST", "/v1/admin/backup", None, 201)
+        self.assertRegex(unnamed["name"], r"^\d{8}T\d{6}Z$")
+        self.fails("POST", "/v1/admin/backup", {"name": "first"}, 409, "already_exists")
+        for name in ("../first", "a/b", ".hidden", "a" * 200):
+            self.fails("POST", "/v1/admin/backup", {"name": name}, 400, "invalid_argument", "name")
+        self.fails("POST", "/v1/admin/backup", {"path": "/tmp/x"}, 400, "unknown_parameter", "path")
+        self.assertGreater(self.call("POST", "/v1/admin/vacuum")["bytes_after"], 0)
+        found = self.call("POST", "/v1/search", {"query": "signing", "collection": "care", "mode": "lexical"})
+        self.assertEqual([hit["document"] for hit in found["hits"]], ["keys"])
+
+    def test_recall(self):
+        self.add_passages("recall")
+        self.fails("POST", "/v1/admin/recall", {"collection": "nothing"}, 404, "not_found")
+        self.fails("POST", "/v1/admin/recall", {"collection": "recall", "sample": 0}, 400, "invalid_argument", "sample")
+        if not default_encoder():
+            self.fails("POST", "/v1/admin/recall", {"collection": "recall"}, 409, "failed_precondition")
+            return
+        self.assertNotIn("rag_index_recall{", self.daemon.request("GET", "/metrics").body.decode())
+        report = self.call("POST", "/v1/admin/recall", {"collection": "recall", "k": 2})
+        self.assertEqual((report["collection"], report["queries"], report["k"], report["recall"]), ("recall", 4, 2, 1))
+        self.assertIn('rag_index_recall{collection="recall",k="2"} 1\n',
+                      self.daemon.request("GET", "/metrics").body.decode())
+
+    def test_without_the_key(self):
+        for path in ("backup", "vacuum", "recall"):
+            answer = self.daemon.request("POST", f"/v1/admin/{path}", {}, headers={"Authorization": "Bearer wrong"})
+            self.assertEqual(answer.status, 401)
+        with Daemon(PROGRAM, "--encoder", "none") as daemon:
+            for path in ("backup", "vacuum", "recall"):
+                answer = daemon.request("POST", f"/v1/admin/{path}", {})
+                self.assertEqual((answer.status, answer.json()["error"]["code"]), (403, "permission_denied"))
+        with Daemon(PROGRAM, "--encoder", "none", "--api-key", "k", key="k") as daemon:
+            answer = daemon.request("POST", "/v1/admin/backup", {})
+            self.assertEqual((answer.status, answer.json()["error"]["code"]), (409, "failed_precondition"))
 
 
 class UnixSocket(unittest.TestCase):

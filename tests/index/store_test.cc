@@ -10,92 +10,11 @@
 #include <thread>
 
 #include "index/store/database.h"
-#include "tests/support/support.h"
+#include "tests/index/store_support.h"
 
 using namespace rag;
+using namespace rag::test;
 namespace fs = std::filesystem;
-
-namespace {
-
-constexpr size_t kDim = 8;
-
-CollectionConfig Config(const std::string& name, size_t dim = kDim) {
-  CollectionConfig config;
-  config.name = name;
-  config.vectors.dim = dim;
-  config.encoder_fingerprint = "test";
-  config.properties = *ParseJson(R"({"chunk":{"tokens":256}})");
-  return config;
-}
-
-std::vector<float> UnitVector(size_t axis, float tilt = 0.0f) {
-  std::vector<float> vector(kDim, 0.0f);
-  vector[axis % kDim] = 1.0f;
-  vector[(axis + 1) % kDim] = tilt;
-  return vector;
-}
-
-DocumentInput Document(const std::string& key, size_t axis, const std::string& text,
-                       const std::string& attributes = "{}") {
-  DocumentInput document;
-  document.key = key;
-  document.payload = "payload of " + key;
-  document.body = "body of " + key + ": " + text;
-  document.attributes = *ParseJson(attributes);
-  ChunkInput chunk;
-  chunk.payload = text;
-  chunk.lexical_text = text;
-  chunk.vector = UnitVector(axis);
-  document.chunks.push_back(chunk);
-  return document;
-}
-
-struct Opened {
-  std::unique_ptr<Runtime> runtime = test::MakeRuntime();
-  std::unique_ptr<Store> store;
-
-  explicit Opened(const std::string& path, StoreOptions options = {}) {
-    Result<std::unique_ptr<Store>> opened = Store::Open(path, options, *runtime);
-    REQUIRE_OK(opened);
-    store = std::move(opened).value();
-  }
-  std::shared_ptr<Collection> Create(const CollectionConfig& config) {
-    Result<std::shared_ptr<Collection>> created = store->CreateCollection(config);
-    REQUIRE_OK(created);
-    return *created;
-  }
-  std::shared_ptr<Collection> Open(const std::string& name) {
-    Result<std::shared_ptr<Collection>> opened = store->OpenCollection(name);
-    REQUIRE_OK(opened);
-    return *opened;
-  }
-};
-
-size_t FoundByWord(const Collection& collection, const std::string& word) {
-  const auto found = collection.SearchLexical(word, 10, nullptr);
-  REQUIRE_OK(found);
-  return found->size();
-}
-
-void RequireSound(const Collection& collection) {
-  const Result<VerifyReport> report = collection.Verify();
-  REQUIRE_OK(report);
-  CAPTURE(report->problems);
-  REQUIRE(report->problems.empty());
-}
-
-// Whether any file of the folder holds the bytes.
-bool AnyFileHolds(const fs::path& folder, const std::string& bytes) {
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file()) continue;
-    std::ifstream in(entry.path(), std::ios::binary);
-    const std::string content((std::istreambuf_iterator<char>(in)), {});
-    if (content.find(bytes) != std::string::npos) return true;
-  }
-  return false;
-}
-
-}  // namespace
 
 TEST_CASE("a document can be read and found by vector and by word, also after reopening") {
   const test::TemporaryFolder folder;
@@ -413,7 +332,8 @@ TEST_CASE("a store of a newer format is refused") {
   { Opened opened(path); }
   {
     // As a newer program would leave it.
-    Result<std::unique_ptr<Database>> database = Database::Open(path, {});
+    const auto runtime = test::MakeRuntime();
+    Result<std::unique_ptr<Database>> database = Database::Open(path, {}, *runtime);
     REQUIRE_OK(database);
     Batch batch;
     batch.Put(Family::kDefault, "format", "999");

@@ -1,0 +1,101 @@
+// Collection::MeasureRecall: the vector index against exact search.
+#include <algorithm>
+#include <chrono>
+#include <random>
+#include <vector>
+
+#include "index/store/collection_impl.h"
+#include "index/store/collection_records.h"
+
+namespace rag {
+namespace {
+
+constexpr size_t kMaxSample = 100'000;
+constexpr size_t kMaxK = 1'000;
+constexpr size_t kBatch = 64;  // queries between two looks at the token
+// By how much, of the score, the two searches may differ for one vector: they may sum in another
+// order.
+constexpr double kScoreSlack = 1e-6;
+
+// `sample` of the ids, the same for the same ids.
+void Draw(std::vector<uint64_t>& ids, size_t sample) {
+  std::sort(ids.begin(), ids.end());
+  sample = std::min(sample, ids.size());
+  std::mt19937_64 random(ids.size());
+  for (size_t i = 0; i < sample; ++i) std::swap(ids[i], ids[i + random() % (ids.size() - i)]);
+  ids.resize(sample);
+}
+
+// The k best besides the query's own vector.
+void DropSelf(std::vector<Neighbor>& found, uint64_t self, size_t k) {
+  std::erase_if(found, [&](const Neighbor& neighbor) { return neighbor.id == self; });
+  if (found.size() > k) found.resize(k);
+}
+
+size_t CountFound(const std::vector<Neighbor>& found, const std::vector<Neighbor>& exact) {
+  if (exact.empty()) return 0;
+  const double last = exact.back().score;
+  const double bound = last - kScoreSlack * std::max(1.0, std::abs(last));
+  const auto good = std::count_if(found.begin(), found.end(), [&](const Neighbor& neighbor) {
+    return neighbor.score >= bound;
+  });
+  return std::min(static_cast<size_t>(good), exact.size());
+}
+
+}  // namespace
+
+Result<RecallReport> CollectionImpl::MeasureRecall(size_t sample, size_t k,
+                                                   const CancelToken* cancel) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  if (sample < 1 || sample > kMaxSample) {
+    return InvalidArgumentError("a sample of ", sample, " is not between 1 and ", kMaxSample);
+  }
+  if (k < 1 || k > kMaxK) return InvalidArgumentError("k ", k, " is not between 1 and ", kMaxK);
+  if (index_ == nullptr) {
+    return FailedPreconditionError("collection '", config_.name, "' has no vectors");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const size_t dim = config_.vectors.dim;
+  std::vector<uint64_t> ids = index_->Ids();
+  Draw(ids, sample);
+  RecallReport report;
+  report.k = k;
+  size_t found = 0, expected = 0;
+  std::vector<uint64_t> batch;
+  std::vector<float> queries;
+  for (size_t first = 0; first < ids.size(); first += kBatch) {
+    if (cancel != nullptr && cancel->cancelled()) return CancelledError("cancelled");
+    batch.clear();
+    queries.clear();
+    for (size_t i = first; i < std::min(first + kBatch, ids.size()); ++i) {
+      const Result<std::string> bytes = database_.Get(Family::kVectors, VectorKey(number_, ids[i]));
+      if (bytes.status().code() == StatusCode::kNotFound) continue;  // removed meanwhile
+      if (!bytes.ok()) return bytes.status().WithContext(StrCat("the vector of chunk ", ids[i]));
+      RAG_ASSIGN_OR_RETURN(const std::vector<float> vector, DecodeVector(ids[i], *bytes, dim));
+      batch.push_back(ids[i]);
+      queries.insert(queries.end(), vector.begin(), vector.end());
+    }
+    if (batch.empty()) continue;
+    const MatrixView view(queries.data(), batch.size(), dim);
+    SearchOptions options;
+    options.k = k + 1;
+    RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> walked, index_->Search(view, options));
+    options.exact = true;
+    RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> exact, index_->Search(view, options));
+    for (size_t i = 0; i < batch.size(); ++i) {
+      DropSelf(walked[i], batch[i], k);
+      DropSelf(exact[i], batch[i], k);
+      found += CountFound(walked[i], exact[i]);
+      expected += exact[i].size();
+    }
+    report.queries += batch.size();
+  }
+  if (expected > 0) report.recall = static_cast<double>(found) / static_cast<double>(expected);
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  std::lock_guard lock(state_mutex_);
+  recall_ = report;
+  return report;
+}
+
+}  // namespace rag

@@ -1,0 +1,100 @@
+#include "index/store/seal.h"
+
+#include <filesystem>
+#include <string_view>
+
+#include "index/store/checked_json.h"
+#include "lib/base/file.h"
+#include "lib/base/hash.h"
+#include "lib/base/value.h"
+
+namespace rag {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kSealName = "rag.seal";
+constexpr const char* kCurrentName = "CURRENT";
+// Longer ones are compared by their length alone; a closed store's logs are empty.
+constexpr size_t kMaxHashedBytes = size_t{256} << 20;
+
+bool IsData(const std::string& name) { return name.ends_with(".sst") || name.ends_with(".blob"); }
+
+bool IsHashed(const std::string& name) {
+  return name == kCurrentName || name.starts_with("MANIFEST-") || name.ends_with(".log");
+}
+
+Result<std::string> HashOf(const fs::path& path) {
+  RAG_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path.string(), kMaxHashedBytes));
+  return HashToHex(Hash64(bytes));
+}
+
+// "MANIFEST-000012"; "" when CURRENT cannot be read.
+std::string CurrentManifest(const fs::path& folder) {
+  Result<std::string> text = ReadFile((folder / kCurrentName).string(), 1 << 10);
+  if (!text.ok()) return "";
+  return text->substr(0, text->find('\n'));
+}
+
+}  // namespace
+
+Status WriteSeal(const std::string& folder) {
+  Value::Array files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (!IsData(name) && !IsHashed(name)) continue;
+    Value::Object file{{"name", name}, {"bytes", entry.file_size(error)}};
+    if (error) break;
+    if (IsHashed(name)) {
+      RAG_ASSIGN_OR_RETURN(std::string hash, HashOf(entry.path()));
+      file.Set("hash", std::move(hash));
+    }
+    files.push_back(std::move(file));
+  }
+  if (error) return IoError("cannot list '", folder, "': ", error.message());
+  return WriteCheckedJson(
+      (fs::path(folder) / kSealName).string(),
+      Value(Value::Object{{"manifest", CurrentManifest(folder)}, {"files", std::move(files)}}));
+}
+
+Status CheckSeal(const std::string& folder) {
+  const fs::path root = folder;
+  const Result<Value> seal = ReadCheckedJson((root / kSealName).string());
+  // A damaged seal says nothing about the files.
+  if (!seal.ok()) return OkStatus();
+  RAG_ASSIGN_OR_RETURN(const std::string manifest, seal->GetString("manifest", ""));
+  const std::string current = CurrentManifest(root);
+  std::error_code error;
+  if (current != manifest && fs::exists(root / current, error) &&
+      !fs::exists(root / manifest, error)) {
+    return OkStatus();
+  }
+  const Value* const files = seal->Find("files");
+  if (files == nullptr || !files->is_array()) return OkStatus();
+  for (const Value& file : files->as_array()) {
+    RAG_ASSIGN_OR_RETURN(const std::string name, file.GetString("name", ""));
+    RAG_ASSIGN_OR_RETURN(const int64_t bytes, file.GetInt("bytes", 0));
+    RAG_ASSIGN_OR_RETURN(const std::string hash, file.GetString("hash", ""));
+    const fs::path path = root / name;
+    if (!fs::exists(path, error)) {
+      return DataLossError("'", path.string(), "' is missing; the store was closed with it");
+    }
+    const uint64_t size = fs::file_size(path, error);
+    if (error) return IoError("cannot look at '", path.string(), "': ", error.message());
+    if (size != static_cast<uint64_t>(bytes)) {
+      return DataLossError("'", path.string(), "' is damaged: it has ", size, " bytes, and had ",
+                           bytes, " when the store was closed");
+    }
+    if (hash.empty()) continue;
+    RAG_ASSIGN_OR_RETURN(const std::string now, HashOf(path));
+    if (now != hash) return DataLossError("'", path.string(), "' is damaged: its checksum differs");
+  }
+  return OkStatus();
+}
+
+void RemoveSeal(const std::string& folder) {
+  std::error_code ignored;
+  fs::remove(fs::path(folder) / kSealName, ignored);
+}
+
+}  // namespace rag

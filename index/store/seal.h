@@ -1,0 +1,22 @@
+// The seal of a closed store: which files it consists of, and how long they are.
+//
+// RocksDB checks what it reads, but two things look to it like a crash that never was: a log or a
+// manifest that ends too early has simply not been written further. So a store that is closed in
+// order leaves a list of its files, with the hashes of those that such an end could shorten
+// unnoticed. Opening compares and then removes it, so that after a crash there is none.
+#pragma once
+
+#include <string>
+
+#include "lib/base/status.h"
+
+namespace rag {
+
+// Of the store in `folder`, which nobody has open. Errors: io_error.
+Status WriteSeal(const std::string& folder);
+// Compares. Without a seal, or with one of another state of the store (a program that knows no
+// seals wrote to it since), nothing is wrong. Errors: data_loss naming the file.
+Status CheckSeal(const std::string& folder);
+void RemoveSeal(const std::string& folder);
+
+}  // namespace rag
