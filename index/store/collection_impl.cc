@@ -386,7 +386,7 @@ void CollectionImpl::Commit(const std::vector<Request*>& group) {
       // A key that is not there has changed nothing; the others of the group go on.
       if (request->status.code() == StatusCode::kNotFound) continue;
       taken.push_back(request);
-      if (!request->status.ok()) return fail_all(request->status);
+      if (!request->status.ok()) return fail_all(Named(request->status));
       continue;
     }
     taken.push_back(request);
@@ -394,7 +394,7 @@ void CollectionImpl::Commit(const std::vector<Request*>& group) {
       WriteResult result;
       const Status status = PrepareDocument(document, change, result);
       // Damaged records of the store: nothing of the group is written.
-      if (!status.ok()) return fail_all(status);
+      if (!status.ok()) return fail_all(Named(status));
       request->results.push_back(result);
     }
   }
@@ -513,8 +513,21 @@ void CollectionImpl::Apply(const Change& change) {
 
 // --- reading ---
 
+Status CollectionImpl::Named(const Status& status) const {
+  if (status.code() != StatusCode::kDataLoss && status.code() != StatusCode::kIoError) {
+    return status;
+  }
+  return status.WithContext(StrCat("collection '", config_.name, "'"));
+}
+
+Result<std::string> CollectionImpl::Read(Family family, std::string_view key) const {
+  Result<std::string> value = database_.Get(family, key);
+  if (!value.ok()) return Named(value.status());
+  return value;
+}
+
 Result<std::vector<ChunkId>> CollectionImpl::ChunkIdsOf(std::string_view key) const {
-  const Result<std::string> bytes = database_.Get(Family::kRecords, DocumentKey(number_, key));
+  const Result<std::string> bytes = Read(Family::kRecords, DocumentKey(number_, key));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
     return NotFoundError("no document '", key, "' in collection '", config_.name, "'");
@@ -526,7 +539,7 @@ Result<std::vector<ChunkId>> CollectionImpl::ChunkIdsOf(std::string_view key) co
 Result<DocumentRecord> CollectionImpl::GetDocument(std::string_view key) const {
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
-  const Result<std::string> bytes = database_.Get(Family::kRecords, DocumentKey(number_, key));
+  const Result<std::string> bytes = Read(Family::kRecords, DocumentKey(number_, key));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
     return NotFoundError("no document '", key, "' in collection '", config_.name, "'");
@@ -537,7 +550,7 @@ Result<DocumentRecord> CollectionImpl::GetDocument(std::string_view key) const {
 Result<std::string> CollectionImpl::GetBody(std::string_view key) const {
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
-  Result<std::string> body = database_.Get(Family::kBodies, BodyKey(number_, key));
+  Result<std::string> body = Read(Family::kBodies, BodyKey(number_, key));
   if (!body.ok() && body.status().code() == StatusCode::kNotFound) {
     return NotFoundError("no document '", key, "' in collection '", config_.name, "'");
   }
@@ -547,15 +560,14 @@ Result<std::string> CollectionImpl::GetBody(std::string_view key) const {
 Result<ChunkRecord> CollectionImpl::GetChunk(ChunkId id) const {
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
-  const Result<std::string> bytes =
-      database_.Get(Family::kRecords, NumberedKey(number_, kChunkTag, id));
+  const Result<std::string> bytes = Read(Family::kRecords, NumberedKey(number_, kChunkTag, id));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
     return NotFoundError("no chunk ", id, " in collection '", config_.name, "'");
   }
   RAG_ASSIGN_OR_RETURN(ChunkRecord record, DecodeChunkRecord(id, *bytes));
   const Result<std::string> attributes =
-      database_.Get(Family::kRecords, NumberedKey(number_, kAttributesTag, id));
+      Read(Family::kRecords, NumberedKey(number_, kAttributesTag, id));
   if (attributes.ok()) {
     Result<Value> parsed = ParseJson(*attributes);
     if (!parsed.ok()) return DataLossError("the attributes of chunk ", id, " are damaged");
@@ -571,7 +583,7 @@ Result<ChunkRecord> CollectionImpl::GetChunk(ChunkId id) const {
 Result<std::vector<float>> CollectionImpl::GetVector(ChunkId id) const {
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
-  const Result<std::string> bytes = database_.Get(Family::kVectors, VectorKey(number_, id));
+  const Result<std::string> bytes = Read(Family::kVectors, VectorKey(number_, id));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
     return NotFoundError("no vector of chunk ", id, " in collection '", config_.name, "'");
@@ -592,7 +604,7 @@ Result<std::vector<DocumentRecord>> CollectionImpl::ListDocuments(std::string_vi
     RAG_ASSIGN_OR_RETURN(DocumentRecord record, DecodeDocumentRecord(scan.key(), scan.value()));
     records.push_back(std::move(record));
   }
-  RAG_RETURN_IF_ERROR(scan.status());
+  RAG_RETURN_IF_ERROR(Named(scan.status()));
   return records;
 }
 
@@ -610,7 +622,9 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const floa
   }
   std::shared_ptr<const ChunkSet> allowed;
   if (filter != nullptr) {
-    RAG_ASSIGN_OR_RETURN(allowed, filters_.Find(*filter));
+    Result<std::shared_ptr<const ChunkSet>> found = filters_.Find(*filter);
+    if (!found.ok()) return Named(found.status());
+    allowed = std::move(found).value();
   }
   SearchOptions options;
   options.k = k;
@@ -631,12 +645,16 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchLexical(std::string_view que
   }
   std::shared_ptr<const ChunkSet> allowed;
   if (filter != nullptr) {
-    RAG_ASSIGN_OR_RETURN(allowed, filters_.Find(*filter));
+    Result<std::shared_ptr<const ChunkSet>> found = filters_.Find(*filter);
+    if (!found.ok()) return Named(found.status());
+    allowed = std::move(found).value();
   }
   const CollectionState now = state();
-  return SearchPostings(database_, number_, AnalyzeText(query),
-                        {now.lexical_chunks, now.lexical_terms, now.next_chunk}, Bm25Options(), k,
-                        allowed.get());
+  Result<std::vector<Neighbor>> found = SearchPostings(
+      database_, number_, AnalyzeText(query),
+      {now.lexical_chunks, now.lexical_terms, now.next_chunk}, Bm25Options(), k, allowed.get());
+  if (!found.ok()) return Named(found.status());
+  return found;
 }
 
 Result<CollectionStats> CollectionImpl::Stats() const {

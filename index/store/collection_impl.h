@@ -90,6 +90,10 @@ class CollectionImpl final : public Collection {
   void Apply(const Change& change);
   Status SaveSnapshot(bool rewrite = false);  // needs commit_mutex_
 
+  // Reads of the database: a failure besides not_found names the collection, since RocksDB does not
+  // always name the damaged file.
+  Result<std::string> Read(Family family, std::string_view key) const;
+  Status Named(const Status& status) const;
   Result<std::vector<ChunkId>> ChunkIdsOf(std::string_view key) const;
   CollectionState state() const;
 

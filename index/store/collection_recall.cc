@@ -69,7 +69,7 @@ Result<RecallReport> CollectionImpl::MeasureRecall(size_t sample, size_t k,
     batch.clear();
     queries.clear();
     for (size_t i = first; i < std::min(first + kBatch, ids.size()); ++i) {
-      const Result<std::string> bytes = database_.Get(Family::kVectors, VectorKey(number_, ids[i]));
+      const Result<std::string> bytes = Read(Family::kVectors, VectorKey(number_, ids[i]));
       if (bytes.status().code() == StatusCode::kNotFound) continue;  // removed meanwhile
       if (!bytes.ok()) return bytes.status().WithContext(StrCat("the vector of chunk ", ids[i]));
       RAG_ASSIGN_OR_RETURN(const std::vector<float> vector, DecodeVector(ids[i], *bytes, dim));

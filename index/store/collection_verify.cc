@@ -68,7 +68,7 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
     chunks[id];
     owners[id] = {record->document_key, record->ordinal};
   }
-  RAG_RETURN_IF_ERROR(records.status());
+  RAG_RETURN_IF_ERROR(Named(records.status()));
 
   PrefixScan documents = database_.Scan(Family::kRecords, TaggedPrefix(number_, kDocumentTag));
   for (; documents.Valid(); documents.Next()) {
@@ -94,7 +94,7 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
       }
     }
   }
-  RAG_RETURN_IF_ERROR(documents.status());
+  RAG_RETURN_IF_ERROR(Named(documents.status()));
   report.chunks = chunks.size();
 
   PrefixScan terms = database_.Scan(Family::kRecords, TaggedPrefix(number_, kTermsTag));
@@ -117,7 +117,7 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
     ++lexical_chunks;
     lexical_terms += record.length;
   }
-  RAG_RETURN_IF_ERROR(terms.status());
+  RAG_RETURN_IF_ERROR(Named(terms.status()));
 
   PrefixScan blocks = database_.Scan(Family::kPostings, CollectionPrefix(number_));
   std::vector<Posting> postings;
@@ -139,7 +139,7 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
       }
     }
   }
-  RAG_RETURN_IF_ERROR(blocks.status());
+  RAG_RETURN_IF_ERROR(Named(blocks.status()));
 
   size_t vectors = 0;
   if (index_ != nullptr) {
@@ -166,7 +166,7 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
         problem("the vector index holds another vector for chunk ", id);
       }
     }
-    RAG_RETURN_IF_ERROR(scan.status());
+    RAG_RETURN_IF_ERROR(Named(scan.status()));
     if (index_->size() != vectors) {
       problem("the vector index holds ", index_->size(), " vectors, the store ", vectors);
     }

@@ -293,6 +293,49 @@ TEST_CASE("opening replays the tail after the last snapshot, and rebuilds from a
   RequireSound(*collection);
 }
 
+namespace {
+
+// What this process has read from files, mapped ones left out.
+uint64_t BytesRead() {
+  std::ifstream in("/proc/self/io");
+  std::string name;
+  uint64_t value = 0;
+  while (in >> name >> value) {
+    if (name == "rchar:") return value;
+  }
+  FAIL("/proc/self/io does not tell");
+  return 0;
+}
+
+}  // namespace
+
+TEST_CASE("opening a collection reads none of its records") {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  constexpr size_t kPayload = 4'000;
+  constexpr int kDocuments = 4'000;
+  {
+    Opened opened(path);
+    const auto collection = opened.Create(Config("c"));
+    std::mt19937 random(9);
+    std::normal_distribution<float> normal;
+    std::vector<DocumentInput> documents;
+    for (int i = 0; i < kDocuments; ++i) {
+      documents.push_back(Document(StrCat("d", i), 0, "word"));
+      std::string& payload = documents.back().chunks[0].payload;
+      for (size_t j = 0; j < kPayload; ++j) payload += static_cast<char>(random());
+      for (float& value : documents.back().chunks[0].vector) value = normal(random);
+    }
+    REQUIRE_OK(collection->ReplaceMany(documents));
+  }
+  Opened opened(path);
+  const uint64_t before = BytesRead();
+  const auto collection = opened.Open("c");
+  CHECK(BytesRead() - before < kPayload * kDocuments / 20);
+  CHECK(collection->Stats()->replayed == 0);
+  CHECK(collection->SearchVectors(UnitVector(1), 5, nullptr)->size() == 5);
+}
+
 TEST_CASE("a collection without vectors searches by words alone") {
   const test::TemporaryFolder folder;
   Opened opened(folder.file("db"));
