@@ -188,8 +188,7 @@ struct Engine::Impl {
     RAG_RETURN_IF_ERROR(CheckChunkOptions(create.chunk));
     CollectionConfig config;
     config.name = name;
-    config.vectors.kind = create.index;
-    config.vectors.hnsw = create.hnsw;
+    config.vectors = create.vectors;
     config.vectors.dim = 0;
     CollectionProperties properties;
     properties.chunk = create.chunk;

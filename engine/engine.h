@@ -26,6 +26,7 @@
 #include "engine/models.h"
 #include "engine/search.h"
 #include "generate/generator.h"
+#include "index/index_spec.h"
 #include "index/store.h"
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
@@ -45,8 +46,7 @@ struct EngineOptions {
 // Settings of a new collection.
 struct CollectionOptions {
   ChunkOptions chunk;
-  IndexKind index = IndexKind::kHnsw;
-  HnswOptions hnsw;
+  VectorIndexOptions vectors;  // dim is the encoder's
 };
 
 struct CollectionInfo {

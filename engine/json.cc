@@ -118,11 +118,13 @@ Value ToValue(const CollectionInfo& info) {
   const VectorIndexOptions& vectors = info.config.vectors;
   Value::Object index{{"kind", IndexKindName(vectors.kind)},
                       {"dim", vectors.dim},
-                      {"metric", MetricName(vectors.metric)}};
+                      {"metric", MetricName(vectors.metric)},
+                      {"element", ElementTypeName(vectors.element)}};
   if (vectors.kind == IndexKind::kHnsw) {
     index.Set("m", vectors.hnsw.m);
     index.Set("ef_construction", vectors.hnsw.ef_construction);
     index.Set("ef_search", vectors.hnsw.ef_search);
+    index.Set("codes", CodeKindName(vectors.hnsw.codes));
   }
   return Value::Object{
       {"name", info.config.name},

@@ -76,7 +76,8 @@ std::vector<Setting> Bind(Settings& s) {
       {"chunk.tokens", "RAG_CHUNK_TOKENS", Count{&s.chunk.tokens, 8, 8192}, "tokens of a chunk"},
       {"chunk.overlap", "RAG_CHUNK_OVERLAP", Count{&s.chunk.overlap, 0, 4095},
        "tokens that a chunk shares with the one before"},
-      {"index.kind", "RAG_INDEX_KIND", Choice{&s.index.kind, "flat|hnsw"}, "vector index"},
+      {"index.kind", "RAG_INDEX_KIND", Text{&s.index.kind},
+       "vector index, as hnsw, flat or hnsw:pca8"},
       {"index.m", "RAG_INDEX_M", Count{&s.index.m, 2, 128}, "HNSW links a node"},
       {"index.ef_construction", "RAG_INDEX_EF_CONSTRUCTION",
        Count{&s.index.ef_construction, 1, 65'535}, "HNSW width while building"},
@@ -401,10 +402,15 @@ Result<CollectionOptions> ToCollectionOptions(const Settings& settings) {
     return InvalidArgumentError("chunk.overlap ", settings.chunk.overlap,
                                 " is not less than half of chunk.tokens ", settings.chunk.tokens);
   }
-  RAG_ASSIGN_OR_RETURN(options.index, ParseIndexKind(settings.index.kind));
-  options.hnsw.m = settings.index.m;
-  options.hnsw.ef_construction = settings.index.ef_construction;
-  options.hnsw.ef_search = settings.index.ef_search;
+  VectorIndexOptions& vectors = options.vectors;
+  vectors.hnsw.m = settings.index.m;
+  vectors.hnsw.ef_construction = settings.index.ef_construction;
+  vectors.hnsw.ef_search = settings.index.ef_search;
+  const Result<VectorIndexOptions> parsed = ParseIndexSpec(settings.index.kind, vectors);
+  if (!parsed.ok()) {
+    return InvalidArgumentError("index.kind: ", parsed.status().message());
+  }
+  vectors = *parsed;
   return options;
 }
 

@@ -200,7 +200,7 @@ class CommandLine {
   }
 
   void AddIndexKind(CLI::App* app) {
-    app->add_option("--index", settings_.index.kind, "hnsw or flat (new collections)")
+    app->add_option("--index", settings_.index.kind, "hnsw, flat, or with settings as hnsw:pca8 (new collections)")
         ->check(CLI::IsMember({"hnsw", "flat"}))
         ->capture_default_str();
   }

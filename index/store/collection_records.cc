@@ -122,10 +122,13 @@ std::string EncodeConfig(uint32_t number, const CollectionConfig& config) {
       {"dim", vectors.dim},
       {"metric", MetricName(vectors.metric)},
       {"index", IndexKindName(vectors.kind)},
+      {"element", ElementTypeName(vectors.element)},
       {"hnsw", Value::Object{{"m", vectors.hnsw.m},
                              {"ef_construction", vectors.hnsw.ef_construction},
                              {"ef_search", vectors.hnsw.ef_search},
-                             {"seed", static_cast<int64_t>(vectors.hnsw.seed)}}},
+                             {"seed", static_cast<int64_t>(vectors.hnsw.seed)},
+                             {"codes", CodeKindName(vectors.hnsw.codes)},
+                             {"code_dims", vectors.hnsw.code_dims}}},
       {"encoder", config.encoder_fingerprint},
       {"properties", config.properties},
   }));
@@ -154,12 +157,17 @@ Result<CollectionConfig> DecodeConfig(std::string_view name, std::string_view js
     RAG_ASSIGN_OR_RETURN(vectors.metric, ParseMetric(metric));
     RAG_ASSIGN_OR_RETURN(const std::string kind, value.GetString("index", ""));
     RAG_ASSIGN_OR_RETURN(vectors.kind, ParseIndexKind(kind));
+    RAG_ASSIGN_OR_RETURN(const std::string element, value.GetString("element", "f32"));
+    RAG_ASSIGN_OR_RETURN(vectors.element, ParseElementType(element));
     if (const Value* hnsw = value.Find("hnsw")) {
       RAG_RETURN_IF_ERROR(size(*hnsw, "m", vectors.hnsw.m));
       RAG_RETURN_IF_ERROR(size(*hnsw, "ef_construction", vectors.hnsw.ef_construction));
       RAG_RETURN_IF_ERROR(size(*hnsw, "ef_search", vectors.hnsw.ef_search));
       RAG_ASSIGN_OR_RETURN(const int64_t seed, hnsw->GetInt("seed", 0));
       vectors.hnsw.seed = static_cast<uint64_t>(seed);
+      RAG_ASSIGN_OR_RETURN(const std::string codes, hnsw->GetString("codes", "none"));
+      RAG_ASSIGN_OR_RETURN(vectors.hnsw.codes, ParseCodeKind(codes));
+      RAG_RETURN_IF_ERROR(size(*hnsw, "code_dims", vectors.hnsw.code_dims));
     }
     RAG_ASSIGN_OR_RETURN(config.encoder_fingerprint, value.GetString("encoder", ""));
     if (const Value* properties = value.Find("properties")) config.properties = *properties;

@@ -133,8 +133,29 @@ class HnswIndex : public IndexBase {
   bool CollectingWalk(const Origin& origin, Candidate start, size_t ef, const IdFilter* filter,
                       uint64_t version, size_t budget, WalkScratch& scratch,
                       std::vector<Candidate>& out) const;
-  std::vector<Neighbor> SearchOne(const float* query, const SearchOptions& options, size_t ef,
-                                  size_t budget, bool& complete) const;
+  // A walk among the allowed nodes alone, through those that are not; scratch.pool gets the `keep`
+  // nearest. False as above, and when little is allowed around the query.
+  bool FilteredWalk(const Origin& origin, Candidate start, size_t ef, size_t keep,
+                    const IdFilter& filter, uint64_t version, size_t budget,
+                    WalkScratch& scratch) const;
+  // scratch.candidates gets the `keep` nearest of the slots by their codes.
+  void ScanCodes(const Origin& origin, std::span<const uint32_t> slots, size_t keep,
+                 uint64_t version, WalkScratch& scratch) const;
+  // How a search is done, by what each way would cost.
+  struct Plan {
+    enum Kind { kExact, kScanCodes, kWalk, kCollectingWalk, kFilteredWalk };
+    Kind kind = kWalk;
+    size_t ef = 0;
+    size_t budget = ~size_t{0};  // distances after which a walk is given up for an exact scan
+  };
+  Plan MakePlan(const SearchOptions& options) const;
+  // The caller has entered slots_.readers(). listed: what kScanCodes scans, found at `version`.
+  std::vector<Neighbor> SearchOne(const float* query, const SearchOptions& options,
+                                  const Plan& plan, std::span<const uint32_t> listed,
+                                  uint64_t version, bool& complete) const;
+  void ScanIncomplete(const Matrix& queries, const SearchOptions& options,
+                      std::span<const uint8_t> incomplete,
+                      std::vector<std::vector<Neighbor>>& results) const;
 
   // --- hnsw_build.cc ---
   uint32_t LevelOf(uint64_t id) const;

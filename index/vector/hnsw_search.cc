@@ -1,7 +1,7 @@
 // Walks through the graph, and the choice between them and an exact scan.
 #include <algorithm>
-#include <limits>
 #include <queue>
+#include <utility>
 
 #include "index/vector/hnsw_index.h"
 #include "index/vector/walk_scratch.h"
@@ -17,6 +17,26 @@ constexpr size_t kWidePool = 1'024;
 // both in distances of a scan.
 constexpr size_t kDistancesPerEf = 16;
 constexpr size_t kAsksPerDistance = 8;
+// A walk among the allowed nodes alone needs so many of them within two links to find its way.
+constexpr double kAllowedAround = 8;
+// Above this share of allowed nodes a walk through all of them wastes little.
+constexpr double kMostlyAllowed = 0.6;
+// The nearest nodes of all are found first, so many of them, to see how much is allowed around the
+// query, and such a walk begins from them. Where that is less than this part of what is allowed
+// everywhere, the filter and the query point away from each other: a walk would end at whatever
+// edge of the allowed it comes to first.
+constexpr size_t kProbed = 24;
+constexpr double kLeastAround = 0.3;
+
+// How many of a scan's nearest by codes are compared exactly: the more there are, the more lie
+// between the k-th and what codes take for it.
+size_t ScanKept(size_t scanned, size_t k) {
+  return std::max(4 * k + 32, std::min(scanned / 16, 32 * k));
+}
+
+bool Better(const Neighbor& a, const Neighbor& b) {
+  return a.score > b.score || (a.score == b.score && a.id < b.id);
+}
 
 }  // namespace
 
@@ -122,10 +142,159 @@ bool HnswIndex::CollectingWalk(const Origin& origin, Candidate start, size_t ef,
   return true;
 }
 
+// As ACORN-1 does it (Patel et al., "ACORN: Performant and Predicate-Agnostic Search Over Vector
+// Embeddings and Structured Data", 2024, section 5.3): only allowed nodes are compared and
+// expanded, and where a neighbour is not allowed its own neighbours stand for it.
+bool HnswIndex::FilteredWalk(const Origin& origin, Candidate start, size_t ef, size_t keep,
+                             const IdFilter& filter, uint64_t version, size_t budget,
+                             WalkScratch& scratch) const {
+  const size_t capacity = Capacity(0);
+  VisitedSet& visited = scratch.visited;
+  CandidatePool& pool = scratch.pool;
+  size_t asked = 0, compared = 0;
+  const auto allowed = [&](uint32_t slot) {
+    ++asked;
+    return slots_.Visible(slot, version) && filter.Contains(slots_.id(slot));
+  };
+  Walk(origin, start, kProbed, kProbed, 0, kNoSlot, scratch);
+  Candidate nearest[kProbed];
+  const size_t nearest_count = pool.size();
+  size_t around = 0;
+  for (size_t i = 0; i < nearest_count; ++i) {
+    nearest[i] = pool.at(i);
+    const uint32_t* const links = Links(nearest[i].slot, 0);
+    for (size_t j = 0; j < capacity; ++j) {
+      const uint32_t neighbor = LoadLink(links + j);
+      if (neighbor == kNoSlot) break;
+      if (allowed(neighbor)) ++around;
+    }
+  }
+  const double share =
+      static_cast<double>(filter.Count()) / static_cast<double>(std::max<size_t>(1, slots_.size()));
+  if (static_cast<double>(around) < kLeastAround * share * static_cast<double>(asked)) return false;
+  visited.Begin(slots_.end());
+  VisitedSet& refused = scratch.refused;
+  refused.Begin(slots_.end());
+  pool.Begin(ef, keep);
+  std::vector<uint32_t>& fresh = scratch.fresh;
+  float distances[2 * kMaxLinks];
+  uint32_t passed[kMaxLinks];
+  const auto compare = [&] {
+    origin.To(fresh.data(), fresh.size(), distances);
+    compared += fresh.size();
+    for (size_t i = 0; i < fresh.size(); ++i) pool.Insert(distances[i], fresh[i]);
+  };
+  const auto expand = [&](uint32_t slot) {
+    fresh.clear();
+    size_t passed_count = 0;
+    const uint32_t* const links = Links(slot, 0);
+    for (size_t i = 0; i < capacity; ++i) {
+      const uint32_t neighbor = LoadLink(links + i);
+      if (neighbor == kNoSlot) break;
+      if (!visited.Visit(neighbor)) continue;
+      if (!refused.Visited(neighbor) && allowed(neighbor)) {
+        fresh.push_back(neighbor);
+      } else {
+        passed[passed_count++] = neighbor;
+        PrefetchLinks(neighbor, 0);
+      }
+    }
+    for (size_t i = 0; i < passed_count && fresh.size() < m_; ++i) {
+      const uint32_t* const further = Links(passed[i], 0);
+      for (size_t j = 0; j < capacity && fresh.size() < m_; ++j) {
+        const uint32_t neighbor = LoadLink(further + j);
+        if (neighbor == kNoSlot) break;
+        if (visited.Visited(neighbor) || refused.Visited(neighbor)) continue;
+        if (allowed(neighbor)) {
+          visited.Visit(neighbor);
+          fresh.push_back(neighbor);
+        } else {
+          // Not visited by that: it may lead on from elsewhere.
+          refused.Visit(neighbor);
+        }
+      }
+    }
+    compare();
+  };
+  for (size_t i = 0; i < nearest_count; ++i) {
+    if (!visited.Visit(nearest[i].slot)) continue;
+    if (allowed(nearest[i].slot)) {
+      pool.Insert(nearest[i].distance, nearest[i].slot);
+    } else {
+      expand(nearest[i].slot);
+    }
+  }
+  for (uint32_t slot; (slot = pool.Next()) != kNoSlot;) {
+    if (compared + asked / kAsksPerDistance > budget) return false;
+    expand(slot);
+  }
+  return true;
+}
+
+void HnswIndex::ScanCodes(const Origin& origin, std::span<const uint32_t> slots, size_t keep,
+                          uint64_t version, WalkScratch& scratch) const {
+  constexpr size_t kPiece = 256;
+  float distances[kPiece];
+  std::vector<Candidate>& best = scratch.candidates;
+  best.clear();
+  for (size_t first = 0; first < slots.size(); first += kPiece) {
+    const size_t count = std::min(kPiece, slots.size() - first);
+    origin.To(slots.data() + first, count, distances);
+    for (size_t i = 0; i < count; ++i) {
+      const Candidate candidate{distances[i], slots[first + i]};
+      if (best.size() == keep && !(candidate < best.front())) continue;
+      if (!slots_.Visible(candidate.slot, version)) continue;
+      if (best.size() == keep) {
+        std::pop_heap(best.begin(), best.end());
+        best.back() = candidate;
+      } else {
+        best.push_back(candidate);
+      }
+      std::push_heap(best.begin(), best.end());
+    }
+  }
+}
+
+HnswIndex::Plan HnswIndex::MakePlan(const SearchOptions& options) const {
+  Plan plan;
+  plan.ef =
+      std::max(options.k, options.ef_search != 0 ? options.ef_search : options_.hnsw.ef_search);
+  const size_t live = slots_.size();
+  size_t scan_cost = live, walk_cost = kDistancesPerEf * plan.ef;  // in distances
+  const IdFilter* const filter = options.filter;
+  plan.kind = filter == nullptr && plan.ef <= kWidePool ? Plan::kWalk : Plan::kCollectingWalk;
+  if (filter != nullptr) {
+    const size_t allowed = std::clamp<size_t>(filter->Count(), 1, std::max<size_t>(1, live));
+    const double share =
+        static_cast<double>(allowed) / static_cast<double>(std::max<size_t>(1, live));
+    scan_cost = allowed + (filter->Ids().empty() ? live / kAsksPerDistance : 0);
+    const auto degree = static_cast<double>(Capacity(0));
+    if (share < kMostlyAllowed && plan.ef <= kWidePool) {
+      plan.kind = Plan::kFilteredWalk;
+      const double asks = std::min(degree / share, degree * (degree + 1));
+      walk_cost += static_cast<size_t>(static_cast<double>(plan.ef) * asks /
+                                       static_cast<double>(kAsksPerDistance));
+      if (share * degree * (degree + 1) < kAllowedAround) walk_cost = scan_cost;
+    } else {
+      // A walk sees live / allowed nodes for each one that it may collect.
+      walk_cost = std::min(live, static_cast<size_t>(static_cast<double>(walk_cost) / share));
+    }
+    plan.budget = 2 * std::max(scan_cost, walk_cost);
+  }
+  if (options.exact || live <= kScanBelow || scan_cost <= walk_cost) {
+    const bool listed = filter != nullptr && !filter->Ids().empty();
+    // Codes are worth it for more than are compared exactly in the end.
+    plan.kind = !options.exact && listed && options_.hnsw.codes != CodeKind::kNone &&
+                        filter->Count() > 2 * ScanKept(filter->Count(), options.k)
+                    ? Plan::kScanCodes
+                    : Plan::kExact;
+  }
+  return plan;
+}
+
 std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptions& options,
-                                           size_t ef, size_t budget, bool& complete) const {
-  Readers::Guard guard(slots_.readers());
-  const uint64_t version = slots_.version();
+                                           const Plan& plan, std::span<const uint32_t> listed,
+                                           uint64_t version, bool& complete) const {
   const ScratchHandle handle(*this);
   WalkScratch& scratch = *handle.scratch;
   std::vector<Neighbor> found;
@@ -137,13 +306,11 @@ std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptio
   }
   Origin& origin = scratch.origin;
   const NodeCodes* const codes = this->codes();
+  // What lies just beyond the k nearest by codes may belong to them by the vectors.
+  const size_t keep = codes == nullptr ? plan.ef : plan.ef + options.k;
   origin.SetQuery(slots_, codes, query);
-  const Candidate start = Descend(origin, entry, 0);
   std::vector<Candidate>& candidates = scratch.candidates;
-  if (options.filter == nullptr && ef <= kWidePool) {
-    // What lies just beyond the k nearest by codes may belong to them by the vectors.
-    const size_t keep = codes == nullptr ? ef : ef + options.k;
-    Walk(origin, start, ef, keep, 0, kNoSlot, scratch);
+  const auto take_pool = [&] {
     candidates.clear();
     for (size_t i = 0; i < scratch.pool.size(); ++i) {
       const Candidate candidate = scratch.pool.at(i);
@@ -154,11 +321,26 @@ std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptio
       }
       if (slots_.Visible(candidate.slot, version)) candidates.push_back(candidate);
     }
-  } else if (!CollectingWalk(origin, start, ef, options.filter, version, budget, scratch,
-                             candidates)) {
-    complete = false;
-    return found;
+  };
+  complete = true;
+  switch (plan.kind) {
+    case Plan::kScanCodes:
+      ScanCodes(origin, listed, ScanKept(listed.size(), options.k), version, scratch);
+      break;
+    case Plan::kWalk:
+      Walk(origin, Descend(origin, entry, 0), plan.ef, keep, 0, kNoSlot, scratch);
+      take_pool();
+      break;
+    case Plan::kFilteredWalk:
+      complete = FilteredWalk(origin, Descend(origin, entry, 0), plan.ef, keep, *options.filter,
+                              version, plan.budget, scratch);
+      if (complete) take_pool();
+      break;
+    default:
+      complete = CollectingWalk(origin, Descend(origin, entry, 0), keep, options.filter, version,
+                                plan.budget, scratch, candidates);
   }
+  if (!complete) return found;
   if (codes != nullptr) {
     scratch.fresh.clear();
     for (const Candidate& candidate : candidates) scratch.fresh.push_back(candidate.slot);
@@ -171,58 +353,78 @@ std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptio
   for (const Candidate& candidate : candidates) {
     found.push_back({slots_.id(candidate.slot), Slots::Score(candidate.distance)});
   }
-  const auto better = [](const Neighbor& a, const Neighbor& b) {
-    return a.score > b.score || (a.score == b.score && a.id < b.id);
-  };
   const size_t kept = std::min(options.k, found.size());
   std::partial_sort(found.begin(), found.begin() + static_cast<ptrdiff_t>(kept), found.end(),
-                    better);
+                    Better);
   found.resize(kept);
-  // With a filter nobody knows how many there are, so that too few are always checked by a scan.
-  complete = found.size() >= (options.filter != nullptr ? options.k : wanted);
+  // With a filter nobody knows how many there are, so that too few are always checked by a scan; a
+  // scan of codes has seen them all.
+  complete = plan.kind == Plan::kScanCodes ||
+             found.size() >= (options.filter != nullptr ? options.k : wanted);
   return found;
 }
 
 std::vector<std::vector<Neighbor>> HnswIndex::SearchPrepared(const Matrix& queries,
                                                              const SearchOptions& options) const {
-  const size_t ef =
-      std::max(options.k, options.ef_search != 0 ? options.ef_search : options_.hnsw.ef_search);
-  const size_t live = slots_.size();
-  size_t scan_cost = live;  // in distances
-  size_t walk_cost = kDistancesPerEf * ef;
-  if (options.filter != nullptr) {
-    const size_t allowed =
-        std::clamp<size_t>(options.filter->Count(), 1, std::max<size_t>(1, live));
-    scan_cost = allowed + (options.filter->Ids().empty() ? live / kAsksPerDistance : 0);
-    // A walk sees live / allowed nodes for each one that it may collect.
-    walk_cost = std::min(live, walk_cost * live / allowed);
-  }
-  if (options.exact || live <= kScanBelow || scan_cost <= walk_cost) {
-    return slots_.Exact(queries, options.k, options.filter);
-  }
-  const size_t budget = options.filter != nullptr ? 2 * std::max(scan_cost, walk_cost)
-                                                  : std::numeric_limits<size_t>::max();
+  const Plan plan = MakePlan(options);
+  if (plan.kind == Plan::kExact) return slots_.Exact(queries, options.k, options.filter);
   std::vector<std::vector<Neighbor>> results(queries.rows());
-  std::vector<uint8_t> incomplete(queries.rows(), 0);
-  const auto search = [&](size_t begin, size_t end, int) {
-    for (size_t i = begin; i < end; ++i) {
-      bool complete = false;
-      results[i] = SearchOne(queries.row(i).data(), options, ef, budget, complete);
-      incomplete[i] = complete ? 0 : 1;
+  std::vector<uint8_t> incomplete(queries.rows(), 1);
+  if (plan.kind != Plan::kScanCodes) {
+    const auto search = [&](size_t begin, size_t end, int) {
+      for (size_t i = begin; i < end; ++i) {
+        Readers::Guard guard(slots_.readers());
+        bool complete = false;
+        results[i] =
+            SearchOne(queries.row(i).data(), options, plan, {}, slots_.version(), complete);
+        incomplete[i] = complete ? 0 : 1;
+      }
+    };
+    if (queries.rows() == 1) {
+      search(0, 1, 0);
+    } else {
+      runtime_.pool().ParallelFor(queries.rows(), 4, search);
     }
-  };
-  if (queries.rows() == 1) {
-    search(0, 1, 0);
-  } else {
-    runtime_.pool().ParallelFor(queries.rows(), 4, search);
   }
-  for (size_t i = 0; i < queries.rows(); ++i) {
-    if (incomplete[i] == 0) continue;
-    Matrix query(1, queries.cols());
-    std::copy_n(queries.row(i).data(), queries.cols(), query.data());
-    results[i] = slots_.Exact(query, options.k, options.filter)[0];
-  }
+  ScanIncomplete(queries, options, incomplete, results);
   return results;
+}
+
+// Over the codes where the filter lists what it allows, over the vectors else.
+void HnswIndex::ScanIncomplete(const Matrix& queries, const SearchOptions& options,
+                               std::span<const uint8_t> incomplete,
+                               std::vector<std::vector<Neighbor>>& results) const {
+  std::vector<size_t> left;
+  for (size_t i = 0; i < queries.rows(); ++i) {
+    if (incomplete[i] != 0) left.push_back(i);
+  }
+  if (left.empty()) return;
+  if (options.filter != nullptr && !options.filter->Ids().empty() && codes() != nullptr) {
+    // At the version at which the slots are found, so that nothing which is replaced meanwhile is
+    // missed; they stay while this reader is here, who does not wait for the pool.
+    Readers::Guard guard(slots_.readers());
+    uint64_t version = 0;
+    const std::vector<uint32_t> listed = slots_.Find(options.filter->Ids(), version);
+    Plan plan;
+    plan.kind = Plan::kScanCodes;
+    const auto scan = [&](size_t begin, size_t end, int) {
+      bool complete;
+      for (size_t i = begin; i < end; ++i) {
+        results[left[i]] =
+            SearchOne(queries.row(left[i]).data(), options, plan, listed, version, complete);
+      }
+    };
+    if (left.size() == 1 || !runtime_.pool().TryParallelFor(left.size(), 4, scan)) {
+      scan(0, left.size(), 0);
+    }
+    return;
+  }
+  Matrix rest(left.size(), queries.cols());
+  for (size_t i = 0; i < left.size(); ++i) {
+    std::copy_n(queries.row(left[i]).data(), queries.cols(), rest.row(i).data());
+  }
+  std::vector<std::vector<Neighbor>> found = slots_.Exact(rest, options.k, options.filter);
+  for (size_t i = 0; i < left.size(); ++i) results[left[i]] = std::move(found[i]);
 }
 
 }  // namespace rag

@@ -122,6 +122,18 @@ bool Slots::Contains(uint64_t id) const {
   return map_.Find(id) != kNoSlot;
 }
 
+std::vector<uint32_t> Slots::Find(std::span<const uint64_t> ids, uint64_t& version) const {
+  std::vector<uint32_t> found;
+  found.reserve(ids.size());
+  std::shared_lock lock(map_mutex_);
+  version = this->version();
+  for (const uint64_t id : ids) {
+    const uint32_t slot = map_.Find(id);
+    if (slot != kNoSlot) found.push_back(slot);
+  }
+  return found;
+}
+
 Status Slots::GetVector(uint64_t id, std::span<float> out) const {
   if (out.size() != dim()) {
     return InvalidArgumentError("room for ", out.size(), " elements, the index has dimension ",
@@ -251,15 +263,7 @@ std::vector<std::vector<Neighbor>> Slots::Exact(const Matrix& queries, size_t k,
   std::vector<uint32_t> listed;
   const std::vector<uint32_t>* list = nullptr;
   if (filter != nullptr && !filter->Ids().empty()) {
-    listed.reserve(filter->Ids().size());
-    {
-      std::shared_lock lock(map_mutex_);
-      version = this->version();  // the one that the map is at
-      for (const uint64_t id : filter->Ids()) {
-        const uint32_t slot = map_.Find(id);
-        if (slot != kNoSlot) listed.push_back(slot);
-      }
-    }
+    listed = Find(filter->Ids(), version);
     std::sort(listed.begin(), listed.end());
     listed.erase(std::unique(listed.begin(), listed.end()), listed.end());
     list = &listed;

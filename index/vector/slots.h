@@ -61,6 +61,8 @@ class Slots {
   // --- reading ---
   Readers& readers() const { return readers_; }
   bool Contains(uint64_t id) const;
+  // The slots of those ids that are there at `version`, which is set to the latest.
+  std::vector<uint32_t> Find(std::span<const uint64_t> ids, uint64_t& version) const;
   Status GetVector(uint64_t id, std::span<float> out) const;
   std::vector<uint64_t> Ids() const;
   size_t size() const { return live_.load(std::memory_order_relaxed); }

@@ -28,7 +28,7 @@ class VisitedSet {
     tags_[slot] = walk_;
     return true;
   }
-  const uint8_t* tag(uint32_t slot) const { return tags_.data() + slot; }
+  bool Visited(uint32_t slot) const { return slot >= tags_.size() || tags_[slot] == walk_; }
 
  private:
   std::vector<uint8_t> tags_;
@@ -95,6 +95,7 @@ class CandidatePool {
 class WalkScratch {
  public:
   VisitedSet visited;
+  VisitedSet refused;  // asked about and not allowed
   CandidatePool pool;
   std::vector<uint32_t> fresh;  // a node's neighbours that were not visited
   std::vector<float> distances;
