@@ -27,7 +27,8 @@ struct SearchBenchOptions {
   bool batch = false;
   std::vector<double> selectivities;  // of the filter experiment; empty: none
   std::vector<std::string> filter_kinds;
-  double churn = 0;  // share of the rows that is replaced; 0: none
+  double churn = 0;     // share of the rows that is replaced; 0: none
+  bool reopen = false;  // save and open the indexes too
   bool peers = false;
   std::string
       peers_python;  // the interpreter that has the peers' packages; empty: linked ones only

@@ -116,6 +116,8 @@ class CommandLine {
     sub->add_option("--churn", options_.churn,
                     "also replace this share of the rows and compare with a fresh build")
         ->check(CLI::Range(0.0, 0.9));
+    sub->add_flag("--reopen", options_.reopen,
+                  "also save and open our indexes (in TMPDIR), timing both");
     sub->add_flag("--peers", options_.peers,
                   "measure linked peers and, with --peers-python, those in Python");
     sub->add_option("--peers-python", options_.peers_python,

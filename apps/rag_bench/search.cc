@@ -10,6 +10,7 @@
 #include "apps/rag_bench/peers/python_peers.h"
 #include "apps/rag_bench/progress.h"
 #include "apps/rag_bench/report/report.h"
+#include "apps/rag_bench/temporary_folder.h"
 #include "lib/base/file.h"
 
 namespace rag::bench {
@@ -18,6 +19,7 @@ namespace {
 // A filter changes what a search costs so much that fewer widths, queries and rounds tell enough.
 constexpr size_t kFilterWidths[] = {32, 64, 128, 256};
 constexpr size_t kFilterRounds = 3;
+constexpr size_t kFilterQueries = 200;
 // Rows that are replaced at a time.
 constexpr size_t kChurnRows = 500;
 constexpr uint32_t kChurnSeed = 13;
@@ -43,8 +45,9 @@ class SearchBench {
     progress_.Show(StrCat("reading ", options_.data.data));
     RAG_ASSIGN_OR_RETURN(data_, LoadDataset(options_.data));
     RAG_RETURN_IF_ERROR(FindTruth());
-    // From here on this thread, and what it starts, stays where it is.
-    report_.pinned = options_.threads == 1 && options_.build_threads == 1 && PinToOneProcessor();
+    // From here on this thread, and what it starts, stays where it is; where several threads build,
+    // from the end of the building on.
+    if (options_.build_threads == 1) Pin();
     RAG_ASSIGN_OR_RETURN(
         runtime_, Runtime::Create({.threads = std::max(options_.threads, options_.build_threads)}));
     Describe();
@@ -54,6 +57,7 @@ class SearchBench {
     }
     workload_.emplace(MakeWorkload());
     Measure();
+    RAG_RETURN_IF_ERROR(MeasureReopening());
     if (!cancel_.cancelled()) RAG_RETURN_IF_ERROR(KeepWhenCancelled(MeasureFilters()));
     built_.clear();
     systems_.clear();
@@ -76,6 +80,16 @@ class SearchBench {
             options_.batch,
             options_.m,
             options_.ef_construction};
+  }
+
+  // One searching thread is pinned, with the systems that search in other processes. One that
+  // cannot be will fail at its first search too.
+  void Pin(std::span<System* const> systems = {}) {
+    if (options_.threads != 1 || report_.pinned) return;
+    const int processor = PinToOneProcessor();
+    report_.pinned = processor >= 0;
+    if (!report_.pinned) return;
+    for (System* const system : systems) system->Pin(processor, cancel_).Ignore();
   }
 
   // Being stopped is no reason to throw away what was measured before.
@@ -128,7 +142,7 @@ class SearchBench {
     return out;
   }
 
-  RoundsOptions Rounds() const { return {options_.rounds, options_.widths, nullptr}; }
+  RoundsOptions Rounds() const { return {options_.rounds, options_.widths, nullptr, SIZE_MAX}; }
 
   Progress ShowProgress() {
     return [this](const std::string& what, double share) { progress_.Show(what, share); };
@@ -159,7 +173,7 @@ class SearchBench {
     std::iota(rows.begin(), rows.end(), Row{0});
     std::vector<System*> built;
     for (const auto& system : systems_) {
-      SystemReport of_system{system->info(), {}, {}, OkStatus()};
+      SystemReport of_system{system->info(), {}, {}, {}, OkStatus()};
       if (!cancel_.cancelled()) {
         progress_.Show(StrCat("building ", system->info().name));
         Result<Built> result = system->Build(rows, cancel_);
@@ -172,6 +186,7 @@ class SearchBench {
       }
       report_.systems.push_back(std::move(of_system));
     }
+    Pin(built);
     const Judge judge(data_, data_.truth, options_.k, nullptr);
     for (Curve& curve : RunRounds(built, *workload_, judge, Rounds(), cancel_, ShowProgress())) {
       for (SystemReport& system : report_.systems) {
@@ -181,6 +196,21 @@ class SearchBench {
       }
     }
     built_ = std::move(built);
+  }
+
+  Status MeasureReopening() {
+    if (!options_.reopen) return OkStatus();
+    const TemporaryFolder folder;
+    RAG_RETURN_IF_ERROR(folder.status());
+    for (System* const system : built_) {
+      if (!system->info().saves || cancel_.cancelled()) continue;
+      progress_.Show(StrCat("saving and opening ", system->info().name));
+      RAG_ASSIGN_OR_RETURN(const Reopened reopened, system->Reopen(folder.file("index")));
+      for (SystemReport& of_system : report_.systems) {
+        if (of_system.info.name == system->info().name) of_system.reopened = reopened;
+      }
+    }
+    return OkStatus();
   }
 
   // Every kind of filter at every selectivity, on the indexes that were built. A scan of what a
@@ -205,7 +235,8 @@ class SearchBench {
       RAG_RETURN_IF_ERROR(scan->Build(rows, cancel_).status());
       systems.push_back(scan.get());
     }
-    RoundsOptions rounds{std::min(options_.rounds, kFilterRounds), options_.widths, nullptr};
+    RoundsOptions rounds{std::min(options_.rounds, kFilterRounds), options_.widths, nullptr,
+                         kFilterQueries};
     if (rounds.widths.empty()) {
       rounds.widths.assign(std::begin(kFilterWidths), std::end(kFilterWidths));
     }
@@ -222,7 +253,7 @@ class SearchBench {
         for (Curve& curve :
              RunRounds(systems, *workload_, judge, rounds, cancel_, ShowProgress())) {
           of_filter.systems.push_back(
-              {curve.system->info(), {}, std::move(curve.points), std::move(curve.error)});
+              {curve.system->info(), {}, {}, std::move(curve.points), std::move(curve.error)});
         }
         report_.filters.push_back(std::move(of_filter));
       }

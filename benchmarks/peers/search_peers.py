@@ -19,7 +19,7 @@ process lives as long as the run, so that the systems take turns with rag's own,
     {"do": "build", "system": NAME}                 -> {"seconds", "resident_bytes", "memory_bytes"}
     {"do": "search", "system": NAME, "width": N, "queries": N, "found": FILE}
         -> {"seconds"}; FILE gets the rows found as little-endian int32 [queries, k], -1 for none
-    {"do": "drop", "system": NAME}                  -> {}
+    {"do": "pin", "processor": N}                   -> {}; searches run there from then on
     {"do": "quit"}
 
 A failure is answered with {"error": TEXT}. All queries of a search are passed in one call, which
@@ -277,9 +277,9 @@ class Session:
         rows.tofile(request["found"])
         return {"seconds": seconds}
 
-    def drop(self, request):
-        self.systems.pop(request["system"], None)
-        gc.collect()
+    def pin(self, request):
+        for thread in os.listdir("/proc/self/task"):
+            os.sched_setaffinity(int(thread), {request["processor"]})
         return {}
 
 
@@ -294,7 +294,7 @@ def main():
             if request["do"] == "quit":
                 break
             answer = {"open": session.open, "build": session.build, "search": session.search,
-                      "drop": session.drop}[request["do"]](request)
+                      "pin": session.pin}[request["do"]](request)
         except Exception as error:  # one peer's failure is its answer, not the end of the others
             answer = {"error": f"{type(error).__name__}: {error}"}
         answers.write(json.dumps(answer) + "\n")

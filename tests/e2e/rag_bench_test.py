@@ -57,7 +57,7 @@ def test_synthetic(folder):
     """Every output, filters, churn and linked peers, on data that needs no file."""
     outputs = {kind: folder / f"out.{kind}" for kind in ("json", "csv", "md", "svg", "png")}
     result = run("--data", "synthetic:3000x16:20", "--index", "flat,hnsw:m=8,ef_construction=60", "--sweep", "10,64",
-                 "--rounds", 2, "--query-count", 50, "--filter", "0.01,0.5", "--churn", 0.5, "--peers",
+                 "--rounds", 2, "--query-count", 50, "--filter", "0.01,0.5", "--churn", 0.5, "--reopen", "--peers",
                  "--json", outputs["json"], "--csv", outputs["csv"], "--markdown", outputs["md"],
                  "--plot", f"{outputs['svg']},{outputs['png']}")
     assert result.returncode == 0, result.stderr
@@ -71,6 +71,7 @@ def test_synthetic(folder):
     assert hnsw["parameters"]["m"] == 8 and [p["width"] for p in hnsw["points"]] == [10, 64]
     assert hnsw["points"][1]["recall"] > 0.95, hnsw["points"]
     assert hnsw["memory_bytes"] > 3000 * 16 * 4
+    assert hnsw["open_seconds"] > 0 and hnsw["save_seconds"] > 0 and hnsw["file_bytes"] > 3000 * 16 * 4
     assert len(report["filters"]) == 6
     for case in report["filters"]:
         for system in case["systems"]:
@@ -113,6 +114,8 @@ for line in sys.stdin:
                               for name in ("good", "broken", "ended")], "missing": ["absent: no such module"]}
     elif request["do"] == "build":
         answer = {"seconds": 0.5, "resident_bytes": 1000, "memory_bytes": 2000}
+    elif request["do"] == "pin":
+        answer = {}
     elif request["system"] == "broken":
         answer = {"error": "out of luck"}
     elif request["system"] == "ended" and (searches := searches + 1) == 4:
@@ -130,7 +133,7 @@ def test_script_of_peers(folder):
     script = folder / "peers.py"
     script.write_text(FAKE_PEERS, encoding="utf-8")
     arguments = ("--data", "synthetic:2000x8", "--index", "hnsw:m=8", "--rounds", 1, "--query-count", 20, "--peers",
-                 "--peers-python", sys.executable, "--peers-script", script, "--json", "-")
+                 "--build-threads", 2, "--peers-python", sys.executable, "--peers-script", script, "--json", "-")
     result = run(*arguments)
     assert result.returncode == 1, result.stderr  # a system failed
     report = json.loads(result.stdout)

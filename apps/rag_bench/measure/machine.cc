@@ -20,13 +20,13 @@ std::string ProcessorName() {
   return "unknown";
 }
 
-bool PinToOneProcessor() {
+int PinToOneProcessor() {
   cpu_set_t one;
   CPU_ZERO(&one);
   const int processor = ::sched_getcpu();
-  if (processor < 0) return false;
+  if (processor < 0) return -1;
   CPU_SET(processor, &one);
-  return ::sched_setaffinity(0, sizeof(one), &one) == 0;
+  return ::sched_setaffinity(0, sizeof(one), &one) == 0 ? processor : -1;
 }
 
 size_t ResidentBytes() {

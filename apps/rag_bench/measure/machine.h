@@ -8,9 +8,9 @@ namespace rag::bench {
 
 // "AMD EPYC 9654 96-Core Processor" from /proc/cpuinfo; "unknown" where it does not say.
 std::string ProcessorName();
-// Keeps the calling thread, and those it starts, on the processor it is running on. False when the
-// system refuses.
-bool PinToOneProcessor();
+// Keeps the calling thread, and those it starts, on the processor it is running on; returns which,
+// or -1 when the system refuses.
+int PinToOneProcessor();
 // Resident set of this process after free memory was handed back to the system; 0 when unknown.
 size_t ResidentBytes();
 // UTC, "2026-11-21T14:00:00Z".

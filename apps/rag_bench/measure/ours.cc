@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <array>
+#include <filesystem>
 
 #include "apps/rag_bench/measure/machine.h"
 #include "apps/rag_bench/measure/system.h"
@@ -6,6 +8,8 @@
 
 namespace rag::bench {
 namespace {
+
+constexpr size_t kOpenings = 3;
 
 class OurSystem final : public System {
  public:
@@ -20,6 +24,7 @@ class OurSystem final : public System {
     info_.width_name = WidthName(options_.kind);
     info_.filters = true;
     info_.removes = true;
+    info_.saves = true;
     info_.parameters.Set("element", ElementTypeName(options_.element));
     if (options_.kind == IndexKind::kHnsw) {
       info_.parameters.Set("m", options_.hnsw.m);
@@ -52,6 +57,25 @@ class OurSystem final : public System {
   }
 
   Status Add(std::span<const Row> rows) override { return AddRows(rows, nullptr); }
+
+  Result<Reopened> Reopen(const std::string& path) override {
+    Reopened out;
+    double begin = Now();
+    RAG_RETURN_IF_ERROR(index_->Save(path, 0));
+    out.save_seconds = Now() - begin;
+    std::array<double, kOpenings> seconds{};
+    for (double& one : seconds) {
+      begin = Now();
+      RAG_RETURN_IF_ERROR(VectorIndex::Load(path, options_, runtime_).status());
+      one = Now() - begin;
+    }
+    std::nth_element(seconds.begin(), seconds.begin() + kOpenings / 2, seconds.end());
+    out.open_seconds = seconds[kOpenings / 2];
+    std::error_code error;
+    out.file_bytes = std::filesystem::file_size(path, error);
+    if (error) return IoError("cannot stat '", path, "': ", error.message());
+    return out;
+  }
 
   Status Search(const SearchCall& call, const CancelToken& cancel, Pass& pass) override {
     SearchOptions options;

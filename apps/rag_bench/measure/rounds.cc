@@ -35,7 +35,7 @@ std::vector<Curve> RunRounds(std::span<System* const> systems, const Workload& w
     if (!options.widths.empty() && system->info().width_name == "ef") widths = options.widths;
     Curve curve{system, {}, OkStatus()};
     for (const size_t width : widths) {
-      const size_t all = workload.data.queries.rows();
+      const size_t all = std::min(workload.data.queries.rows(), options.max_queries);
       const bool few = system->info().exact && !workload.batch;
       curve.points.push_back({width, few ? std::min(all, kExactQueries) : all, 0, {}, {}});
     }

@@ -32,6 +32,7 @@ struct RoundsOptions {
   size_t rounds = 5;
   std::vector<size_t> widths;  // instead of graphs' own
   const FilterCase* filter = nullptr;
+  size_t max_queries = SIZE_MAX;
 };
 
 // Called before each pass with what is about to run, and the share that is done.

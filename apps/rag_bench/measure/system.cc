@@ -17,6 +17,10 @@ Status System::Add(std::span<const Row>) {
   return UnimplementedError("'", info().name, "' does not add to what was built");
 }
 
+Result<Reopened> System::Reopen(const std::string&) {
+  return UnimplementedError("'", info().name, "' is not saved here");
+}
+
 Status TimeQueries(int threads, size_t queries, size_t k, const CancelToken& cancel,
                    const std::function<Status(size_t query, Row* out)>& search, Pass& pass) {
   pass.found.assign(queries * k, kNoRow);

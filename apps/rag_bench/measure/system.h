@@ -37,12 +37,20 @@ struct SystemInfo {
   bool exact = false;             // compares with every row: no widths, and few queries are enough
   bool filters = false;
   bool removes = false;
+  bool saves = false;
 };
 
 struct Built {
   double seconds = 0;
   size_t memory_bytes = 0;  // as the system says; 0: it does not
   size_t resident_bytes = 0;
+};
+
+// Of an index that was saved to a file and opened again, the file being in the system's cache.
+struct Reopened {
+  double save_seconds = 0;
+  double open_seconds = 0;  // the median of some
+  size_t file_bytes = 0;
 };
 
 struct SearchCall {
@@ -64,10 +72,14 @@ class System {
   virtual std::vector<size_t> widths() const = 0;
   // Makes the index of these rows of the base, dropping one that was there.
   virtual Result<Built> Build(std::span<const Row> rows, const CancelToken& cancel) = 0;
+  // Moves what searches in another process to this processor.
+  virtual Status Pin(int, const CancelToken&) { return OkStatus(); }
   // Only where info().removes.
   virtual Status Remove(std::span<const Row> rows);
   virtual Status Add(std::span<const Row> rows);
   virtual size_t memory_bytes() const { return 0; }
+  // Only where info().saves. The file is left there.
+  virtual Result<Reopened> Reopen(const std::string& path);
   virtual Status Search(const SearchCall& call, const CancelToken& cancel, Pass& pass) = 0;
 };
 

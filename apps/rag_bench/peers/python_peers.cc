@@ -1,29 +1,20 @@
 #include "apps/rag_bench/peers/python_peers.h"
 
 #include <cstring>
-#include <filesystem>
 
 #include "apps/rag_bench/peers/child.h"
+#include "apps/rag_bench/temporary_folder.h"
 #include "lib/base/file.h"
 
 namespace rag::bench {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr size_t kMaxWidths = 1'000;
 
 // What the systems share.
 struct Process {
-  Process(std::unique_ptr<Child> child, fs::path folder)
-      : child(std::move(child)), folder(std::move(folder)) {}
-  ~Process() {
-    child.reset();
-    std::error_code ignored;
-    fs::remove_all(folder, ignored);
-  }
-  std::unique_ptr<Child> child;
-  const fs::path folder;
+  const TemporaryFolder folder;
+  std::unique_ptr<Child> child;  // ends before the folder does
 };
 
 class PythonSystem final : public System {
@@ -51,8 +42,12 @@ class PythonSystem final : public System {
     return built;
   }
 
+  Status Pin(int processor, const CancelToken& cancel) override {
+    return process_->child->Ask({{"do", "pin"}, {"processor", processor}}, cancel).status();
+  }
+
   Status Search(const SearchCall& call, const CancelToken& cancel, Pass& pass) override {
-    const std::string path = (process_->folder / "found.i32").string();
+    const std::string path = process_->folder.file("found.i32");
     RAG_ASSIGN_OR_RETURN(const Value answer, process_->child->Ask({{"do", "search"},
                                                                    {"system", info_.name},
                                                                    {"width", call.width},
@@ -79,15 +74,6 @@ class PythonSystem final : public System {
   const Workload& workload_;
   const std::shared_ptr<Process> process_;
 };
-
-Result<fs::path> MakeFolder() {
-  std::error_code error;
-  std::string path = (fs::temp_directory_path(error) / "rag-bench.XXXXXX").string();
-  if (error || ::mkdtemp(path.data()) == nullptr) {
-    return IoError("cannot make a temporary folder '", path, "'");
-  }
-  return fs::path(path);
-}
 
 Result<std::unique_ptr<System>> ParseSystem(const Value& value, const Workload& workload,
                                             const std::shared_ptr<Process>& process) {
@@ -120,10 +106,10 @@ Result<std::unique_ptr<System>> ParseSystem(const Value& value, const Workload& 
 
 Result<PythonPeers> MakePythonPeers(const PythonPeersOptions& options, const Workload& workload,
                                     const CancelToken& cancel) {
-  RAG_ASSIGN_OR_RETURN(const fs::path folder, MakeFolder());
-  const auto process = std::make_shared<Process>(nullptr, folder);
-  const std::string base = (folder / "base.npy").string();
-  const std::string queries = (folder / "queries.npy").string();
+  const auto process = std::make_shared<Process>();
+  RAG_RETURN_IF_ERROR(process->folder.status());
+  const std::string base = process->folder.file("base.npy");
+  const std::string queries = process->folder.file("queries.npy");
   RAG_RETURN_IF_ERROR(WriteNpy(base, workload.base));
   RAG_RETURN_IF_ERROR(WriteNpy(queries, workload.queries));
   RAG_ASSIGN_OR_RETURN(process->child, Child::Start({options.python, options.script}));

@@ -5,12 +5,6 @@
 namespace rag::bench {
 namespace {
 
-const SystemReport* Reference(const Report& report) {
-  const auto at = std::find_if(report.systems.begin(), report.systems.end(),
-                               [](const SystemReport& s) { return s.info.name == kReference; });
-  return at == report.systems.end() ? nullptr : &*at;
-}
-
 Value ToValue(const Point& point) {
   Value::Object out{{"width", point.width},
                     {"queries", point.queries},
@@ -40,6 +34,11 @@ Value ToValue(const SystemReport& system, size_t rows) {
   out.Set("resident_bytes", system.built.resident_bytes);
   out.Set("resident_bytes_per_vector",
           static_cast<double>(system.built.resident_bytes) / static_cast<double>(rows));
+  if (system.reopened) {
+    out.Set("save_seconds", system.reopened->save_seconds);
+    out.Set("open_seconds", system.reopened->open_seconds);
+    out.Set("file_bytes", system.reopened->file_bytes);
+  }
   Value::Array points;
   for (const Point& point : system.points) points.push_back(ToValue(point));
   out.Set("points", std::move(points));
@@ -54,13 +53,22 @@ Value AtRecall(const SystemReport& system, const SystemReport* reference) {
     if (rate == 0) continue;
     Value::Object at{{"recall", recall}, {"queries_per_second", rate}};
     const double other = reference == nullptr ? 0 : RateAtRecall(reference->points, recall);
-    if (other > 0) at.Set(StrCat("ratio_to_", kReference), rate / other);
+    if (other > 0) at.Set(StrCat("ratio_to_", reference->info.name), rate / other);
     out.push_back(std::move(at));
   }
   return out;
 }
 
 }  // namespace
+
+const SystemReport* FindReference(const Report& report) {
+  for (const char* const name : kReferences) {
+    for (const SystemReport& system : report.systems) {
+      if (system.info.name == name && !system.points.empty()) return &system;
+    }
+  }
+  return nullptr;
+}
 
 const Point* BestPoint(const std::vector<Point>& points, double recall) {
   const Point* best = nullptr;
@@ -98,7 +106,7 @@ Value ReportToJson(const Report& report) {
   out.Set("pinned", report.pinned);
   out.Set("batch", report.batch);
   out.Set("complete", report.complete);
-  const SystemReport* const reference = Reference(report);
+  const SystemReport* const reference = FindReference(report);
   Value::Array systems;
   for (const SystemReport& system : report.systems) {
     Value value = ToValue(system, report.rows);

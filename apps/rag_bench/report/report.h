@@ -1,6 +1,7 @@
 // Report: what a run found, and its forms.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,11 +10,13 @@
 namespace rag::bench {
 
 inline constexpr double kRecalls[] = {0.95, 0.97, 0.99};
-inline constexpr const char* kReference = "hnswlib";  // the peer that ratios are given to
+// The peers that ratios are given to, the first that was measured.
+inline constexpr const char* kReferences[] = {"hnswlib", "hnswlib-py"};
 
 struct SystemReport {
   SystemInfo info;
   Built built;
+  std::optional<Reopened> reopened;
   std::vector<Point> points;
   Status error;  // why there is no more
 };
@@ -64,6 +67,9 @@ std::string ReportToText(const Report& report);
 std::string ReportToMarkdown(const Report& report);
 // One line a point, with a header.
 std::string ReportToCsv(const Report& report);
+
+// The system that ratios are given to, or null.
+const SystemReport* FindReference(const Report& report);
 
 // The fastest point of at least this recall, else that of the highest recall; null without points.
 const Point* BestPoint(const std::vector<Point>& points, double recall);

@@ -42,6 +42,17 @@ Table BuildTable(const Report& report) {
   return table;
 }
 
+Table ReopenTable(const Report& report) {
+  Table table{"Saved and opened again", {"system", "save s", "open s", "file MB"}, {}};
+  for (const SystemReport& system : report.systems) {
+    if (!system.reopened) continue;
+    table.rows.push_back({system.info.name, Fixed(system.reopened->save_seconds, 3),
+                          Fixed(system.reopened->open_seconds, 3),
+                          Megabytes(system.reopened->file_bytes)});
+  }
+  return table;
+}
+
 Table PointsTable(const Report& report) {
   Table table{"Search",
               {"system", "width", StrCat("recall@", report.k), "queries/s", "min", "max", "p50 us",
@@ -63,13 +74,10 @@ Table PointsTable(const Report& report) {
 
 Table RecallTable(const Report& report) {
   Table table{"Queries a second at a recall", {"system"}, {}};
-  const SystemReport* reference = nullptr;
-  for (const SystemReport& system : report.systems) {
-    if (system.info.name == kReference) reference = &system;
-  }
+  const SystemReport* const reference = FindReference(report);
   for (const double recall : kRecalls) {
     table.header.push_back(Fixed(recall, 2));
-    if (reference != nullptr) table.header.push_back(StrCat("x ", kReference));
+    if (reference != nullptr) table.header.push_back(StrCat("x ", reference->info.name));
   }
   for (const SystemReport& system : report.systems) {
     if (system.points.empty()) continue;
@@ -133,7 +141,8 @@ std::string Heading(const Report& report) {
 }
 
 std::vector<Table> Tables(const Report& report) {
-  std::vector<Table> tables = {BuildTable(report), PointsTable(report), RecallTable(report)};
+  std::vector<Table> tables = {BuildTable(report), PointsTable(report), RecallTable(report),
+                               ReopenTable(report)};
   if (!report.filters.empty()) tables.push_back(FilterTable(report));
   if (!report.churns.empty()) tables.push_back(ChurnTable(report));
   return tables;

@@ -135,7 +135,7 @@ Report MakeReport() {
   ours.points = {MakePoint(10, 0.94, {900, 1'000}), MakePoint(20, 0.99, {400})};
   ours.points[0].latencies_us = {1, 2, 3};
   SystemReport peer = ours;
-  peer.info.name = kReference;
+  peer.info.name = "hnswlib";
   peer.points = {MakePoint(10, 0.9, {500}), MakePoint(20, 1.0, {200})};
   report.systems = {ours, peer};
   return report;
