@@ -135,8 +135,12 @@ Result<Dataset> LoadHdf5(const DatasetRequest& request) {
   RAG_ASSIGN_OR_RETURN(AnnBenchmarksFile file,
                        ReadAnnBenchmarks(request.data, request.max_rows, request.max_queries));
   Dataset out;
-  if (!request.metric) {
-    RAG_ASSIGN_OR_RETURN(out.metric, ParseDistance(file.distance, request.data));
+  const Result<Metric> metric = ParseDistance(file.distance, request.data);
+  if (metric.ok()) {
+    out.metric = *metric;
+  } else {
+    if (!request.metric) return metric.status();
+    file.neighbors = {};  // by a distance that is not known here
   }
   out.base = std::move(file.train);
   out.queries = std::move(file.test);
@@ -185,9 +189,9 @@ Result<Dataset> LoadData(const DatasetRequest& request) {
 // Ground truth that fits base and queries, or none: cut rows make it another question's.
 Status CheckTruth(Dataset& dataset, const DatasetRequest& request, const std::string& place) {
   if (dataset.truth.k == 0) return OkStatus();
-  const bool other_metric =
-      request.metric && *request.metric != dataset.metric && request.truth.empty();
-  if (other_metric || dataset.base.rows() == request.max_rows) {
+  const bool other_metric = request.metric && *request.metric != dataset.metric;
+  const bool maybe_cut = dataset.base.rows() == request.max_rows;
+  if (request.truth.empty() && (other_metric || maybe_cut)) {
     dataset.truth = {};
     return OkStatus();
   }

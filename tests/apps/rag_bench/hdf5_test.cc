@@ -90,6 +90,9 @@ TEST_CASE("an HDF5 file in ann-benchmarks' layout, plain and compressed") {
   request.data = path;
   REQUIRE_OK(LoadDataset(request));
   CHECK(LoadDataset(request)->metric == Metric::kL2);
+  CHECK(LoadDataset(request)->truth.k == kNeighbors);
+  request.metric = Metric::kCosine;  // whose neighbours are others
+  CHECK(LoadDataset(request)->truth.k == 0);
 }
 
 TEST_CASE("HDF5 files that contradict themselves") {
