@@ -125,6 +125,13 @@ Value ToValue(const CollectionInfo& info) {
     index.Set("ef_construction", vectors.hnsw.ef_construction);
     index.Set("ef_search", vectors.hnsw.ef_search);
     index.Set("codes", CodeKindName(vectors.hnsw.codes));
+  } else if (vectors.kind == IndexKind::kIvf) {
+    index.Set("lists", vectors.ivf.lists);
+    index.Set("codes", IvfCodesName(vectors.ivf.codes));
+    index.Set("pq_bytes", vectors.ivf.pq_bytes);
+    index.Set("rotate", vectors.ivf.rotate);
+    index.Set("probes", vectors.ivf.probes);
+    index.Set("rerank", vectors.ivf.rerank);
   }
   return Value::Object{
       {"name", info.config.name},

@@ -35,13 +35,31 @@ Status SetKey(std::string_view key, std::string_view value, VectorIndexOptions& 
     if (key == "ef_search") return SetNumber(key, value, options.hnsw.ef_search);
     if (key == "seed") return SetNumber(key, value, options.hnsw.seed);
   }
+  if (options.kind == IndexKind::kIvf) {
+    if (key == "codes") {
+      RAG_ASSIGN_OR_RETURN(options.ivf.codes, ParseIvfCodes(value));
+      return OkStatus();
+    }
+    if (key == "lists") return SetNumber(key, value, options.ivf.lists);
+    if (key == "pq_bytes") return SetNumber(key, value, options.ivf.pq_bytes);
+    if (key == "rotate") {
+      size_t rotate = 0;
+      RAG_RETURN_IF_ERROR(SetNumber(key, value, rotate));
+      if (rotate > 1) return InvalidArgumentError("rotate is ", rotate, ", not 0 or 1");
+      options.ivf.rotate = rotate == 1;
+      return OkStatus();
+    }
+    if (key == "probes") return SetNumber(key, value, options.ivf.probes);
+    if (key == "rerank") return SetNumber(key, value, options.ivf.rerank);
+    if (key == "seed") return SetNumber(key, value, options.ivf.seed);
+  }
   return InvalidArgumentError("'", key, "' is no key of the index '", IndexKindName(options.kind),
                               "'; ", IndexSpecHelp());
 }
 
 // What a part without '=' says.
 std::string_view ImpliedKey(std::string_view value) {
-  if (ParseCodeKind(value).ok()) return "codes";
+  if (ParseCodeKind(value).ok() || ParseIvfCodes(value).ok()) return "codes";
   return ParseElementType(value).ok() ? "element" : "";
 }
 
@@ -49,7 +67,8 @@ std::string_view ImpliedKey(std::string_view value) {
 
 std::string_view IndexSpecHelp() {
   return "keys: element (f32, f16, bf16, i8, u8, binary); of hnsw m, ef_construction, ef_search, "
-         "seed, codes (none, sq8, pca8), code_dims";
+         "seed, codes (none, sq8, pca8), code_dims; of ivf lists, codes (none, sq8, pq8, pq4), "
+         "pq_bytes, rotate (0, 1), probes, rerank, seed";
 }
 
 Result<VectorIndexOptions> ParseIndexSpec(std::string_view text, const VectorIndexOptions& base) {

@@ -82,15 +82,38 @@ std::string_view IndexKindName(IndexKind kind) {
       return "flat";
     case IndexKind::kHnsw:
       return "hnsw";
+    case IndexKind::kIvf:
+      return "ivf";
   }
   return "unknown";
 }
 
 Result<IndexKind> ParseIndexKind(std::string_view name) {
-  for (const IndexKind kind : {IndexKind::kFlat, IndexKind::kHnsw}) {
+  for (const IndexKind kind : {IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf}) {
     if (name == IndexKindName(kind)) return kind;
   }
-  return InvalidArgumentError("unknown index kind '", name, "'; known are flat and hnsw");
+  return InvalidArgumentError("unknown index kind '", name, "'; known are flat, hnsw and ivf");
+}
+
+std::string_view IvfCodesName(IvfCodes codes) {
+  switch (codes) {
+    case IvfCodes::kNone:
+      return "none";
+    case IvfCodes::kSq8:
+      return "sq8";
+    case IvfCodes::kPq8:
+      return "pq8";
+    case IvfCodes::kPq4:
+      return "pq4";
+  }
+  return "unknown";
+}
+
+Result<IvfCodes> ParseIvfCodes(std::string_view name) {
+  for (const IvfCodes codes : {IvfCodes::kNone, IvfCodes::kSq8, IvfCodes::kPq8, IvfCodes::kPq4}) {
+    if (name == IvfCodesName(codes)) return codes;
+  }
+  return InvalidArgumentError("unknown codes '", name, "'; known are none, sq8, pq8 and pq4");
 }
 
 }  // namespace rag

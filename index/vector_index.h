@@ -58,12 +58,16 @@ class IdFilter {
 struct SearchOptions {
   size_t k = 10;         // 1 .. 65,535
   size_t ef_search = 0;  // width of a graph walk; 0: the index's default; at least k is used
+  size_t probes = 0;     // lists that an IVF index scans; 0: the index's default; more where they
+                         // hold fewer than k
+  size_t rerank = 0;     // exact distances for each of the k that an IVF index with codes computes;
+                         // 0: the index's default; up to 65,535
   const IdFilter* filter = nullptr;  // null: all
   bool exact = false;                // compare with every allowed vector instead of walking a graph
 };
 
-enum class IndexKind { kFlat, kHnsw };
-std::string_view IndexKindName(IndexKind kind);  // "flat", "hnsw"
+enum class IndexKind { kFlat, kHnsw, kIvf };
+std::string_view IndexKindName(IndexKind kind);  // "flat", "hnsw", "ivf"
 Result<IndexKind> ParseIndexKind(std::string_view name);
 
 // What a graph walk compares instead of the stored vectors; what it finds is compared again with
@@ -86,12 +90,39 @@ struct HnswOptions {
   size_t code_dims = 0;
 };
 
+// What the lists of an IVF index hold of a vector, beside its place: the difference to the list's
+// centroid, in so many bits, that is compared first; the best are compared exactly. Vectors of
+// fewer than 8 dimensions get none.
+enum class IvfCodes {
+  kNone,  // nothing: every vector of a list is compared exactly
+  kSq8,   // a byte for each dimension
+  kPq8,   // product quantization, a byte for each part
+  kPq4,   // product quantization, four bits for each part, scanned in registers
+};
+std::string_view IvfCodesName(IvfCodes codes);  // "none", "sq8", "pq8", "pq4"
+Result<IvfCodes> ParseIvfCodes(std::string_view name);
+
+// Inverted lists: vectors grouped by the nearest of `lists` centroids, which k-means finds once
+// there are 39 vectors for each; until then a search is exact.
+struct IvfOptions {
+  size_t lists =
+      0;  // 1 .. 65,536; 0: about 4 sqrt(size), chosen anew whenever the size is fourfold
+  IvfCodes codes = IvfCodes::kPq4;
+  size_t pq_bytes =
+      32;               // of a PQ code, 1 .. 4,096; fewer where the dimension has not as many parts
+  bool rotate = false;  // learn a rotation under which product codes lose less (OPQ)
+  size_t probes = 0;    // default of SearchOptions::probes; 0: sqrt(lists), at least 16
+  size_t rerank = 10;   // default of SearchOptions::rerank; 1 .. 65,535
+  uint64_t seed = 42;   // of the training
+};
+
 struct VectorIndexOptions {
   IndexKind kind = IndexKind::kHnsw;
   size_t dim = 0;  // 1 .. kMaxDim
   Metric metric = Metric::kCosine;
   ElementType element = ElementType::kF32;
   HnswOptions hnsw;
+  IvfOptions ivf;
 };
 
 // Threads: Search may run at any time, together with one or more Add and Remove calls.

@@ -200,8 +200,8 @@ class CommandLine {
   }
 
   void AddIndexKind(CLI::App* app) {
-    app->add_option("--index", settings_.index.kind, "hnsw, flat, or with settings as hnsw:pca8 (new collections)")
-        ->check(CLI::IsMember({"hnsw", "flat"}))
+    app->add_option("--index", settings_.index.kind,
+                    "hnsw, ivf, flat, or with settings as hnsw:pca8 (new collections)")
         ->capture_default_str();
   }
 

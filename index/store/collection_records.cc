@@ -117,7 +117,7 @@ Value MergeAttributes(const Value& document, const Value& chunk) {
 
 std::string EncodeConfig(uint32_t number, const CollectionConfig& config) {
   const VectorIndexOptions& vectors = config.vectors;
-  return ToJson(Value(Value::Object{
+  Value::Object out{
       {"number", number},
       {"dim", vectors.dim},
       {"metric", MetricName(vectors.metric)},
@@ -131,7 +131,17 @@ std::string EncodeConfig(uint32_t number, const CollectionConfig& config) {
                              {"code_dims", vectors.hnsw.code_dims}}},
       {"encoder", config.encoder_fingerprint},
       {"properties", config.properties},
-  }));
+  };
+  if (vectors.kind == IndexKind::kIvf) {
+    out.Set("ivf", Value::Object{{"lists", vectors.ivf.lists},
+                                 {"codes", IvfCodesName(vectors.ivf.codes)},
+                                 {"pq_bytes", vectors.ivf.pq_bytes},
+                                 {"rotate", vectors.ivf.rotate},
+                                 {"probes", vectors.ivf.probes},
+                                 {"rerank", vectors.ivf.rerank},
+                                 {"seed", static_cast<int64_t>(vectors.ivf.seed)}});
+  }
+  return ToJson(Value(std::move(out)));
 }
 
 Result<CollectionConfig> DecodeConfig(std::string_view name, std::string_view json,
@@ -168,6 +178,17 @@ Result<CollectionConfig> DecodeConfig(std::string_view name, std::string_view js
       RAG_ASSIGN_OR_RETURN(const std::string codes, hnsw->GetString("codes", "none"));
       RAG_ASSIGN_OR_RETURN(vectors.hnsw.codes, ParseCodeKind(codes));
       RAG_RETURN_IF_ERROR(size(*hnsw, "code_dims", vectors.hnsw.code_dims));
+    }
+    if (const Value* ivf = value.Find("ivf")) {
+      RAG_RETURN_IF_ERROR(size(*ivf, "lists", vectors.ivf.lists));
+      RAG_ASSIGN_OR_RETURN(const std::string codes, ivf->GetString("codes", ""));
+      RAG_ASSIGN_OR_RETURN(vectors.ivf.codes, ParseIvfCodes(codes));
+      RAG_RETURN_IF_ERROR(size(*ivf, "pq_bytes", vectors.ivf.pq_bytes));
+      RAG_ASSIGN_OR_RETURN(vectors.ivf.rotate, ivf->GetBool("rotate", false));
+      RAG_RETURN_IF_ERROR(size(*ivf, "probes", vectors.ivf.probes));
+      RAG_RETURN_IF_ERROR(size(*ivf, "rerank", vectors.ivf.rerank));
+      RAG_ASSIGN_OR_RETURN(const int64_t seed, ivf->GetInt("seed", 0));
+      vectors.ivf.seed = static_cast<uint64_t>(seed);
     }
     RAG_ASSIGN_OR_RETURN(config.encoder_fingerprint, value.GetString("encoder", ""));
     if (const Value* properties = value.Find("properties")) config.properties = *properties;

@@ -112,6 +112,23 @@ Status IndexBase::LoadSlots(const SnapshotFile& file, bool with_links, Arena* co
 
 namespace {
 
+Status CheckIvfOptions(const IvfOptions& ivf) {
+  if (ivf.lists > 65'536) return InvalidArgumentError("ivf.lists is ", ivf.lists, ", over 65536");
+  if (ivf.codes < IvfCodes::kNone || ivf.codes > IvfCodes::kPq4) {
+    return InvalidArgumentError("unknown ivf.codes ", static_cast<int>(ivf.codes));
+  }
+  if (ivf.pq_bytes < 1 || ivf.pq_bytes > 4'096) {
+    return InvalidArgumentError("ivf.pq_bytes is ", ivf.pq_bytes, ", not between 1 and 4096");
+  }
+  if (ivf.probes > 65'536) {
+    return InvalidArgumentError("ivf.probes is ", ivf.probes, ", over 65536");
+  }
+  if (ivf.rerank < 1 || ivf.rerank > 65'535) {
+    return InvalidArgumentError("ivf.rerank is ", ivf.rerank, ", not between 1 and 65535");
+  }
+  return OkStatus();
+}
+
 Status CheckOptions(const VectorIndexOptions& options) {
   if (options.dim < 1 || options.dim > kMaxDim) {
     return InvalidArgumentError("dim is ", options.dim, ", not between 1 and ", kMaxDim);
@@ -132,6 +149,13 @@ Status CheckOptions(const VectorIndexOptions& options) {
         " vectors: hamming and jaccard compare binary ones, and only they do");
   }
   if (options.kind == IndexKind::kFlat) return OkStatus();
+  if (options.kind == IndexKind::kIvf) {
+    if (options.metric > Metric::kL2) {
+      return InvalidArgumentError("metric ", MetricName(options.metric),
+                                  " does not go with an ivf index, which has no lists for it");
+    }
+    return CheckIvfOptions(options.ivf);
+  }
   if (options.kind != IndexKind::kHnsw) {
     return InvalidArgumentError("unknown index kind ", static_cast<int>(options.kind));
   }
@@ -180,6 +204,7 @@ Status CheckOptions(const VectorIndexOptions& options) {
 Result<std::unique_ptr<VectorIndex>> VectorIndex::Create(const VectorIndexOptions& options,
                                                          const Runtime& runtime) {
   RAG_RETURN_IF_ERROR(CheckOptions(options));
+  if (options.kind == IndexKind::kIvf) return MakeIvfIndex(options, runtime);
   return options.kind == IndexKind::kFlat ? MakeFlatIndex(options, runtime)
                                           : MakeHnswIndex(options, runtime);
 }
@@ -189,6 +214,7 @@ Result<VectorIndex::Loaded> VectorIndex::Load(const std::string& path,
                                               const Runtime& runtime) {
   RAG_RETURN_IF_ERROR(CheckOptions(options));
   RAG_ASSIGN_OR_RETURN(const SnapshotFile file, SnapshotFile::Open(path, options));
+  if (options.kind == IndexKind::kIvf) return LoadIvfIndex(file, options, runtime);
   return options.kind == IndexKind::kFlat ? LoadFlatIndex(file, options, runtime)
                                           : LoadHnswIndex(file, options, runtime);
 }

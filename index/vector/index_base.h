@@ -1,4 +1,4 @@
-// IndexBase: what flat and HNSW do alike on their Slots.
+// IndexBase: what the kinds of index do alike on their Slots.
 #pragma once
 
 #include <functional>
@@ -66,5 +66,10 @@ std::unique_ptr<VectorIndex> MakeHnswIndex(const VectorIndexOptions& options,
 Result<VectorIndex::Loaded> LoadHnswIndex(const SnapshotFile& file,
                                           const VectorIndexOptions& options,
                                           const Runtime& runtime);
+
+std::unique_ptr<VectorIndex> MakeIvfIndex(const VectorIndexOptions& options,
+                                          const Runtime& runtime);
+Result<VectorIndex::Loaded> LoadIvfIndex(const SnapshotFile& file,
+                                         const VectorIndexOptions& options, const Runtime& runtime);
 
 }  // namespace rag

@@ -76,6 +76,12 @@ SnapshotHeader MakeSnapshotHeader(const VectorIndexOptions& options, uint64_t ta
     header.seed = options.hnsw.seed;
     header.codes = static_cast<uint32_t>(options.hnsw.codes);
     header.code_dims = options.hnsw.code_dims;
+  } else if (options.kind == IndexKind::kIvf) {
+    header.m = options.ivf.lists;
+    header.codes = static_cast<uint32_t>(options.ivf.codes);
+    header.code_dims = options.ivf.pq_bytes;
+    header.ef_construction = options.ivf.rotate ? 1 : 0;
+    header.seed = options.ivf.seed;
   }
   return header;
 }
@@ -142,12 +148,14 @@ Result<SnapshotFile> SnapshotFile::Open(const std::string& path,
     return differs("element type", header.element, expected.element);
   }
   if (header.codes != expected.codes) return differs("codes", header.codes, expected.codes);
+  const bool ivf = options.kind == IndexKind::kIvf;
   if (header.code_dims != expected.code_dims) {
-    return differs("code_dims", header.code_dims, expected.code_dims);
+    return differs(ivf ? "pq_bytes" : "code_dims", header.code_dims, expected.code_dims);
   }
-  if (header.m != expected.m) return differs("m", header.m, expected.m);
+  if (header.m != expected.m) return differs(ivf ? "lists" : "m", header.m, expected.m);
   if (header.ef_construction != expected.ef_construction) {
-    return differs("ef_construction", header.ef_construction, expected.ef_construction);
+    return differs(ivf ? "rotate" : "ef_construction", header.ef_construction,
+                   expected.ef_construction);
   }
   if (header.seed != expected.seed) return differs("seed", header.seed, expected.seed);
 

@@ -34,6 +34,17 @@ TEST_CASE("a spec sets what it names and keeps the rest") {
   CHECK(brief->hnsw.codes == CodeKind::kSq8);
   CHECK(brief->element == ElementType::kU8);
   CHECK(ParseIndexSpec("flat:i8")->element == ElementType::kI8);
+  const auto lists =
+      ParseIndexSpec("ivf:pq8,lists=9,pq_bytes=8,rotate=1,probes=7,rerank=6,seed=5,bf16");
+  REQUIRE_OK(lists);
+  CHECK(lists->ivf.codes == IvfCodes::kPq8);
+  CHECK(lists->ivf.lists == 9);
+  CHECK(lists->ivf.pq_bytes == 8);
+  CHECK(lists->ivf.rotate);
+  CHECK(lists->ivf.probes == 7);
+  CHECK(lists->ivf.rerank == 6);
+  CHECK(lists->ivf.seed == 5);
+  CHECK(lists->element == ElementType::kBF16);
 }
 
 TEST_CASE("what a spec says wrong is named") {

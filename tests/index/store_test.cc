@@ -349,6 +349,34 @@ TEST_CASE("a collection without vectors searches by words alone") {
   RequireSound(*collection);
 }
 
+TEST_CASE("a collection of inverted lists keeps its settings") {
+  const test::TemporaryFolder folder;
+  CollectionConfig config = Config("c");
+  config.vectors.kind = IndexKind::kIvf;
+  config.vectors.ivf.codes = IvfCodes::kSq8;
+  config.vectors.ivf.lists = 5;
+  config.vectors.ivf.pq_bytes = 9;
+  config.vectors.ivf.rotate = true;
+  config.vectors.ivf.probes = 3;
+  config.vectors.ivf.rerank = 7;
+  for (const bool reopened : {false, true}) {
+    Opened opened(folder.file("db"));
+    const auto collection = reopened ? opened.Open("c") : opened.Create(config);
+    if (!reopened) REQUIRE_OK(collection->Replace(Document("a", 1, "zebra")));
+    const VectorIndexOptions& there = collection->config().vectors;
+    CHECK(there.kind == IndexKind::kIvf);
+    CHECK(there.ivf.codes == IvfCodes::kSq8);
+    CHECK(there.ivf.lists == 5);
+    CHECK(there.ivf.pq_bytes == 9);
+    CHECK(there.ivf.rotate);
+    CHECK(there.ivf.probes == 3);
+    CHECK(there.ivf.rerank == 7);
+    const auto near = collection->SearchVectors(UnitVector(1, 0.1f), 3, nullptr);
+    REQUIRE_OK(near);
+    CHECK(near->size() == 1);
+  }
+}
+
 TEST_CASE("a store can be read without being written") {
   const test::TemporaryFolder folder;
   const std::string path = folder.file("db");

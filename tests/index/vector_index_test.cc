@@ -23,11 +23,28 @@ double ExpectedScore(Metric metric, std::span<const float> a, std::span<const fl
   return metric == Metric::kCosine ? dot / std::sqrt(aa * bb) : -l2;
 }
 
-VectorIndexOptions Options(IndexKind kind, Metric metric, size_t dim) {
+// A kind, and for IVF what its lists hold.
+struct Variant {
+  IndexKind kind;
+  IvfCodes codes = IvfCodes::kNone;
+};
+constexpr Variant kFlat{IndexKind::kFlat}, kHnsw{IndexKind::kHnsw};
+constexpr Variant kIvf{IndexKind::kIvf}, kIvfSq8{IndexKind::kIvf, IvfCodes::kSq8},
+    kIvfPq8{IndexKind::kIvf, IvfCodes::kPq8}, kIvfPq4{IndexKind::kIvf, IvfCodes::kPq4};
+
+std::string Name(Variant variant) {
+  if (variant.kind != IndexKind::kIvf) return std::string(IndexKindName(variant.kind));
+  return StrCat("ivf ", IvfCodesName(variant.codes));
+}
+
+VectorIndexOptions Options(Variant variant, Metric metric, size_t dim) {
   VectorIndexOptions options;
-  options.kind = kind;
+  options.kind = variant.kind;
   options.metric = metric;
   options.dim = dim;
+  options.ivf.codes = variant.codes;
+  options.ivf.lists = 20;  // trained with 780 vectors
+  options.ivf.probes = 8;
   return options;
 }
 
@@ -39,15 +56,15 @@ bool Sorted(const std::vector<Neighbor>& found) {
 
 #define FOR_EVERY_INDEX                                                                \
   const auto runtime = MakeRuntime();                                                  \
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw);                 \
+  const Variant variant = GENERATE(kFlat, kHnsw, kIvf, kIvfSq8, kIvfPq8, kIvfPq4);     \
   const Metric metric = GENERATE(Metric::kInnerProduct, Metric::kCosine, Metric::kL2); \
-  INFO(IndexKindName(kind) << " " << MetricName(metric))
+  INFO(Name(variant) << " " << MetricName(metric))
 
 TEST_CASE("scores are the metric's, best first") {
   FOR_EVERY_INDEX;
   const size_t dim = 37, n = 2'000;
   const Matrix base = Clustered(n, dim, 11), queries = Clustered(20, dim, 12);
-  const auto index = MakeIndex(Options(kind, metric, dim), *runtime);
+  const auto index = MakeIndex(Options(variant, metric, dim), *runtime);
   REQUIRE_OK(index->Add(Sequence(n, 1'000'000'007, 3), base.view()));
   REQUIRE(index->size() == n);
   REQUIRE_OK(index->Verify());
@@ -69,12 +86,12 @@ TEST_CASE("scores are the metric's, best first") {
                       [](const Neighbor& a, const Neighbor& b) { return a.score > b.score; });
     truth[q].resize(10);
   }
-  REQUIRE(Recall(found, truth) >= (kind == IndexKind::kFlat ? 0.999 : 0.95));
+  REQUIRE(Recall(found, truth) >= (variant.kind == IndexKind::kFlat ? 0.999 : 0.95));
 }
 
 TEST_CASE("an empty index, a single vector, k over the size") {
   FOR_EVERY_INDEX;
-  const auto index = MakeIndex(Options(kind, metric, 3), *runtime);
+  const auto index = MakeIndex(Options(variant, metric, 3), *runtime);
   const float query[] = {1, 2, 3};
   REQUIRE(Find(*index, MatrixView(query, 1, 3), {.k = 5})[0].empty());
   REQUIRE(Find(*index, MatrixView(query, 0, 3), {.k = 5}).empty());
@@ -97,7 +114,7 @@ TEST_CASE("all of a larger index comes back when k asks for it") {
   FOR_EVERY_INDEX;
   const size_t n = 3'000;
   const Matrix base = Clustered(n, 8, 5);
-  const auto index = MakeIndex(Options(kind, metric, 8), *runtime);
+  const auto index = MakeIndex(Options(variant, metric, 8), *runtime);
   REQUIRE_OK(index->Add(Sequence(n), base.view()));
   for (const size_t k : {size_t{1'500}, n, n + 1'000}) {
     const auto found = Find(*index, Rows(base, 0, 3), {.k = k});
@@ -113,7 +130,7 @@ TEST_CASE("all of a larger index comes back when k asks for it") {
 
 TEST_CASE("bad input is refused and nothing is added") {
   FOR_EVERY_INDEX;
-  const auto index = MakeIndex(Options(kind, metric, 2), *runtime);
+  const auto index = MakeIndex(Options(variant, metric, 2), *runtime);
   const auto refused = [&](std::vector<uint64_t> ids, std::vector<float> values, size_t cols,
                            std::string_view message) {
     const Status status = index->Add(ids, MatrixView(values.data(), values.size() / cols, cols));
@@ -151,9 +168,9 @@ TEST_CASE("options out of range are named") {
     REQUIRE(status.code() == StatusCode::kInvalidArgument);
     REQUIRE(status.message().find(name) != std::string::npos);
   };
-  refused(Options(IndexKind::kFlat, Metric::kL2, 0), "dim");
-  refused(Options(IndexKind::kFlat, Metric::kL2, kMaxDim + 1), "dim");
-  VectorIndexOptions options = Options(IndexKind::kHnsw, Metric::kL2, 4);
+  refused(Options(kFlat, Metric::kL2, 0), "dim");
+  refused(Options(kFlat, Metric::kL2, kMaxDim + 1), "dim");
+  VectorIndexOptions options = Options(kHnsw, Metric::kL2, 4);
   options.hnsw.m = 1;
   refused(options, "hnsw.m");
   options.hnsw.m = 16;
@@ -161,15 +178,24 @@ TEST_CASE("options out of range are named") {
   refused(options, "ef_construction");
   options.hnsw.ef_construction = 65'536;
   refused(options, "ef_construction");
+  options = Options(kIvf, Metric::kL2, 4);
+  options.ivf.lists = 65'537;
+  refused(options, "ivf.lists");
+  options = Options(kIvf, Metric::kL2, 4);
+  options.ivf.pq_bytes = 0;
+  refused(options, "ivf.pq_bytes");
+  options = Options(kIvf, Metric::kL2, 4);
+  options.ivf.rerank = 0;
+  refused(options, "ivf.rerank");
 }
 
 TEST_CASE("awkward dimensions") {
   const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw);
+  const Variant variant = GENERATE(kFlat, kHnsw, kIvf, kIvfSq8, kIvfPq8, kIvfPq4);
   for (const size_t dim : {size_t{1}, size_t{2}, size_t{15}, size_t{17}, size_t{65'535}}) {
     const size_t n = dim > 1'000 ? 20 : 900;
     const Matrix base = Clustered(n, dim, 3);
-    const auto index = MakeIndex(Options(kind, Metric::kL2, dim), *runtime);
+    const auto index = MakeIndex(Options(variant, Metric::kL2, dim), *runtime);
     REQUIRE_OK(index->Add(Sequence(n), base.view()));
     REQUIRE_OK(index->Verify());
     const auto found = Find(*index, Rows(base, 0, 10), {.k = 1});
@@ -182,7 +208,7 @@ TEST_CASE("awkward dimensions") {
 
 TEST_CASE("ties go to the lower id") {
   const auto runtime = MakeRuntime();
-  const auto index = MakeIndex(Options(IndexKind::kFlat, Metric::kL2, 2), *runtime);
+  const auto index = MakeIndex(Options(kFlat, Metric::kL2, 2), *runtime);
   const size_t n = 3'000;
   Matrix base(n, 2);
   for (size_t i = 0; i < n; ++i) base.row(i)[0] = static_cast<float>(i % 3);
@@ -199,9 +225,9 @@ TEST_CASE("many copies of one vector do not hide the others") {
   for (size_t i = 0; i < copies; ++i) {
     std::copy_n(base.row(n - 1).data(), dim, base.row(2 * i).data());
   }
-  const auto index = MakeIndex(Options(kind, metric, dim), *runtime);
+  const auto index = MakeIndex(Options(variant, metric, dim), *runtime);
   REQUIRE_OK(index->Add(Sequence(n), base.view()));
-  const auto exact = MakeIndex(Options(IndexKind::kFlat, metric, dim), *runtime);
+  const auto exact = MakeIndex(Options(kFlat, metric, dim), *runtime);
   REQUIRE_OK(exact->Add(Sequence(n), base.view()));
   const Matrix queries = Clustered(50, dim, 22);
   const auto found = Find(*index, queries.view(), {.k = 10});
@@ -216,7 +242,7 @@ TEST_CASE("many copies of one vector do not hide the others") {
 
 TEST_CASE("a vector is stored as given, or normalized under cosine") {
   FOR_EVERY_INDEX;
-  const auto index = MakeIndex(Options(kind, metric, 2), *runtime);
+  const auto index = MakeIndex(Options(variant, metric, 2), *runtime);
   const float vector[] = {3, 4};
   const uint64_t ids[] = {5};
   REQUIRE_OK(index->Add(ids, MatrixView(vector, 1, 2)));
@@ -235,7 +261,7 @@ TEST_CASE("removal and replacement are complete") {
   FOR_EVERY_INDEX;
   const size_t n = 3'000, dim = 12;
   const Matrix base = Clustered(n, dim, 31), fresh = Clustered(n, dim, 32);
-  const auto index = MakeIndex(Options(kind, metric, dim), *runtime);
+  const auto index = MakeIndex(Options(variant, metric, dim), *runtime);
   REQUIRE_OK(index->Add(Sequence(n), base.view()));
   const size_t memory = index->memory_bytes();
 
@@ -298,9 +324,9 @@ TEST_CASE("a filter never costs a match") {
   FOR_EVERY_INDEX;
   const size_t n = 5'000, dim = 16, k = 10;
   const Matrix base = Clustered(n, dim, 41), queries = Clustered(30, dim, 42);
-  const auto index = MakeIndex(Options(kind, metric, dim), *runtime);
+  const auto index = MakeIndex(Options(variant, metric, dim), *runtime);
   REQUIRE_OK(index->Add(Sequence(n), base.view()));
-  const auto exact = MakeIndex(Options(IndexKind::kFlat, metric, dim), *runtime);
+  const auto exact = MakeIndex(Options(kFlat, metric, dim), *runtime);
   REQUIRE_OK(exact->Add(Sequence(n), base.view()));
   const auto check = [&](const IdFilter& filter, size_t expected) {
     const SearchOptions options{.k = k, .filter = &filter};
@@ -312,7 +338,7 @@ TEST_CASE("a filter never costs a match") {
       REQUIRE(Sorted(found[q]));
       for (const Neighbor& neighbor : found[q]) REQUIRE(filter.Contains(neighbor.id));
     }
-    REQUIRE(Recall(found, truth) >= (kind == IndexKind::kFlat ? 1.0 : 0.95));
+    REQUIRE(Recall(found, truth) >= (variant.kind == IndexKind::kFlat ? 1.0 : 0.95));
   };
   check(ModuloFilter(10, 9, n), k);               // most
   check(ModuloFilter(2, 1, n), k);                // half

@@ -16,6 +16,7 @@ VectorIndexOptions Options(IndexKind kind) {
   options.kind = kind;
   options.metric = Metric::kCosine;
   options.dim = 24;
+  options.ivf.lists = 16;  // trained with 624 vectors
   return options;
 }
 
@@ -25,7 +26,7 @@ void WriteAll(const std::string& path, const std::string& bytes) {
 
 TEST_CASE("a saved index finds the same when it is loaded") {
   const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw);
+  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
   const VectorIndexOptions options = Options(kind);
   const TemporaryFolder folder;
   const std::string path = folder.file("vectors");
@@ -61,7 +62,7 @@ TEST_CASE("a saved index finds the same when it is loaded") {
 
 TEST_CASE("an empty index is saved and loaded") {
   const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw);
+  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
   const TemporaryFolder folder;
   const auto index = MakeIndex(Options(kind), *runtime);
   REQUIRE_OK(index->Save(folder.file("v"), 1));
@@ -116,7 +117,7 @@ TEST_CASE("other options, other versions and other files are refused") {
 
 TEST_CASE("a changed, cut or extended file is refused") {
   const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw);
+  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
   const VectorIndexOptions options = Options(kind);
   const TemporaryFolder folder;
   const std::string path = folder.file("v");
@@ -147,7 +148,7 @@ TEST_CASE("a changed, cut or extended file is refused") {
 // What checksums cannot catch: a file whose sums are right and whose content is not.
 TEST_CASE("damage under a right checksum neither crashes nor leads out of bounds") {
   const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw);
+  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
   VectorIndexOptions options = Options(kind);
   const TemporaryFolder folder;
   const std::string path = folder.file("v");

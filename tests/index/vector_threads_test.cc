@@ -11,12 +11,13 @@ namespace {
 
 TEST_CASE("readers and writers together") {
   const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw);
+  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
   VectorIndexOptions options;
   options.kind = kind;
   options.dim = 16;
   options.hnsw.m = 6;
   options.hnsw.ef_construction = 40;
+  options.ivf.lists = 40;  // trained while the threads run, with 1,560 vectors
   const TemporaryFolder folder;
   const size_t n = 2'400, half = n / 2, rounds = 3;
   const Matrix base = Clustered(n, options.dim, 1);
