@@ -50,10 +50,14 @@ Result<std::vector<size_t>> ParseWidths(std::string_view text) {
 
 std::vector<size_t> DefaultWidths(IndexKind kind) {
   if (kind == IndexKind::kFlat) return {0};
+  if (kind == IndexKind::kIvf) return {1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128};
   return {10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 400};
 }
 
-std::string_view WidthName(IndexKind kind) { return kind == IndexKind::kFlat ? "" : "ef"; }
+std::string_view WidthName(IndexKind kind) {
+  if (kind == IndexKind::kFlat) return "";
+  return kind == IndexKind::kIvf ? "probes" : "ef";
+}
 
 Result<std::vector<IndexSpec>> ParseIndexSpecs(std::string_view text,
                                                const VectorIndexOptions& base) {

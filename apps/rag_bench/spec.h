@@ -27,7 +27,7 @@ Result<std::vector<size_t>> ParseWidths(std::string_view text);
 
 // The widths that are searched when nothing else is said. {0}: the kind has none.
 std::vector<size_t> DefaultWidths(IndexKind kind);
-// What the kind calls a width: "ef"; empty: the kind has none.
+// What the kind calls a width: "ef", "probes"; empty: the kind has none.
 std::string_view WidthName(IndexKind kind);
 
 }  // namespace rag::bench

@@ -81,6 +81,7 @@ class OurSystem final : public System {
     SearchOptions options;
     options.k = workload_.k;
     options.ef_search = call.width;
+    options.probes = call.width;  // each kind looks at its own
     const Matrix& queries = workload_.data.queries;
     if (workload_.batch && call.filter == nullptr) {
       pass.found.assign(call.queries * workload_.k, kNoRow);
