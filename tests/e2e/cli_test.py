@@ -16,6 +16,7 @@ import time
 import unittest
 import zipfile
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 RAG = ""
 ENCODER = "all-MiniLM-L6-v2"
 
@@ -462,6 +463,16 @@ class Models(CliTest):
         self.put("fake.gguf", "no GGUF")
         self.rag_json("models", "add", self.docs / "fake.gguf", code=1)
         self.assertEqual(self.rag_json("embed", "x", code=1)["error"]["code"], "failed_precondition")
+
+    def test_prompts_of_the_model(self):
+        model = self.folder / "model"
+        shutil.copytree(ROOT / "tests" / "golden" / "encoders" / "bert", model)
+        (model / "config_sentence_transformers.json").write_text('{"prompts": {"query": "the cat "}}')
+        self.encoder = str(model)
+        embed = lambda *arguments: self.rag_json("embed", *arguments, db=False)["vectors"][0]
+        self.assertEqual(embed("sat", "--role", "query"), embed("the cat sat"))
+        self.assertEqual(embed("sat", "--role", "document"), embed("sat"))
+        self.assertNotEqual(embed("sat", "--role", "query"), embed("sat"))
 
     def test_default_encoder(self):
         if not has_encoder():
