@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <filesystem>
 #include <mutex>
 
@@ -23,6 +24,35 @@ double MillisecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
       .count();
 }
+
+// A mutex whose waiters can give up. std::timed_mutex is one too, but gcc 12's thread sanitizer
+// does not see how it is locked with a time (pthread_mutex_clocklock).
+class Turn {
+ public:
+  void lock() {
+    std::unique_lock lock(mutex_);
+    given_back_.wait(lock, [&] { return !taken_; });
+    taken_ = true;
+  }
+  bool try_lock_for(std::chrono::milliseconds time) {
+    std::unique_lock lock(mutex_);
+    if (!given_back_.wait_for(lock, time, [&] { return !taken_; })) return false;
+    taken_ = true;
+    return true;
+  }
+  void unlock() {
+    {
+      std::lock_guard lock(mutex_);
+      taken_ = false;
+    }
+    given_back_.notify_one();
+  }
+
+ private:
+  std::mutex mutex_;  // guards taken_
+  std::condition_variable given_back_;
+  bool taken_ = false;
+};
 
 class LlamaGenerator final : public Generator {
  public:
@@ -52,7 +82,7 @@ class LlamaGenerator final : public Generator {
   Status Decode(const GenerateRequest& request, const TokenCallback* on_text,
                 const CancelToken* cancel, GenerateResult& result);
   std::string BytesAfter(std::span<const TokenId> before, TokenId id) const;
-  std::unique_lock<std::timed_mutex> Wait(const CancelToken* cancel);
+  std::unique_lock<Turn> Wait(const CancelToken* cancel);
 
   const GgufFile file_;
   const Runtime& runtime_;
@@ -60,7 +90,7 @@ class LlamaGenerator final : public Generator {
   std::unique_ptr<ChatPrompt> prompt_;
   LlamaWeights weights_;
   GeneratorInfo info_;
-  std::timed_mutex mutex_;  // guards decoder_ (its cache and buffers): one call at a time
+  Turn turn_;  // guards decoder_ (its cache and buffers): one call at a time
   std::unique_ptr<LlamaDecoder> decoder_;
 };
 
@@ -127,8 +157,8 @@ Status LlamaGenerator::CheckTokens(std::span<const TokenId> tokens) const {
   return OkStatus();
 }
 
-std::unique_lock<std::timed_mutex> LlamaGenerator::Wait(const CancelToken* cancel) {
-  std::unique_lock lock(mutex_, std::defer_lock);
+std::unique_lock<Turn> LlamaGenerator::Wait(const CancelToken* cancel) {
+  std::unique_lock lock(turn_, std::defer_lock);
   if (cancel == nullptr) {
     lock.lock();
     return lock;
