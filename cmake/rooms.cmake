@@ -20,6 +20,14 @@ function(rag_add_room room)
         "-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")
     endif()
   endforeach()
+  # The sanitizers' presets optimize little; under them the kernels alone would take most of the tests' time.
+  if(RAG_SANITIZE)
+    foreach(source IN LISTS sources)
+      if(source MATCHES "/kernels/")
+        set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS "-O2")
+      endif()
+    endforeach()
+  endif()
 endfunction()
 
 # Every *_test.cc in tests/<folder> becomes part of the program <name>, and a test of its own in ctest,
