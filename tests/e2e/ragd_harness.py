@@ -12,6 +12,8 @@ import subprocess
 import tempfile
 import time
 
+# How many times as long a test waits before it gives up: a sanitizer makes everything slower.
+PATIENCE = 10 if os.environ.get("RAG_SANITIZE") else 1
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_SECONDS = 120  # a sanitizer's build loads its models slowly
 STOP_SECONDS = 60
@@ -116,7 +118,7 @@ class Daemon:
         return [entry for entry in self.log() if entry.get("message") == "request"]
 
     # --- asking ---
-    def connection(self, unix=False, timeout=120):
+    def connection(self, unix=False, timeout=120 * PATIENCE):
         if unix:
             return UnixConnection(self.socket_path, timeout)
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
@@ -135,11 +137,11 @@ class Daemon:
         finally:
             connection.close()
 
-    def raw(self, timeout=60):
+    def raw(self, timeout=60 * PATIENCE):
         """A plain TCP connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
-    def exchange(self, sent, timeout=60):
+    def exchange(self, sent, timeout=60 * PATIENCE):
         """Sends bytes and gives everything that comes until the daemon closes."""
         with self.raw(timeout) as stream:
             stream.sendall(sent)
@@ -215,7 +217,7 @@ def events(body):
     return found
 
 
-def eventually(condition, seconds=30):
+def eventually(condition, seconds=30 * PATIENCE):
     """Waits until the condition holds; false when it never does."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
