@@ -102,7 +102,8 @@ RAG_API rag_code rag_vector_index_remove(rag_vector_index* index, const uint64_t
                                          size_t* removed);
 /* queries [count, dim] f32 -> ids and scores [count, k], best first, larger scores better (l2: the
  * negative squared distance); where there are fewer than k, RAG_NO_ID and -infinity. width: of the
- * search (ef of a graph), 0 for the index's own. scores may be NULL. k: 1 .. 65,535. */
+ * search (ef of a graph, probes of inverted lists), 0 for the index's own. scores may be NULL. k: 1
+ * .. 65,535. */
 RAG_API rag_code rag_vector_index_search(const rag_vector_index* index, const float* queries,
                                          size_t count, size_t k, size_t width, uint64_t* ids,
                                          float* scores);

@@ -111,8 +111,12 @@ rag_code rag_vector_index_search(const rag_vector_index* index, const float* que
     }
     const size_t dim = index->index->options().dim;
     RAG_RETURN_IF_ERROR(CheckCount("count", count, std::max(dim, k)));
-    RAG_ASSIGN_OR_RETURN(const auto found, index->index->Search(MatrixView(queries, count, dim),
-                                                                {.k = k, .ef_search = width}));
+    rag::SearchOptions options;
+    options.k = k;
+    options.ef_search = width;
+    options.probes = width;  // each kind looks at its own
+    RAG_ASSIGN_OR_RETURN(const auto found,
+                         index->index->Search(MatrixView(queries, count, dim), options));
     for (size_t q = 0; q < count; ++q) {
       for (size_t i = 0; i < k; ++i) {
         const bool there = i < found[q].size();

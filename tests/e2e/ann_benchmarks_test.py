@@ -52,8 +52,8 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         module = load_module(pathlib.Path(name))
         constructor = getattr(module, re.search(r"constructor: (\w+)", config).group(1))
-        specs = re.findall(r"'((?:flat|hnsw)[^']*)'", config)
-        assert len(specs) >= 2
+        specs = re.findall(r"'((?:flat|hnsw|ivf)[^']*)'", config)
+        assert {spec.split(":")[0] for spec in specs} == {"flat", "hnsw", "ivf"}
         for metric in ("euclidean", "angular"):
             truth = exact(base, queries, metric, 10)
             for spec in specs:

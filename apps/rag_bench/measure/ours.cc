@@ -31,6 +31,13 @@ class OurSystem final : public System {
       info_.parameters.Set("ef_construction", options_.hnsw.ef_construction);
       info_.parameters.Set("codes", CodeKindName(options_.hnsw.codes));
     }
+    if (options_.kind == IndexKind::kIvf) {
+      info_.parameters.Set("lists", options_.ivf.lists);
+      info_.parameters.Set("codes", IvfCodesName(options_.ivf.codes));
+      info_.parameters.Set("pq_bytes", options_.ivf.pq_bytes);
+      info_.parameters.Set("rotate", options_.ivf.rotate);
+      info_.parameters.Set("rerank", options_.ivf.rerank);
+    }
   }
 
   const SystemInfo& info() const override { return info_; }
