@@ -20,9 +20,10 @@ struct SearchRequest {
   std::string query;
   size_t k = 10;  // 1 .. 10,000
   SearchMode mode = SearchMode::kHybrid;
-  std::string filter;    // index/filter.h's language; "" for none
-  size_t ef_search = 0;  // 0: the collection's default
-  bool exact = false;    // scan instead of walking the graph
+  std::string filter;       // index/filter.h's language; "" for none
+  size_t ef_search = 0;     // 0: the collection's default
+  bool exact = false;       // scan instead of walking the graph
+  size_t per_document = 0;  // at most so many passages of one document; 0: any number
   // Reciprocal-rank fusion (Cormack et al. 2009): score = sum of weight / (rrf_k + rank).
   size_t rrf_k = 60;
   double dense_weight = 1.0;

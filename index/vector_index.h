@@ -1,9 +1,11 @@
 // VectorIndex: nearest-neighbour search over vectors that carry the caller's 64-bit ids.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,6 +66,12 @@ struct SearchOptions {
                          // 0: the index's default; up to 65,535
   const IdFilter* filter = nullptr;  // null: all
   bool exact = false;                // compare with every allowed vector instead of walking a graph
+  // Range search: only neighbours of at least this score (-r^2 for a radius r under L2), k of them
+  // at most.
+  std::optional<float> min_score;
+  // When it has passed, a search ends with deadline_exceeded. Looked at between groups of queries:
+  // what is begun is finished.
+  std::optional<std::chrono::steady_clock::time_point> deadline;
 };
 
 enum class IndexKind { kFlat, kHnsw, kIvf };
@@ -144,7 +152,8 @@ class VectorIndex {
   virtual Result<size_t> Remove(std::span<const uint64_t> ids) = 0;
 
   // queries [n, dim] f32 -> for each, at most k neighbours, best first, ties by lower id. Fewer
-  // than k only when fewer ids are allowed.
+  // than k only when fewer ids are allowed, or score enough. Errors: invalid_argument,
+  // deadline_exceeded.
   virtual Result<std::vector<std::vector<Neighbor>>> Search(MatrixView queries,
                                                             const SearchOptions& options) const = 0;
 

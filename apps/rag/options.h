@@ -54,6 +54,7 @@ struct Options {
   struct Search {
     std::string filter;
     bool exact = false;
+    uint64_t per_document = 0;
     uint64_t ef_search = 0;
     uint64_t rrf_k = 60;
     double dense_weight = 1.0;

@@ -117,6 +117,8 @@ class CommandLine {
     app->add_option("-k", *k, "how many passages")
         ->check(CLI::Range(1, 10'000))
         ->capture_default_str();
+    app->add_option("--per-document", options_.search.per_document,
+                    "at most so many passages of one document; 0: any number");
     AddRankingFlags(app);
   }
 

@@ -58,6 +58,7 @@ Result<SearchRequest> ToSearchRequest(const Options& options, std::string query,
   request.filter = options.search.filter;
   request.ef_search = options.search.ef_search;
   request.exact = options.search.exact;
+  request.per_document = options.search.per_document;
   request.rrf_k = options.search.rrf_k;
   request.dense_weight = options.search.dense_weight;
   request.lexical_weight = options.search.lexical_weight;

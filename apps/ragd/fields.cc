@@ -162,6 +162,7 @@ void ReadSearch(Fields& fields, size_t default_k, std::string_view default_mode,
   request.filter = fields.String("filter", "");
   request.ef_search = static_cast<size_t>(fields.Int("ef_search", 0, 0, 65'535));
   request.exact = fields.Bool("exact", false);
+  request.per_document = static_cast<size_t>(fields.Int("per_document", 0, 0, kMaxHits));
 }
 
 Result<int64_t> QueryInt(const HttpRequest& request, std::string_view name, int64_t fallback,

@@ -16,7 +16,8 @@ void Search(const Service& service, const HttpRequest& request, ResponseWriter& 
     return;
   }
   Fields fields(*body);
-  fields.AllowOnly({"query", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact"});
+  fields.AllowOnly({"query", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact",
+                    "per_document"});
   SearchRequest search;
   search.query = fields.RequiredString("query");
   const std::string collection = fields.String("collection", service.settings.collection);
@@ -38,7 +39,8 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
   }
   Fields fields(*body);
   fields.AllowOnly({"question", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact",
-                    "strategy", "max_tokens", "temperature", "top_p", "seed", "stop", "stream"});
+                    "per_document", "strategy", "max_tokens", "temperature", "top_p", "seed",
+                    "stop", "stream"});
   const Settings::Ask& defaults = service.settings.ask;
   AskRequest ask;
   ask.search.query = fields.RequiredString("question");

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "engine/record.h"
@@ -16,6 +18,8 @@ namespace {
 constexpr size_t kMinFusionDepth = 100;
 constexpr size_t kFusionDepthFactor = 4;
 constexpr size_t kMaxRrfK = 1'000'000;
+// By how much more is ranked when a limit on documents left too few.
+constexpr size_t kGroupingFactor = 4;
 
 double MillisecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
@@ -91,6 +95,32 @@ Result<std::vector<RankedChunk>> RankChunks(const Collection& collection,
   return FuseReciprocalRanks(lists, request.rrf_k, request.k);
 }
 
+namespace {
+
+// The first k of the ranked chunks that are there, as the limit on a document allows.
+Result<std::vector<Hit>> TakeHits(const Collection& collection, const SearchRequest& request,
+                                  std::span<const RankedChunk> ranked) {
+  std::vector<Hit> hits;
+  std::map<std::string, size_t> taken;  // of a document
+  for (const RankedChunk& chunk : ranked) {
+    if (hits.size() == request.k) break;
+    Result<ChunkRecord> record = collection.GetChunk(chunk.id);
+    if (!record.ok()) {
+      // Removed by another caller since it was found.
+      if (record.status().code() == StatusCode::kNotFound) continue;
+      return record.status();
+    }
+    if (request.per_document != 0 && ++taken[record->document_key] > request.per_document) continue;
+    RAG_ASSIGN_OR_RETURN(Hit hit, UnpackHit(std::move(record).value()));
+    hit.rank = hits.size() + 1;
+    hit.score = chunk.score;
+    hits.push_back(std::move(hit));
+  }
+  return hits;
+}
+
+}  // namespace
+
 Result<SearchResponse> SearchCollection(const Collection& collection, const Encoder* encoder,
                                         const SearchRequest& request, SearchMode mode) {
   const auto start = std::chrono::steady_clock::now();
@@ -109,20 +139,17 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Enco
     query_vector = embeddings.vectors.row(0);
     response.encode_ms = MillisecondsSince(start);
   }
-  RAG_ASSIGN_OR_RETURN(
-      const std::vector<RankedChunk> ranked,
-      RankChunks(collection, request, mode, query_vector, filter.has_value() ? &*filter : nullptr));
-  for (const RankedChunk& chunk : ranked) {
-    Result<ChunkRecord> record = collection.GetChunk(chunk.id);
-    if (!record.ok()) {
-      // Removed by another caller since it was found.
-      if (record.status().code() == StatusCode::kNotFound) continue;
-      return record.status();
-    }
-    RAG_ASSIGN_OR_RETURN(Hit hit, UnpackHit(std::move(record).value()));
-    hit.rank = response.hits.size() + 1;
-    hit.score = chunk.score;
-    response.hits.push_back(std::move(hit));
+  // With a limit a document's further passages make room for others: more are ranked until there
+  // are enough.
+  SearchRequest deeper = request;
+  for (;; deeper.k = std::min(deeper.k * kGroupingFactor, kMaxSearchK)) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<RankedChunk> ranked,
+                         RankChunks(collection, deeper, mode, query_vector,
+                                    filter.has_value() ? &*filter : nullptr));
+    RAG_ASSIGN_OR_RETURN(response.hits, TakeHits(collection, request, ranked));
+    const bool more = request.per_document != 0 && ranked.size() == deeper.k &&
+                      response.hits.size() < request.k && deeper.k < kMaxSearchK;
+    if (!more) break;
   }
   response.took_ms = MillisecondsSince(start);
   return response;

@@ -122,12 +122,22 @@ class HnswIndex : public IndexBase {
   // The code of a new node. The gate is held.
   Status EncodeNode(uint32_t slot);
 
-  // --- hnsw_search.cc ---
+  // --- hnsw_search.cc, hnsw_filter.cc ---
   // Greedy descent from the entry to the layer above `layer`: where a walk on it begins.
   Candidate Descend(const Origin& origin, Entry entry, size_t layer) const;
   // Algorithm 2, SEARCH-LAYER: scratch.pool gets the `keep` >= ef nearest found, best first.
   void Walk(const Origin& origin, Candidate start, size_t ef, size_t keep, size_t layer,
             uint32_t leave_out, WalkScratch& scratch) const;
+  // Several walks on one layer that take turns.
+  struct WalkTurns {
+    const Origin* origin = nullptr;
+    WalkScratch* scratch = nullptr;
+    Candidate start{};
+    size_t found = 0;  // in scratch->fresh, not yet compared
+    bool ended = false;
+  };
+  void WalkTogether(std::span<WalkTurns> walks, size_t ef, size_t keep, size_t layer,
+                    uint32_t leave_out) const;
   // The same for a wide or filtered walk, which collects live and allowed nodes only. False when it
   // was given up after `budget` distances.
   bool CollectingWalk(const Origin& origin, Candidate start, size_t ef, const IdFilter* filter,
@@ -138,9 +148,9 @@ class HnswIndex : public IndexBase {
   bool FilteredWalk(const Origin& origin, Candidate start, size_t ef, size_t keep,
                     const IdFilter& filter, uint64_t version, size_t budget,
                     WalkScratch& scratch) const;
-  // scratch.candidates gets the `keep` nearest of the slots by their codes.
-  void ScanCodes(const Origin& origin, std::span<const uint32_t> slots, size_t keep,
-                 uint64_t version, WalkScratch& scratch) const;
+  // scratch.candidates gets those of the slots that are nearest by their codes, some times k.
+  void ScanCodes(const Origin& origin, std::span<const uint32_t> slots, size_t k, uint64_t version,
+                 WalkScratch& scratch) const;
   // How a search is done, by what each way would cost.
   struct Plan {
     enum Kind { kExact, kScanCodes, kWalk, kCollectingWalk, kFilteredWalk };
@@ -149,7 +159,18 @@ class HnswIndex : public IndexBase {
     size_t budget = ~size_t{0};  // distances after which a walk is given up for an exact scan
   };
   Plan MakePlan(const SearchOptions& options) const;
-  // The caller has entered slots_.readers(). listed: what kScanCodes scans, found at `version`.
+  size_t Keep(const SearchOptions& options, const Plan& plan) const;
+  // scratch.candidates gets what the walk's pool holds and the version shows.
+  void TakePool(size_t k, uint64_t version, WalkScratch& scratch) const;
+  // The k best of scratch.candidates, by the vectors.
+  std::vector<Neighbor> Best(const float* query, size_t k, WalkScratch& scratch) const;
+  // kWalk for some queries at a time.
+  void SearchTogether(const Matrix& queries, size_t first, size_t count,
+                      const SearchOptions& options, const Plan& plan,
+                      std::vector<std::vector<Neighbor>>& results,
+                      std::vector<uint8_t>& incomplete) const;
+  // The other plans. The caller has entered slots_.readers(). listed: what kScanCodes scans, found
+  // at `version`.
   std::vector<Neighbor> SearchOne(const float* query, const SearchOptions& options,
                                   const Plan& plan, std::span<const uint32_t> listed,
                                   uint64_t version, bool& complete) const;

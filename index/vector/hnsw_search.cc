@@ -1,7 +1,7 @@
-// Walks through the graph, and the choice between them and an exact scan.
+// Walks through the graph.
 #include <algorithm>
-#include <queue>
-#include <utility>
+#include <array>
+#include <optional>
 
 #include "index/vector/hnsw_index.h"
 #include "index/vector/walk_scratch.h"
@@ -9,30 +9,8 @@
 namespace rag {
 namespace {
 
-// A collection of so many vectors is scanned: a walk would compare as many, in random order.
-constexpr size_t kScanBelow = 512;
-// Beyond this width a sorted array is slower than heaps.
-constexpr size_t kWidePool = 1'024;
-// What a walk costs for each unit of ef, and how many questions to a filter cost as much as one,
-// both in distances of a scan.
-constexpr size_t kDistancesPerEf = 16;
-constexpr size_t kAsksPerDistance = 8;
-// A walk among the allowed nodes alone needs so many of them within two links to find its way.
-constexpr double kAllowedAround = 8;
-// Above this share of allowed nodes a walk through all of them wastes little.
-constexpr double kMostlyAllowed = 0.6;
-// The nearest nodes of all are found first, so many of them, to see how much is allowed around the
-// query, and such a walk begins from them. Where that is less than this part of what is allowed
-// everywhere, the filter and the query point away from each other: a walk would end at whatever
-// edge of the allowed it comes to first.
-constexpr size_t kProbed = 24;
-constexpr double kLeastAround = 0.3;
-
-// How many of a scan's nearest by codes are compared exactly: the more there are, the more lie
-// between the k-th and what codes take for it.
-size_t ScanKept(size_t scanned, size_t k) {
-  return std::max(4 * k + 32, std::min(scanned / 16, 32 * k));
-}
+// Walks that take turns: while one waits for memory the others compute.
+constexpr size_t kTogether = 4;
 
 bool Better(const Neighbor& a, const Neighbor& b) {
   return a.score > b.score || (a.score == b.score && a.id < b.id);
@@ -65,303 +43,156 @@ Candidate HnswIndex::Descend(const Origin& origin, Entry entry, size_t layer) co
   return best;
 }
 
+// A turn compares what the last one has found and fetched, and goes one node further.
+void HnswIndex::WalkTogether(std::span<WalkTurns> walks, size_t ef, size_t keep, size_t layer,
+                             uint32_t leave_out) const {
+  const size_t capacity = Capacity(layer);
+  for (WalkTurns& walk : walks) {
+    WalkScratch& scratch = *walk.scratch;
+    scratch.visited.Begin(slots_.end());
+    scratch.pool.Begin(ef, keep);
+    scratch.fresh.resize(capacity);
+    scratch.distances.resize(capacity);
+    if (leave_out != kNoSlot) scratch.visited.Visit(leave_out);
+    scratch.visited.Visit(walk.start.slot);
+    scratch.pool.Insert(walk.start.distance, walk.start.slot);
+  }
+  for (size_t going = walks.size(); going > 0;) {
+    for (WalkTurns& walk : walks) {
+      if (walk.ended) continue;
+      CandidatePool& pool = walk.scratch->pool;
+      VisitedSet& visited = walk.scratch->visited;
+      uint32_t* const fresh = walk.scratch->fresh.data();
+      float* const distances = walk.scratch->distances.data();
+      walk.origin->To(fresh, walk.found, distances);
+      for (size_t i = 0; i < walk.found; ++i) pool.Insert(distances[i], fresh[i]);
+      walk.found = 0;
+      const uint32_t slot = pool.Next();
+      if (slot == kNoSlot) {
+        walk.ended = true;
+        --going;
+        continue;
+      }
+      const uint32_t* const links = Links(slot, layer);
+      for (size_t i = 0; i < capacity; ++i) {
+        const uint32_t neighbor = LoadLink(links + i);
+        if (neighbor == kNoSlot) break;
+        if (visited.Visit(neighbor)) fresh[walk.found++] = neighbor;
+      }
+      // The links that are read next, unless something nearer is found here.
+      const uint32_t next = pool.Peek();
+      if (next != kNoSlot) PrefetchLinks(next, layer);
+      if (walks.size() > 1) walk.origin->Fetch(fresh, walk.found);
+    }
+  }
+}
+
 void HnswIndex::Walk(const Origin& origin, Candidate start, size_t ef, size_t keep, size_t layer,
                      uint32_t leave_out, WalkScratch& scratch) const {
-  const size_t capacity = Capacity(layer);
-  VisitedSet& visited = scratch.visited;
-  CandidatePool& pool = scratch.pool;
-  uint32_t fresh[kMaxLinks];
-  float distances[kMaxLinks];
-  visited.Begin(slots_.end());
-  pool.Begin(ef, keep);
-  if (leave_out != kNoSlot) visited.Visit(leave_out);
-  visited.Visit(start.slot);
-  pool.Insert(start.distance, start.slot);
-  for (uint32_t slot; (slot = pool.Next()) != kNoSlot;) {
-    const uint32_t* const links = Links(slot, layer);
-    size_t count = 0;
-    for (size_t i = 0; i < capacity; ++i) {
-      const uint32_t neighbor = LoadLink(links + i);
-      if (neighbor == kNoSlot) break;
-      if (visited.Visit(neighbor)) fresh[count++] = neighbor;
+  WalkTurns alone{&origin, &scratch, start};
+  WalkTogether({&alone, 1}, ef, keep, layer, leave_out);
+}
+
+void HnswIndex::TakePool(size_t k, uint64_t version, WalkScratch& scratch) const {
+  const bool exact = codes() == nullptr;
+  scratch.candidates.clear();
+  for (size_t i = 0; i < scratch.pool.size(); ++i) {
+    const Candidate candidate = scratch.pool.at(i);
+    // Beyond k only what may tie with the last; approximate distances say nothing of that.
+    if (exact && scratch.candidates.size() >= k &&
+        candidate.distance > scratch.candidates.back().distance) {
+      break;
     }
-    // The links that are read next, unless something nearer is found here.
-    const uint32_t next = pool.Peek();
-    if (next != kNoSlot) PrefetchLinks(next, layer);
-    origin.To(fresh, count, distances);
-    for (size_t i = 0; i < count; ++i) pool.Insert(distances[i], fresh[i]);
+    if (slots_.Visible(candidate.slot, version)) scratch.candidates.push_back(candidate);
   }
 }
 
-bool HnswIndex::CollectingWalk(const Origin& origin, Candidate start, size_t ef,
-                               const IdFilter* filter, uint64_t version, size_t budget,
-                               WalkScratch& scratch, std::vector<Candidate>& out) const {
-  const auto further = [](const Candidate& a, const Candidate& b) { return b < a; };
-  std::priority_queue<Candidate, std::vector<Candidate>, decltype(further)> open(further);
-  const size_t capacity = Capacity(0);
-  VisitedSet& visited = scratch.visited;
-  visited.Begin(slots_.end());
-  out.clear();
-  uint32_t fresh[kMaxLinks];
-  float found[kMaxLinks];
-  const auto offer = [&](const Candidate& candidate) {
-    open.push(candidate);
-    if (!slots_.Visible(candidate.slot, version) ||
-        (filter != nullptr && !filter->Contains(slots_.id(candidate.slot)))) {
-      return;
-    }
-    out.push_back(candidate);
-    std::push_heap(out.begin(), out.end());
-    if (out.size() > ef) {
-      std::pop_heap(out.begin(), out.end());
-      out.pop_back();
-    }
-  };
-  visited.Visit(start.slot);
-  offer(start);
-  size_t distances = 1;
-  while (!open.empty()) {
-    const Candidate nearest = open.top();
-    if (out.size() >= ef && nearest.distance > out.front().distance) break;
-    if (distances > budget) return false;
-    open.pop();
-    const uint32_t* const links = Links(nearest.slot, 0);
-    size_t count = 0;
-    for (size_t i = 0; i < capacity; ++i) {
-      const uint32_t slot = LoadLink(links + i);
-      if (slot == kNoSlot) break;
-      if (visited.Visit(slot)) fresh[count++] = slot;
-    }
-    origin.To(fresh, count, found);
-    distances += count;
-    for (size_t i = 0; i < count; ++i) {
-      if (out.size() < ef || found[i] < out.front().distance) offer({found[i], fresh[i]});
-    }
+std::vector<Neighbor> HnswIndex::Best(const float* query, size_t k, WalkScratch& scratch) const {
+  std::vector<Candidate>& candidates = scratch.candidates;
+  if (codes() != nullptr) {
+    scratch.fresh.clear();
+    for (const Candidate& candidate : candidates) scratch.fresh.push_back(candidate.slot);
+    scratch.distances.resize(candidates.size());
+    scratch.origin.SetQuery(slots_, nullptr, query);
+    scratch.origin.To(scratch.fresh.data(), scratch.fresh.size(), scratch.distances.data());
+    for (size_t i = 0; i < candidates.size(); ++i) candidates[i].distance = scratch.distances[i];
   }
-  std::sort_heap(out.begin(), out.end());
-  return true;
+  std::vector<Neighbor> found;
+  found.reserve(candidates.size());
+  for (const Candidate& candidate : candidates) {
+    found.push_back({slots_.id(candidate.slot), Slots::Score(candidate.distance)});
+  }
+  const size_t kept = std::min(k, found.size());
+  std::partial_sort(found.begin(), found.begin() + static_cast<ptrdiff_t>(kept), found.end(),
+                    Better);
+  found.resize(kept);
+  return found;
 }
 
-// As ACORN-1 does it (Patel et al., "ACORN: Performant and Predicate-Agnostic Search Over Vector
-// Embeddings and Structured Data", 2024, section 5.3): only allowed nodes are compared and
-// expanded, and where a neighbour is not allowed its own neighbours stand for it.
-bool HnswIndex::FilteredWalk(const Origin& origin, Candidate start, size_t ef, size_t keep,
-                             const IdFilter& filter, uint64_t version, size_t budget,
-                             WalkScratch& scratch) const {
-  const size_t capacity = Capacity(0);
-  VisitedSet& visited = scratch.visited;
-  CandidatePool& pool = scratch.pool;
-  size_t asked = 0, compared = 0;
-  const auto allowed = [&](uint32_t slot) {
-    ++asked;
-    return slots_.Visible(slot, version) && filter.Contains(slots_.id(slot));
-  };
-  Walk(origin, start, kProbed, kProbed, 0, kNoSlot, scratch);
-  Candidate nearest[kProbed];
-  const size_t nearest_count = pool.size();
-  size_t around = 0;
-  for (size_t i = 0; i < nearest_count; ++i) {
-    nearest[i] = pool.at(i);
-    const uint32_t* const links = Links(nearest[i].slot, 0);
-    for (size_t j = 0; j < capacity; ++j) {
-      const uint32_t neighbor = LoadLink(links + j);
-      if (neighbor == kNoSlot) break;
-      if (allowed(neighbor)) ++around;
-    }
-  }
-  const double share =
-      static_cast<double>(filter.Count()) / static_cast<double>(std::max<size_t>(1, slots_.size()));
-  if (static_cast<double>(around) < kLeastAround * share * static_cast<double>(asked)) return false;
-  visited.Begin(slots_.end());
-  VisitedSet& refused = scratch.refused;
-  refused.Begin(slots_.end());
-  pool.Begin(ef, keep);
-  std::vector<uint32_t>& fresh = scratch.fresh;
-  float distances[2 * kMaxLinks];
-  uint32_t passed[kMaxLinks];
-  const auto compare = [&] {
-    origin.To(fresh.data(), fresh.size(), distances);
-    compared += fresh.size();
-    for (size_t i = 0; i < fresh.size(); ++i) pool.Insert(distances[i], fresh[i]);
-  };
-  const auto expand = [&](uint32_t slot) {
-    fresh.clear();
-    size_t passed_count = 0;
-    const uint32_t* const links = Links(slot, 0);
-    for (size_t i = 0; i < capacity; ++i) {
-      const uint32_t neighbor = LoadLink(links + i);
-      if (neighbor == kNoSlot) break;
-      if (!visited.Visit(neighbor)) continue;
-      if (!refused.Visited(neighbor) && allowed(neighbor)) {
-        fresh.push_back(neighbor);
-      } else {
-        passed[passed_count++] = neighbor;
-        PrefetchLinks(neighbor, 0);
-      }
-    }
-    for (size_t i = 0; i < passed_count && fresh.size() < m_; ++i) {
-      const uint32_t* const further = Links(passed[i], 0);
-      for (size_t j = 0; j < capacity && fresh.size() < m_; ++j) {
-        const uint32_t neighbor = LoadLink(further + j);
-        if (neighbor == kNoSlot) break;
-        if (visited.Visited(neighbor) || refused.Visited(neighbor)) continue;
-        if (allowed(neighbor)) {
-          visited.Visit(neighbor);
-          fresh.push_back(neighbor);
-        } else {
-          // Not visited by that: it may lead on from elsewhere.
-          refused.Visit(neighbor);
-        }
-      }
-    }
-    compare();
-  };
-  for (size_t i = 0; i < nearest_count; ++i) {
-    if (!visited.Visit(nearest[i].slot)) continue;
-    if (allowed(nearest[i].slot)) {
-      pool.Insert(nearest[i].distance, nearest[i].slot);
-    } else {
-      expand(nearest[i].slot);
-    }
-  }
-  for (uint32_t slot; (slot = pool.Next()) != kNoSlot;) {
-    if (compared + asked / kAsksPerDistance > budget) return false;
-    expand(slot);
-  }
-  return true;
-}
-
-void HnswIndex::ScanCodes(const Origin& origin, std::span<const uint32_t> slots, size_t keep,
-                          uint64_t version, WalkScratch& scratch) const {
-  constexpr size_t kPiece = 256;
-  float distances[kPiece];
-  std::vector<Candidate>& best = scratch.candidates;
-  best.clear();
-  for (size_t first = 0; first < slots.size(); first += kPiece) {
-    const size_t count = std::min(kPiece, slots.size() - first);
-    origin.To(slots.data() + first, count, distances);
-    for (size_t i = 0; i < count; ++i) {
-      const Candidate candidate{distances[i], slots[first + i]};
-      if (best.size() == keep && !(candidate < best.front())) continue;
-      if (!slots_.Visible(candidate.slot, version)) continue;
-      if (best.size() == keep) {
-        std::pop_heap(best.begin(), best.end());
-        best.back() = candidate;
-      } else {
-        best.push_back(candidate);
-      }
-      std::push_heap(best.begin(), best.end());
-    }
-  }
-}
-
-HnswIndex::Plan HnswIndex::MakePlan(const SearchOptions& options) const {
-  Plan plan;
-  plan.ef =
-      std::max(options.k, options.ef_search != 0 ? options.ef_search : options_.hnsw.ef_search);
-  const size_t live = slots_.size();
-  size_t scan_cost = live, walk_cost = kDistancesPerEf * plan.ef;  // in distances
-  const IdFilter* const filter = options.filter;
-  plan.kind = filter == nullptr && plan.ef <= kWidePool ? Plan::kWalk : Plan::kCollectingWalk;
-  if (filter != nullptr) {
-    const size_t allowed = std::clamp<size_t>(filter->Count(), 1, std::max<size_t>(1, live));
-    const double share =
-        static_cast<double>(allowed) / static_cast<double>(std::max<size_t>(1, live));
-    scan_cost = allowed + (filter->Ids().empty() ? live / kAsksPerDistance : 0);
-    const auto degree = static_cast<double>(Capacity(0));
-    if (share < kMostlyAllowed && plan.ef <= kWidePool) {
-      plan.kind = Plan::kFilteredWalk;
-      const double asks = std::min(degree / share, degree * (degree + 1));
-      walk_cost += static_cast<size_t>(static_cast<double>(plan.ef) * asks /
-                                       static_cast<double>(kAsksPerDistance));
-      if (share * degree * (degree + 1) < kAllowedAround) walk_cost = scan_cost;
-    } else {
-      // A walk sees live / allowed nodes for each one that it may collect.
-      walk_cost = std::min(live, static_cast<size_t>(static_cast<double>(walk_cost) / share));
-    }
-    plan.budget = 2 * std::max(scan_cost, walk_cost);
-  }
-  if (options.exact || live <= kScanBelow || scan_cost <= walk_cost) {
-    const bool listed = filter != nullptr && !filter->Ids().empty();
-    // Codes are worth it for more than are compared exactly in the end.
-    plan.kind = !options.exact && listed && options_.hnsw.codes != CodeKind::kNone &&
-                        filter->Count() > 2 * ScanKept(filter->Count(), options.k)
-                    ? Plan::kScanCodes
-                    : Plan::kExact;
-  }
-  return plan;
+size_t HnswIndex::Keep(const SearchOptions& options, const Plan& plan) const {
+  // What lies just beyond the k nearest by codes may belong to them by the vectors.
+  return codes() == nullptr ? plan.ef : plan.ef + options.k;
 }
 
 std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptions& options,
                                            const Plan& plan, std::span<const uint32_t> listed,
                                            uint64_t version, bool& complete) const {
-  const ScratchHandle handle(*this);
-  WalkScratch& scratch = *handle.scratch;
-  std::vector<Neighbor> found;
-  const size_t wanted = std::min(options.k, slots_.size());
   const Entry entry = LoadEntry();
   if (entry.slot == kNoSlot) {
-    complete = wanted == 0;
-    return found;
+    complete = slots_.size() == 0;
+    return {};
   }
+  const ScratchHandle handle(*this);
+  WalkScratch& scratch = *handle.scratch;
   Origin& origin = scratch.origin;
-  const NodeCodes* const codes = this->codes();
-  // What lies just beyond the k nearest by codes may belong to them by the vectors.
-  const size_t keep = codes == nullptr ? plan.ef : plan.ef + options.k;
-  origin.SetQuery(slots_, codes, query);
-  std::vector<Candidate>& candidates = scratch.candidates;
-  const auto take_pool = [&] {
-    candidates.clear();
-    for (size_t i = 0; i < scratch.pool.size(); ++i) {
-      const Candidate candidate = scratch.pool.at(i);
-      // Beyond k only what may tie with the last; approximate distances say nothing of that.
-      if (codes == nullptr && candidates.size() >= options.k &&
-          candidate.distance > candidates.back().distance) {
-        break;
-      }
-      if (slots_.Visible(candidate.slot, version)) candidates.push_back(candidate);
-    }
-  };
+  origin.SetQuery(slots_, codes(), query);
+  const size_t keep = Keep(options, plan);
   complete = true;
   switch (plan.kind) {
     case Plan::kScanCodes:
-      ScanCodes(origin, listed, ScanKept(listed.size(), options.k), version, scratch);
-      break;
-    case Plan::kWalk:
-      Walk(origin, Descend(origin, entry, 0), plan.ef, keep, 0, kNoSlot, scratch);
-      take_pool();
+      ScanCodes(origin, listed, options.k, version, scratch);
       break;
     case Plan::kFilteredWalk:
       complete = FilteredWalk(origin, Descend(origin, entry, 0), plan.ef, keep, *options.filter,
                               version, plan.budget, scratch);
-      if (complete) take_pool();
+      if (complete) TakePool(options.k, version, scratch);
       break;
     default:
       complete = CollectingWalk(origin, Descend(origin, entry, 0), keep, options.filter, version,
-                                plan.budget, scratch, candidates);
+                                plan.budget, scratch, scratch.candidates);
   }
-  if (!complete) return found;
-  if (codes != nullptr) {
-    scratch.fresh.clear();
-    for (const Candidate& candidate : candidates) scratch.fresh.push_back(candidate.slot);
-    scratch.distances.resize(candidates.size());
-    origin.SetQuery(slots_, nullptr, query);
-    origin.To(scratch.fresh.data(), scratch.fresh.size(), scratch.distances.data());
-    for (size_t i = 0; i < candidates.size(); ++i) candidates[i].distance = scratch.distances[i];
-  }
-  found.reserve(candidates.size());
-  for (const Candidate& candidate : candidates) {
-    found.push_back({slots_.id(candidate.slot), Slots::Score(candidate.distance)});
-  }
-  const size_t kept = std::min(options.k, found.size());
-  std::partial_sort(found.begin(), found.begin() + static_cast<ptrdiff_t>(kept), found.end(),
-                    Better);
-  found.resize(kept);
+  if (!complete) return {};
+  std::vector<Neighbor> found = Best(query, options.k, scratch);
   // With a filter nobody knows how many there are, so that too few are always checked by a scan; a
   // scan of codes has seen them all.
-  complete = plan.kind == Plan::kScanCodes ||
-             found.size() >= (options.filter != nullptr ? options.k : wanted);
+  const size_t wanted = options.filter != nullptr ? options.k : std::min(options.k, slots_.size());
+  complete = plan.kind == Plan::kScanCodes || found.size() >= wanted;
   return found;
+}
+
+void HnswIndex::SearchTogether(const Matrix& queries, size_t first, size_t count,
+                               const SearchOptions& options, const Plan& plan,
+                               std::vector<std::vector<Neighbor>>& results,
+                               std::vector<uint8_t>& incomplete) const {
+  const Readers::Guard guard(slots_.readers());
+  const uint64_t version = slots_.version();
+  const size_t wanted = std::min(options.k, slots_.size());
+  const Entry entry = LoadEntry();
+  if (entry.slot == kNoSlot) return;
+  std::array<std::optional<ScratchHandle>, kTogether> handles;
+  std::array<WalkTurns, kTogether> walks;
+  for (size_t i = 0; i < count; ++i) {
+    WalkScratch& scratch = *handles[i].emplace(*this).scratch;
+    scratch.origin.SetQuery(slots_, codes(), queries.row(first + i).data());
+    walks[i] = {&scratch.origin, &scratch, Descend(scratch.origin, entry, 0)};
+  }
+  WalkTogether(std::span(walks).first(count), plan.ef, Keep(options, plan), 0, kNoSlot);
+  for (size_t i = 0; i < count; ++i) {
+    WalkScratch& scratch = *walks[i].scratch;
+    TakePool(options.k, version, scratch);
+    results[first + i] = Best(queries.row(first + i).data(), options.k, scratch);
+    incomplete[first + i] = results[first + i].size() < wanted ? 1 : 0;
+  }
 }
 
 std::vector<std::vector<Neighbor>> HnswIndex::SearchPrepared(const Matrix& queries,
@@ -370,61 +201,26 @@ std::vector<std::vector<Neighbor>> HnswIndex::SearchPrepared(const Matrix& queri
   if (plan.kind == Plan::kExact) return slots_.Exact(queries, options.k, options.filter);
   std::vector<std::vector<Neighbor>> results(queries.rows());
   std::vector<uint8_t> incomplete(queries.rows(), 1);
-  if (plan.kind != Plan::kScanCodes) {
-    const auto search = [&](size_t begin, size_t end, int) {
-      for (size_t i = begin; i < end; ++i) {
-        Readers::Guard guard(slots_.readers());
-        bool complete = false;
-        results[i] =
-            SearchOne(queries.row(i).data(), options, plan, {}, slots_.version(), complete);
-        incomplete[i] = complete ? 0 : 1;
-      }
-    };
-    if (queries.rows() == 1) {
-      search(0, 1, 0);
-    } else {
-      runtime_.pool().ParallelFor(queries.rows(), 4, search);
+  const auto search = [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; plan.kind == Plan::kWalk && i < end; i += kTogether) {
+      SearchTogether(queries, i, std::min(kTogether, end - i), options, plan, results, incomplete);
     }
+    for (size_t i = begin; plan.kind != Plan::kWalk && i < end; ++i) {
+      const Readers::Guard guard(slots_.readers());
+      bool complete = false;
+      results[i] = SearchOne(queries.row(i).data(), options, plan, {}, slots_.version(), complete);
+      incomplete[i] = complete ? 0 : 1;
+    }
+  };
+  if (plan.kind == Plan::kScanCodes) {
+    // All of them are scans.
+  } else if (queries.rows() <= kTogether) {
+    search(0, queries.rows(), 0);
+  } else {
+    runtime_.pool().ParallelFor(queries.rows(), 4 * kTogether, search);
   }
   ScanIncomplete(queries, options, incomplete, results);
   return results;
-}
-
-// Over the codes where the filter lists what it allows, over the vectors else.
-void HnswIndex::ScanIncomplete(const Matrix& queries, const SearchOptions& options,
-                               std::span<const uint8_t> incomplete,
-                               std::vector<std::vector<Neighbor>>& results) const {
-  std::vector<size_t> left;
-  for (size_t i = 0; i < queries.rows(); ++i) {
-    if (incomplete[i] != 0) left.push_back(i);
-  }
-  if (left.empty()) return;
-  if (options.filter != nullptr && !options.filter->Ids().empty() && codes() != nullptr) {
-    // At the version at which the slots are found, so that nothing which is replaced meanwhile is
-    // missed; they stay while this reader is here, who does not wait for the pool.
-    Readers::Guard guard(slots_.readers());
-    uint64_t version = 0;
-    const std::vector<uint32_t> listed = slots_.Find(options.filter->Ids(), version);
-    Plan plan;
-    plan.kind = Plan::kScanCodes;
-    const auto scan = [&](size_t begin, size_t end, int) {
-      bool complete;
-      for (size_t i = begin; i < end; ++i) {
-        results[left[i]] =
-            SearchOne(queries.row(left[i]).data(), options, plan, listed, version, complete);
-      }
-    };
-    if (left.size() == 1 || !runtime_.pool().TryParallelFor(left.size(), 4, scan)) {
-      scan(0, left.size(), 0);
-    }
-    return;
-  }
-  Matrix rest(left.size(), queries.cols());
-  for (size_t i = 0; i < left.size(); ++i) {
-    std::copy_n(queries.row(left[i]).data(), queries.cols(), rest.row(i).data());
-  }
-  std::vector<std::vector<Neighbor>> found = slots_.Exact(rest, options.k, options.filter);
-  for (size_t i = 0; i < left.size(); ++i) results[left[i]] = std::move(found[i]);
 }
 
 }  // namespace rag

@@ -1,17 +1,85 @@
 #include "index/vector/index_base.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <mutex>
+#include <numeric>
+#include <utility>
 
 #include "index/vector/sq8_codec.h"
 
 namespace rag {
 
+namespace {
+
+// Queries between two looks at the clock.
+constexpr size_t kDeadlineGroup = 64;
+// What a range search asks for first, and by how much more each time that it was not enough.
+constexpr size_t kFirstRange = 64;
+constexpr size_t kRangeGrowth = 4;
+
+Matrix RowsOf(const Matrix& queries, std::span<const size_t> rows) {
+  Matrix out(rows.size(), queries.cols());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    std::copy_n(queries.row(rows[i]).data(), queries.cols(), out.row(i).data());
+  }
+  return out;
+}
+
+}  // namespace
+
 Result<std::vector<std::vector<Neighbor>>> IndexBase::Search(MatrixView queries,
                                                              const SearchOptions& options) const {
   RAG_ASSIGN_OR_RETURN(const Matrix prepared, slots_.PrepareQueries(queries, options.k));
-  return SearchPrepared(prepared, options);
+  if (options.min_score && std::isnan(*options.min_score)) {
+    return InvalidArgumentError("min_score is not a number");
+  }
+  if (!options.deadline) return SearchGroup(prepared, options);
+  std::vector<std::vector<Neighbor>> results;
+  results.reserve(prepared.rows());
+  std::vector<size_t> rows;
+  for (size_t first = 0; first < prepared.rows(); first += kDeadlineGroup) {
+    if (std::chrono::steady_clock::now() >= *options.deadline) {
+      return DeadlineExceededError("the deadline passed with ", first, " of ", prepared.rows(),
+                                   " queries answered");
+    }
+    rows.resize(std::min(kDeadlineGroup, prepared.rows() - first));
+    std::iota(rows.begin(), rows.end(), first);
+    for (std::vector<Neighbor>& found : SearchGroup(RowsOf(prepared, rows), options)) {
+      results.push_back(std::move(found));
+    }
+  }
+  return results;
+}
+
+std::vector<std::vector<Neighbor>> IndexBase::SearchGroup(const Matrix& queries,
+                                                          const SearchOptions& options) const {
+  if (!options.min_score) return SearchPrepared(queries, options);
+  // Wider until the last one found scores too little, or there are no more.
+  std::vector<std::vector<Neighbor>> results(queries.rows());
+  std::vector<size_t> open(queries.rows());
+  std::iota(open.begin(), open.end(), size_t{0});
+  SearchOptions wider = options;
+  for (size_t k = std::min(options.k, kFirstRange);; k = std::min(options.k, k * kRangeGrowth)) {
+    wider.k = k;
+    std::vector<std::vector<Neighbor>> found = SearchPrepared(RowsOf(queries, open), wider);
+    std::vector<size_t> unfinished;
+    for (size_t i = 0; i < open.size(); ++i) {
+      const bool more = found[i].size() == k && found[i].back().score >= *options.min_score;
+      if (more && k < options.k) {
+        unfinished.push_back(open[i]);
+        continue;
+      }
+      const auto end = std::find_if(found[i].begin(), found[i].end(), [&](const Neighbor& one) {
+        return one.score < *options.min_score;
+      });
+      found[i].erase(end, found[i].end());
+      results[open[i]] = std::move(found[i]);
+    }
+    open.swap(unfinished);
+    if (open.empty()) return results;
+  }
 }
 
 namespace {

@@ -36,6 +36,10 @@ class IndexBase : public VectorIndex {
   virtual std::vector<std::vector<Neighbor>> SearchPrepared(const Matrix& queries,
                                                             const SearchOptions& options) const = 0;
 
+  // Search of a group of queries, ranges included.
+  std::vector<std::vector<Neighbor>> SearchGroup(const Matrix& queries,
+                                                 const SearchOptions& options) const;
+
   // What a kind adds to the slots in a snapshot.
   struct Extras {
     std::span<const uint8_t> levels;

@@ -11,7 +11,7 @@ constexpr size_t kAhead = 2;
 // Codes whose addresses are gathered at a time.
 constexpr size_t kPiece = 64;
 
-void Fetch(const std::byte* row, size_t bytes) {
+void FetchRow(const std::byte* row, size_t bytes) {
   for (size_t at = 0; at < std::min(bytes, kFetched); at += 64) {
     __builtin_prefetch(row + at, 0, 3);
   }
@@ -48,14 +48,28 @@ void Origin::SetNode(const Slots& slots, const NodeCodes* codes, uint32_t slot) 
   query_ = decoded_.data();
 }
 
+void Origin::Fetch(const uint32_t* slots, size_t count) const {
+  if (form_ == Form::kExact) {
+    for (size_t i = 0; i < std::min(count, kAhead); ++i) {
+      FetchRow(slots_->row(slots[i]), slots_->rows().bytes());
+    }
+    return;
+  }
+  const size_t bytes = codes_->codec().code_bytes();
+  for (size_t i = 0; i < count; ++i) {
+    const std::byte* const code = codes_->code(slots[i]);
+    for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(code + at, 0, 3);
+  }
+}
+
 void Origin::To(const uint32_t* slots, size_t count, float* out) const {
   if (form_ == Form::kExact) {
     const size_t bytes = slots_->rows().bytes();
     if (count > 1) {
-      for (size_t i = 0; i < std::min(count, kAhead); ++i) Fetch(slots_->row(slots[i]), bytes);
+      for (size_t i = 0; i < std::min(count, kAhead); ++i) FetchRow(slots_->row(slots[i]), bytes);
     }
     for (size_t i = 0; i < count; ++i) {
-      if (i + kAhead < count) Fetch(slots_->row(slots[i + kAhead]), bytes);
+      if (i + kAhead < count) FetchRow(slots_->row(slots[i + kAhead]), bytes);
       out[i] = slots_->Distance(query_, slots[i]);
     }
     return;

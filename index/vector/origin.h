@@ -20,6 +20,8 @@ class Origin {
 
   // out [count]. Later vectors are fetched while earlier ones are compared.
   void To(const uint32_t* slots, size_t count, float* out) const;
+  // Begins to fetch what To will read.
+  void Fetch(const uint32_t* slots, size_t count) const;
   float To(uint32_t slot) const {
     float distance;
     To(&slot, 1, &distance);

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "lib/base/file.h"
@@ -113,6 +114,48 @@ TEST_CASE("documents are listed in pages and removed") {
   REQUIRE_OK(report);
   CHECK(report->problems.empty());
   CHECK(report->documents == 2);
+}
+
+TEST_CASE("a limit on passages of a document makes room for other documents") {
+  Opened opened;
+  // One document that matches best with each of its chunks, and three with one each.
+  std::string many;
+  for (int i = 0; i < 40; ++i) {
+    many += "# Part " + std::to_string(i) + "\n\nValves valves valves number " + std::to_string(i) +
+            ".\n\n";
+  }
+  Document document = TextDocument("many", many);
+  document.media_type = "text/markdown";
+  REQUIRE_OK(opened.engine->AddDocument("notes", document));
+  for (const char* key : {"a", "b", "c"}) {
+    REQUIRE_OK(opened.engine->AddDocument(
+        "notes", TextDocument(key, StrCat("A long text of document ", key,
+                                          " that says among much else something of valves."))));
+  }
+  SearchRequest request;
+  request.query = "valves";
+  request.mode = SearchMode::kLexical;
+  request.k = 4;
+  const auto documents = [&] {
+    const Result<SearchResponse> found = opened.engine->Search("notes", request);
+    REQUIRE_OK(found);
+    std::vector<std::string> names;
+    for (const Hit& hit : found->hits) {
+      names.push_back(hit.document);
+      CHECK(hit.rank == names.size());
+    }
+    return names;
+  };
+  CHECK(documents() == std::vector<std::string>(4, "many"));
+  request.per_document = 1;
+  std::vector<std::string> names = documents();
+  CHECK(names.front() == "many");
+  std::sort(names.begin(), names.end());
+  CHECK(names == std::vector<std::string>{"a", "b", "c", "many"});
+  request.per_document = 2;
+  names = documents();
+  CHECK(std::count(names.begin(), names.end(), "many") == 2);
+  CHECK(names.size() == 4);
 }
 
 TEST_CASE("an engine without models says so") {
