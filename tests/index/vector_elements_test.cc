@@ -92,14 +92,20 @@ VectorIndexOptions Options(IndexKind kind, const Form& form, size_t dim) {
 
 TEST_CASE("elements: scores, recall, replacement, removal and snapshots") {
   const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw);
+  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
   const size_t dim = 75, n = 1'500, queries_count = 20;
   for (const Form& form : Forms()) {
     INFO(IndexKindName(kind) << " " << MetricName(form.metric) << " "
                              << ElementTypeName(form.element));
     const Matrix base = Vectors(form.element, n, dim, 3);
     const Matrix queries = Vectors(form.element, queries_count, dim, 4);
-    const VectorIndexOptions options = Options(kind, form, dim);
+    VectorIndexOptions options = Options(kind, form, dim);
+    options.ivf.lists = 16;
+    if (kind == IndexKind::kIvf && form.metric > Metric::kL2) {
+      REQUIRE(VectorIndex::Create(options, *runtime).status().code() ==
+              StatusCode::kInvalidArgument);
+      continue;
+    }
     const auto index = MakeIndex(options, *runtime);
     REQUIRE_OK(index->Add(Sequence(n), base.view()));
     REQUIRE_OK(index->Verify());

@@ -12,13 +12,15 @@ namespace rag::test {
 
 TEST_CASE("range: all within a radius, and nothing else") {
   const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw);
+  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
   const size_t n = 4'000, dim = 12;
   const Matrix base = Clustered(n, dim, 81), queries = Clustered(20, dim, 82);
   VectorIndexOptions options;
   options.kind = kind;
   options.dim = dim;
   options.metric = Metric::kL2;
+  options.ivf.lists = 8;
+  options.ivf.probes = 8;
   const auto index = MakeIndex(options, *runtime);
   REQUIRE_OK(index->Add(Sequence(n), base.view()));
   size_t all = 0, hits = 0;

@@ -154,6 +154,9 @@ class FakeCollection : public Collection {
   }
   Result<CollectionStats> Stats() const override { return Refuse(); }
   Result<VerifyReport> Verify(const CancelToken*) const override { return Refuse(); }
+  Result<RecallReport> MeasureRecall(size_t, size_t, const CancelToken*) const override {
+    return Refuse();
+  }
   Status Checkpoint() override { return Refuse(); }
 
  private:
