@@ -181,7 +181,17 @@ TEST_CASE("settings become the engine's options") {
   Result<CollectionOptions> options = ToCollectionOptions(settings);
   REQUIRE_OK(options);
   CHECK(options->chunk.strategy == ChunkStrategy::kFixed);
-  CHECK(options->index == IndexKind::kFlat);
+  CHECK(options->vectors.kind == IndexKind::kFlat);
+  settings.index.kind = "hnsw:pca8,m=24";
+  settings.index.ef_search = 99;
+  options = ToCollectionOptions(settings);
+  REQUIRE_OK(options);
+  CHECK(options->vectors.hnsw.codes == CodeKind::kPca8);
+  CHECK(options->vectors.hnsw.m == 24);
+  CHECK(options->vectors.hnsw.ef_search == 99);
+  settings.index.kind = "tree";
+  CHECK(ToCollectionOptions(settings).status().message().find("index.kind") != std::string::npos);
+  settings.index.kind = "hnsw";
   settings.chunk.overlap = 128;
   CHECK(ToCollectionOptions(settings).status().code() == StatusCode::kInvalidArgument);
   CHECK(DescribeSettings().find("chunk.tokens  RAG_CHUNK_TOKENS  an integer 8..8192") !=
