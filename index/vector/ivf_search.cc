@@ -17,6 +17,10 @@ constexpr size_t kScanBelow = 512;
 constexpr size_t kCodesPerDistance = 16;
 constexpr size_t kAsksPerDistance = 8;
 constexpr size_t kDefaultProbes = 16;  // at least
+// Matches of a filter that are seen before a search ends: so many for each of the k, but not more
+// than a share of them all.
+constexpr size_t kMatchesPerK = 10;
+constexpr size_t kMatchShare = 4;
 constexpr size_t kTileQueries = 128;
 constexpr size_t kScansTogether = 4;
 constexpr size_t kScanChunk = 512;  // vectors between two looks at the bound
@@ -320,7 +324,16 @@ void IvfIndex::SearchTile(const Matrix& queries, size_t first, size_t count,
   Matrix own(count, options_.dim);
   std::copy_n(queries.row(first).data(), count * options_.dim, own.data());
   Tile tile(*this, state, plan, version, options.filter, options.k, std::move(own));
-  tile.Run(wanted);
+  // The matches of a filter may all lie in lists far away, where the first k found need not be the
+  // nearest: then more of them are wanted, as far as there are more.
+  size_t enough = wanted;
+  if (options.filter != nullptr) {
+    const size_t most = state.model->codec().has_codes()
+                            ? std::min(plan.candidates, kMatchesPerK * options.k)
+                            : kMatchesPerK * options.k;
+    enough = std::clamp(options.filter->Count() / kMatchShare, wanted, std::max(wanted, most));
+  }
+  tile.Run(enough);
   for (size_t q = 0; q < count; ++q) {
     results[first + q] = tile.Take(q, options.k);
     // With a filter nobody knows how many there are; all lists have been scanned then.
