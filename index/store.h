@@ -174,7 +174,10 @@ struct StoreOptions {
 class Store {
  public:
   // `path` is a folder. Errors: unavailable "in use by pid N" when another process has it open;
-  // not_found; data_loss; failed_precondition for a newer format version.
+  // not_found; data_loss naming the file; failed_precondition for a newer format version. A store
+  // that was closed in order and has damaged files of records since is opened read-only: what the
+  // damage does not touch is served, the rest is data_loss naming the collection. A damaged
+  // snapshot of a vector index is rebuilt from the records.
   static Result<std::unique_ptr<Store>> Open(const std::string& path, const StoreOptions& options,
                                              const Runtime& runtime);
   virtual ~Store() = default;  // closes

@@ -119,6 +119,8 @@ Status CollectionImpl::LoadVectorIndex() {
 }
 
 Status CollectionImpl::Replay(uint64_t after) {
+  // Nothing was written since: no file of records is touched.
+  if (after == state_.sequence) return OkStatus();
   PrefixScan scan = database_.Scan(Family::kRecords, TaggedPrefix(number_, kLogTag));
   std::string first;
   AppendBigEndian(first, after + 1, 8);

@@ -164,9 +164,25 @@ Database::~Database() {
 Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
                                                  const StoreOptions& options,
                                                  const Runtime& runtime) {
+  return OpenWith(path, options, /*damaged=*/false, runtime);
+}
+
+Result<std::unique_ptr<Database>> Database::OpenDamaged(const std::string& path,
+                                                        StoreOptions options,
+                                                        const Runtime& runtime) {
+  options.read_only = true;
+  return OpenWith(path, options, /*damaged=*/true, runtime);
+}
+
+Result<std::unique_ptr<Database>> Database::OpenWith(const std::string& path,
+                                                     const StoreOptions& options, bool damaged,
+                                                     const Runtime& runtime) {
   const auto cache = rocksdb::NewLRUCache(options.cache_bytes);
   rocksdb::DBOptions db_options;
   db_options.create_if_missing = options.create_if_missing;
+  // Off, a file that cannot be opened does not keep the others from being read; every block that is
+  // read is checked all the same.
+  db_options.paranoid_checks = !damaged;
   db_options.create_missing_column_families = true;
   db_options.max_background_jobs = 2;
   db_options.info_log = std::make_shared<ForwardingLogger>(runtime);

@@ -57,6 +57,12 @@ class Database {
   static Result<std::unique_ptr<Database>> Open(const std::string& path,
                                                 const StoreOptions& options,
                                                 const Runtime& runtime);
+  // For a database some of whose files of records are damaged while its log and manifest are known
+  // to be whole: for reading alone, and what lies in the damaged files is data_loss when it is
+  // read.
+  static Result<std::unique_ptr<Database>> OpenDamaged(const std::string& path,
+                                                       StoreOptions options,
+                                                       const Runtime& runtime);
   ~Database();
 
   // Errors: not_found, io_error, data_loss.
@@ -77,6 +83,9 @@ class Database {
   static constexpr uint64_t kVacuumSteps = kFamilyCount + 2;
 
  private:
+  static Result<std::unique_ptr<Database>> OpenWith(const std::string& path,
+                                                    const StoreOptions& options, bool damaged,
+                                                    const Runtime& runtime);
   struct Impl;
   explicit Database(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

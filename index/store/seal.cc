@@ -57,20 +57,19 @@ Status WriteSeal(const std::string& folder) {
       Value(Value::Object{{"manifest", CurrentManifest(folder)}, {"files", std::move(files)}}));
 }
 
-Status CheckSeal(const std::string& folder) {
+Result<SealCheck> CheckSeal(const std::string& folder) {
   const fs::path root = folder;
+  SealCheck check;
   const Result<Value> seal = ReadCheckedJson((root / kSealName).string());
   // A damaged seal says nothing about the files.
-  if (!seal.ok()) return OkStatus();
+  if (!seal.ok()) return check;
   RAG_ASSIGN_OR_RETURN(const std::string manifest, seal->GetString("manifest", ""));
   const std::string current = CurrentManifest(root);
   std::error_code error;
-  if (current != manifest && fs::exists(root / current, error) &&
-      !fs::exists(root / manifest, error)) {
-    return OkStatus();
-  }
+  if (current != manifest && !current.empty() && fs::exists(root / current, error)) return check;
   const Value* const files = seal->Find("files");
-  if (files == nullptr || !files->is_array()) return OkStatus();
+  if (files == nullptr || !files->is_array()) return check;
+  check.sealed = true;
   for (const Value& file : files->as_array()) {
     RAG_ASSIGN_OR_RETURN(const std::string name, file.GetString("name", ""));
     RAG_ASSIGN_OR_RETURN(const int64_t bytes, file.GetInt("bytes", 0));
@@ -82,14 +81,16 @@ Status CheckSeal(const std::string& folder) {
     const uint64_t size = fs::file_size(path, error);
     if (error) return IoError("cannot look at '", path.string(), "': ", error.message());
     if (size != static_cast<uint64_t>(bytes)) {
-      return DataLossError("'", path.string(), "' is damaged: it has ", size, " bytes, and had ",
-                           bytes, " when the store was closed");
+      Status damage = DataLossError("'", path.string(), "' is damaged: it has ", size,
+                                    " bytes, and had ", bytes, " when the store was closed");
+      if (!IsData(name)) return damage;
+      if (check.records.ok()) check.records = std::move(damage);
     }
     if (hash.empty()) continue;
     RAG_ASSIGN_OR_RETURN(const std::string now, HashOf(path));
     if (now != hash) return DataLossError("'", path.string(), "' is damaged: its checksum differs");
   }
-  return OkStatus();
+  return check;
 }
 
 void RemoveSeal(const std::string& folder) {

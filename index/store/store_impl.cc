@@ -67,17 +67,35 @@ class StoreImpl final : public Store {
       if (error) return IoError("cannot make '", GraphFolder(), "': ", error.message());
       RemoveLeftovers();
     }
-    RAG_RETURN_IF_ERROR(CheckSeal(path_));
-    if (!options_.read_only) RemoveSeal(path_);
-    RAG_ASSIGN_OR_RETURN(database_, Database::Open(path_, options_, runtime_));
-    RAG_RETURN_IF_ERROR(CheckFormat());
+    RAG_ASSIGN_OR_RETURN(SealCheck seal, CheckSeal(path_));
+    if (seal.records.ok()) {
+      Result<std::unique_ptr<Database>> database = Database::Open(path_, options_, runtime_);
+      if (database.ok()) {
+        database_ = std::move(database).value();
+        if (!options_.read_only) RemoveSeal(path_);
+      } else if (seal.sealed && database.status().code() == StatusCode::kDataLoss) {
+        seal.records = database.status();
+      } else {
+        return database.status();
+      }
+    }
+    if (!seal.records.ok()) {
+      // The seal says that log and manifest are whole: what the damaged file does not hold is
+      // served, and nothing is written, so that the seal stays good.
+      RAG_ASSIGN_OR_RETURN(database_, Database::OpenDamaged(path_, options_, runtime_));
+      options_.read_only = true;
+      runtime_.Log(LogLevel::kError, StrCat("the store '", path_,
+                                            "' is damaged and opened read-only; restore a backup: ",
+                                            seal.records.message()));
+    }
+    RAG_RETURN_IF_ERROR(CheckFormat().WithContext(StrCat("the store '", path_, "'")));
     PrefixScan scan = database_->Scan(Family::kDefault, kNamePrefix);
     for (; scan.Valid(); scan.Next()) {
       Entry entry;
       RAG_ASSIGN_OR_RETURN(entry.config, DecodeConfig(scan.key(), scan.value(), entry.number));
       entries_.emplace(scan.key(), std::move(entry));
     }
-    return scan.status();
+    return scan.status().WithContext(StrCat("the store '", path_, "'"));
   }
 
   Result<std::shared_ptr<Collection>> CreateCollection(const CollectionConfig& config) override {
@@ -374,7 +392,7 @@ class StoreImpl final : public Store {
   }
 
   const std::string path_;
-  const StoreOptions options_;
+  StoreOptions options_;  // read_only also when the store is damaged
   const Runtime& runtime_;
   // Held by a backup or a vacuum, so that they wait for each other and closing for them; taken
   // before mutex_.
