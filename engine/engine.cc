@@ -186,6 +186,12 @@ struct Engine::Impl {
                                                        const CollectionOptions& create, Use use) {
     RAG_RETURN_IF_ERROR(CheckName(name));
     RAG_RETURN_IF_ERROR(CheckChunkOptions(create.chunk));
+    const ElementType element = create.vectors.element;
+    if (element != ElementType::kF32 && element != ElementType::kF16 &&
+        element != ElementType::kBF16) {
+      return InvalidArgumentError("element ", ElementTypeName(element),
+                                  " cannot hold an encoder's vectors; f32, f16 and bf16 can");
+    }
     CollectionConfig config;
     config.name = name;
     config.vectors = create.vectors;

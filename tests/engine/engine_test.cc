@@ -28,6 +28,9 @@ TEST_CASE("collections are made, listed and dropped") {
   CHECK(opened.engine->CreateCollection("c", options).code() == StatusCode::kInvalidArgument);
   options.chunk = {ChunkStrategy::kFixed, 4, 0};
   CHECK(opened.engine->CreateCollection("c", options).code() == StatusCode::kInvalidArgument);
+  options = {};
+  options.vectors.element = ElementType::kU8;
+  CHECK(opened.engine->CreateCollection("c", options).code() == StatusCode::kInvalidArgument);
 
   // What the engine keeps for itself is not listed.
   REQUIRE_OK(opened.engine->AddDocument("a", TextDocument("k", "text")));
