@@ -195,6 +195,7 @@ struct Engine::Impl {
     CollectionConfig config;
     config.name = name;
     config.vectors = create.vectors;
+    config.goal = create.goal;
     config.vectors.dim = 0;
     CollectionProperties properties;
     properties.chunk = create.chunk;
@@ -280,6 +281,29 @@ Result<CollectionInfo> Engine::GetCollection(std::string_view name) const {
 
 // --- documents ---
 
+namespace {
+
+// A collection with a goal gets its index when there are enough vectors to measure, and another
+// when there are so many times as many.
+void TuneGrown(Collection& collection, IngestReport& report, const CancelToken* cancel) {
+  constexpr uint64_t kGrowth = 4;
+  const CollectionConfig& config = collection.config();
+  if (!config.goal.has_value() || config.vectors.dim == 0) return;
+  const Result<CollectionStats> stats = collection.Stats();
+  if (!stats.ok() || stats->chunks < kLeastTuneRows) return;
+  if (stats->chunks < kGrowth * config.tuned_chunks) return;
+  Result<TuneReport> tuned = collection.Tune(*config.goal, /*apply=*/true, nullptr, cancel);
+  if (tuned.ok()) {
+    report.tuned = std::move(tuned).value();
+  } else if (tuned.status().code() == StatusCode::kCancelled) {
+    report.cancelled = true;
+  } else {
+    report.tune_error = tuned.status();
+  }
+}
+
+}  // namespace
+
 Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const std::string> paths,
                                     const IngestOptions& options, const CollectionOptions& create,
                                     IngestProgress* progress, const CancelToken* cancel) {
@@ -320,6 +344,7 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
   }
   report.failed.insert(report.failed.begin(), walked.failures.begin(), walked.failures.end());
   report.cancelled = report.cancelled || (cancel != nullptr && cancel->cancelled());
+  if (!report.cancelled) TuneGrown(*opened, report, cancel);
   report.seconds = SecondsSince(start);
   return report;
 }
@@ -507,6 +532,12 @@ Result<RecallReport> Engine::MeasureRecall(std::string_view collection, size_t s
                                            const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
   return opened->MeasureRecall(sample, k, cancel);
+}
+
+Result<TuneReport> Engine::Tune(std::string_view collection, const TuneGoal& goal, bool apply,
+                                CareProgress* progress, const CancelToken* cancel) {
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
+  return opened->Tune(goal, apply, progress, cancel);
 }
 
 Result<BackupReport> Engine::Backup(const std::string& destination, CareProgress* progress,

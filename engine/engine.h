@@ -47,6 +47,9 @@ struct EngineOptions {
 struct CollectionOptions {
   ChunkOptions chunk;
   VectorIndexOptions vectors;  // dim is the encoder's
+  // The index follows from this instead, once there are enough vectors: Ingest tunes it when it
+  // ends, and again whenever there are four times as many.
+  std::optional<TuneGoal> goal;
 };
 
 struct CollectionInfo {
@@ -132,6 +135,9 @@ class Engine {
   // As Collection::MeasureRecall.
   Result<RecallReport> MeasureRecall(std::string_view collection, size_t sample, size_t k,
                                      const CancelToken* cancel = nullptr) const;
+  // As Collection::Tune.
+  Result<TuneReport> Tune(std::string_view collection, const TuneGoal& goal, bool apply,
+                          CareProgress* progress = nullptr, const CancelToken* cancel = nullptr);
   // As the Store's methods of these names; Restore makes what Open then opens.
   Result<BackupReport> Backup(const std::string& destination, CareProgress* progress = nullptr,
                               const CancelToken* cancel = nullptr);

@@ -4,11 +4,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/chunk.h"
 #include "engine/parse.h"
+#include "index/tune.h"
 #include "lib/base/value.h"
 
 namespace rag {
@@ -46,7 +48,9 @@ struct IngestReport {
   uint64_t truncated = 0;  // chunks whose text was longer than the encoder reads
   std::vector<IngestFailure> failed;
   double seconds = 0;
-  bool cancelled = false;  // what was acknowledged before is kept; run again to go on
+  bool cancelled = false;           // what was acknowledged before is kept; run again to go on
+  std::optional<TuneReport> tuned;  // the collection has a goal, and its index was chosen anew
+  Status tune_error;                // it could not be; the documents are indexed all the same
 };
 
 struct DocumentStatus {

@@ -45,11 +45,39 @@ Value ToValue(const IngestReport& report) {
                                    {"code", StatusCodeName(failure.error.code())},
                                    {"error", failure.error.message()}});
   }
-  return Value::Object{{"files", report.files},         {"indexed", report.indexed},
-                       {"unchanged", report.unchanged}, {"removed", report.removed},
-                       {"failed", std::move(failed)},   {"documents", report.documents},
-                       {"chunks", report.chunks},       {"truncated", report.truncated},
-                       {"seconds", report.seconds},     {"cancelled", report.cancelled}};
+  Value::Object out{{"files", report.files},         {"indexed", report.indexed},
+                    {"unchanged", report.unchanged}, {"removed", report.removed},
+                    {"failed", std::move(failed)},   {"documents", report.documents},
+                    {"chunks", report.chunks},       {"truncated", report.truncated},
+                    {"seconds", report.seconds},     {"cancelled", report.cancelled}};
+  if (report.tuned.has_value()) out.Set("tuned", ToValue(*report.tuned));
+  if (!report.tune_error.ok()) out.Set("tuned", ToValue(report.tune_error));
+  return Value(std::move(out));
+}
+
+Value ToValue(const TuneReport& report) {
+  const auto to_value = [](const TuneTrial& trial) {
+    Value::Object out{{"index", trial.spec},
+                      {"measured", trial.measured},
+                      {"memory_bytes", trial.memory_bytes},
+                      {"disk_bytes", trial.disk_bytes},
+                      {"fits", trial.fits}};
+    if (trial.measured) {
+      out.Set("recall", trial.recall);
+      out.Set("queries_per_second", trial.queries_per_second);
+      out.Set("build_seconds", trial.build_seconds);
+      out.Set("finds_enough", trial.finds_enough);
+    }
+    return Value(std::move(out));
+  };
+  Value::Array trials;
+  for (const TuneTrial& trial : report.trials) trials.push_back(to_value(trial));
+  return Value::Object{{"goal", FormatTuneGoal(report.goal)},
+                       {"rows", report.rows},
+                       {"sample_rows", report.sample_rows},
+                       {"queries", report.queries},
+                       {"picked", to_value(report.trials[report.picked])},
+                       {"trials", std::move(trials)}};
 }
 
 Value ToValue(const Hit& hit) {
@@ -120,6 +148,10 @@ Value ToValue(const CollectionInfo& info) {
                       {"dim", vectors.dim},
                       {"metric", MetricName(vectors.metric)},
                       {"element", ElementTypeName(vectors.element)}};
+  if (info.config.goal.has_value()) index.Set("goal", FormatTuneGoal(*info.config.goal));
+  index.Set("rows", RowPlaceName(vectors.rows));
+  if (vectors.memory_budget_bytes != 0)
+    index.Set("memory_budget_bytes", vectors.memory_budget_bytes);
   if (vectors.kind == IndexKind::kHnsw) {
     index.Set("m", vectors.hnsw.m);
     index.Set("ef_construction", vectors.hnsw.ef_construction);
@@ -141,6 +173,7 @@ Value ToValue(const CollectionInfo& info) {
       {"encoder_fingerprint", info.config.encoder_fingerprint},
       {"properties", info.config.properties},
       {"index_memory_bytes", info.stats.index_memory_bytes},
+      {"index_disk_bytes", info.stats.index_disk_bytes},
       {"disk_bytes", info.stats.disk_bytes},
       {"replayed", info.stats.replayed},
       {"open_seconds", info.stats.open_seconds},

@@ -16,6 +16,7 @@ Value ToValue(const EvaluateReport& report);  // {"ndcg@10",…,"queries","secon
 Value ToValue(const CollectionInfo& info);
 Value ToValue(const VerifyReport& report);
 Value ToValue(const RecallReport& report);  // {"queries","k","recall","seconds"}
+Value ToValue(const TuneReport& report);    // {"goal","rows","picked","trials",…}
 Value ToValue(const BackupReport& report);  // {"files","bytes","seconds"}
 Value ToValue(const VacuumReport& report);  // {"bytes_before","bytes_after","bytes_gained",…}
 Value ToValue(const StoredDocument& document);

@@ -1,7 +1,10 @@
 #include "index/index_spec.h"
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+#include <iterator>
+#include <string>
 
 namespace rag {
 namespace {
@@ -22,6 +25,14 @@ Status SetNumber(std::string_view key, std::string_view value, T& out) {
 Status SetKey(std::string_view key, std::string_view value, VectorIndexOptions& options) {
   if (key == "element") {
     RAG_ASSIGN_OR_RETURN(options.element, ParseElementType(value));
+    return OkStatus();
+  }
+  if (key == "rows") {
+    RAG_ASSIGN_OR_RETURN(options.rows, ParseRowPlace(value));
+    return OkStatus();
+  }
+  if (key == "memory") {
+    RAG_ASSIGN_OR_RETURN(options.memory_budget_bytes, ParseByteCount(value));
     return OkStatus();
   }
   if (options.kind == IndexKind::kHnsw) {
@@ -65,8 +76,61 @@ std::string_view ImpliedKey(std::string_view value) {
 
 }  // namespace
 
+std::string FormatIndexSpec(const VectorIndexOptions& options) {
+  const VectorIndexOptions plain;
+  std::string out(IndexKindName(options.kind));
+  char before = ':';
+  const auto put = [&](std::string_view key, const auto& value, const auto& usual) {
+    if (value == usual) return;
+    out += StrCat(std::string_view(&before, 1), key, "=", value);
+    before = ',';
+  };
+  if (options.kind == IndexKind::kHnsw) {
+    const HnswOptions &hnsw = options.hnsw, &usual = plain.hnsw;
+    put("codes", CodeKindName(hnsw.codes), CodeKindName(usual.codes));
+    put("code_dims", hnsw.code_dims, usual.code_dims);
+    put("m", hnsw.m, usual.m);
+    put("ef_construction", hnsw.ef_construction, usual.ef_construction);
+    put("ef_search", hnsw.ef_search, usual.ef_search);
+    put("seed", hnsw.seed, usual.seed);
+  } else if (options.kind == IndexKind::kIvf) {
+    const IvfOptions &ivf = options.ivf, &usual = plain.ivf;
+    put("codes", IvfCodesName(ivf.codes), "");
+    put("lists", ivf.lists, usual.lists);
+    put("pq_bytes", ivf.pq_bytes, usual.pq_bytes);
+    put("rotate", ivf.rotate ? 1 : 0, 0);
+    put("probes", ivf.probes, usual.probes);
+    put("rerank", ivf.rerank, usual.rerank);
+    put("seed", ivf.seed, usual.seed);
+  }
+  put("element", ElementTypeName(options.element), ElementTypeName(plain.element));
+  put("rows", RowPlaceName(options.rows), RowPlaceName(plain.rows));
+  put("memory", options.memory_budget_bytes, plain.memory_budget_bytes);
+  return out;
+}
+
+Result<size_t> ParseByteCount(std::string_view text) {
+  size_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string unit(end, text.data() + text.size());
+  for (char& c : unit) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  constexpr std::string_view kUnits[][3] = {
+      {"", "b", "b"}, {"k", "kb", "kib"}, {"m", "mb", "mib"}, {"g", "gb", "gib"}};
+  for (size_t power = 0; error == std::errc() && power < std::size(kUnits); ++power) {
+    if (std::find(std::begin(kUnits[power]), std::end(kUnits[power]), unit) ==
+        std::end(kUnits[power])) {
+      continue;
+    }
+    if (number > SIZE_MAX >> (10 * power)) break;
+    return number << (10 * power);
+  }
+  return InvalidArgumentError("'", text, "' is no number of bytes, like 512mb or 2g");
+}
+
 std::string_view IndexSpecHelp() {
-  return "keys: element (f32, f16, bf16, i8, u8, binary); of hnsw m, ef_construction, ef_search, "
+  return "keys: element (f32, f16, bf16, i8, u8, binary), rows (memory, disk), memory (a budget, "
+         "as "
+         "512mb); of hnsw m, ef_construction, ef_search, "
          "seed, codes (none, sq8, pca8), code_dims; of ivf lists, codes (none, sq8, pq8, pq4), "
          "pq_bytes, rotate (0, 1), probes, rerank, seed";
 }

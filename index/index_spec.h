@@ -2,6 +2,7 @@
 // the kinds' keys.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "index/vector_index.h"
@@ -14,6 +15,14 @@ namespace rag {
 // Errors: invalid_argument naming the part; resource_exhausted over 1 KiB.
 Result<VectorIndexOptions> ParseIndexSpec(std::string_view text,
                                           const VectorIndexOptions& base = {});
+
+// The text for which ParseIndexSpec gives these options (dim and metric aside), naming only what
+// differs from the defaults.
+std::string FormatIndexSpec(const VectorIndexOptions& options);
+
+// A number with b, k, m or g behind it, or kb, kib and so on: powers of 1,024 all.
+// Errors: invalid_argument.
+Result<size_t> ParseByteCount(std::string_view text);
 
 // The kinds' keys, for a program's help.
 std::string_view IndexSpecHelp();

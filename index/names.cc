@@ -116,4 +116,21 @@ Result<IvfCodes> ParseIvfCodes(std::string_view name) {
   return InvalidArgumentError("unknown codes '", name, "'; known are none, sq8, pq8 and pq4");
 }
 
+std::string_view RowPlaceName(RowPlace place) {
+  switch (place) {
+    case RowPlace::kMemory:
+      return "memory";
+    case RowPlace::kDisk:
+      return "disk";
+  }
+  return "unknown";
+}
+
+Result<RowPlace> ParseRowPlace(std::string_view name) {
+  for (const RowPlace place : {RowPlace::kMemory, RowPlace::kDisk}) {
+    if (name == RowPlaceName(place)) return place;
+  }
+  return InvalidArgumentError("unknown place of rows '", name, "'; known are memory and disk");
+}
+
 }  // namespace rag

@@ -2,12 +2,12 @@
 // derived from them.
 //
 // Truth is RocksDB. A document with its chunks, vectors, attributes and postings is one WriteBatch,
-// synced before the call returns (concurrent writers share a sync). The vector index is memory; it
-// is saved beside the database now and then and on Close, and opening loads the last snapshot and
-// replays only the records written after it.
+// synced before the call returns (concurrent writers share a sync). The vector index lies in memory
+// (or its codes and graph do: VectorIndexOptions::rows); it is saved beside the database now and
+// then and on Close, and opening loads the last snapshot and replays only the records written after
+// it.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -19,8 +19,10 @@
 #include <vector>
 
 #include "index/filter.h"
+#include "index/tune.h"
 #include "index/vector_index.h"
 #include "lib/base/cancel.h"
+#include "lib/base/progress.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"
 
@@ -33,6 +35,9 @@ struct CollectionConfig {
   VectorIndexOptions vectors;       // dim 0: no vectors, lexical search only
   std::string encoder_fingerprint;  // of the encoder whose vectors are stored; "" without one
   Value properties;  // the engine's own settings (chunking …), an object; not looked at
+  // What `vectors` was chosen for, or is to be chosen for once there are enough (Tune).
+  std::optional<TuneGoal> goal;
+  uint64_t tuned_chunks = 0;  // how many there were when it was chosen; 0: never
 };
 
 struct ChunkInput {
@@ -84,8 +89,9 @@ struct CollectionStats {
   uint64_t documents = 0;
   uint64_t chunks = 0;
   uint64_t index_memory_bytes = 0;
-  uint64_t disk_bytes = 0;  // of the whole store, shared by its collections
-  uint64_t replayed = 0;    // records replayed when it was opened
+  uint64_t index_disk_bytes = 0;  // of vectors that the index reads from files
+  uint64_t disk_bytes = 0;        // of the whole store, shared by its collections
+  uint64_t replayed = 0;          // records replayed when it was opened
   double open_seconds = 0;
   std::optional<RecallReport> recall;  // when it was last measured, since opening
 };
@@ -94,12 +100,6 @@ struct VerifyReport {
   uint64_t documents = 0;
   uint64_t chunks = 0;
   std::vector<std::string> problems;  // empty: sound
-};
-
-// How far a backup, a restore (both in bytes) or a vacuum (in steps) is.
-struct CareProgress {
-  std::atomic<uint64_t> total{0};  // 0: not known yet
-  std::atomic<uint64_t> done{0};
 };
 
 struct BackupReport {
@@ -119,10 +119,12 @@ struct VacuumReport {
 class Collection {
  public:
   virtual ~Collection() = default;
+  // Stays as it is; a later call may give another (Tune).
   virtual const CollectionConfig& config() const = 0;
 
   // Adds the document or replaces the one with its key: all or nothing, durable on return.
-  // Errors: invalid_argument (naming key, chunk and bound), io_error; after a failed sync the store
+  // Errors: invalid_argument (naming key, chunk and bound), resource_exhausted when the index's
+  // memory budget is used up, io_error; after a failed sync the store
   // refuses further writes with failed_precondition until it is reopened.
   virtual Result<WriteResult> Replace(const DocumentInput& document) = 0;
   // Several documents in one batch with one sync; keys must differ.
@@ -157,6 +159,15 @@ class Collection {
   // failed_precondition without vectors; cancelled.
   virtual Result<RecallReport> MeasureRecall(size_t sample, size_t k,
                                              const CancelToken* cancel = nullptr) const = 0;
+  // Looks for the index that reaches the goal: tries kinds, codes and widths on a sample of the
+  // stored vectors (index/tune.h). With `apply` it then builds the picked index beside the present
+  // one, which answers meanwhile, while writes go on, widens its search until the goal is met among
+  // all vectors, and puts it in the other's place and into config(), with the goal. Both are in
+  // memory for that time. Errors: those of TuneIndex; failed_precondition without vectors or
+  // read-only; unavailable while another call is at it. The collection is as before then.
+  virtual Result<TuneReport> Tune(const TuneGoal& goal, bool apply,
+                                  CareProgress* progress = nullptr,
+                                  const CancelToken* cancel = nullptr) = 0;
   // Writes the vector index's snapshot now.
   virtual Status Checkpoint() = 0;
 };

@@ -124,6 +124,16 @@ struct IvfOptions {
   uint64_t seed = 42;   // of the training
 };
 
+// Where the vectors themselves lie.
+enum class RowPlace {
+  kMemory,
+  // In files, from when there are codes in memory to search over (some thousand vectors) on; a
+  // search reads those that it compares again. For hnsw and ivf with codes.
+  kDisk,
+};
+std::string_view RowPlaceName(RowPlace place);  // "memory", "disk"
+Result<RowPlace> ParseRowPlace(std::string_view name);
+
 struct VectorIndexOptions {
   IndexKind kind = IndexKind::kHnsw;
   size_t dim = 0;  // 1 .. kMaxDim
@@ -131,6 +141,14 @@ struct VectorIndexOptions {
   ElementType element = ElementType::kF32;
   HnswOptions hnsw;
   IvfOptions ivf;
+  // The three below are no properties of a saved index: any index is loaded under any of them.
+  RowPlace rows = RowPlace::kMemory;
+  // Where rows on disk lie that are in no saved file, without a name; "": the system's folder of
+  // temporary files.
+  std::string folder;
+  // Add is refused when memory_bytes() has come to this, unless it can fill places that removed
+  // vectors have left; 0: never.
+  size_t memory_budget_bytes = 0;
 };
 
 // Threads: Search may run at any time, together with one or more Add and Remove calls.
@@ -144,7 +162,8 @@ class VectorIndex {
   // vectors [n, dim] f32, row i belongs to ids[i]; an id that is there already is replaced.
   // Errors: invalid_argument (shape, duplicate id in the call, a value that is not finite or that
   // the element type cannot hold, a zero vector under cosine), naming the row; nothing is added
-  // then. cancelled: some rows were added.
+  // then. cancelled, and resource_exhausted (memory, the budget, a full disk): some rows were
+  // added.
   virtual Status Add(std::span<const uint64_t> ids, MatrixView vectors,
                      const CancelToken* cancel = nullptr) = 0;
   // Ids that are not there are ignored. Returns how many were removed. The vector's bytes are
@@ -153,7 +172,8 @@ class VectorIndex {
 
   // queries [n, dim] f32 -> for each, at most k neighbours, best first, ties by lower id. Fewer
   // than k only when fewer ids are allowed, or score enough. Errors: invalid_argument,
-  // deadline_exceeded.
+  // deadline_exceeded; data_loss or io_error, from then on always, when a vector that lies in a
+  // file was found damaged or cannot be read.
   virtual Result<std::vector<std::vector<Neighbor>>> Search(MatrixView queries,
                                                             const SearchOptions& options) const = 0;
 
@@ -164,17 +184,26 @@ class VectorIndex {
   virtual std::vector<uint64_t> Ids() const = 0;
   virtual size_t size() const = 0;
   virtual size_t memory_bytes() const = 0;
+  // Of the rows that lie on disk and not in memory.
+  virtual size_t disk_bytes() const = 0;
+  // resource_exhausted when memory_bytes() has come to the budget (0: none) and no places that
+  // removed vectors have left are free.
+  virtual Status CheckRoom(size_t budget_bytes) const = 0;
   virtual const VectorIndexOptions& options() const = 0;
 
   // A snapshot in one file, written atomically, with a format version and checksums; `tag` is the
   // caller's (a sequence number). Waits for running Adds and Removes, searches go on.
   virtual Status Save(const std::string& path, uint64_t tag) const = 0;
+  // Ready without having read the vectors, which are compared with their checksums when a search
+  // first reads them. The file stays in use until the index is saved again or goes; it may be
+  // renamed and removed meanwhile, but not changed.
   // Errors: data_loss naming the place when damaged, failed_precondition when options differ.
   struct Loaded;
   static Result<Loaded> Load(const std::string& path, const VectorIndexOptions& options,
                              const Runtime& runtime);
 
-  // Checks the structure (links in range, symmetric reachability, layers). Errors: data_loss.
+  // Checks the structure (links in range, symmetric reachability, layers) and every vector that
+  // lies in a file. Errors: data_loss.
   virtual Status Verify() const = 0;
 };
 

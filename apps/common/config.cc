@@ -77,7 +77,7 @@ std::vector<Setting> Bind(Settings& s) {
       {"chunk.overlap", "RAG_CHUNK_OVERLAP", Count{&s.chunk.overlap, 0, 4095},
        "tokens that a chunk shares with the one before"},
       {"index.kind", "RAG_INDEX_KIND", Text{&s.index.kind},
-       "vector index, as hnsw, flat or hnsw:pca8"},
+       "vector index, as hnsw, flat, hnsw:pca8 or auto:recall=0.95,memory=512mb"},
       {"index.m", "RAG_INDEX_M", Count{&s.index.m, 2, 128}, "HNSW links a node"},
       {"index.ef_construction", "RAG_INDEX_EF_CONSTRUCTION",
        Count{&s.index.ef_construction, 1, 65'535}, "HNSW width while building"},
@@ -406,6 +406,10 @@ Result<CollectionOptions> ToCollectionOptions(const Settings& settings) {
   vectors.hnsw.m = settings.index.m;
   vectors.hnsw.ef_construction = settings.index.ef_construction;
   vectors.hnsw.ef_search = settings.index.ef_search;
+  const Result<std::optional<TuneGoal>> goal = ParseTuneGoal(settings.index.kind);
+  if (!goal.ok()) return InvalidArgumentError("index.kind: ", goal.status().message());
+  options.goal = *goal;
+  if (options.goal.has_value()) return options;
   const Result<VectorIndexOptions> parsed = ParseIndexSpec(settings.index.kind, vectors);
   if (!parsed.ok()) {
     return InvalidArgumentError("index.kind: ", parsed.status().message());

@@ -23,6 +23,9 @@ int RunVerify(Session& session);
 int RunBackup(Session& session);
 int RunRestore(Session& session);
 int RunVacuum(Session& session);
+int RunTune(Session& session);
+// What was measured, and what was picked.
+void PrintTuning(const TuneReport& report);
 int RunEvaluate(Session& session);
 int RunBench(Session& session);
 

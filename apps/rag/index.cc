@@ -43,6 +43,11 @@ void PrintReport(const IngestReport& report) {
         StrCat(report.truncated,
                " chunks were longer than the encoder reads; dense search sees their beginning\n"));
   }
+  if (report.tuned.has_value()) PrintTuning(*report.tuned);
+  if (!report.tune_error.ok()) {
+    std::fprintf(stderr, "rag: the index was not chosen: %s\n",
+                 Printable(report.tune_error.message()).c_str());
+  }
 }
 
 Result<IngestReport> Index(Session& session) {
@@ -64,7 +69,7 @@ Result<IngestReport> Index(Session& session) {
 // Bad files are told and the rest is indexed, so a run fails only when nothing came of it, or when
 // --strict asks for more.
 int ExitCode(const IngestReport& report, bool strict) {
-  if (report.cancelled) return kExitFailed;
+  if (report.cancelled || !report.tune_error.ok()) return kExitFailed;
   if (report.failed.empty()) return kExitDone;
   const bool nothing = report.indexed + report.unchanged + report.removed == 0;
   return strict || nothing ? kExitFailed : kExitDone;

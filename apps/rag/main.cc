@@ -62,6 +62,8 @@ int Run(rag::Session& session) {
       return rag::RunRestore(session);
     case Command::kVacuum:
       return rag::RunVacuum(session);
+    case Command::kTune:
+      return rag::RunTune(session);
     case Command::kEvaluate:
       return rag::RunEvaluate(session);
     case Command::kBench:

@@ -28,6 +28,7 @@ enum class Command {
   kBackup,
   kRestore,
   kVacuum,
+  kTune,
   kEvaluate,
   kBench,
   kCompletion,
@@ -84,6 +85,13 @@ struct Options {
     std::string name;
     bool copy = false;
   } models;
+
+  struct Tune {
+    double recall = 0.95;
+    std::string memory;  // "512mb"; "": any
+    uint64_t k = 10;
+    bool dry_run = false;
+  } tune;
 
   std::string embed_role = "plain";
   uint64_t recall_sample = 0;                 // of verify; 0: recall is not measured

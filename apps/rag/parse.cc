@@ -42,6 +42,7 @@ class CommandLine {
     AddModels();
     AddVerify();
     AddCare();
+    AddTune();
     AddEvaluate();
     AddBench();
     AddCompletion();
@@ -357,6 +358,23 @@ class CommandLine {
     Add(Command::kVacuum, "vacuum", "Remove every byte of deleted documents from the store's files",
         "  rag vacuum\n"
         "  rag --db notes.db vacuum --json");
+  }
+
+  void AddTune() {
+    CLI::App* sub = Add(Command::kTune, "tune",
+                        "Choose the vector index that finds enough within a memory, by measuring",
+                        "  rag tune --collection notes --recall 0.95\n"
+                        "  rag tune --recall 0.98 --memory 512mb --json\n"
+                        "  rag tune --memory 64mb --dry-run      # only measures");
+    AddCollectionFlag(sub);
+    sub->add_option("--recall", options_.tune.recall, "share of the nearest to be found")
+        ->check(CLI::Range(0.5, 0.999))
+        ->capture_default_str();
+    sub->add_option("--memory", options_.tune.memory, "that the index may take, as 512mb");
+    sub->add_option("-k", options_.tune.k, "how many nearest")
+        ->check(CLI::Range(1, 100))
+        ->capture_default_str();
+    sub->add_flag("--dry-run", options_.tune.dry_run, "measure, and change nothing");
   }
 
   void AddEvaluate() {

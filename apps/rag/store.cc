@@ -19,7 +19,11 @@ void PrintInfo(const CollectionInfo& info) {
     Print(", lexical only\n");
   } else {
     Print(StrCat(", ", IndexKindName(info.config.vectors.kind), " of ", info.config.vectors.dim,
-                 " dimensions, ", HumanBytes(info.stats.index_memory_bytes), " in memory\n"));
+                 " dimensions, ", HumanBytes(info.stats.index_memory_bytes), " in memory"));
+    if (info.stats.index_disk_bytes != 0) {
+      Print(StrCat(", ", HumanBytes(info.stats.index_disk_bytes), " of vectors on disk"));
+    }
+    Print("\n");
   }
 }
 

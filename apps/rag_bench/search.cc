@@ -39,7 +39,7 @@ Matrix Normalized(const Matrix& from) {
 class SearchBench {
  public:
   SearchBench(const SearchBenchOptions& options, const CancelToken& cancel)
-      : options_(options), cancel_(cancel), progress_(options.quiet) {}
+      : options_(options), indexes_(options.indexes), cancel_(cancel), progress_(options.quiet) {}
 
   Result<Report> Run() {
     progress_.Show(StrCat("reading ", options_.data.data));
@@ -56,6 +56,7 @@ class SearchBench {
       normalized_queries_ = Normalized(data_.queries);
     }
     workload_.emplace(MakeWorkload());
+    RAG_RETURN_IF_ERROR(FindGoals());
     Measure();
     RAG_RETURN_IF_ERROR(MeasureReopening());
     if (!cancel_.cancelled()) RAG_RETURN_IF_ERROR(KeepWhenCancelled(MeasureFilters()));
@@ -130,9 +131,40 @@ class SearchBench {
                options_.peer_names.end();
   }
 
+  // What a goal leads to on a sample of the base, which no query is part of.
+  Status FindGoals() {
+    constexpr size_t kSample = 20'000;
+    for (IndexSpec& spec : indexes_) {
+      if (!spec.goal.has_value()) continue;
+      progress_.Show(StrCat("measuring for ", spec.name));
+      const Matrix& base = data_.base;
+      const size_t count = std::min(kSample, base.rows());
+      std::vector<size_t> rows(base.rows());
+      std::iota(rows.begin(), rows.end(), size_t{0});
+      std::mt19937_64 random(42);
+      Matrix sample(count, base.cols());
+      for (size_t i = 0; i < count; ++i) {
+        std::swap(rows[i], rows[i + random() % (rows.size() - i)]);
+        std::copy_n(base.row(rows[i]).data(), base.cols(), sample.row(i).data());
+      }
+      TuneOptions tune;
+      tune.goal = *spec.goal;
+      tune.base = spec.options;
+      tune.base.dim = base.cols();
+      tune.base.metric = data_.metric;
+      tune.rows = base.rows();
+      RAG_ASSIGN_OR_RETURN(const TuneReport found,
+                           TuneIndex(sample.view(), tune, *runtime_, nullptr, &cancel_));
+      const TuneTrial& picked = found.trials[found.picked];
+      spec.options = picked.options;
+      spec.name += StrCat(" = ", picked.spec);
+    }
+    return OkStatus();
+  }
+
   std::vector<std::unique_ptr<System>> MakeSystems() const {
     std::vector<std::unique_ptr<System>> out;
-    for (const IndexSpec& spec : options_.indexes) {
+    for (const IndexSpec& spec : indexes_) {
       out.push_back(MakeOurs(spec, *workload_, *runtime_));
     }
     if (!options_.peers) return out;
@@ -319,6 +351,7 @@ class SearchBench {
   }
 
   const SearchBenchOptions& options_;
+  std::vector<IndexSpec> indexes_;  // a goal becomes the options that reach it
   const CancelToken& cancel_;
   ProgressLine progress_;
   Report report_;

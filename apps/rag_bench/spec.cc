@@ -26,6 +26,9 @@ Result<IndexSpec> ParseOne(const std::string& text, const VectorIndexOptions& ba
     }
     begin = end + 1;
   }
+  spec.options = base;
+  RAG_ASSIGN_OR_RETURN(spec.goal, ParseTuneGoal(rest));
+  if (spec.goal.has_value()) return spec;
   RAG_ASSIGN_OR_RETURN(spec.options, ParseIndexSpec(rest, base));
   return spec;
 }
@@ -66,8 +69,9 @@ Result<std::vector<IndexSpec>> ParseIndexSpecs(std::string_view text,
     const size_t end = std::min(text.find(',', begin), text.size());
     const std::string_view part = text.substr(begin, end - begin);
     begin = end + 1;
-    const Result<IndexKind> kind = ParseIndexKind(part.substr(0, part.find(':')));
-    if (kind.ok()) {
+    const std::string_view name = part.substr(0, part.find(':'));
+    const Result<IndexKind> kind = ParseIndexKind(name);
+    if (kind.ok() || name == "auto") {
       texts.emplace_back(part);
     } else if (!texts.empty()) {
       texts.back() += StrCat(texts.back().find(':') == std::string::npos ? ":" : ",", part);

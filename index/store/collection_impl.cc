@@ -57,11 +57,17 @@ CollectionImpl::CollectionImpl(Database& database, uint32_t number, const Collec
                                const std::string& folder, bool read_only, const Runtime& runtime)
     : database_(database),
       number_(number),
-      config_(config),
       folder_(folder),
       read_only_(read_only),
       runtime_(runtime),
-      filters_(database, number) {}
+      filters_(database, number) {
+  SetConfig(config);
+}
+
+void CollectionImpl::SetConfig(CollectionConfig config) {
+  configs_.push_back(std::make_unique<const CollectionConfig>(std::move(config)));
+  config_.store(configs_.back().get(), std::memory_order_release);
+}
 
 // --- opening ---
 
@@ -105,17 +111,20 @@ Status CollectionImpl::LoadVectorIndex() {
       continue;
     }
     Result<VectorIndex::Loaded> loaded =
-        VectorIndex::Load(SnapshotPath(sequence), config_.vectors, runtime_);
+        VectorIndex::Load(SnapshotPath(sequence), IndexOptions(), runtime_);
     if (!loaded.ok() || loaded->tag != sequence) {
       runtime_.Log(LogLevel::kWarning,
-                   StrCat("collection '", config_.name, "': snapshot ", SnapshotPath(sequence),
+                   StrCat("collection '", config().name, "': snapshot ", SnapshotPath(sequence),
                           " cannot be used: ", loaded.status().ToString()));
       continue;
     }
     index_ = std::move(loaded->index);
     snapshot_sequence_ = sequence;
   }
-  return index_ != nullptr ? Replay(snapshot_sequence_) : RebuildVectorIndex();
+  if (index_ != nullptr) return Replay(snapshot_sequence_);
+  RAG_ASSIGN_OR_RETURN(index_, BuildVectorIndex());
+  replayed_ = vectors_since_snapshot_ = index_->size();
+  return OkStatus();
 }
 
 Status CollectionImpl::Replay(uint64_t after) {
@@ -130,7 +139,7 @@ Status CollectionImpl::Replay(uint64_t after) {
   for (; scan.Valid(); scan.Next()) {
     LogEntry entry;
     if (!entry.Decode(scan.value()))
-      return DataLossError("the log of '", config_.name, "' is damaged");
+      return DataLossError("the log of '", config().name, "' is damaged");
     for (const ChunkId id : entry.removed) {
       added.erase(id);
       removed.insert(id);
@@ -141,7 +150,7 @@ Status CollectionImpl::Replay(uint64_t after) {
   RAG_RETURN_IF_ERROR(scan.status());
   const std::vector<uint64_t> removed_ids(removed.begin(), removed.end());
   RAG_RETURN_IF_ERROR(index_->Remove(removed_ids).status());
-  const size_t dim = config_.vectors.dim;
+  const size_t dim = config().vectors.dim;
   std::vector<uint64_t> ids;
   std::vector<float> vectors;
   for (const ChunkId id : added) {
@@ -156,13 +165,18 @@ Status CollectionImpl::Replay(uint64_t after) {
   return OkStatus();
 }
 
-Status CollectionImpl::RebuildVectorIndex() {
-  RAG_ASSIGN_OR_RETURN(index_, VectorIndex::Create(config_.vectors, runtime_));
-  const size_t dim = config_.vectors.dim;
+Result<std::unique_ptr<VectorIndex>> CollectionImpl::BuildVectorIndex() const {
+  return BuildVectorIndex(IndexOptions(),
+                          database_.Scan(Family::kVectors, CollectionPrefix(number_)));
+}
+
+Result<std::unique_ptr<VectorIndex>> CollectionImpl::BuildVectorIndex(
+    const VectorIndexOptions& options, PrefixScan scan, const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(std::unique_ptr<VectorIndex> index, VectorIndex::Create(options, runtime_));
+  const size_t dim = config().vectors.dim;
   constexpr size_t kBatch = 4'096;
   std::vector<uint64_t> ids;
   std::vector<float> vectors;
-  PrefixScan scan = database_.Scan(Family::kVectors, CollectionPrefix(number_));
   while (scan.Valid()) {
     ids.clear();
     vectors.clear();
@@ -172,11 +186,51 @@ Status CollectionImpl::RebuildVectorIndex() {
       ids.push_back(id);
       vectors.insert(vectors.end(), vector.begin(), vector.end());
     }
-    RAG_RETURN_IF_ERROR(index_->Add(ids, MatrixView(vectors.data(), ids.size(), dim)));
-    replayed_ += ids.size();
+    RAG_RETURN_IF_ERROR(index->Add(ids, MatrixView(vectors.data(), ids.size(), dim), cancel));
   }
   RAG_RETURN_IF_ERROR(scan.status());
-  vectors_since_snapshot_ = replayed_;
+  return index;
+}
+
+// --- the index ---
+
+VectorIndexOptions CollectionImpl::IndexOptions() const {
+  VectorIndexOptions options = config().vectors;
+  // What is in the records must be in the index: the budget is looked at before they are written.
+  options.memory_budget_bytes = 0;
+  if (!read_only_) options.folder = folder_;
+  return options;
+}
+
+std::shared_ptr<VectorIndex> CollectionImpl::index() const {
+  std::lock_guard lock(index_mutex_);
+  return index_;
+}
+
+void CollectionImpl::SetIndex(std::shared_ptr<VectorIndex> index) {
+  std::lock_guard lock(index_mutex_);
+  index_.swap(index);
+}
+
+void CollectionImpl::RemoveDamagedSnapshot(const Status& why) const {
+  runtime_.Log(LogLevel::kError,
+               StrCat("collection '", config().name,
+                      "': the vector index is made anew from the records: ", why.ToString()));
+  std::error_code ignored;
+  if (!read_only_ && snapshot_sequence_ != 0) fs::remove(SnapshotPath(snapshot_sequence_), ignored);
+}
+
+Status CollectionImpl::ReplaceDamaged(const std::shared_ptr<VectorIndex>& damaged,
+                                      const Status& why) {
+  std::lock_guard commit(commit_mutex_);
+  if (index() != damaged) return OkStatus();
+  RemoveDamagedSnapshot(why);
+  RAG_ASSIGN_OR_RETURN(std::shared_ptr<VectorIndex> made, BuildVectorIndex());
+  replayed_ += made->size();
+  SetIndex(std::move(made));
+  if (read_only_) return OkStatus();
+  const Status saved = SaveSnapshot(/*rewrite=*/true);
+  if (!saved.ok()) runtime_.Log(LogLevel::kWarning, saved.ToString());
   return OkStatus();
 }
 
@@ -185,7 +239,7 @@ Status CollectionImpl::RebuildVectorIndex() {
 Status CollectionImpl::CheckOpen() const {
   std::lock_guard lock(state_mutex_);
   if (!closed_.empty()) {
-    return FailedPreconditionError("collection '", config_.name, "' ", closed_);
+    return FailedPreconditionError("collection '", config().name, "' ", closed_);
   }
   return OkStatus();
 }
@@ -205,7 +259,7 @@ Status CollectionImpl::Close(bool save, const std::string& why) {
     closed_ = why;
   }
   const Status saved = save && !read_only_ ? SaveSnapshot() : OkStatus();
-  index_.reset();
+  SetIndex(nullptr);
   return saved;
 }
 
@@ -228,7 +282,9 @@ Status CollectionImpl::SaveSnapshot(bool rewrite) {
   CollectionState after = state();
   if (index_ == nullptr || (snapshot_sequence_ == after.sequence && !rewrite)) return OkStatus();
   const uint64_t old_sequence = snapshot_sequence_;
-  RAG_RETURN_IF_ERROR(index_->Save(SnapshotPath(after.sequence), after.sequence));
+  const Status written = index_->Save(SnapshotPath(after.sequence), after.sequence);
+  if (written.code() == StatusCode::kDataLoss) RemoveDamagedSnapshot(written);
+  RAG_RETURN_IF_ERROR(written);
   // Only now is the log before it of no more use.
   Batch batch;
   for (PrefixScan scan = database_.Scan(Family::kRecords, TaggedPrefix(number_, kLogTag));
@@ -280,10 +336,10 @@ Status CollectionImpl::CheckDocument(const DocumentInput& document) const {
       return InvalidArgumentError("the attributes of ", place(i), " are ",
                                   chunk.attributes.type_name(), ", not an object");
     }
-    if (chunk.vector.size() != config_.vectors.dim) {
+    if (chunk.vector.size() != config().vectors.dim) {
       return InvalidArgumentError("the vector of ", place(i), " has ", chunk.vector.size(),
-                                  " dimensions; collection '", config_.name, "' has ",
-                                  config_.vectors.dim);
+                                  " dimensions; collection '", config().name, "' has ",
+                                  config().vectors.dim);
     }
     double squares = 0;
     for (const float value : chunk.vector) {
@@ -292,7 +348,7 @@ Status CollectionImpl::CheckDocument(const DocumentInput& document) const {
       }
       squares += static_cast<double>(value) * value;
     }
-    if (squares == 0 && !chunk.vector.empty() && config_.vectors.metric == Metric::kCosine) {
+    if (squares == 0 && !chunk.vector.empty() && config().vectors.metric == Metric::kCosine) {
       return InvalidArgumentError("the vector of ", place(i), " is zero, which has no cosine");
     }
   }
@@ -373,8 +429,22 @@ std::vector<CollectionImpl::Request*> CollectionImpl::TakeGroup() {
   return group;
 }
 
+// Removals alone are always welcome.
+Status CollectionImpl::CheckRoom(const std::vector<Request*>& group) const {
+  const bool adds = std::any_of(group.begin(), group.end(),
+                                [](const Request* request) { return !request->documents.empty(); });
+  if (!adds || index_ == nullptr) return OkStatus();
+  return index_->CheckRoom(config().vectors.memory_budget_bytes)
+      .WithContext(StrCat("collection '", config().name, "'"));
+}
+
 void CollectionImpl::Commit(const std::vector<Request*>& group) {
   std::lock_guard commit(commit_mutex_);
+  const Status room = CheckRoom(group);
+  if (!room.ok()) {
+    for (Request* request : group) request->status = room;
+    return;
+  }
   Change change(database_, number_, state());
   std::vector<Request*> taken;
   const auto fail_all = [&](const Status& status) {
@@ -402,7 +472,7 @@ void CollectionImpl::Commit(const std::vector<Request*>& group) {
   }
   if (taken.empty()) return;
   change.postings.AppendTo(change.batch);
-  if (config_.vectors.dim != 0) {
+  if (config().vectors.dim != 0) {
     change.batch.Put(Family::kRecords, NumberedKey(number_, kLogTag, change.state.sequence),
                      change.log.Encode());
   }
@@ -434,7 +504,7 @@ Status CollectionImpl::PrepareRemoval(std::string_view key, Change& change, Writ
     }
     change.batch.Delete(Family::kRecords, NumberedKey(number_, kChunkTag, id));
     change.batch.Delete(Family::kRecords, NumberedKey(number_, kAttributesTag, id));
-    if (config_.vectors.dim != 0) change.batch.Delete(Family::kVectors, VectorKey(number_, id));
+    if (config().vectors.dim != 0) change.batch.Delete(Family::kVectors, VectorKey(number_, id));
     change.log.removed.push_back(id);
   }
   change.batch.Delete(Family::kRecords, DocumentKey(number_, key));
@@ -470,7 +540,7 @@ Status CollectionImpl::PrepareDocument(const DocumentInput& document, Change& ch
       change.state.lexical_chunks += 1;
       change.state.lexical_terms += terms.length;
     }
-    if (config_.vectors.dim != 0) {
+    if (config().vectors.dim != 0) {
       change.batch.Put(Family::kVectors, VectorKey(number_, id), EncodeVector(chunk.vector));
       change.vector_ids.push_back(id);
       change.vectors.insert(change.vectors.end(), chunk.vector.begin(), chunk.vector.end());
@@ -492,13 +562,14 @@ void CollectionImpl::Apply(const Change& change) {
     state_ = change.state;
   }
   filters_.Update(change.log.removed, change.attributes);
+  if (rebuilding_) missed_.push_back(change.log);
   if (index_ == nullptr) return;
   // The batch is durable: what fails here is repaired by the replay of the next opening, and said.
   Status status = index_->Remove(change.log.removed).status();
   if (status.ok() && !change.vector_ids.empty()) {
     status = index_->Add(
         change.vector_ids,
-        MatrixView(change.vectors.data(), change.vector_ids.size(), config_.vectors.dim));
+        MatrixView(change.vectors.data(), change.vector_ids.size(), config().vectors.dim));
   }
   vectors_since_snapshot_ += change.vector_ids.size() + change.log.removed.size();
   if (status.ok() && vectors_since_snapshot_ >= std::max<uint64_t>(kMinTail, index_->size() / 4)) {
@@ -506,7 +577,7 @@ void CollectionImpl::Apply(const Change& change) {
   }
   if (!status.ok()) {
     runtime_.Log(LogLevel::kError,
-                 StrCat("collection '", config_.name,
+                 StrCat("collection '", config().name,
                         "': the vector index is behind the records until the next "
                         "opening: ",
                         status.ToString()));
@@ -519,7 +590,7 @@ Status CollectionImpl::Named(const Status& status) const {
   if (status.code() != StatusCode::kDataLoss && status.code() != StatusCode::kIoError) {
     return status;
   }
-  return status.WithContext(StrCat("collection '", config_.name, "'"));
+  return status.WithContext(StrCat("collection '", config().name, "'"));
 }
 
 Result<std::string> CollectionImpl::Read(Family family, std::string_view key) const {
@@ -532,7 +603,7 @@ Result<std::vector<ChunkId>> CollectionImpl::ChunkIdsOf(std::string_view key) co
   const Result<std::string> bytes = Read(Family::kRecords, DocumentKey(number_, key));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
-    return NotFoundError("no document '", key, "' in collection '", config_.name, "'");
+    return NotFoundError("no document '", key, "' in collection '", config().name, "'");
   }
   RAG_ASSIGN_OR_RETURN(DocumentRecord record, DecodeDocumentRecord(key, *bytes));
   return std::move(record.chunk_ids);
@@ -544,7 +615,7 @@ Result<DocumentRecord> CollectionImpl::GetDocument(std::string_view key) const {
   const Result<std::string> bytes = Read(Family::kRecords, DocumentKey(number_, key));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
-    return NotFoundError("no document '", key, "' in collection '", config_.name, "'");
+    return NotFoundError("no document '", key, "' in collection '", config().name, "'");
   }
   return DecodeDocumentRecord(key, *bytes);
 }
@@ -554,7 +625,7 @@ Result<std::string> CollectionImpl::GetBody(std::string_view key) const {
   RAG_RETURN_IF_ERROR(CheckOpen());
   Result<std::string> body = Read(Family::kBodies, BodyKey(number_, key));
   if (!body.ok() && body.status().code() == StatusCode::kNotFound) {
-    return NotFoundError("no document '", key, "' in collection '", config_.name, "'");
+    return NotFoundError("no document '", key, "' in collection '", config().name, "'");
   }
   return body;
 }
@@ -565,7 +636,7 @@ Result<ChunkRecord> CollectionImpl::GetChunk(ChunkId id) const {
   const Result<std::string> bytes = Read(Family::kRecords, NumberedKey(number_, kChunkTag, id));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
-    return NotFoundError("no chunk ", id, " in collection '", config_.name, "'");
+    return NotFoundError("no chunk ", id, " in collection '", config().name, "'");
   }
   RAG_ASSIGN_OR_RETURN(ChunkRecord record, DecodeChunkRecord(id, *bytes));
   const Result<std::string> attributes =
@@ -588,9 +659,9 @@ Result<std::vector<float>> CollectionImpl::GetVector(ChunkId id) const {
   const Result<std::string> bytes = Read(Family::kVectors, VectorKey(number_, id));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
-    return NotFoundError("no vector of chunk ", id, " in collection '", config_.name, "'");
+    return NotFoundError("no vector of chunk ", id, " in collection '", config().name, "'");
   }
-  return DecodeVector(id, *bytes, config_.vectors.dim);
+  return DecodeVector(id, *bytes, config().vectors.dim);
 }
 
 Result<std::vector<DocumentRecord>> CollectionImpl::ListDocuments(std::string_view after,
@@ -616,11 +687,11 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const floa
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
   if (index_ == nullptr) {
-    return FailedPreconditionError("collection '", config_.name, "' has no vectors");
+    return FailedPreconditionError("collection '", config().name, "' has no vectors");
   }
-  if (query.size() != config_.vectors.dim) {
+  if (query.size() != config().vectors.dim) {
     return InvalidArgumentError("a query of ", query.size(), " dimensions; collection '",
-                                config_.name, "' has ", config_.vectors.dim);
+                                config().name, "' has ", config().vectors.dim);
   }
   std::shared_ptr<const ChunkSet> allowed;
   if (filter != nullptr) {
@@ -628,14 +699,23 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const floa
     if (!found.ok()) return Named(found.status());
     allowed = std::move(found).value();
   }
-  SearchOptions options;
+  SearchOptions options = WidthOf(config().vectors);
   options.k = k;
-  options.ef_search = ef_search;
+  if (ef_search != 0) options.ef_search = ef_search;
   options.filter = allowed.get();
   options.exact = exact;
-  RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> found,
-                       index_->Search(MatrixView(query.data(), 1, query.size()), options));
-  return std::move(found[0]);
+  const MatrixView view(query.data(), 1, query.size());
+  const std::shared_ptr<VectorIndex> searched = index();
+  Result<std::vector<std::vector<Neighbor>>> found = searched->Search(view, options);
+  if (found.status().code() == StatusCode::kDataLoss ||
+      found.status().code() == StatusCode::kIoError) {
+    // Nothing about the collection changes but where its vectors are found.
+    RAG_RETURN_IF_ERROR(
+        const_cast<CollectionImpl*>(this)->ReplaceDamaged(searched, found.status()));
+    found = index()->Search(view, options);
+  }
+  if (!found.ok()) return Named(found.status());
+  return std::move((*found)[0]);
 }
 
 Result<std::vector<Neighbor>> CollectionImpl::SearchLexical(std::string_view query, size_t k,
@@ -666,7 +746,10 @@ Result<CollectionStats> CollectionImpl::Stats() const {
   CollectionStats stats;
   stats.documents = now.documents;
   stats.chunks = now.chunks;
-  stats.index_memory_bytes = index_ == nullptr ? 0 : index_->memory_bytes();
+  if (const std::shared_ptr<VectorIndex> index = this->index()) {
+    stats.index_memory_bytes = index->memory_bytes();
+    stats.index_disk_bytes = index->disk_bytes();
+  }
   stats.replayed = replayed_;
   stats.open_seconds = open_seconds_;
   {

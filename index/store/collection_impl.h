@@ -13,6 +13,7 @@
 
 #include "index/lexical/postings.h"
 #include "index/store.h"
+#include "index/store/collection_records.h"
 #include "index/store/database.h"
 #include "index/store/filter_cache.h"
 
@@ -29,7 +30,9 @@ class CollectionImpl final : public Collection {
                                                       const std::string& folder, bool read_only,
                                                       const Runtime& runtime);
 
-  const CollectionConfig& config() const override { return config_; }
+  const CollectionConfig& config() const override {
+    return *config_.load(std::memory_order_acquire);
+  }
   Result<WriteResult> Replace(const DocumentInput& document) override;
   Result<std::vector<WriteResult>> ReplaceMany(std::span<const DocumentInput> documents) override;
   Result<WriteResult> Remove(std::string_view key) override;
@@ -51,6 +54,8 @@ class CollectionImpl final : public Collection {
   Result<VerifyReport> Verify(const CancelToken* cancel) const override;
   Result<RecallReport> MeasureRecall(size_t sample, size_t k,
                                      const CancelToken* cancel) const override;
+  Result<TuneReport> Tune(const TuneGoal& goal, bool apply, CareProgress* progress,
+                          const CancelToken* cancel) override;
   Status Checkpoint() override;
 
   uint32_t number() const { return number_; }
@@ -77,18 +82,45 @@ class CollectionImpl final : public Collection {
 
   Status LoadVectorIndex();
   Status Replay(uint64_t after);
-  Status RebuildVectorIndex();
+  // From the vectors of the scan, or of all there are.
+  Result<std::unique_ptr<VectorIndex>> BuildVectorIndex(const VectorIndexOptions& options,
+                                                        PrefixScan scan,
+                                                        const CancelToken* cancel = nullptr) const;
+  Result<std::unique_ptr<VectorIndex>> BuildVectorIndex() const;
   std::string SnapshotPath(uint64_t sequence) const;
 
   Status CheckOpen() const;
   Status CheckDocument(const DocumentInput& document) const;
   Status Submit(Request& request);
-  std::vector<Request*> TakeGroup();  // needs queue_mutex_
+  std::vector<Request*> TakeGroup();                           // needs queue_mutex_
+  Status CheckRoom(const std::vector<Request*>& group) const;  // needs commit_mutex_
   void Commit(const std::vector<Request*>& group);
   Status PrepareDocument(const DocumentInput& document, Change& change, WriteResult& result);
   Status PrepareRemoval(std::string_view key, Change& change, WriteResult& result, bool must_exist);
   void Apply(const Change& change);
   Status SaveSnapshot(bool rewrite = false);  // needs commit_mutex_
+
+  // The index as it is now; what is begun on it may be ended on it.
+  std::shared_ptr<VectorIndex> index() const;
+  void SetIndex(std::shared_ptr<VectorIndex> index);
+  VectorIndexOptions IndexOptions() const;
+  void SetConfig(CollectionConfig config);  // needs commit_mutex_, or nobody else here
+
+  // --- collection_tune.cc ---
+  Result<Matrix> DrawVectors(size_t count, const CancelToken* cancel) const;
+  Status ChangeIndex(const TuneGoal& goal, const VectorIndexOptions& picked,
+                     const CancelToken* cancel);
+  // Brings an index up to date with what was written since its vectors were scanned.
+  Status CatchUp(VectorIndex& index, const std::vector<LogEntry>& missed) const;
+  // The least width from the options' own on that is enough; widens the options.
+  Status Widen(const VectorIndex& index, const TuneGoal& goal, VectorIndexOptions& options,
+               const CancelToken* cancel) const;
+  Status WriteConfig(const CollectionConfig& config);  // needs commit_mutex_
+  // A saved index was found damaged while it was searched: makes another from the records, unless
+  // somebody has done so meanwhile.
+  Status ReplaceDamaged(const std::shared_ptr<VectorIndex>& damaged, const Status& why);
+  // So that the next opening makes another.
+  void RemoveDamagedSnapshot(const Status& why) const;
 
   // Reads of the database: a failure besides not_found names the collection, since RocksDB does not
   // always name the damaged file.
@@ -99,7 +131,9 @@ class CollectionImpl final : public Collection {
 
   Database& database_;
   const uint32_t number_;
-  const CollectionConfig config_;
+  std::atomic<const CollectionConfig*> config_{nullptr};
+  // All that there were: config() hands them out. Guarded by commit_mutex_.
+  std::vector<std::unique_ptr<const CollectionConfig>> configs_;
   const std::string folder_;
   const bool read_only_;
   const Runtime& runtime_;
@@ -109,9 +143,12 @@ class CollectionImpl final : public Collection {
   std::deque<Request*> queue_;
   bool leading_ = false;
 
-  std::mutex commit_mutex_;              // held while a group is written or a snapshot saved
-  uint64_t snapshot_sequence_ = 0;       // guarded by commit_mutex_
-  uint64_t vectors_since_snapshot_ = 0;  // guarded by commit_mutex_
+  std::mutex tune_mutex_;    // held while the index is tuned; taken before commit_mutex_
+  std::mutex commit_mutex_;  // held while a group is written or a snapshot saved
+  std::atomic<uint64_t> snapshot_sequence_{0};  // changed with commit_mutex_ held
+  uint64_t vectors_since_snapshot_ = 0;         // guarded by commit_mutex_
+  bool rebuilding_ = false;                     // guarded by commit_mutex_
+  std::vector<LogEntry> missed_;                // since rebuilding_; guarded by commit_mutex_
 
   mutable std::mutex state_mutex_;  // guards the three below
   CollectionState state_;
@@ -120,9 +157,10 @@ class CollectionImpl final : public Collection {
 
   // Readers and the leader share it; Close takes it alone, so that nobody still uses the database.
   mutable std::shared_mutex use_mutex_;
-  std::unique_ptr<VectorIndex> index_;  // null without vectors
+  mutable std::mutex index_mutex_;      // guards index_
+  std::shared_ptr<VectorIndex> index_;  // null without vectors; replaced with commit_mutex_ held
   mutable FilterCache filters_;
-  uint64_t replayed_ = 0;
+  std::atomic<uint64_t> replayed_{0};
   double open_seconds_ = 0;
 };
 

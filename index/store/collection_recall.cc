@@ -53,11 +53,12 @@ Result<RecallReport> CollectionImpl::MeasureRecall(size_t sample, size_t k,
   }
   if (k < 1 || k > kMaxK) return InvalidArgumentError("k ", k, " is not between 1 and ", kMaxK);
   if (index_ == nullptr) {
-    return FailedPreconditionError("collection '", config_.name, "' has no vectors");
+    return FailedPreconditionError("collection '", config().name, "' has no vectors");
   }
+  const std::shared_ptr<VectorIndex> index = this->index();
   const auto start = std::chrono::steady_clock::now();
-  const size_t dim = config_.vectors.dim;
-  std::vector<uint64_t> ids = index_->Ids();
+  const size_t dim = config().vectors.dim;
+  std::vector<uint64_t> ids = index->Ids();
   Draw(ids, sample);
   RecallReport report;
   report.k = k;
@@ -78,11 +79,11 @@ Result<RecallReport> CollectionImpl::MeasureRecall(size_t sample, size_t k,
     }
     if (batch.empty()) continue;
     const MatrixView view(queries.data(), batch.size(), dim);
-    SearchOptions options;
+    SearchOptions options = WidthOf(config().vectors);
     options.k = k + 1;
-    RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> walked, index_->Search(view, options));
+    RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> walked, index->Search(view, options));
     options.exact = true;
-    RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> exact, index_->Search(view, options));
+    RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> exact, index->Search(view, options));
     for (size_t i = 0; i < batch.size(); ++i) {
       DropSelf(walked[i], batch[i], k);
       DropSelf(exact[i], batch[i], k);

@@ -132,6 +132,12 @@ std::string EncodeConfig(uint32_t number, const CollectionConfig& config) {
       {"encoder", config.encoder_fingerprint},
       {"properties", config.properties},
   };
+  if (config.goal.has_value()) {
+    out.Set("goal", FormatTuneGoal(*config.goal));
+    out.Set("tuned_chunks", config.tuned_chunks);
+  }
+  if (vectors.rows != RowPlace::kMemory) out.Set("rows", RowPlaceName(vectors.rows));
+  if (vectors.memory_budget_bytes != 0) out.Set("memory_budget", vectors.memory_budget_bytes);
   if (vectors.kind == IndexKind::kIvf) {
     out.Set("ivf", Value::Object{{"lists", vectors.ivf.lists},
                                  {"codes", IvfCodesName(vectors.ivf.codes)},
@@ -190,6 +196,16 @@ Result<CollectionConfig> DecodeConfig(std::string_view name, std::string_view js
       RAG_ASSIGN_OR_RETURN(const int64_t seed, ivf->GetInt("seed", 0));
       vectors.ivf.seed = static_cast<uint64_t>(seed);
     }
+    RAG_ASSIGN_OR_RETURN(const std::string goal, value.GetString("goal", ""));
+    if (!goal.empty()) {
+      RAG_ASSIGN_OR_RETURN(config.goal, ParseTuneGoal(goal));
+    }
+    size_t tuned = 0;
+    RAG_RETURN_IF_ERROR(size(value, "tuned_chunks", tuned));
+    config.tuned_chunks = tuned;
+    RAG_ASSIGN_OR_RETURN(const std::string rows, value.GetString("rows", "memory"));
+    RAG_ASSIGN_OR_RETURN(vectors.rows, ParseRowPlace(rows));
+    RAG_RETURN_IF_ERROR(size(value, "memory_budget", vectors.memory_budget_bytes));
     RAG_ASSIGN_OR_RETURN(config.encoder_fingerprint, value.GetString("encoder", ""));
     if (const Value* properties = value.Find("properties")) config.properties = *properties;
     return config;

@@ -142,13 +142,15 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
   RAG_RETURN_IF_ERROR(Named(blocks.status()));
 
   size_t vectors = 0;
-  if (index_ != nullptr) {
+  const std::shared_ptr<VectorIndex> index = this->index();
+  if (index != nullptr) {
     PrefixScan scan = database_.Scan(Family::kVectors, CollectionPrefix(number_));
-    std::vector<float> indexed(config_.vectors.dim);
+    std::vector<float> indexed(config().vectors.dim);
     for (; scan.Valid(); scan.Next()) {
       if (cancelled()) return CancelledError("verify was cancelled");
       const ChunkId id = ReadBigEndian(scan.key());
-      const Result<std::vector<float>> vector = DecodeVector(id, scan.value(), config_.vectors.dim);
+      const Result<std::vector<float>> vector =
+          DecodeVector(id, scan.value(), config().vectors.dim);
       if (!vector.ok()) {
         problem(vector.status().message());
         continue;
@@ -160,23 +162,24 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
         continue;
       }
       found->second.has_vector = true;
-      if (!index_->GetVector(id, indexed).ok()) {
+      if (!index->GetVector(id, indexed).ok()) {
         problem("chunk ", id, " is not in the vector index");
-      } else if (!SameDirection(*vector, indexed, config_.vectors.metric)) {
+      } else if (!SameDirection(*vector, indexed, config().vectors.metric)) {
         problem("the vector index holds another vector for chunk ", id);
       }
     }
     RAG_RETURN_IF_ERROR(Named(scan.status()));
-    if (index_->size() != vectors) {
-      problem("the vector index holds ", index_->size(), " vectors, the store ", vectors);
+    if (index->size() != vectors) {
+      problem("the vector index holds ", index->size(), " vectors, the store ", vectors);
     }
-    const Status structure = index_->Verify();
+    const Status structure = index->Verify();
     if (!structure.ok()) problem("the vector index: ", structure.message());
+    if (structure.code() == StatusCode::kDataLoss) RemoveDamagedSnapshot(structure);
   }
 
   for (const auto& [id, seen] : chunks) {
     if (!seen.in_document) problem("chunk ", id, " belongs to no document");
-    if (index_ != nullptr && !seen.has_vector) problem("chunk ", id, " has no vector");
+    if (index != nullptr && !seen.has_vector) problem("chunk ", id, " has no vector");
     if (seen.terms != seen.postings) {
       problem("chunk ", id, " has ", seen.terms, " terms and ", seen.postings, " postings");
     }
@@ -185,7 +188,7 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
   if (after.sequence != before.sequence) {
     // Written to meanwhile: the passes did not see one state, and what differs may be that.
     report.problems.clear();
-    return UnavailableError("collection '", config_.name,
+    return UnavailableError("collection '", config().name,
                             "' was written to while it was verified; verify it again");
   }
   if (report.documents != after.documents || report.chunks != after.chunks ||

@@ -99,6 +99,11 @@ inline std::string PostingKey(uint32_t collection, std::string_view term, uint64
   return key;
 }
 
+inline constexpr const char* kNamePrefix = "name:";
+inline std::string ConfigKey(std::string_view name) {
+  return std::string(kNamePrefix).append(name);
+}
+
 inline std::string StateKey(uint32_t collection) {
   return std::string("state:").append(CollectionPrefix(collection));
 }

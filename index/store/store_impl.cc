@@ -19,7 +19,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr size_t kMaxNameBytes = 128;
-constexpr const char* kNamePrefix = "name:";
 constexpr const char* kNextNumberKey = "next";
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
@@ -123,7 +122,7 @@ class StoreImpl final : public Store {
       return next.status();
     }
     Batch batch;
-    batch.Put(Family::kDefault, StrCat(kNamePrefix, config.name), EncodeConfig(number, config));
+    batch.Put(Family::kDefault, ConfigKey(config.name), EncodeConfig(number, config));
     batch.Put(Family::kDefault, StateKey(number), CollectionState().Encode());
     batch.Put(Family::kDefault, kNextNumberKey, StrCat(number + 1));
     RAG_RETURN_IF_ERROR(database_->Write(batch));
@@ -163,7 +162,7 @@ class StoreImpl final : public Store {
       RAG_RETURN_IF_ERROR(found->second.open->Close(/*save=*/false, "was dropped"));
     }
     Batch batch;
-    batch.Delete(Family::kDefault, StrCat(kNamePrefix, name));
+    batch.Delete(Family::kDefault, ConfigKey(name));
     batch.Delete(Family::kDefault, StateKey(number));
     const std::string prefix = CollectionPrefix(number);
     static constexpr Family kHolding[] = {Family::kRecords, Family::kBodies, Family::kVectors,

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
+#include <utility>
 
 namespace rag {
 namespace {
@@ -29,25 +31,20 @@ Arena::Arena(size_t record_bytes)
       mask_((uint32_t{1} << shift_) - 1),
       blocks_(std::make_unique<std::atomic<std::byte*>[]>(kMaxChunks)) {}
 
-Arena::~Arena() {
+Arena::~Arena() { Clear(); }
+
+void Arena::Clear() {
   for (size_t i = 0; i < kMaxChunks; ++i) {
-    if (std::byte* block = blocks_[i].load(std::memory_order_relaxed)) {
-      ::munmap(block, BlockBytes());
-    }
+    if (Owns(i)) ::munmap(blocks_[i].load(std::memory_order_relaxed), BlockBytes());
+    blocks_[i].store(nullptr, std::memory_order_relaxed);
   }
+  source_.reset();
+  borrowed_ = 0;
 }
 
 size_t Arena::BlockBytes() const { return RoundUp(record_bytes_ << shift_, kHugePage); }
 
-Status Arena::Ensure(uint32_t i) {
-  const size_t block = i >> shift_;
-  if (block >= kMaxChunks) {
-    return ResourceExhaustedError("there is room for ", max_records(), " records of ",
-                                  record_bytes_, " bytes");
-  }
-  if (blocks_[block].load(std::memory_order_acquire) != nullptr) return OkStatus();
-  std::lock_guard lock(mutex_);
-  if (blocks_[block].load(std::memory_order_relaxed) != nullptr) return OkStatus();
+Result<std::byte*> Arena::MapBlock(size_t block) const {
   // Aligned to a huge page by mapping one more and giving the ends back.
   const size_t bytes = BlockBytes();
   void* mapped = ::mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
@@ -62,8 +59,88 @@ Status Arena::Ensure(uint32_t i) {
   if (skip < kHugePage) ::munmap(begin + skip + bytes, kHugePage - skip);
   // The first block is left alone, so that a small collection takes what it needs and not 2 MiB.
   if (block > 0) ::madvise(begin + skip, bytes, MADV_HUGEPAGE);
-  blocks_[block].store(begin + skip, std::memory_order_release);
+  return begin + skip;
+}
+
+Status Arena::Ensure(uint32_t i) {
+  const size_t block = i >> shift_;
+  if (block >= kMaxChunks) {
+    return ResourceExhaustedError("there is room for ", max_records(), " records of ",
+                                  record_bytes_, " bytes");
+  }
+  return i < borrowed_ ? OkStatus() : Own(i);
+}
+
+void Arena::Borrow(std::unique_ptr<Source> source) {
+  source_ = std::move(source);
+  borrowed_ = source_->records();
+  const size_t blocks = (borrowed_ + block_records() - 1) / block_records();
+  asked_ = std::make_unique<std::atomic<uint32_t>[]>(blocks);
+}
+
+// A block that is asked for again and again is read to its end, and needs no asking then.
+std::byte* Arena::Borrowed(uint32_t i) const {
+  constexpr size_t kShare = 4;
+  const size_t block = i >> shift_;
+  if (asked_[block].fetch_add(1, std::memory_order_relaxed) == block_records() / kShare) {
+    Settle(block);
+  }
+  return const_cast<std::byte*>(source_->Record(i));
+}
+
+void Arena::Settle(size_t block) const {
+  const size_t first = block << shift_;
+  const size_t count = std::min(block_records(), borrowed_ - first);
+  const std::byte* const all = source_->All(static_cast<uint32_t>(first), count);
+  if (all == nullptr) return;
+  std::lock_guard lock(mutex_);
+  if (blocks_[block].load(std::memory_order_relaxed) != nullptr) return;
+  blocks_[block].store(const_cast<std::byte*>(all), std::memory_order_release);
+}
+
+void Arena::ReadBorrowed() const {
+  for (size_t first = 0; first < borrowed_; first += block_records()) {
+    if (blocks_[first >> shift_].load(std::memory_order_acquire) == nullptr) {
+      Settle(first >> shift_);
+    }
+  }
+}
+
+Status Arena::Own(uint32_t i) {
+  const size_t block = i >> shift_;
+  if (Owns(block)) return OkStatus();
+  std::lock_guard lock(mutex_);
+  return OwnLocked(block);
+}
+
+Status Arena::OwnLocked(size_t block) {
+  if (Owns(block)) return OkStatus();
+  RAG_ASSIGN_OR_RETURN(std::byte* const made, MapBlock(block));
+  const size_t first = block << shift_;
+  if (first < borrowed_) {
+    source_->Copy(static_cast<uint32_t>(first), std::min(block_records(), borrowed_ - first), made);
+  }
+  blocks_[block].store(made, std::memory_order_release);
   return OkStatus();
+}
+
+Status Arena::OwnAll() {
+  std::lock_guard lock(mutex_);
+  for (size_t first = 0; first < borrowed_; first += block_records()) {
+    RAG_RETURN_IF_ERROR(OwnLocked(first >> shift_));
+  }
+  return OkStatus();
+}
+
+void Arena::Erase(uint32_t i) {
+  if (!Owns(i >> shift_)) {
+    std::lock_guard lock(mutex_);  // nobody copies the block meanwhile
+    if (!Owns(i >> shift_)) {
+      source_->Erase(i);
+      return;
+    }
+  }
+  std::memset(Record(i), 0, record_bytes_);
 }
 
 }  // namespace rag

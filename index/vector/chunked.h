@@ -25,6 +25,10 @@ class Chunked {
   T& operator[](size_t i) { return *At(i); }
   const T& operator[](size_t i) const { return *At(i); }
 
+  bool Has(size_t i) const {
+    return chunks_[i >> shift_].load(std::memory_order_acquire) != nullptr;
+  }
+
   // Makes the chunk of element i, which is below kMaxChunks << shift.
   void Ensure(size_t i) {
     std::atomic<T*>& chunk = chunks_[i >> shift_];

@@ -12,6 +12,7 @@ class FlatIndex : public IndexBase {
   Status Add(std::span<const uint64_t> ids, MatrixView vectors,
              const CancelToken* cancel) override {
     RAG_RETURN_IF_ERROR(slots_.CheckAdd(ids, vectors));
+    RAG_RETURN_IF_ERROR(CheckRoom(options_.memory_budget_bytes));
     std::vector<uint32_t> replaced;
     Status status;
     const auto lock = gate_.Shared();
@@ -46,11 +47,12 @@ class FlatIndex : public IndexBase {
     return SaveSlots(path, MakeSnapshotHeader(options_, tag), {});
   }
 
-  Status LoadFrom(const SnapshotFile& file) { return LoadSlots(file, false, nullptr); }
+  Status LoadFrom(const SnapshotFile& file) { return LoadSlots(file, false, nullptr, false); }
 
   Status Verify() const override {
     const auto lock = gate_.Exclusive();
-    return slots_.Verify();
+    RAG_RETURN_IF_ERROR(slots_.Verify());
+    return slots_.ReadRows();
   }
 
  protected:

@@ -4,12 +4,20 @@
 #include "index/vector/hnsw_index.h"
 
 namespace rag {
+namespace {
+
+// Rows that are read at a time.
+constexpr size_t kRowsHeld = 256;
+
+}  // namespace
 
 Status HnswIndex::EncodeNode(uint32_t slot) {
   RAG_RETURN_IF_ERROR(owned_codes_->Ensure(slot));
   thread_local std::vector<float> vector;
+  thread_local RowBatch batch;
   vector.resize(options_.dim);
-  slots_.rows().Decode(slots_.row(slot), vector.data());
+  batch.Read(slots_, {&slot, 1});
+  slots_.rows().Decode(batch.row(0), vector.data());
   owned_codes_->Encode(slot, vector.data());
   return OkStatus();
 }
@@ -37,10 +45,12 @@ Status HnswIndex::LearnCodes(MatrixView coming) {
   const Rows& rows = slots_.rows();
   Matrix sample(count, options_.dim);
   std::vector<std::byte> row(rows.bytes());
+  RowBatch batch;
   for (size_t i = 0; i < count; ++i) {
     const size_t at = i * all / count;
     if (at < live.size()) {
-      rows.Decode(slots_.row(live[at]), sample.row(i).data());
+      batch.Read(slots_, {&live[at], 1});
+      rows.Decode(batch.row(0), sample.row(i).data());
     } else {
       rows.Encode(coming.row(at - live.size()), row.data());
       rows.Decode(row.data(), sample.row(i).data());
@@ -51,12 +61,19 @@ Status HnswIndex::LearnCodes(MatrixView coming) {
   for (const uint32_t slot : live) RAG_RETURN_IF_ERROR(codes->Ensure(slot));
   const auto encode = [&](size_t begin, size_t end, int) {
     std::vector<float> vector(options_.dim);
-    for (size_t i = begin; i < end; ++i) {
-      rows.Decode(slots_.row(live[i]), vector.data());
-      codes->Encode(live[i], vector.data());
+    RowBatch held;
+    for (size_t first = begin; first < end; first += kRowsHeld) {
+      const auto slots = std::span(live).subspan(first, std::min(kRowsHeld, end - first));
+      held.Read(slots_, slots);
+      for (size_t i = 0; i < slots.size(); ++i) {
+        rows.Decode(held.row(i), vector.data());
+        codes->Encode(slots[i], vector.data());
+      }
     }
   };
-  if (!runtime_.pool().TryParallelFor(live.size(), 256, encode)) encode(0, live.size(), 0);
+  if (!runtime_.pool().TryParallelFor(live.size(), kRowsHeld, encode)) encode(0, live.size(), 0);
+  RAG_RETURN_IF_ERROR(slots_.CheckRows());
+  RAG_RETURN_IF_ERROR(PlaceRows());
   codes->ForgetErrors();
   codes_.store(codes.get(), std::memory_order_release);
   slots_.readers().Wait();  // for those that walk over the old ones

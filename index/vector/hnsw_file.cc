@@ -43,7 +43,8 @@ Status HnswIndex::LoadFrom(const SnapshotFile& file) {
     if (!codec.ok()) return file.Damaged(codec.status().message());
     codes = std::make_unique<NodeCodes>(std::move(codec).value());
   }
-  RAG_RETURN_IF_ERROR(LoadSlots(file, true, codes == nullptr ? nullptr : &codes->mutable_codes()));
+  RAG_RETURN_IF_ERROR(LoadSlots(file, true, codes == nullptr ? nullptr : &codes->mutable_codes(),
+                                codes != nullptr));
   owned_codes_ = std::move(codes);
   codes_.store(owned_codes_.get(), std::memory_order_release);
   RAG_RETURN_IF_ERROR(file.CheckSection(2));
@@ -73,8 +74,13 @@ Status HnswIndex::LoadFrom(const SnapshotFile& file) {
 // What a walk relies on: the entry and every link lead to a node that is there and has that layer.
 Status HnswIndex::CheckGraph() const {
   const uint32_t count = slots_.end();
+  // The layers of each slot, 0 when it is free, close together: they are asked for once a link.
+  std::vector<uint8_t> layers(count);
+  for (uint32_t slot = 0; slot < count; ++slot) {
+    if (!slots_.IsFree(slot)) layers[slot] = static_cast<uint8_t>(nodes_[slot].level + 1);
+  }
   const auto has_layer = [&](uint32_t slot, size_t layer) {
-    return slot < count && !slots_.IsFree(slot) && nodes_[slot].level >= layer;
+    return slot < count && layers[slot] > layer;
   };
   const Entry entry = LoadEntry();
   if (slots_.size() == 0) {
@@ -87,8 +93,8 @@ Status HnswIndex::CheckGraph() const {
   Status status;
   const auto check = [&](size_t begin, size_t end, int) {
     for (uint32_t slot = static_cast<uint32_t>(begin); slot < end; ++slot) {
-      if (slots_.IsFree(slot)) continue;
-      const size_t level = nodes_[slot].level;
+      if (layers[slot] == 0) continue;
+      const size_t level = layers[slot] - size_t{1};
       bool good = level <= entry.level;
       for (size_t layer = 0; layer <= level && good; ++layer) {
         const uint32_t* const links = Links(slot, layer);
@@ -116,6 +122,7 @@ Status HnswIndex::Verify() const {
   const auto gate = gate_.Exclusive();
   const_cast<HnswIndex*>(this)->DrainRemoved();
   RAG_RETURN_IF_ERROR(slots_.Verify());
+  RAG_RETURN_IF_ERROR(slots_.ReadRows());
   RAG_RETURN_IF_ERROR(CheckGraph());
   // No link twice, and incoming links, where they are kept, the mirror of the others.
   std::vector<uint32_t> links;

@@ -28,6 +28,7 @@ void HnswIndex::StoreEntry(Entry entry) {
 Status HnswIndex::Add(std::span<const uint64_t> ids, MatrixView vectors,
                       const CancelToken* cancel) {
   RAG_RETURN_IF_ERROR(slots_.CheckAdd(ids, vectors));
+  RAG_RETURN_IF_ERROR(CheckRoom(options_.memory_budget_bytes));
   RAG_RETURN_IF_ERROR(LearnCodes(vectors));
   std::mutex mutex;  // guards status
   Status status;
@@ -66,6 +67,8 @@ Status HnswIndex::Add(std::span<const uint64_t> ids, MatrixView vectors,
   constexpr size_t kPiece = 256;
   for (size_t first = 0; first < ids.size() && !stop; first += kPiece) {
     const size_t count = std::min(kPiece, ids.size() - first);
+    status = CheckRoom(options_.memory_budget_bytes);
+    if (!status.ok()) break;
     if (count < 4) {
       for (size_t i = 0; i < count; ++i) add(first + i);
       continue;
@@ -78,7 +81,7 @@ Status HnswIndex::Add(std::span<const uint64_t> ids, MatrixView vectors,
     const auto gate = gate_.Exclusive();
     DrainRemoved();
   }
-  return status;
+  return status.ok() ? slots_.CheckRows() : status;
 }
 
 Result<size_t> HnswIndex::Remove(std::span<const uint64_t> ids) {

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <mutex>
 #include <numeric>
 #include <utility>
 
+#include "index/vector/ivf_codec.h"
 #include "index/vector/sq8_codec.h"
 
 namespace rag {
@@ -35,7 +34,11 @@ Result<std::vector<std::vector<Neighbor>>> IndexBase::Search(MatrixView queries,
   if (options.min_score && std::isnan(*options.min_score)) {
     return InvalidArgumentError("min_score is not a number");
   }
-  if (!options.deadline) return SearchGroup(prepared, options);
+  if (!options.deadline) {
+    std::vector<std::vector<Neighbor>> results = SearchGroup(prepared, options);
+    RAG_RETURN_IF_ERROR(slots_.CheckRows());
+    return results;
+  }
   std::vector<std::vector<Neighbor>> results;
   results.reserve(prepared.rows());
   std::vector<size_t> rows;
@@ -50,7 +53,21 @@ Result<std::vector<std::vector<Neighbor>>> IndexBase::Search(MatrixView queries,
       results.push_back(std::move(found));
     }
   }
+  RAG_RETURN_IF_ERROR(slots_.CheckRows());
   return results;
+}
+
+Status IndexBase::CheckRoom(size_t budget) const {
+  if (budget == 0) return OkStatus();
+  const size_t used = memory_bytes();
+  if (used < budget || slots_.size() < slots_.end()) return OkStatus();
+  return ResourceExhaustedError("an index of ", size(), " vectors takes ", used,
+                                " bytes of memory, and its budget is ", budget);
+}
+
+Status IndexBase::PlaceRows() {
+  if (options_.rows != RowPlace::kDisk || slots_.rows_on_disk()) return OkStatus();
+  return slots_.MoveRowsToDisk(options_.folder);
 }
 
 std::vector<std::vector<Neighbor>> IndexBase::SearchGroup(const Matrix& queries,
@@ -84,102 +101,6 @@ std::vector<std::vector<Neighbor>> IndexBase::SearchGroup(const Matrix& queries,
 
 namespace {
 
-size_t Blocks(const Arena& arena, size_t count) {
-  return (count + arena.block_records() - 1) / arena.block_records();
-}
-
-size_t RecordsOf(const Arena& arena, size_t block, size_t count) {
-  return std::min(arena.block_records(), count - block * arena.block_records());
-}
-
-}  // namespace
-
-Status IndexBase::SaveSlots(const std::string& path, SnapshotHeader header,
-                            const Extras& extras) const {
-  const uint32_t count = slots_.end();
-  std::vector<uint64_t> ids(count, 0);
-  std::vector<uint8_t> live(count, 0);
-  for (uint32_t slot = 0; slot < count; ++slot) {
-    if (!slots_.IsLive(slot)) continue;
-    live[slot] = 1;
-    ids[slot] = slots_.id(slot);
-  }
-  header.slots = count;
-  std::vector<std::span<const std::byte>> sections = {
-      std::as_bytes(std::span(ids)), std::as_bytes(std::span(live)), std::as_bytes(extras.levels),
-      std::as_bytes(extras.upper), std::as_bytes(extras.codec)};
-  for (const Arena* arena : {&slots_.vectors(), extras.links, extras.codes}) {
-    if (arena == nullptr) continue;
-    for (size_t block = 0; block < Blocks(*arena, count); ++block) {
-      sections.push_back(arena->Block(block, RecordsOf(*arena, block, count)));
-    }
-  }
-  return WriteSnapshot(path, header, sections);
-}
-
-Status IndexBase::LoadSlots(const SnapshotFile& file, bool with_links, Arena* codes) {
-  const uint64_t count = file.header().slots;
-  if (count > kMaxSlots || file.section(0).size() != count * sizeof(uint64_t) ||
-      file.section(1).size() != count) {
-    return file.Damaged(StrCat("sections that do not fit ", count, " slots"));
-  }
-  RAG_RETURN_IF_ERROR(file.CheckSection(0));
-  RAG_RETURN_IF_ERROR(file.CheckSection(1));
-  // What the blocks must be, before room is made for them.
-  struct Place {
-    const Arena* arena;
-    size_t block;
-    size_t section;
-  };
-  std::vector<Place> places;
-  size_t section = kFixedSections;
-  for (const Arena* arena : {&slots_.vectors(), with_links ? &slots_.link_records() : nullptr,
-                             static_cast<const Arena*>(codes)}) {
-    if (arena == nullptr) continue;
-    for (size_t block = 0; block < Blocks(*arena, count); ++block, ++section) {
-      if (section >= file.header().section_count ||
-          file.section(section).size() != RecordsOf(*arena, block, count) * arena->record_bytes()) {
-        return file.Damaged(StrCat("section ", section, " does not fit ", count, " slots"));
-      }
-      places.push_back({arena, block, section});
-    }
-  }
-  if (section != file.header().section_count) {
-    return file.Damaged(StrCat(file.header().section_count, " sections, not ", section));
-  }
-  std::vector<uint64_t> ids(count);
-  std::vector<uint8_t> live(count);
-  if (count > 0) {
-    std::memcpy(ids.data(), file.section(0).data(), file.section(0).size());
-    std::memcpy(live.data(), file.section(1).data(), file.section(1).size());
-  }
-  RAG_RETURN_IF_ERROR(slots_.Restore(ids, live));
-  for (uint32_t slot = 0; codes != nullptr && slot < count; ++slot) {
-    RAG_RETURN_IF_ERROR(codes->Ensure(slot));
-  }
-
-  std::mutex status_mutex;  // guards status
-  Status status;
-  runtime_.pool().ParallelFor(places.size(), 1, [&](size_t begin, size_t end, int) {
-    for (size_t i = begin; i < end; ++i) {
-      const Place& place = places[i];
-      Status checked = file.CheckSection(place.section);
-      if (!checked.ok()) {
-        std::lock_guard lock(status_mutex);
-        status = std::move(checked);
-        return;
-      }
-      const std::span<const std::byte> bytes = file.section(place.section);
-      std::memcpy(
-          place.arena->Block(place.block, RecordsOf(*place.arena, place.block, count)).data(),
-          bytes.data(), bytes.size());
-    }
-  });
-  return status;
-}
-
-namespace {
-
 Status CheckIvfOptions(const IvfOptions& ivf) {
   if (ivf.lists > 65'536) return InvalidArgumentError("ivf.lists is ", ivf.lists, ", over 65536");
   if (ivf.codes < IvfCodes::kNone || ivf.codes > IvfCodes::kPq4) {
@@ -193,6 +114,25 @@ Status CheckIvfOptions(const IvfOptions& ivf) {
   }
   if (ivf.rerank < 1 || ivf.rerank > 65'535) {
     return InvalidArgumentError("ivf.rerank is ", ivf.rerank, ", not between 1 and 65535");
+  }
+  return OkStatus();
+}
+
+// Without codes to search over, every search would read rows by the thousand.
+Status CheckRowPlace(const VectorIndexOptions& options) {
+  if (options.rows != RowPlace::kMemory && options.rows != RowPlace::kDisk) {
+    return InvalidArgumentError("unknown place of rows ", static_cast<int>(options.rows));
+  }
+  if (options.rows == RowPlace::kMemory) return OkStatus();
+  const bool hnsw = options.kind == IndexKind::kHnsw && options.hnsw.codes != CodeKind::kNone;
+  const bool ivf = options.kind == IndexKind::kIvf && options.ivf.codes != IvfCodes::kNone;
+  if (!hnsw && !ivf) {
+    return InvalidArgumentError("rows on disk want codes in memory that a search compares first: ",
+                                "an hnsw or ivf index with codes");
+  }
+  if (ivf && options.dim < kLeastCodedDim) {
+    return InvalidArgumentError("rows on disk want codes, which ivf gives vectors of ",
+                                kLeastCodedDim, " dimensions and more, not of ", options.dim);
   }
   return OkStatus();
 }
@@ -216,6 +156,7 @@ Status CheckOptions(const VectorIndexOptions& options) {
         ElementTypeName(options.element),
         " vectors: hamming and jaccard compare binary ones, and only they do");
   }
+  RAG_RETURN_IF_ERROR(CheckRowPlace(options));
   if (options.kind == IndexKind::kFlat) return OkStatus();
   if (options.kind == IndexKind::kIvf) {
     if (options.metric > Metric::kL2) {

@@ -24,6 +24,8 @@ class IndexBase : public VectorIndex {
   }
   std::vector<uint64_t> Ids() const override { return slots_.Ids(); }
   size_t size() const override { return slots_.size(); }
+  size_t disk_bytes() const override { return slots_.disk_bytes(); }
+  Status CheckRoom(size_t budget_bytes) const override;
   const VectorIndexOptions& options() const override { return options_; }
 
  protected:
@@ -50,9 +52,12 @@ class IndexBase : public VectorIndex {
   };
   // Caller holds gate_ exclusively.
   Status SaveSlots(const std::string& path, SnapshotHeader header, const Extras& extras) const;
-  // Checks sections 0, 1 and those of the blocks, fills slots_ with them, and codes where it is not
-  // null (room for all slots is made in it). with_links: the slots have any.
-  Status LoadSlots(const SnapshotFile& file, bool with_links, Arena* codes);
+  // Checks sections 0, 1, the rows' checksums and the blocks, fills slots_ with them, and codes
+  // where it is not null (room for all slots is made in it). with_links: the slots have any. coded:
+  // what was saved is searched over codes, so that its rows may stay on disk.
+  Status LoadSlots(const SnapshotFile& file, bool with_links, Arena* codes, bool coded);
+  // Moves the rows to disk when that is asked for and they are not there. As Slots::MoveRowsToDisk.
+  Status PlaceRows();
 
   const VectorIndexOptions options_;
   const Runtime& runtime_;

@@ -14,8 +14,6 @@ constexpr size_t kRowsPerEntry = 256;
 constexpr size_t kIterations = 20;
 constexpr size_t kByteEntries = 256;
 constexpr size_t kNibbleEntries = 16;
-// Shorter vectors are compared as fast as their codes, which say too little about them.
-constexpr size_t kLeastCodedDim = 8;
 
 }  // namespace
 

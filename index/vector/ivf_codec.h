@@ -17,6 +17,9 @@
 
 namespace rag {
 
+// Shorter vectors are compared as fast as their codes, which say too little about them.
+inline constexpr size_t kLeastCodedDim = 8;
+
 class IvfCodec {
  public:
   IvfCodec() = default;

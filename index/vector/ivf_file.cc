@@ -46,7 +46,8 @@ Status IvfIndex::Save(const std::string& path, uint64_t tag) const {
 }
 
 Status IvfIndex::LoadFrom(const SnapshotFile& file) {
-  RAG_RETURN_IF_ERROR(LoadSlots(file, false, nullptr));
+  const bool coded = !file.section(2).empty() && options_.ivf.codes != IvfCodes::kNone;
+  RAG_RETURN_IF_ERROR(LoadSlots(file, false, nullptr, coded));
   RAG_RETURN_IF_ERROR(file.CheckSection(2));
   RAG_RETURN_IF_ERROR(file.CheckSection(3));
   const uint32_t count = slots_.end();
@@ -100,6 +101,7 @@ Status IvfIndex::LoadFrom(const SnapshotFile& file) {
 Status IvfIndex::Verify() const {
   const auto gate = gate_.Exclusive();
   RAG_RETURN_IF_ERROR(slots_.Verify());
+  RAG_RETURN_IF_ERROR(slots_.ReadRows());
   const State* const state = state_.load(std::memory_order_relaxed);
   if (state == nullptr) return OkStatus();
   std::vector<uint8_t> seen(slots_.end(), 0);

@@ -56,12 +56,14 @@ bool IvfIndex::NeedsTraining(const State* state) const {
 void IvfIndex::Place(State& state, std::span<const uint32_t> slots) {
   const size_t dim = options_.dim;
   IvfEntries all;
+  RowBatch batch;
   double error = 0;
   for (size_t first = 0; first < slots.size(); first += kRowsHeld) {
     const auto held = slots.subspan(first, std::min(kRowsHeld, slots.size() - first));
     Matrix rows(held.size(), dim);
+    batch.Read(slots_, held);
     for (size_t i = 0; i < held.size(); ++i) {
-      slots_.rows().Decode(slots_.row(held[i]), rows.row(i).data());
+      slots_.rows().Decode(batch.row(i), rows.row(i).data());
     }
     IvfEntries entries;
     state.model->Place(state.model->Transform(rows.view(), true), entries, error);
@@ -80,9 +82,9 @@ void IvfIndex::Place(State& state, std::span<const uint32_t> slots) {
   state.added_error += error;
 }
 
-void IvfIndex::Train() {
+Status IvfIndex::Train() {
   State* const before = state_.load(std::memory_order_relaxed);
-  if (!NeedsTraining(before)) return;
+  if (!NeedsTraining(before)) return OkStatus();
   // Searches of earlier versions may look for what has died since.
   slots_.readers().Wait();
   std::vector<uint32_t> live;
@@ -97,18 +99,24 @@ void IvfIndex::Train() {
   std::mt19937_64 random(options_.ivf.seed);
   for (size_t i = chosen.size(); i > 1; --i) std::swap(chosen[i - 1], chosen[random() % i]);
   Matrix sample(chosen.size(), dim);
+  RowBatch batch;
   for (size_t i = 0; i < chosen.size(); ++i) {
-    slots_.rows().Decode(slots_.row(live[chosen[i]]), sample.row(i).data());
+    batch.Read(slots_, {&live[chosen[i]], 1});
+    slots_.rows().Decode(batch.row(0), sample.row(i).data());
   }
+  RAG_RETURN_IF_ERROR(slots_.CheckRows());
   auto state = std::make_unique<State>(IvfModel::Train(sample.view(), options_, lists, runtime_),
                                        live.size());
   sample = Matrix();
   Place(*state, live);
   state->added_rows = 0;
   state->added_error = 0;
+  RAG_RETURN_IF_ERROR(slots_.CheckRows());
+  if (state->model->codec().has_codes()) RAG_RETURN_IF_ERROR(PlaceRows());
   state_.store(state.release(), std::memory_order_release);
   slots_.readers().Wait();
   delete before;
+  return OkStatus();
 }
 
 Status IvfIndex::Add(std::span<const uint64_t> ids, MatrixView vectors, const CancelToken* cancel) {
@@ -120,6 +128,8 @@ Status IvfIndex::Add(std::span<const uint64_t> ids, MatrixView vectors, const Ca
     const auto gate = gate_.Shared();
     State* const state = state_.load(std::memory_order_relaxed);
     const size_t count = std::min(kPiece, ids.size() - first);
+    status = CheckRoom(options_.memory_budget_bytes);
+    if (!status.ok()) break;
     std::vector<uint32_t> slots, replaced;
     for (size_t row = first; row < first + count; ++row) {
       if (cancel != nullptr && cancel->cancelled()) {
@@ -147,9 +157,9 @@ Status IvfIndex::Add(std::span<const uint64_t> ids, MatrixView vectors, const Ca
   }
   if (train && status.ok()) {
     const auto gate = gate_.Exclusive();
-    Train();
+    status = Train();
   }
-  return status;
+  return status.ok() ? slots_.CheckRows() : status;
 }
 
 void IvfIndex::Drop(std::span<const uint32_t> slots) {

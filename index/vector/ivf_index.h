@@ -62,7 +62,7 @@ class IvfIndex : public IndexBase {
   size_t WantedLists(size_t rows) const;
   bool NeedsTraining(const State* state) const;
   // Trains on the rows that are there. The gate is held alone.
-  void Train();
+  Status Train();
   // Puts slots that are in no list yet into the nearest.
   void Place(State& state, std::span<const uint32_t> slots);
   // Dead slots leave their lists and become free. The gate is held.

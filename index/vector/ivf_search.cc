@@ -158,7 +158,24 @@ class IvfIndex::Tile {
     const Slots& slots = index_.slots_;
     const std::span<const Candidates::Item> items = candidates_[q].Take();
     const size_t bytes = std::min(slots.rows().bytes(), kPrefetchBytes);
+    // On disk the rows are read so many at a time.
+    constexpr size_t kReadTogether = 32;
+    const bool on_disk = slots.rows_on_disk();
+    RowBatch batch;
+    std::vector<uint32_t> wanted;
+    const auto row_of = [&](size_t i) {
+      if (!on_disk) return slots.row(items[i].slot);
+      if (i % kReadTogether == 0) {
+        wanted.clear();
+        for (size_t j = i; j < std::min(i + kReadTogether, items.size()); ++j) {
+          wanted.push_back(items[j].slot);
+        }
+        batch.Read(slots, wanted);
+      }
+      return batch.row(i % kReadTogether);
+    };
     const auto fetch = [&](size_t i) {
+      if (on_disk) return;
       const char* const vector = reinterpret_cast<const char*>(slots.row(items[i].slot));
       for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch(vector + at, 0, 3);
     };
@@ -178,7 +195,7 @@ class IvfIndex::Tile {
       }
       if (i + kAhead < items.size()) fetch(i + kAhead);
       const uint32_t slot = items[i].slot;
-      const float distance = slots.Distance(queries_.row(q).data(), slot);
+      const float distance = slots.rows().Distance(queries_.row(q).data(), row_of(i));
       sum += distance - estimate;
       squares += (distance - estimate) * (distance - estimate);
       if (distance <= top.bound() && slots.Visible(slot, version_)) {

@@ -50,6 +50,7 @@ void Origin::SetNode(const Slots& slots, const NodeCodes* codes, uint32_t slot) 
 
 void Origin::Fetch(const uint32_t* slots, size_t count) const {
   if (form_ == Form::kExact) {
+    if (slots_->rows_on_disk()) return;
     for (size_t i = 0; i < std::min(count, kAhead); ++i) {
       FetchRow(slots_->row(slots[i]), slots_->rows().bytes());
     }
@@ -63,6 +64,11 @@ void Origin::Fetch(const uint32_t* slots, size_t count) const {
 }
 
 void Origin::To(const uint32_t* slots, size_t count, float* out) const {
+  if (form_ == Form::kExact && slots_->rows_on_disk()) {
+    batch_.Read(*slots_, {slots, count});
+    for (size_t i = 0; i < count; ++i) out[i] = slots_->rows().Distance(query_, batch_.row(i));
+    return;
+  }
   if (form_ == Form::kExact) {
     const size_t bytes = slots_->rows().bytes();
     if (count > 1) {

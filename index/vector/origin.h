@@ -36,6 +36,7 @@ class Origin {
   const float* query_ = nullptr;
   const std::byte* code_ = nullptr;
   std::vector<float> decoded_;
+  mutable RowBatch batch_;
   Sq8Codec::Query coded_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "index/vector/top_k.h"
 
@@ -17,7 +18,7 @@ Status Slots::Ensure(uint32_t slot) {
   if (slot >= kMaxSlots) {
     return ResourceExhaustedError("an index holds at most ", kMaxSlots, " vectors");
   }
-  RAG_RETURN_IF_ERROR(vectors_.Ensure(slot));
+  if (!rows_on_disk()) RAG_RETURN_IF_ERROR(vectors_.Ensure(slot));
   if (links_) RAG_RETURN_IF_ERROR(links_->Ensure(slot));
   info_.Ensure(slot);
   return OkStatus();
@@ -73,9 +74,27 @@ Result<uint32_t> Slots::Allocate(uint64_t id, std::span<const float> vector) {
   }
   info_[slot].id = id;
   if (links_) std::memset(links_->Record(slot), 0xFF, links_->record_bytes());  // all kNoSlot
-  rows_.Encode(vector, vectors_.Record(slot));
+  const Status written = WriteRow(slot, vector);
+  if (!written.ok()) {
+    std::lock_guard lock(free_mutex_);
+    free_.push_back(slot);
+    return written;
+  }
   info_[slot].died.store(kNever, std::memory_order_relaxed);
   return slot;
+}
+
+Status Slots::WriteRow(uint32_t slot, std::span<const float> vector) {
+  if (DiskRows* const disk = disk_.load(std::memory_order_acquire)) {
+    thread_local Matrix row;
+    if (row.cols() * sizeof(float) != rows_.bytes()) row = Matrix(1, rows_.bytes() / sizeof(float));
+    auto* const bytes = reinterpret_cast<std::byte*>(row.data());
+    rows_.Encode(vector, bytes);
+    return disk->Write(slot, bytes);
+  }
+  RAG_RETURN_IF_ERROR(vectors_.Own(slot));
+  rows_.Encode(vector, vectors_.Record(slot));
+  return OkStatus();
 }
 
 uint32_t Slots::Publish(uint32_t slot) {
@@ -108,13 +127,21 @@ void Slots::Free(std::span<const uint32_t> slots) {
   if (slots.empty()) return;
   readers_.Wait();
   for (const uint32_t slot : slots) {
-    std::memset(vectors_.Record(slot), 0, vectors_.record_bytes());
+    EraseRow(slot);
     if (links_) std::memset(links_->Record(slot), 0, links_->record_bytes());
     info_[slot].born.store(kNever, std::memory_order_relaxed);
     info_[slot].died.store(kFree, std::memory_order_relaxed);
   }
   std::lock_guard lock(free_mutex_);
   free_.insert(free_.end(), slots.begin(), slots.end());
+}
+
+void Slots::EraseRow(uint32_t slot) {
+  if (DiskRows* const disk = disk_.load(std::memory_order_acquire)) {
+    disk->Erase(slot);
+  } else {
+    vectors_.Erase(slot);
+  }
 }
 
 bool Slots::Contains(uint64_t id) const {
@@ -146,8 +173,10 @@ Status Slots::GetVector(uint64_t id, std::span<float> out) const {
     slot = map_.Find(id);
   }
   if (slot == kNoSlot) return NotFoundError("no vector with id ", id);
-  rows_.Decode(row(slot), out.data());
-  return OkStatus();
+  RowBatch batch;
+  batch.Read(*this, {&slot, 1});
+  rows_.Decode(batch.row(0), out.data());
+  return CheckRows();
 }
 
 std::vector<uint64_t> Slots::Ids() const {
@@ -161,7 +190,10 @@ std::vector<uint64_t> Slots::Ids() const {
 size_t Slots::memory_bytes() const {
   std::shared_lock lock(map_mutex_);
   const size_t link_bytes = links_ ? links_->record_bytes() : 0;
-  return end() * (vectors_.record_bytes() + link_bytes + sizeof(Info)) + map_.memory_bytes();
+  // Of a row on disk there is the checksum, and the note of the file that it lies in.
+  const size_t row_bytes =
+      rows_on_disk() ? sizeof(uint32_t) + sizeof(uint8_t) : vectors_.record_bytes();
+  return end() * (row_bytes + link_bytes + sizeof(Info)) + map_.memory_bytes();
 }
 
 Status Slots::Verify() const {
@@ -178,7 +210,20 @@ Status Slots::Verify() const {
   return OkStatus();
 }
 
-Status Slots::Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live) {
+Status Slots::Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live,
+                      std::unique_ptr<SavedRows> saved) {
+  vectors_.Borrow(std::move(saved));
+  return RestoreSlots(ids, live);
+}
+
+Status Slots::Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live,
+                      std::unique_ptr<DiskRows> rows) {
+  owned_disk_ = std::move(rows);
+  disk_.store(owned_disk_.get(), std::memory_order_release);
+  return RestoreSlots(ids, live);
+}
+
+Status Slots::RestoreSlots(std::span<const uint64_t> ids, std::span<const uint8_t> live) {
   std::scoped_lock lock(free_mutex_, map_mutex_);
   map_.Reserve(ids.size());
   for (uint32_t slot = 0; slot < ids.size(); ++slot) {
@@ -196,6 +241,71 @@ Status Slots::Restore(std::span<const uint64_t> ids, std::span<const uint8_t> li
   live_.store(map_.size(), std::memory_order_relaxed);
   end_.store(static_cast<uint32_t>(ids.size()), std::memory_order_release);
   return OkStatus();
+}
+
+Status Slots::ReadRows() const {
+  const DiskRows* const disk = this->disk();
+  if (disk == nullptr) {
+    vectors_.ReadBorrowed();
+    return CheckRows();
+  }
+  constexpr size_t kTogether = 256;
+  RowBatch batch;
+  std::vector<uint32_t> slots;
+  for (uint32_t slot = 0; slot < end() && CheckRows().ok(); ++slot) {
+    if (IsLive(slot)) slots.push_back(slot);
+    if (slots.size() < kTogether && slot + 1 < end()) continue;
+    batch.Read(*this, slots);
+    slots.clear();
+  }
+  return CheckRows();
+}
+
+Status Slots::TakeRows() {
+  if (!vectors_.borrows()) return CheckRows();
+  RAG_RETURN_IF_ERROR(vectors_.OwnAll());
+  RAG_RETURN_IF_ERROR(CheckRows());
+  readers_.Wait();
+  vectors_.EndBorrowing();
+  return OkStatus();
+}
+
+Status Slots::MoveRowsToDisk(const std::string& folder) {
+  RAG_ASSIGN_OR_RETURN(std::unique_ptr<DiskRows> disk,
+                       DiskRows::Create(rows_.bytes(), folder, failure_));
+  for (uint32_t slot = 0; slot < end(); ++slot) {
+    if (!IsFree(slot)) RAG_RETURN_IF_ERROR(disk->Write(slot, row(slot)));
+  }
+  RAG_RETURN_IF_ERROR(CheckRows());
+  owned_disk_ = std::move(disk);
+  disk_.store(owned_disk_.get(), std::memory_order_release);
+  readers_.Wait();  // for those that read what is in memory
+  vectors_.Clear();
+  return OkStatus();
+}
+
+void Slots::Saved(const std::string& path, uint64_t offset) {
+  if (owned_disk_ == nullptr) return;
+  const Status switched = owned_disk_->SwitchTo(path, offset, readers_);
+  if (!switched.ok()) {
+    // The old files go on serving: they hold the same rows.
+    runtime_.Log(LogLevel::kWarning, switched.ToString());
+  }
+}
+
+void RowBatch::Read(const Slots& slots, std::span<const uint32_t> wanted) {
+  rows_.resize(wanted.size());
+  const DiskRows* const disk = slots.disk();
+  if (disk == nullptr) {
+    for (size_t i = 0; i < wanted.size(); ++i) rows_[i] = slots.row(wanted[i]);
+    return;
+  }
+  const size_t bytes = slots.rows().bytes();
+  const size_t floats = bytes / sizeof(float);
+  if (held_.cols() != floats || held_.rows() < wanted.size()) held_ = Matrix(wanted.size(), floats);
+  auto* const begin = reinterpret_cast<std::byte*>(held_.data());
+  disk->Read(wanted, begin);
+  for (size_t i = 0; i < wanted.size(); ++i) rows_[i] = begin + i * bytes;
 }
 
 namespace {
@@ -219,34 +329,45 @@ void Slots::ScanItems(const Matrix& queries, size_t first_query, size_t last_que
     uint32_t count;
   };
   std::vector<Run> runs;
+  std::vector<uint32_t> seen;
+  RowBatch batch;
+  const bool on_disk = rows_on_disk();
   float distances[kMaxTile];
   for (size_t begin = first; begin < last; begin += tile) {
     const size_t end = std::min(last, begin + tile);
     runs.clear();
+    seen.clear();
     for (size_t i = begin; i < end; ++i) {
       const uint32_t slot = list != nullptr ? (*list)[i] : static_cast<uint32_t>(i);
       if (!Visible(slot, version)) continue;
       if (list == nullptr && filter != nullptr && !filter->Contains(id(slot))) continue;
+      seen.push_back(slot);
       const bool continues = !runs.empty() && runs.back().slot + runs.back().count == slot &&
-                             !vectors_.BeginsBlock(slot);
+                             (on_disk || vectors_.FollowsLast(slot));
       if (continues) {
         ++runs.back().count;
       } else {
         runs.push_back({slot, 1});
       }
     }
+    if (on_disk) batch.Read(*this, seen);
     for (size_t q = first_query; q < last_query; ++q) {
       TopK& top = tops[q - first_query];
+      size_t before = 0;  // of `seen`
       for (const Run& run : runs) {
         const float* const query = queries.row(q).data();
+        const std::byte* const rows = on_disk ? batch.row(before) : row(run.slot);
+        before += run.count;
         if (blocked) {
-          rows_kernel(query, reinterpret_cast<const float*>(row(run.slot)),
-                      row_bytes / sizeof(float), run.count, dim(), distances);
+          rows_kernel(query, reinterpret_cast<const float*>(rows), row_bytes / sizeof(float),
+                      run.count, dim(), distances);
           if (!l2) {
             for (uint32_t i = 0; i < run.count; ++i) distances[i] = -distances[i];
           }
         } else {
-          for (uint32_t i = 0; i < run.count; ++i) distances[i] = Distance(query, run.slot + i);
+          for (uint32_t i = 0; i < run.count; ++i) {
+            distances[i] = rows_.Distance(query, rows + i * row_bytes);
+          }
         }
         for (uint32_t i = 0; i < run.count; ++i) {
           if (distances[i] <= top.bound()) top.Offer(distances[i], id(run.slot + i));
@@ -269,6 +390,7 @@ std::vector<std::vector<Neighbor>> Slots::Exact(const Matrix& queries, size_t k,
     list = &listed;
   }
   const size_t items = list != nullptr ? list->size() : end();
+  if (list == nullptr && !rows_on_disk()) vectors_.ReadBorrowed();  // a scan sees all of them
   const size_t n = queries.rows();
   std::vector<std::vector<Neighbor>> results(n);
   if (n == 0 || items == 0) return results;

@@ -7,7 +7,9 @@
 //
 // A slot has a row (index/vector/rows.h) and `link_words` 32-bit words of a graph, or none. Both
 // lie in arenas and never move, so that searches need no lock: they enter readers(), and what was
-// removed is overwritten only after those that may see it have left.
+// removed is overwritten only after those that may see it have left. Rows can also lie on disk
+// (index/vector/disk_rows.h), or in the file that the index was opened from (saved_rows.h); reading
+// them may fail then, and CheckRows() tells.
 #pragma once
 
 #include <atomic>
@@ -22,9 +24,12 @@
 
 #include "index/vector/arena.h"
 #include "index/vector/chunked.h"
+#include "index/vector/disk_rows.h"
 #include "index/vector/id_map.h"
 #include "index/vector/readers.h"
+#include "index/vector/row_failure.h"
 #include "index/vector/rows.h"
+#include "index/vector/saved_rows.h"
 #include "index/vector_index.h"
 #include "lib/kernels/kernels.h"
 
@@ -90,7 +95,14 @@ class Slots {
   uint64_t id(uint32_t slot) const { return info_[slot].id; }
   uint32_t* links(uint32_t slot) const { return reinterpret_cast<uint32_t*>(links_->Record(slot)); }
   const Rows& rows() const { return rows_; }
+  // Only while the rows are not on disk; see RowBatch.
   const std::byte* row(uint32_t slot) const { return vectors_.Record(slot); }
+  bool rows_on_disk() const { return disk_.load(std::memory_order_acquire) != nullptr; }
+  // Errors: data_loss or io_error when a row could not be read since the index was made or opened;
+  // what was found meanwhile may be wrong.
+  Status CheckRows() const { return failure_.status(); }
+  // Reads those rows that nobody has read since the index was opened. Errors: as CheckRows.
+  Status ReadRows() const;
   // query as PrepareQueries or Rows::AsQuery gives it. Smaller is better, and the score is its
   // negative. Never NaN for vectors that passed the checks.
   float Distance(const float* query, uint32_t slot) const {
@@ -104,13 +116,30 @@ class Slots {
   std::vector<std::vector<Neighbor>> Exact(const Matrix& queries, size_t k,
                                            const IdFilter* filter) const;
 
+  // --- rows elsewhere ---
+  // Moves the rows from memory to files in `folder`. The caller keeps Adds and Removes away and has
+  // not entered readers(). Errors: as DiskRows::Create and Write; the rows stay in memory then.
+  Status MoveRowsToDisk(const std::string& folder);
+  size_t disk_bytes() const { return rows_on_disk() ? end() * rows_.bytes() : 0; }
+
   // --- snapshots (index/vector/snapshot.h) ---
-  const Arena& vectors() const { return vectors_; }
   const Arena& link_records() const { return *links_; }
-  // Makes slots with the ids and states (0: free, 1: live) given; the caller fills in the arenas'
-  // blocks. Only on an empty object.
+  const Arena& vectors() const { return vectors_; }
+  const DiskRows* disk() const { return disk_.load(std::memory_order_acquire); }
+  // Makes slots with the ids and states (0: free, 1: live) given; the caller fills in the blocks of
+  // the links. Rows are those given. Only on an empty object.
   // Errors: data_loss for an id that comes twice; resource_exhausted.
-  Status Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live);
+  Status Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live,
+                 std::unique_ptr<SavedRows> saved);
+  Status Restore(std::span<const uint64_t> ids, std::span<const uint8_t> live,
+                 std::unique_ptr<DiskRows> rows);
+  RowFailure& row_failure() { return failure_; }
+  // Copies what lies in the file that the index was opened from into memory, and lets go of it.
+  // The caller keeps Adds and Removes away and has not entered readers(). Errors: data_loss,
+  // resource_exhausted.
+  Status TakeRows();
+  // The index has been saved: its rows lie at `offset` of `path`.
+  void Saved(const std::string& path, uint64_t offset);
 
   size_t dim() const { return rows_.dim(); }
 
@@ -125,6 +154,9 @@ class Slots {
   static constexpr uint64_t kFree = 0;
 
   Status Ensure(uint32_t slot);
+  Status WriteRow(uint32_t slot, std::span<const float> vector);
+  void EraseRow(uint32_t slot);
+  Status RestoreSlots(std::span<const uint64_t> ids, std::span<const uint8_t> live);
   void ScanItems(const Matrix& queries, size_t first_query, size_t last_query, size_t first,
                  size_t last, const std::vector<uint32_t>* list, const IdFilter* filter,
                  uint64_t version, std::span<class TopK> tops) const;
@@ -133,7 +165,10 @@ class Slots {
   const Runtime& runtime_;
 
   mutable Readers readers_;
-  Arena vectors_;
+  RowFailure failure_;
+  Arena vectors_;  // rows, unless they are on disk
+  std::unique_ptr<DiskRows> owned_disk_;
+  std::atomic<DiskRows*> disk_{nullptr};
   std::optional<Arena> links_;
   Chunked<Info> info_{kSlotShift};
   std::atomic<uint32_t> end_{0};
@@ -145,6 +180,19 @@ class Slots {
 
   mutable std::shared_mutex map_mutex_;  // guards map_ and what is visible
   IdMap map_;
+};
+
+// The rows of some slots, wherever they lie.
+class RowBatch {
+ public:
+  // The pointers stay until the next call. The caller has entered readers() or keeps Adds and
+  // Removes away.
+  void Read(const Slots& slots, std::span<const uint32_t> wanted);
+  const std::byte* row(size_t i) const { return rows_[i]; }
+
+ private:
+  std::vector<const std::byte*> rows_;
+  Matrix held_;  // aligned
 };
 
 }  // namespace rag

@@ -18,8 +18,12 @@ uint64_t HeaderHash(const SnapshotHeader& header) {
 }
 
 Status ErrnoError(std::string_view what, const std::string& path) {
-  return IoError(what, " '", path, "': ", std::strerror(errno));
+  const int error = errno;
+  const std::string message = StrCat(what, " '", path, "': ", std::strerror(error));
+  return error == ENOSPC || error == EDQUOT ? ResourceExhaustedError(message) : IoError(message);
 }
+
+uint64_t Aligned(uint64_t at) { return (at + kSectionAlign - 1) / kSectionAlign * kSectionAlign; }
 
 class Descriptor {
  public:
@@ -49,13 +53,25 @@ Status WriteAll(int fd, std::span<const std::byte> bytes, const std::string& pat
 
 Status WriteTemporary(const std::string& path, const SnapshotHeader& header,
                       std::span<const SnapshotSection> table,
-                      std::span<const std::span<const std::byte>> sections) {
+                      std::span<const std::span<const std::byte>> sections,
+                      const SnapshotRows& rows) {
   Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (file.get() < 0) return ErrnoError("cannot create", path);
-  RAG_RETURN_IF_ERROR(WriteAll(file.get(), std::as_bytes(std::span(&header, 1)), path));
-  RAG_RETURN_IF_ERROR(WriteAll(file.get(), std::as_bytes(table), path));
-  for (const std::span<const std::byte> section : sections) {
-    RAG_RETURN_IF_ERROR(WriteAll(file.get(), section, path));
+  uint64_t at = 0;
+  const SnapshotRows::Put put = [&](std::span<const std::byte> bytes) {
+    at += bytes.size();
+    return WriteAll(file.get(), bytes, path);
+  };
+  RAG_RETURN_IF_ERROR(put(std::as_bytes(std::span(&header, 1))));
+  RAG_RETURN_IF_ERROR(put(std::as_bytes(table)));
+  static constexpr std::byte kZeros[kSectionAlign] = {};
+  for (size_t i = 0; i < sections.size(); ++i) {
+    RAG_RETURN_IF_ERROR(put(std::span(kZeros).first(Aligned(at) - at)));
+    const uint64_t begin = at;
+    RAG_RETURN_IF_ERROR(i == kRowsSection ? rows.write(put) : put(sections[i]));
+    if (at - begin != table[i].bytes) {
+      return InternalError("section ", i, " has ", at - begin, " bytes, not ", table[i].bytes);
+    }
   }
   if (::fsync(file.get()) != 0) return ErrnoError("cannot sync", path);
   return OkStatus();
@@ -86,21 +102,29 @@ SnapshotHeader MakeSnapshotHeader(const VectorIndexOptions& options, uint64_t ta
   return header;
 }
 
-Status WriteSnapshot(const std::string& path, SnapshotHeader header,
-                     std::span<const std::span<const std::byte>> sections) {
+Result<uint64_t> WriteSnapshot(const std::string& path, SnapshotHeader header,
+                               std::span<const std::span<const std::byte>> sections,
+                               const SnapshotRows& rows) {
   std::vector<SnapshotSection> table;
   table.reserve(sections.size());
   header.file_bytes = sizeof(header) + sections.size() * sizeof(SnapshotSection);
-  for (const std::span<const std::byte> section : sections) {
-    table.push_back({section.size(), Hash64(section)});
-    header.file_bytes += section.size();
+  uint64_t rows_at = 0;
+  for (size_t i = 0; i < sections.size(); ++i) {
+    header.file_bytes = Aligned(header.file_bytes);
+    if (i == kRowsSection) {
+      table.push_back({rows.bytes, 0});
+      rows_at = header.file_bytes;
+    } else {
+      table.push_back({sections[i].size(), Hash64(sections[i])});
+    }
+    header.file_bytes += table.back().bytes;
   }
   header.section_count = sections.size();
   header.table_hash = Hash64(std::as_bytes(std::span(table)));
   header.header_hash = HeaderHash(header);
 
   const std::string temporary = StrCat(path, ".tmp.", static_cast<long long>(::getpid()));
-  Status status = WriteTemporary(temporary, header, table, sections);
+  Status status = WriteTemporary(temporary, header, table, sections, rows);
   if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) {
     status = ErrnoError("cannot rename to", path);
   }
@@ -113,18 +137,19 @@ Status WriteSnapshot(const std::string& path, SnapshotHeader header,
   Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0) return ErrnoError("cannot open folder", folder);
   if (::fsync(directory.get()) != 0) return ErrnoError("cannot sync folder", folder);
-  return OkStatus();
+  return rows_at;
 }
 
 Status SnapshotFile::Damaged(std::string_view what) const {
-  return DataLossError("'", file_.path(), "' is damaged: ", what);
+  return DataLossError("'", file_->path(), "' is damaged: ", what);
 }
 
 Result<SnapshotFile> SnapshotFile::Open(const std::string& path,
                                         const VectorIndexOptions& options) {
   SnapshotFile file;
-  RAG_ASSIGN_OR_RETURN(file.file_, MappedFile::Open(path));
-  const std::span<const std::byte> bytes = file.file_.bytes();
+  RAG_ASSIGN_OR_RETURN(MappedFile mapped, MappedFile::Open(path));
+  file.file_ = std::make_shared<const MappedFile>(std::move(mapped));
+  const std::span<const std::byte> bytes = file.file_->bytes();
   SnapshotHeader& header = file.header_;
   if (bytes.size() < sizeof(header)) return file.Damaged("it ends within its header");
   const SnapshotHeader expected = MakeSnapshotHeader(options, 0);
@@ -171,16 +196,22 @@ Result<SnapshotFile> SnapshotFile::Open(const std::string& path,
   if (Hash64(after.first(table_bytes)) != header.table_hash) {
     return file.Damaged("checksum of the table of sections");
   }
-  std::span<const std::byte> rest = after.subspan(table_bytes);
+  uint64_t at = sizeof(header) + table_bytes;
   for (size_t i = 0; i < header.section_count; ++i) {
     SnapshotSection section;
     std::memcpy(&section, after.data() + i * sizeof(section), sizeof(section));
-    if (section.bytes > rest.size()) return file.Damaged(StrCat("section ", i, " ends past it"));
-    file.sections_.push_back(rest.first(section.bytes));
+    const uint64_t begin = Aligned(at);
+    if (begin > bytes.size() || section.bytes > bytes.size() - begin) {
+      return file.Damaged(StrCat("section ", i, " ends past it"));
+    }
+    for (; at < begin; ++at) {
+      if (bytes[at] != std::byte{0}) return file.Damaged(StrCat("bytes before section ", i));
+    }
+    file.sections_.push_back(bytes.subspan(begin, section.bytes));
     file.hashes_.push_back(section.hash);
-    rest = rest.subspan(section.bytes);
+    at = begin + section.bytes;
   }
-  if (!rest.empty()) return file.Damaged("bytes after the last section");
+  if (at != bytes.size()) return file.Damaged("bytes after the last section");
   return file;
 }
 

@@ -1,16 +1,19 @@
 // The file of a saved index (little-endian):
 //   SnapshotHeader
 //   SnapshotSection[section_count]: bytes and hash of each section
-//   the sections, one after another without gaps:
+//   the sections, each from a multiple of kSectionAlign on, with zeros between them:
 //     0 ids [slots] u64   1 live [slots] u8   2 levels [slots] u8   3 upper links, u32   4 codec
-//     5 ... the blocks of the rows, then those of the links, then those of the codes, as they lie
-//     in the arenas
+//     5 rows [slots]      6 a checksum of each row [slots] u32
+//     7 ... the blocks of the links, then those of the codes, as they lie in the arenas
 // Every byte is covered by a hash: the header by its own, the table by the header's, a section by
-// the table's. Sections 2, 3 and 4 are empty where an index has no graph or no codes.
+// the table's, except that each row has one of its own in section 6, so that opening need not read
+// them. Sections 2, 3 and 4 are empty where an index has no graph or no codes.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,8 +23,11 @@
 
 namespace rag {
 
-inline constexpr uint32_t kSnapshotVersion = 2;
-inline constexpr size_t kFixedSections = 5;
+inline constexpr uint32_t kSnapshotVersion = 3;
+inline constexpr size_t kRowsSection = 5;
+inline constexpr size_t kRowHashesSection = 6;
+inline constexpr size_t kFixedSections = 7;
+inline constexpr size_t kSectionAlign = 64;
 
 struct SnapshotHeader {
   char magic[8] = {'R', 'A', 'G', 'V', 'E', 'C', '\r', '\n'};
@@ -53,10 +59,21 @@ struct SnapshotSection {
 // The header's fields that follow from the options.
 SnapshotHeader MakeSnapshotHeader(const VectorIndexOptions& options, uint64_t tag);
 
-// Writes header and sections to a temporary file, syncs it and renames it to `path`; fills in the
-// header's counts and hashes. Errors: io_error and the like, naming the file; the old file stays.
-Status WriteSnapshot(const std::string& path, SnapshotHeader header,
-                     std::span<const std::span<const std::byte>> sections);
+// The rows of an index that is being saved, which need not lie in memory.
+struct SnapshotRows {
+  using Put = std::function<Status(std::span<const std::byte>)>;
+  uint64_t bytes = 0;
+  // Gives all of them to `put`, in order.
+  std::function<Status(const Put& put)> write;
+};
+
+// Writes header and sections, of which kRowsSection is `rows` and given empty, to a temporary file,
+// syncs it and renames it to `path`; fills in the header's counts and hashes. Returns where the
+// rows lie in it. Errors: resource_exhausted when the disk is full, io_error and the like, naming
+// the file, and those of `rows`; the old file stays.
+Result<uint64_t> WriteSnapshot(const std::string& path, SnapshotHeader header,
+                               std::span<const std::span<const std::byte>> sections,
+                               const SnapshotRows& rows);
 
 // A mapped snapshot whose header and table are checked, but not yet its sections.
 class SnapshotFile {
@@ -66,13 +83,18 @@ class SnapshotFile {
 
   const SnapshotHeader& header() const { return header_; }
   std::span<const std::byte> section(size_t i) const { return sections_[i]; }
-  // Errors: data_loss naming the section.
+  // Where section i begins in the file.
+  uint64_t offset(size_t i) const {
+    return static_cast<uint64_t>(sections_[i].data() - file_->bytes().data());
+  }
+  const std::shared_ptr<const MappedFile>& file() const { return file_; }
+  // Not for kRowsSection. Errors: data_loss naming the section.
   Status CheckSection(size_t i) const;
   Status Damaged(std::string_view what) const;
 
  private:
   SnapshotHeader header_;
-  MappedFile file_;
+  std::shared_ptr<const MappedFile> file_;
   std::vector<std::span<const std::byte>> sections_;
   std::vector<uint64_t> hashes_;
 };

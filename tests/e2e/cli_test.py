@@ -83,7 +83,8 @@ class CliTest(unittest.TestCase):
 class Usage(CliTest):
     def test_exit_codes(self):
         commands = ["index", "search", "ask", "chat", "embed", "get", "rm", "collections", "stats",
-                    "models", "verify", "backup", "restore", "vacuum", "bench", "eval", "completion"]
+                    "models", "verify", "backup", "restore", "vacuum", "tune", "bench", "eval",
+                    "completion"]
         for command in commands:
             text = self.run_rag(command, "--help", db=False).stdout
             self.assertIn("Examples:", text, command)
@@ -496,6 +497,31 @@ class WithEncoder(Documents):
         if not has_encoder():
             self.skipTest("the default encoder is not set up")
         super().setUp()
+
+    def test_an_index_is_chosen_by_measuring(self):
+        self.put_three()
+        self.run_rag("index", self.docs, "--index", "auto:recall=0.9,memory=64mb")
+        # Too few to measure yet.
+        index = self.rag_json("stats")["index"]
+        self.assertEqual((index["kind"], index["goal"]), ("hnsw", "auto:recall=0.900,k=10,memory=67108864"))
+        self.assertEqual(self.rag_json("tune", code=1)["error"]["code"], "failed_precondition")
+        self.put("many.jsonl", "".join(json.dumps({"id": f"n{i}", "text": f"Item {i} of shelf {i % 37}"}) + "\n"
+                                       for i in range(1_100)))
+        report = self.rag_json("index", self.docs)
+        picked = report["tuned"]["picked"]
+        self.assertTrue(picked["fits"] and picked["finds_enough"], report)
+        self.assertGreaterEqual(picked["recall"], 0.9)
+        self.assertIn(picked["index"], [trial["index"] for trial in report["tuned"]["trials"]])
+        self.assertNotIn("tuned", self.rag_json("index", self.docs))  # nothing has grown
+        self.assertEqual(self.rag_json("verify")["problems"], [])
+        before = self.rag_json("stats")["index"]
+        self.assertIn("picked", self.run_rag("tune", "--recall", "0.8", "--dry-run").stdout)
+        self.assertEqual(self.rag_json("stats")["index"], before)
+        error = self.rag_json("tune", "--recall", "0.9", "--memory", "10kb", code=1)["error"]
+        self.assertEqual(error["code"], "failed_precondition")
+        self.assertIn("MB", error["message"])
+        self.assertEqual(self.rag_json("tune", "--memory", "much", code=1)["error"]["code"], "invalid_argument")
+        self.assertEqual(self.rag_json("search", "shelf 12", "-k", 3)["hits"][0]["rank"], 1)
 
     def test_bench(self):
         self.put_three()

@@ -129,7 +129,9 @@ TEST_CASE("a changed, cut or extended file is refused") {
   std::mt19937 random(5);
   const auto refused = [&](const std::string& bytes) {
     WriteAll(path, bytes);
-    const Status status = VectorIndex::Load(path, options, *runtime).status();
+    const auto loaded = VectorIndex::Load(path, options, *runtime);
+    // A vector is looked at when it is read.
+    const Status status = loaded.ok() ? loaded->index->Verify() : loaded.status();
     INFO(status.ToString());
     REQUIRE(status.code() == StatusCode::kDataLoss);
   };
@@ -177,7 +179,8 @@ TEST_CASE("damage under a right checksum neither crashes nor leads out of bounds
     std::memcpy(sections.data(), bytes.data() + sizeof(header), table);
     size_t at = body;
     for (SnapshotSection& section : sections) {
-      if (section.bytes > bytes.size() - at) break;
+      at = (at + kSectionAlign - 1) / kSectionAlign * kSectionAlign;
+      if (at > bytes.size() || section.bytes > bytes.size() - at) break;
       section.hash = Hash64(std::string_view(bytes).substr(at, section.bytes));
       at += section.bytes;
     }
@@ -194,10 +197,12 @@ TEST_CASE("damage under a right checksum neither crashes nor leads out of bounds
       continue;
     }
     ++accepted;
-    Find(*loaded->index, Rows(base, 0, 5), {.k = 10, .ef_search = 16});
+    // The vectors' own checksums were not made anew: data_loss where one was hit.
+    const SearchOptions search{.k = 10, .ef_search = 16};
+    loaded->index->Search(Rows(base, 0, 5), search).status().Ignore();
     loaded->index->Remove(Sequence(50, random() % n)).status().Ignore();
     loaded->index->Add(Sequence(50, 2'000), Rows(base, 0, 50)).Ignore();
-    Find(*loaded->index, Rows(base, 0, 5), {.k = 10, .ef_search = 16});
+    loaded->index->Search(Rows(base, 0, 5), search).status().Ignore();
   }
   REQUIRE(accepted > 0);
 }

@@ -11,10 +11,16 @@ namespace {
 
 TEST_CASE("readers and writers together") {
   const auto runtime = MakeRuntime();
+  const bool on_disk = GENERATE(false, true);
   const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
+  if (on_disk && kind == IndexKind::kFlat) return;  // it has no codes to search over
   VectorIndexOptions options;
   options.kind = kind;
   options.dim = 16;
+  if (on_disk) {
+    options.rows = RowPlace::kDisk;
+    options.hnsw.codes = CodeKind::kSq8;
+  }
   options.hnsw.m = 6;
   options.hnsw.ef_construction = 40;
   options.ivf.lists = 40;  // trained while the threads run, with 1,560 vectors

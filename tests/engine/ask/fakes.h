@@ -157,6 +157,9 @@ class FakeCollection : public Collection {
   Result<RecallReport> MeasureRecall(size_t, size_t, const CancelToken*) const override {
     return Refuse();
   }
+  Result<TuneReport> Tune(const TuneGoal&, bool, CareProgress*, const CancelToken*) override {
+    return Refuse();
+  }
   Status Checkpoint() override { return Refuse(); }
 
  private:
