@@ -22,6 +22,14 @@ Status SetNumber(std::string_view key, std::string_view value, T& out) {
   return OkStatus();
 }
 
+Status SetReal(std::string_view key, std::string_view value, double& out) {
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
+  if (value.empty() || error != std::errc() || end != value.data() + value.size()) {
+    return InvalidArgumentError("'", value, "' in '", key, "=", value, "' is no number");
+  }
+  return OkStatus();
+}
+
 Status SetKey(std::string_view key, std::string_view value, VectorIndexOptions& options) {
   if (key == "element") {
     RAG_ASSIGN_OR_RETURN(options.element, ParseElementType(value));
@@ -60,6 +68,7 @@ Status SetKey(std::string_view key, std::string_view value, VectorIndexOptions& 
       options.ivf.rotate = rotate == 1;
       return OkStatus();
     }
+    if (key == "anisotropic") return SetReal(key, value, options.ivf.anisotropic);
     if (key == "probes") return SetNumber(key, value, options.ivf.probes);
     if (key == "rerank") return SetNumber(key, value, options.ivf.rerank);
     if (key == "seed") return SetNumber(key, value, options.ivf.seed);
@@ -99,6 +108,7 @@ std::string FormatIndexSpec(const VectorIndexOptions& options) {
     put("lists", ivf.lists, usual.lists);
     put("pq_bytes", ivf.pq_bytes, usual.pq_bytes);
     put("rotate", ivf.rotate ? 1 : 0, 0);
+    put("anisotropic", ivf.anisotropic, usual.anisotropic);
     put("probes", ivf.probes, usual.probes);
     put("rerank", ivf.rerank, usual.rerank);
     put("seed", ivf.seed, usual.seed);
@@ -129,10 +139,9 @@ Result<size_t> ParseByteCount(std::string_view text) {
 
 std::string_view IndexSpecHelp() {
   return "keys: element (f32, f16, bf16, i8, u8, binary), rows (memory, disk), memory (a budget, "
-         "as "
-         "512mb); of hnsw m, ef_construction, ef_search, "
-         "seed, codes (none, sq8, pca8), code_dims; of ivf lists, codes (none, sq8, pq8, pq4), "
-         "pq_bytes, rotate (0, 1), probes, rerank, seed";
+         "as 512mb); of hnsw m, ef_construction, ef_search, seed, codes (none, sq8, pca8, rabitq, "
+         "sq4, pca4), code_dims; of ivf lists, codes (none, sq8, pq8, pq4, rabitq), pq_bytes, "
+         "rotate (0, 1), anisotropic (0 to 1), probes, rerank, seed";
 }
 
 Result<VectorIndexOptions> ParseIndexSpec(std::string_view text, const VectorIndexOptions& base) {

@@ -65,15 +65,23 @@ std::string_view CodeKindName(CodeKind kind) {
       return "sq8";
     case CodeKind::kPca8:
       return "pca8";
+    case CodeKind::kRabitq:
+      return "rabitq";
+    case CodeKind::kSq4:
+      return "sq4";
+    case CodeKind::kPca4:
+      return "pca4";
   }
   return "unknown";
 }
 
 Result<CodeKind> ParseCodeKind(std::string_view name) {
-  for (const CodeKind kind : {CodeKind::kNone, CodeKind::kSq8, CodeKind::kPca8}) {
+  for (const CodeKind kind : {CodeKind::kNone, CodeKind::kSq8, CodeKind::kPca8, CodeKind::kRabitq,
+                              CodeKind::kSq4, CodeKind::kPca4}) {
     if (name == CodeKindName(kind)) return kind;
   }
-  return InvalidArgumentError("unknown codes '", name, "'; known are none, sq8 and pca8");
+  return InvalidArgumentError("unknown codes '", name,
+                              "'; known are none, sq8, pca8, rabitq, sq4 and pca4");
 }
 
 std::string_view IndexKindName(IndexKind kind) {
@@ -105,15 +113,19 @@ std::string_view IvfCodesName(IvfCodes codes) {
       return "pq8";
     case IvfCodes::kPq4:
       return "pq4";
+    case IvfCodes::kRabitq:
+      return "rabitq";
   }
   return "unknown";
 }
 
 Result<IvfCodes> ParseIvfCodes(std::string_view name) {
-  for (const IvfCodes codes : {IvfCodes::kNone, IvfCodes::kSq8, IvfCodes::kPq8, IvfCodes::kPq4}) {
+  for (const IvfCodes codes :
+       {IvfCodes::kNone, IvfCodes::kSq8, IvfCodes::kPq8, IvfCodes::kPq4, IvfCodes::kRabitq}) {
     if (name == IvfCodesName(codes)) return codes;
   }
-  return InvalidArgumentError("unknown codes '", name, "'; known are none, sq8, pq8 and pq4");
+  return InvalidArgumentError("unknown codes '", name,
+                              "'; known are none, sq8, pq8, pq4 and rabitq");
 }
 
 std::string_view RowPlaceName(RowPlace place) {

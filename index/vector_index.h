@@ -81,11 +81,15 @@ Result<IndexKind> ParseIndexKind(std::string_view name);
 // What a graph walk compares instead of the stored vectors; what it finds is compared again with
 // the vectors themselves, so that scores are exact. For inner product, cosine and L2.
 enum class CodeKind {
-  kNone,  // the vectors themselves
-  kSq8,   // each element in 8 bits
-  kPca8,  // principal components, as many as hold most of the variance, in 8 bits each
+  kNone,    // the vectors themselves
+  kSq8,     // each element in 8 bits
+  kPca8,    // principal components, as many as hold most of the variance, in 8 bits each
+  kRabitq,  // a bit for each dimension of the rotated vector, corrected (RaBitQ); from 64
+            // dimensions
+  kSq4,     // the same in 4 bits; from 16 dimensions
+  kPca4,    // principal components, rotated, in 4 bits each; from 16 dimensions
 };
-std::string_view CodeKindName(CodeKind kind);  // "none", "sq8", "pca8"
+std::string_view CodeKindName(CodeKind kind);  // "none", "sq8", "pca8", "rabitq", "sq4", "pca4"
 Result<CodeKind> ParseCodeKind(std::string_view name);
 
 struct HnswOptions {
@@ -94,7 +98,8 @@ struct HnswOptions {
   size_t ef_search = 64;             // default of SearchOptions::ef_search
   uint64_t seed = 42;                // of the level generator
   CodeKind codes = CodeKind::kNone;  // learned once there are some thousand vectors
-  // Components that kPca8 keeps, 1 .. 4,092 and at most dim; 0: chosen by the variance they hold.
+  // Components that kPca8 and kPca4 keep, 1 .. 4,092 and at most dim; 0: chosen by the variance
+  // they hold.
   size_t code_dims = 0;
 };
 
@@ -102,12 +107,14 @@ struct HnswOptions {
 // centroid, in so many bits, that is compared first; the best are compared exactly. Vectors of
 // fewer than 8 dimensions get none.
 enum class IvfCodes {
-  kNone,  // nothing: every vector of a list is compared exactly
-  kSq8,   // a byte for each dimension
-  kPq8,   // product quantization, a byte for each part
-  kPq4,   // product quantization, four bits for each part, scanned in registers
+  kNone,    // nothing: every vector of a list is compared exactly
+  kSq8,     // a byte for each dimension
+  kPq8,     // product quantization, a byte for each part
+  kPq4,     // product quantization, four bits for each part, scanned in registers
+  kRabitq,  // a bit for each dimension of the rotated difference, corrected (RaBitQ), scanned in
+            // registers; from 64 dimensions
 };
-std::string_view IvfCodesName(IvfCodes codes);  // "none", "sq8", "pq8", "pq4"
+std::string_view IvfCodesName(IvfCodes codes);  // "none", "sq8", "pq8", "pq4", "rabitq"
 Result<IvfCodes> ParseIvfCodes(std::string_view name);
 
 // Inverted lists: vectors grouped by the nearest of `lists` centroids, which k-means finds once
@@ -119,9 +126,12 @@ struct IvfOptions {
   size_t pq_bytes =
       32;               // of a PQ code, 1 .. 4,096; fewer where the dimension has not as many parts
   bool rotate = false;  // learn a rotation under which product codes lose less (OPQ)
-  size_t probes = 0;    // default of SearchOptions::probes; 0: sqrt(lists), at least 16
-  size_t rerank = 10;   // default of SearchOptions::rerank; 1 .. 65,535
-  uint64_t seed = 42;   // of the training
+  // Product codes under inner product and cosine lose least where it changes the scores of queries
+  // whose cosine with a vector is over this, 0 <= anisotropic < 1 (ScaNN's loss); 0: everywhere.
+  double anisotropic = 0.2;
+  size_t probes = 0;   // default of SearchOptions::probes; 0: sqrt(lists), at least 16
+  size_t rerank = 10;  // default of SearchOptions::rerank; 1 .. 65,535
+  uint64_t seed = 42;  // of the training
 };
 
 // Where the vectors themselves lie.

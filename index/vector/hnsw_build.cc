@@ -71,7 +71,7 @@ void HnswIndex::DropIncoming(uint32_t to, size_t layer, uint32_t from) {
 bool HnswIndex::Diverse(const Candidate& candidate, const std::vector<Candidate>& kept,
                         size_t count) const {
   thread_local Origin origin;
-  origin.SetNode(slots_, codes(), candidate.slot);
+  origin.SetNode(slots_, link_codes(), candidate.slot);
   for (size_t i = 0; i < count; ++i) {
     if (origin.To(kept[i].slot) < candidate.distance) return false;
   }
@@ -80,7 +80,7 @@ bool HnswIndex::Diverse(const Candidate& candidate, const std::vector<Candidate>
 
 void HnswIndex::Select(uint32_t slot, std::vector<Candidate>& candidates, size_t count) const {
   Origin origin;
-  origin.SetNode(slots_, codes(), slot);
+  origin.SetNode(slots_, link_codes(), slot);
   const float self = origin.To(slot);
   const size_t max_copies = std::max<size_t>(1, count / 4);
   size_t copies = 0, kept = 0;
@@ -108,7 +108,7 @@ void HnswIndex::Connect(uint32_t from, uint32_t to, size_t layer, float distance
     return;
   }
   Origin origin;
-  origin.SetNode(slots_, codes(), from);
+  origin.SetNode(slots_, link_codes(), from);
   uint32_t others[kMaxLinks];
   float distances[kMaxLinks];
   for (size_t i = 0; i < capacity; ++i) others[i] = LoadLink(links + i);
@@ -133,6 +133,32 @@ void HnswIndex::Connect(uint32_t from, uint32_t to, size_t layer, float distance
   }
 }
 
+void HnswIndex::SetWalkOrigin(uint32_t slot, Origin& origin) const {
+  if (codes() == link_codes()) {
+    origin.SetNode(slots_, codes(), slot);
+    return;
+  }
+  // The vector itself finds better what is near than its code would.
+  thread_local std::vector<float> vector;
+  vector.resize(options_.dim);
+  thread_local RowBatch batch;
+  batch.Read(slots_, {&slot, 1});
+  slots_.rows().Decode(batch.row(0), vector.data());
+  origin.SetQuery(slots_, codes(), vector.data());
+}
+
+std::vector<Candidate> HnswIndex::LinkCandidates(uint32_t slot, const WalkScratch& scratch) const {
+  std::vector<Candidate> candidates;
+  candidates.reserve(scratch.pool.size());
+  for (size_t i = 0; i < scratch.pool.size(); ++i) candidates.push_back(scratch.pool.at(i));
+  if (codes() == link_codes()) return candidates;
+  Origin origin;
+  origin.SetNode(slots_, link_codes(), slot);
+  for (Candidate& candidate : candidates) candidate.distance = origin.To(candidate.slot);
+  std::sort(candidates.begin(), candidates.end());
+  return candidates;
+}
+
 void HnswIndex::Insert(uint32_t slot, WalkScratch& scratch) {
   const uint32_t level = LevelOf(slots_.id(slot));
   MakeNode(slot, level);
@@ -150,7 +176,7 @@ void HnswIndex::Insert(uint32_t slot, WalkScratch& scratch) {
   }
 
   Origin& origin = scratch.origin;
-  origin.SetNode(slots_, codes(), slot);
+  SetWalkOrigin(slot, origin);
   const size_t top = std::min(level, entry.level);
   std::vector<std::vector<Candidate>> chosen(top + 1);
   Candidate start = Descend(origin, entry, top);
@@ -158,10 +184,8 @@ void HnswIndex::Insert(uint32_t slot, WalkScratch& scratch) {
     Walk(origin, start, options_.hnsw.ef_construction, options_.hnsw.ef_construction, layer, slot,
          scratch);
     start = scratch.pool.at(0);
-    std::vector<Candidate>& candidates = chosen[layer];
-    candidates.reserve(scratch.pool.size());
-    for (size_t i = 0; i < scratch.pool.size(); ++i) candidates.push_back(scratch.pool.at(i));
-    Select(slot, candidates, m_);
+    chosen[layer] = LinkCandidates(slot, scratch);
+    Select(slot, chosen[layer], m_);
   }
   // Its own links on all layers first: whoever is led here on one layer finds a way on from it.
   for (size_t layer = 0; layer <= top; ++layer) {

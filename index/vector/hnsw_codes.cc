@@ -24,11 +24,12 @@ Status HnswIndex::EncodeNode(uint32_t slot) {
 
 Status HnswIndex::LearnCodes(MatrixView coming) {
   const CodeKind kind = options_.hnsw.codes;
-  if (kind == CodeKind::kNone) return OkStatus();
+  if (kind == CodeKind::kNone || options_.dim < NodeCodec::MinDim(kind)) return OkStatus();
   const auto wanted = [&] {
     const NodeCodes* const codes = this->codes();
-    return codes == nullptr ? slots_.size() + coming.rows >= Sq8Codec::MinSample(kind, options_.dim)
-                            : codes->Drifted();
+    return codes == nullptr
+               ? slots_.size() + coming.rows >= NodeCodec::MinSample(kind, options_.dim)
+               : codes->Drifted();
   };
   if (!wanted()) return OkStatus();
   const auto gate = gate_.Exclusive();
@@ -41,7 +42,7 @@ Status HnswIndex::LearnCodes(MatrixView coming) {
   }
   // Spread evenly over both: neither the order of arrival nor its end decides.
   const size_t all = live.size() + coming.rows;
-  const size_t count = std::min(all, Sq8Codec::MaxSample(options_.dim));
+  const size_t count = std::min(all, NodeCodec::MaxSample(options_.dim));
   const Rows& rows = slots_.rows();
   Matrix sample(count, options_.dim);
   std::vector<std::byte> row(rows.bytes());
@@ -57,7 +58,8 @@ Status HnswIndex::LearnCodes(MatrixView coming) {
     }
   }
   auto codes = std::make_unique<NodeCodes>(
-      Sq8Codec::Train(sample.view(), kind, options_.hnsw.code_dims, options_.metric, runtime_));
+      NodeCodec::Train(sample.view(), kind, options_.hnsw.code_dims, options_.metric, runtime_),
+      all);
   for (const uint32_t slot : live) RAG_RETURN_IF_ERROR(codes->Ensure(slot));
   const auto encode = [&](size_t begin, size_t end, int) {
     std::vector<float> vector(options_.dim);

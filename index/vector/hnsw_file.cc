@@ -38,10 +38,10 @@ Status HnswIndex::LoadFrom(const SnapshotFile& file) {
   std::unique_ptr<NodeCodes> codes;
   RAG_RETURN_IF_ERROR(file.CheckSection(4));
   if (options_.hnsw.codes != CodeKind::kNone && !file.section(4).empty()) {
-    Result<Sq8Codec> codec =
-        Sq8Codec::Parse(file.section(4), options_.dim, options_.metric, runtime_);
+    Result<std::unique_ptr<NodeCodec>> codec = NodeCodec::Parse(
+        file.section(4), options_.hnsw.codes, options_.dim, options_.metric, runtime_);
     if (!codec.ok()) return file.Damaged(codec.status().message());
-    codes = std::make_unique<NodeCodes>(std::move(codec).value());
+    codes = std::make_unique<NodeCodes>(std::move(codec).value(), file.header().slots);
   }
   RAG_RETURN_IF_ERROR(LoadSlots(file, true, codes == nullptr ? nullptr : &codes->mutable_codes(),
                                 codes != nullptr));

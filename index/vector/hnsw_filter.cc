@@ -180,7 +180,8 @@ void HnswIndex::ScanCodes(const Origin& origin, std::span<const uint32_t> slots,
   float distances[kPiece];
   std::vector<Candidate>& best = scratch.candidates;
   best.clear();
-  const size_t keep = ScanKept(slots.size(), k);
+  const size_t kept_ratio = static_cast<size_t>(codes()->codec().keep_ratio());
+  const size_t keep = std::max(ScanKept(slots.size(), k), kept_ratio * k);
   for (size_t first = 0; first < slots.size(); first += kPiece) {
     const size_t count = std::min(kPiece, slots.size() - first);
     origin.To(slots.data() + first, count, distances);
@@ -197,6 +198,7 @@ void HnswIndex::ScanCodes(const Origin& origin, std::span<const uint32_t> slots,
       std::push_heap(best.begin(), best.end());
     }
   }
+  std::sort_heap(best.begin(), best.end());
 }
 
 HnswIndex::Plan HnswIndex::MakePlan(const SearchOptions& options) const {

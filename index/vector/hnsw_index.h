@@ -114,6 +114,11 @@ class HnswIndex : public IndexBase {
   void StoreEntry(Entry entry);
   // What walks compare; null: the vectors themselves. A reader's stay until it has left.
   const NodeCodes* codes() const { return codes_.load(std::memory_order_acquire); }
+  // What links are chosen by: codes that tell neighbours apart, or the vectors.
+  const NodeCodes* link_codes() const {
+    const NodeCodes* const codes = this->codes();
+    return codes != nullptr && codes->codec().compares_nodes() ? codes : nullptr;
+  }
 
   // --- hnsw_codes.cc ---
   // Learns codes from what is there and what is coming, when there is enough and none are there
@@ -162,6 +167,9 @@ class HnswIndex : public IndexBase {
   size_t Keep(const SearchOptions& options, const Plan& plan) const;
   // scratch.candidates gets what the walk's pool holds and the version shows.
   void TakePool(size_t k, uint64_t version, WalkScratch& scratch) const;
+  // Compares scratch.candidates, which are ordered by their codes, with the vectors, as far as
+  // there may be any of the k best among them; the others go.
+  void Rerank(const float* query, size_t k, WalkScratch& scratch) const;
   // The k best of scratch.candidates, by the vectors.
   std::vector<Neighbor> Best(const float* query, size_t k, WalkScratch& scratch) const;
   // kWalk for some queries at a time.
@@ -182,6 +190,10 @@ class HnswIndex : public IndexBase {
   uint32_t LevelOf(uint64_t id) const;
   void MakeNode(uint32_t slot, uint32_t level);
   void Insert(uint32_t slot, WalkScratch& scratch);
+  // What a walk for a node's links measures from.
+  void SetWalkOrigin(uint32_t slot, Origin& origin) const;
+  // What such a walk left in the pool, at the distances that links are chosen by, best first.
+  std::vector<Candidate> LinkCandidates(uint32_t slot, const WalkScratch& scratch) const;
   // Algorithm 4, SELECT-NEIGHBORS-HEURISTIC: from candidates for links of `slot` (best first) at
   // most `count`, kept in that order.
   void Select(uint32_t slot, std::vector<Candidate>& candidates, size_t count) const;

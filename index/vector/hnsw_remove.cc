@@ -46,7 +46,7 @@ HnswIndex::Entry HnswIndex::HighestNode(const std::vector<bool>& gone) const {
 // same rule as at insertion, up to as many as it had.
 void HnswIndex::Repair(uint32_t slot, size_t layer, const std::vector<bool>& gone) {
   Origin origin;
-  origin.SetNode(slots_, codes(), slot);
+  origin.SetNode(slots_, link_codes(), slot);
   std::vector<uint32_t> links, seen, frontier, around;
   ReadLinks(slot, layer, links);
   const size_t degree = links.size();
@@ -103,7 +103,7 @@ void HnswIndex::Repair(uint32_t slot, size_t layer, const std::vector<bool>& gon
 void HnswIndex::Reattach(uint32_t slot, size_t layer, const std::vector<bool>& gone,
                          WalkScratch& scratch) {
   Origin& origin = scratch.origin;
-  origin.SetNode(slots_, codes(), slot);
+  SetWalkOrigin(slot, origin);
   // The descent may end at the node itself, from which there may be no way.
   Candidate start = Descend(origin, LoadEntry(), layer);
   for (uint32_t other = 0; start.slot == slot; ++other) {
@@ -115,11 +115,8 @@ void HnswIndex::Reattach(uint32_t slot, size_t layer, const std::vector<bool>& g
   }
   Walk(origin, start, options_.hnsw.ef_construction, options_.hnsw.ef_construction, layer, slot,
        scratch);
-  std::vector<Candidate> chosen;
-  for (size_t i = 0; i < scratch.pool.size(); ++i) {
-    const Candidate candidate = scratch.pool.at(i);
-    if (candidate.slot != slot) chosen.push_back(candidate);
-  }
+  std::vector<Candidate> chosen = LinkCandidates(slot, scratch);
+  std::erase_if(chosen, [&](const Candidate& candidate) { return candidate.slot == slot; });
   Select(slot, chosen, m_);
   if (chosen.empty()) return;
   for (const Candidate& neighbor : chosen) {

@@ -1,6 +1,7 @@
 // Walks through the graph.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 
 #include "index/vector/hnsw_index.h"
@@ -11,6 +12,14 @@ namespace {
 
 // Walks that take turns: while one waits for memory the others compute.
 constexpr size_t kTogether = 4;
+// Candidates that are compared with the vectors in any case, and those between two looks at
+// whether a further one can be among the best: its estimate would have to be off by more than so
+// many standard deviations.
+constexpr size_t kLeastReranked = 20;
+constexpr size_t kRerankedTogether = 8;
+// From a disk more are asked for together.
+constexpr size_t kReadTogether = 32;
+constexpr double kSurprise = 3;
 
 bool Better(const Neighbor& a, const Neighbor& b) {
   return a.score > b.score || (a.score == b.score && a.id < b.id);
@@ -107,16 +116,54 @@ void HnswIndex::TakePool(size_t k, uint64_t version, WalkScratch& scratch) const
   }
 }
 
+void HnswIndex::Rerank(const float* query, size_t k, WalkScratch& scratch) const {
+  std::vector<Candidate>& candidates = scratch.candidates;
+  scratch.fresh.clear();
+  for (const Candidate& candidate : candidates) scratch.fresh.push_back(candidate.slot);
+  scratch.distances.resize(candidates.size());
+  scratch.origin.SetQuery(slots_, nullptr, query);
+  // Codes compare normalized vectors by their squared distance.
+  const double scale = options_.metric == Metric::kCosine ? 0.5 : 1;
+  double sum = 0, squares = 0;
+  std::vector<float> best;  // a heap of the k best, the worst first
+  size_t done = 0, read = 0;
+  while (done < candidates.size()) {
+    size_t end = std::max(2 * k, kLeastReranked);
+    if (done > 0) {
+      const double mean = sum / static_cast<double>(done);
+      const double variance = std::max(0.0, squares / static_cast<double>(done) - mean * mean);
+      const double hoped =
+          scale * candidates[done].distance + mean - kSurprise * std::sqrt(variance);
+      if (best.size() == k && hoped > best.front()) break;
+      end = done + kRerankedTogether;
+    }
+    end = std::min(end, candidates.size());
+    if (end > read) {
+      read = slots_.rows_on_disk()
+                 ? std::min(std::max(end, done + kReadTogether), candidates.size())
+                 : end;
+      scratch.origin.To(scratch.fresh.data() + done, read - done, scratch.distances.data() + done);
+    }
+    for (; done < end; ++done) {
+      const float distance = scratch.distances[done];
+      const double off = distance - scale * candidates[done].distance;
+      sum += off;
+      squares += off * off;
+      candidates[done].distance = distance;
+      if (best.size() == k && distance >= best.front()) continue;
+      best.push_back(distance);
+      std::push_heap(best.begin(), best.end());
+      if (best.size() <= k) continue;
+      std::pop_heap(best.begin(), best.end());
+      best.pop_back();
+    }
+  }
+  candidates.resize(done);
+}
+
 std::vector<Neighbor> HnswIndex::Best(const float* query, size_t k, WalkScratch& scratch) const {
   std::vector<Candidate>& candidates = scratch.candidates;
-  if (codes() != nullptr) {
-    scratch.fresh.clear();
-    for (const Candidate& candidate : candidates) scratch.fresh.push_back(candidate.slot);
-    scratch.distances.resize(candidates.size());
-    scratch.origin.SetQuery(slots_, nullptr, query);
-    scratch.origin.To(scratch.fresh.data(), scratch.fresh.size(), scratch.distances.data());
-    for (size_t i = 0; i < candidates.size(); ++i) candidates[i].distance = scratch.distances[i];
-  }
+  if (codes() != nullptr) Rerank(query, k, scratch);
   std::vector<Neighbor> found;
   found.reserve(candidates.size());
   for (const Candidate& candidate : candidates) {
@@ -130,8 +177,12 @@ std::vector<Neighbor> HnswIndex::Best(const float* query, size_t k, WalkScratch&
 }
 
 size_t HnswIndex::Keep(const SearchOptions& options, const Plan& plan) const {
-  // What lies just beyond the k nearest by codes may belong to them by the vectors.
-  return codes() == nullptr ? plan.ef : plan.ef + options.k;
+  const NodeCodes* const codes = this->codes();
+  if (codes == nullptr) return plan.ef;
+  // What lies just beyond the k nearest by codes may belong to them by the vectors, and farther
+  // beyond where codes are coarse.
+  const float ratio = codes->codec().keep_ratio();
+  return std::max(plan.ef + options.k, static_cast<size_t>(ratio * static_cast<float>(options.k)));
 }
 
 std::vector<Neighbor> HnswIndex::SearchOne(const float* query, const SearchOptions& options,

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "index/vector/ivf_codec.h"
-#include "index/vector/sq8_codec.h"
+#include "index/vector/node_codec.h"
 
 namespace rag {
 
@@ -103,11 +103,15 @@ namespace {
 
 Status CheckIvfOptions(const IvfOptions& ivf) {
   if (ivf.lists > 65'536) return InvalidArgumentError("ivf.lists is ", ivf.lists, ", over 65536");
-  if (ivf.codes < IvfCodes::kNone || ivf.codes > IvfCodes::kPq4) {
+  if (ivf.codes < IvfCodes::kNone || ivf.codes > IvfCodes::kRabitq) {
     return InvalidArgumentError("unknown ivf.codes ", static_cast<int>(ivf.codes));
   }
   if (ivf.pq_bytes < 1 || ivf.pq_bytes > 4'096) {
     return InvalidArgumentError("ivf.pq_bytes is ", ivf.pq_bytes, ", not between 1 and 4096");
+  }
+  if (!(ivf.anisotropic >= 0 && ivf.anisotropic < 1)) {
+    return InvalidArgumentError("ivf.anisotropic is ", ivf.anisotropic,
+                                ", not at least 0 and below 1");
   }
   if (ivf.probes > 65'536) {
     return InvalidArgumentError("ivf.probes is ", ivf.probes, ", over 65536");
@@ -130,9 +134,11 @@ Status CheckRowPlace(const VectorIndexOptions& options) {
     return InvalidArgumentError("rows on disk want codes in memory that a search compares first: ",
                                 "an hnsw or ivf index with codes");
   }
-  if (ivf && options.dim < kLeastCodedDim) {
-    return InvalidArgumentError("rows on disk want codes, which ivf gives vectors of ",
-                                kLeastCodedDim, " dimensions and more, not of ", options.dim);
+  const size_t bits = options.ivf.codes == IvfCodes::kRabitq ? kLeastBitDim : kLeastCodedDim;
+  const size_t least = ivf ? bits : NodeCodec::MinDim(options.hnsw.codes);
+  if (options.dim < least) {
+    return InvalidArgumentError("rows on disk want codes, which such an index gives vectors of ",
+                                least, " dimensions and more, not of ", options.dim);
   }
   return OkStatus();
 }
@@ -180,7 +186,7 @@ Status CheckOptions(const VectorIndexOptions& options) {
     return InvalidArgumentError("hnsw.ef_search is ", hnsw.ef_search, ", not between 1 and 65535");
   }
   const int codes = static_cast<int>(hnsw.codes);
-  if (codes < 0 || codes > static_cast<int>(CodeKind::kPca8)) {
+  if (codes < 0 || codes > static_cast<int>(CodeKind::kPca4)) {
     return InvalidArgumentError("unknown codes ", codes);
   }
   if (hnsw.codes == CodeKind::kNone) {
@@ -193,17 +199,17 @@ Status CheckOptions(const VectorIndexOptions& options) {
     return InvalidArgumentError("codes ", CodeKindName(hnsw.codes), " do not go with metric ",
                                 MetricName(options.metric));
   }
-  if (hnsw.codes == CodeKind::kPca8) {
-    if (options.dim > Sq8Codec::kMaxPcaDim) {
-      return InvalidArgumentError("codes pca8 want a dim of at most ", Sq8Codec::kMaxPcaDim,
-                                  ", not ", options.dim);
+  if (NodeCodec::HasAxes(hnsw.codes)) {
+    if (options.dim > NodeCodec::kMaxPcaDim) {
+      return InvalidArgumentError("codes ", CodeKindName(hnsw.codes), " want a dim of at most ",
+                                  NodeCodec::kMaxPcaDim, ", not ", options.dim);
     }
     if (hnsw.code_dims > std::min<size_t>(options.dim, 4'092)) {
       return InvalidArgumentError("hnsw.code_dims is ", hnsw.code_dims, ", more than ",
                                   std::min<size_t>(options.dim, 4'092));
     }
   } else if (hnsw.code_dims != 0) {
-    return InvalidArgumentError("hnsw.code_dims is for codes pca8 only");
+    return InvalidArgumentError("hnsw.code_dims is for codes pca8 and pca4 only");
   }
   return OkStatus();
 }

@@ -12,18 +12,24 @@ namespace {
 // Training rows for each entry of a codebook; FAISS uses as many at most.
 constexpr size_t kRowsPerEntry = 256;
 constexpr size_t kIterations = 20;
+// Of choosing codes by the loss and entries by the codes, after k-means.
+constexpr size_t kLossRounds = 6;
 constexpr size_t kByteEntries = 256;
 constexpr size_t kNibbleEntries = 16;
+constexpr size_t kSignsPerPart = 4;
 
 }  // namespace
 
-IvfCodec IvfCodec::Shape(size_t dim, const IvfOptions& options, const Runtime& runtime) {
+IvfCodec IvfCodec::Shape(size_t dim, const IvfOptions& options, const ScoreAware& loss,
+                         const Runtime& runtime) {
   IvfCodec codec;
+  codec.loss_ = loss;
   codec.kernels_ = GetListKernels(runtime.isa());
   codec.dim_ = dim;
   IvfLayout& layout = codec.layout_;
   layout.kernels = codec.kernels_;
-  switch (dim < kLeastCodedDim ? IvfCodes::kNone : options.codes) {
+  const size_t least = options.codes == IvfCodes::kRabitq ? kLeastBitDim : kLeastCodedDim;
+  switch (dim < least ? IvfCodes::kNone : options.codes) {
     case IvfCodes::kNone:
       break;
     case IvfCodes::kSq8:
@@ -47,10 +53,32 @@ IvfCodec IvfCodec::Shape(size_t dim, const IvfOptions& options, const Runtime& r
       layout.code_bytes = (codec.parts_ + 1) / 2;
       layout.units = (codec.parts_ + kPartsPerGroup - 1) / kPartsPerGroup;
       break;
+    case IvfCodes::kRabitq:
+      codec.parts_ = (dim + kSignsPerPart - 1) / kSignsPerPart;
+      codec.entries_ = kNibbleEntries;
+      layout.form = ListForm::kNibbles;
+      layout.code_bytes = (codec.parts_ + 1) / 2;
+      layout.units = (codec.parts_ + kPartsPerGroup - 1) / kPartsPerGroup;
+      layout.has_factors = true;
+      break;
+  }
+  for (size_t part = 0; codec.parts_ > 0 && part <= codec.parts_; ++part) {
+    codec.begins_.push_back(part * dim / codec.parts_);
   }
   codec.codebooks_.resize(codec.parts_ > 0 ? dim * codec.entries_ : 0);
   codec.half_norms_.resize(codec.parts_ * codec.entries_);
+  if (layout.has_factors) codec.SetSigns();
   return codec;
+}
+
+void IvfCodec::SetSigns() {
+  for (size_t part = 0; part < parts_; ++part) {
+    for (size_t d = Begin(part); d < Begin(part + 1); ++d) {
+      for (size_t j = 0; j < entries_; ++j) {
+        codebooks_[d * entries_ + j] = (j >> (d - Begin(part)) & 1) != 0 ? 1.0f : -1.0f;
+      }
+    }
+  }
 }
 
 void IvfCodec::SetPartNorms() {
@@ -64,8 +92,41 @@ void IvfCodec::SetPartNorms() {
   }
 }
 
-IvfCodec IvfCodec::Train(MatrixView residuals, const IvfOptions& options, const Runtime& runtime) {
-  IvfCodec codec = Shape(residuals.cols, options, runtime);
+void IvfCodec::TrainEntries(MatrixView residuals, uint64_t seed, const Runtime& runtime) {
+  runtime.pool().ParallelFor(parts_, 1, [&](size_t first, size_t last, int) {
+    for (size_t part = first; part < last; ++part) {
+      const size_t begin = Begin(part), dims = Begin(part + 1) - begin;
+      const MatrixView columns(residuals.data + begin, residuals.rows, dims, residuals.stride);
+      const Centroids entries = TrainKMeans(
+          columns, {.clusters = entries_, .iterations = kIterations, .seed = seed + part}, runtime);
+      for (size_t j = 0; j < entries_; ++j) {
+        // Where there were not as many rows the last one stands several times.
+        const std::span<const float> point = entries.points().row(std::min(j, entries.count() - 1));
+        for (size_t d = 0; d < dims; ++d) codebooks_[(begin + d) * entries_ + j] = point[d];
+      }
+    }
+  });
+  SetPartNorms();
+}
+
+void IvfCodec::ImproveEntries(MatrixView residuals, MatrixView rows, const Runtime& runtime) {
+  std::vector<uint8_t> codes(residuals.rows * parts_);
+  for (size_t round = 0; round < kLossRounds; ++round) {
+    runtime.pool().ParallelFor(residuals.rows, 64, [&](size_t begin, size_t end, int) {
+      std::vector<float> scratch(scratch_floats());
+      for (size_t i = begin; i < end; ++i) {
+        Choose(residuals.row(i).data(), rows.row(i).data(), codes.data() + i * parts_,
+               scratch.data());
+      }
+    });
+    loss_.Update(book(), codebooks_, residuals, rows, codes);
+    SetPartNorms();
+  }
+}
+
+IvfCodec IvfCodec::Train(MatrixView residuals, MatrixView rows, const IvfOptions& options,
+                         const ScoreAware& loss, const Runtime& runtime) {
+  IvfCodec codec = Shape(residuals.cols, options, loss, runtime);
   for (size_t d = 0; d < codec.low_.size(); ++d) {
     float low = residuals.row(0)[d], high = low;
     for (size_t i = 1; i < residuals.rows; ++i) {
@@ -75,25 +136,11 @@ IvfCodec IvfCodec::Train(MatrixView residuals, const IvfOptions& options, const 
     codec.low_[d] = low;
     codec.step_[d] = (high - low) / 255;
   }
-  const size_t rows = std::min(residuals.rows, kRowsPerEntry * codec.entries_);
-  runtime.pool().ParallelFor(codec.parts_, 1, [&](size_t first, size_t last, int) {
-    for (size_t part = first; part < last; ++part) {
-      const size_t begin = codec.Begin(part), dims = codec.Begin(part + 1) - begin;
-      const MatrixView columns(residuals.data + begin, rows, dims, residuals.stride);
-      const Centroids entries = TrainKMeans(
-          columns,
-          {.clusters = codec.entries_, .iterations = kIterations, .seed = options.seed + part},
-          runtime);
-      for (size_t j = 0; j < codec.entries_; ++j) {
-        // Where there were not as many rows the last one stands several times.
-        const std::span<const float> point = entries.points().row(std::min(j, entries.count() - 1));
-        for (size_t d = 0; d < dims; ++d) {
-          codec.codebooks_[(begin + d) * codec.entries_ + j] = point[d];
-        }
-      }
-    }
-  });
-  codec.SetPartNorms();
+  if (codec.parts_ == 0 || codec.layout_.has_factors) return codec;
+  const size_t used = std::min(residuals.rows, kRowsPerEntry * codec.entries_);
+  residuals.rows = rows.rows = used;
+  codec.TrainEntries(residuals, options.seed, runtime);
+  if (!codec.loss_.plain()) codec.ImproveEntries(residuals, rows, runtime);
   return codec;
 }
 
@@ -101,8 +148,8 @@ size_t IvfCodec::memory_bytes() const {
   return (low_.size() + step_.size() + codebooks_.size() + half_norms_.size()) * sizeof(float);
 }
 
-void IvfCodec::Encode(const float* residual, std::byte* code, float* decoded,
-                      float* scratch) const {
+float IvfCodec::Encode(const float* residual, const float* row, std::byte* code, float* decoded,
+                       float* scratch) const {
   for (size_t d = 0; d < low_.size(); ++d) {
     const float place = step_[d] > 0 ? (residual[d] - low_[d]) / step_[d] : 0;
     const float rounded = std::clamp(std::nearbyint(place), 0.0f, 255.0f);
@@ -110,22 +157,57 @@ void IvfCodec::Encode(const float* residual, std::byte* code, float* decoded,
     decoded[d] = low_[d] + step_[d] * rounded;
   }
   if (parts_ > 0) std::fill_n(code, layout_.code_bytes, std::byte{0});
+  if (layout_.has_factors) return EncodeSigns(residual, code, decoded);
+  if (parts_ == 0) return 1;
+  thread_local std::vector<uint8_t> codes;
+  codes.resize(parts_);
+  Choose(residual, row, codes.data(), scratch);
   for (size_t part = 0; part < parts_; ++part) {
-    const size_t begin = Begin(part), end = Begin(part + 1);
-    kernels_->products(residual + begin, codebooks_.data() + begin * entries_, end - begin,
-                       entries_, scratch);
+    const size_t entry = codes[part];
+    if (entries_ == kByteEntries) {
+      code[part] = static_cast<std::byte>(entry);
+    } else {
+      code[part / 2] |= static_cast<std::byte>(entry << (part % 2 * 4));
+    }
+    for (size_t d = Begin(part); d < Begin(part + 1); ++d) {
+      decoded[d] = codebooks_[d * entries_ + entry];
+    }
+  }
+  return 1;
+}
+
+void IvfCodec::Choose(const float* residual, const float* row, uint8_t* codes,
+                      float* scratch) const {
+  for (size_t part = 0; part < parts_; ++part) {
+    const size_t begin = Begin(part);
+    kernels_->products(residual + begin, codebooks_.data() + begin * entries_,
+                       Begin(part + 1) - begin, entries_, scratch);
     const float* const norms = half_norms_.data() + part * entries_;
     size_t best = 0;
     for (size_t j = 1; j < entries_; ++j) {
       if (scratch[j] - norms[j] > scratch[best] - norms[best]) best = j;
     }
-    if (entries_ == kByteEntries) {
-      code[part] = static_cast<std::byte>(best);
-    } else {
-      code[part / 2] |= static_cast<std::byte>(best << (part % 2 * 4));
-    }
-    for (size_t d = begin; d < end; ++d) decoded[d] = codebooks_[d * entries_ + best];
+    codes[part] = static_cast<uint8_t>(best);
   }
+  if (!loss_.plain()) loss_.Improve(book(), *kernels_, residual, row, codes, scratch);
+}
+
+float IvfCodec::EncodeSigns(const float* residual, std::byte* code, float* decoded) const {
+  float squared = 0, ones = 0;
+  for (size_t d = 0; d < dim_; ++d) {
+    squared += residual[d] * residual[d];
+    ones += std::abs(residual[d]);
+  }
+  const float factor = ones > 0 ? squared / ones : 0;
+  for (size_t part = 0; part < parts_; ++part) {
+    const size_t begin = Begin(part);
+    for (size_t d = begin; d < Begin(part + 1); ++d) {
+      const bool positive = residual[d] >= 0;
+      if (positive) code[part / 2] |= static_cast<std::byte>(1 << (d - begin + part % 2 * 4));
+      decoded[d] = positive ? factor : -factor;
+    }
+  }
+  return factor;
 }
 
 size_t IvfCodec::table_bytes() const {
@@ -175,11 +257,13 @@ IvfCodec::Table IvfCodec::MakeTable(const float* query, std::byte* table, float*
 void IvfCodec::Write(StreamWriter& out) const {
   out.Put(std::span(low_));
   out.Put(std::span(step_));
-  out.Put(std::span(codebooks_));
+  if (!layout_.has_factors) out.Put(std::span(codebooks_));
 }
 
 bool IvfCodec::Read(StreamReader& in) {
-  if (!in.GetFinite(low_) || !in.GetFinite(step_) || !in.GetFinite(codebooks_)) return false;
+  if (!in.GetFinite(low_) || !in.GetFinite(step_)) return false;
+  if (layout_.has_factors) return true;
+  if (!in.GetFinite(codebooks_)) return false;
   SetPartNorms();
   return true;
 }

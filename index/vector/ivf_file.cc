@@ -1,6 +1,6 @@
 // Saving, loading and checking. Section 2 of a snapshot holds the model and, for each slot in a
-// list, norm and code in the codec's own order, so that a file does not depend on the instruction
-// set; section 3 holds each slot's list. Both are empty before the first training.
+// list, norm, factor and code in the codec's own order, so that a file does not depend on the
+// instruction set; section 3 holds each slot's list. Both are empty before the first training.
 #include <algorithm>
 #include <cmath>
 
@@ -24,6 +24,7 @@ Status IvfIndex::Save(const std::string& path, uint64_t tag) const {
     list_of.assign(slots_.end(), kNoList);
     const size_t code_bytes = layout.code_bytes;
     std::vector<float> norms(layout.units > 0 ? slots_.end() : 0);
+    std::vector<float> factors(layout.has_factors ? slots_.end() : 0);
     std::vector<std::byte> codes(slots_.end() * code_bytes);
     for (size_t list = 0; list < state->lists.count(); ++list) {
       const IvfList* const content = state->lists.Get(list);
@@ -33,10 +34,12 @@ Status IvfIndex::Save(const std::string& path, uint64_t tag) const {
         list_of[slot] = static_cast<uint32_t>(list);
         if (layout.units == 0) continue;
         norms[slot] = content->norms[i];
+        if (layout.has_factors) factors[slot] = content->factors[i];
         layout.Get(content->codes.data(), i, codes.data() + slot * code_bytes);
       }
     }
     out.Put(std::span<const float>(norms));
+    out.Put(std::span<const float>(factors));
     out.Put(std::span<const std::byte>(codes));
   }
   Extras extras;
@@ -67,8 +70,10 @@ Status IvfIndex::LoadFrom(const SnapshotFile& file) {
   const IvfLayout layout = model->codec().layout();
   IvfEntries entries;
   std::vector<float> norms(layout.units > 0 ? count : 0);
-  if (in.rest() != norms.size() * sizeof(float) + count * layout.code_bytes ||
-      !in.GetFinite(norms) || file.section(3).size() != count * sizeof(uint32_t)) {
+  std::vector<float> factors(layout.has_factors ? count : 0);
+  if (in.rest() != (norms.size() + factors.size()) * sizeof(float) + count * layout.code_bytes ||
+      !in.GetFinite(norms) || !in.GetFinite(factors) ||
+      file.section(3).size() != count * sizeof(uint32_t)) {
     return file.Damaged(StrCat("codes that do not fit ", count, " slots"));
   }
   std::vector<std::byte> codes(count * layout.code_bytes);
@@ -87,6 +92,7 @@ Status IvfIndex::LoadFrom(const SnapshotFile& file) {
     entries.slots.push_back(slot);
     if (layout.units == 0) continue;
     entries.norms.push_back(norms[slot]);
+    if (layout.has_factors) entries.factors.push_back(factors[slot]);
     entries.codes.insert(entries.codes.end(), codes.begin() + slot * layout.code_bytes,
                          codes.begin() + (slot + size_t{1}) * layout.code_bytes);
   }
@@ -117,6 +123,9 @@ Status IvfIndex::Verify() const {
       ++listed;
     }
     if (state->lists.layout().units == 0) continue;
+    if (state->lists.layout().has_factors && content->factors.size() != content->norms.size()) {
+      return DataLossError(content->factors.size(), " factors in list ", list);
+    }
     for (size_t i = 0; i < content->norms.size(); ++i) {
       if (std::isfinite(content->norms[i]) != (i < content->slots.size())) {
         return DataLossError("norm ", content->norms[i], " of place ", i, " in list ", list);

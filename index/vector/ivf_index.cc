@@ -69,6 +69,7 @@ void IvfIndex::Place(State& state, std::span<const uint32_t> slots) {
     state.model->Place(state.model->Transform(rows.view(), true), entries, error);
     all.lists.insert(all.lists.end(), entries.lists.begin(), entries.lists.end());
     all.norms.insert(all.norms.end(), entries.norms.begin(), entries.norms.end());
+    all.factors.insert(all.factors.end(), entries.factors.begin(), entries.factors.end());
     all.codes.insert(all.codes.end(), entries.codes.begin(), entries.codes.end());
   }
   all.slots.assign(slots.begin(), slots.end());

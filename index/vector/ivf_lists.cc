@@ -116,12 +116,14 @@ void IvfLists::Append(const IvfEntries& entries) {
     changed->slots.resize(after);
     if (coded) {
       changed->norms.resize(RoundUp(after, kListBlock), std::numeric_limits<float>::infinity());
+      if (layout_.has_factors) changed->factors.resize(RoundUp(after, kListBlock), 0.0f);
       changed->codes = AlignedBytes(layout_.Bytes(after));
     }
     if (before > 0) {
       std::copy_n(old->slots.data(), before, changed->slots.data());
       if (coded) {
         std::copy_n(old->norms.data(), before, changed->norms.data());
+        if (layout_.has_factors) std::copy_n(old->factors.data(), before, changed->factors.data());
         std::memcpy(changed->codes.data(), old->codes.data(), old->codes.size());
       }
     }
@@ -130,6 +132,7 @@ void IvfLists::Append(const IvfEntries& entries) {
       changed->slots[position] = entries.slots[order[i]];
       if (!coded) continue;
       changed->norms[position] = entries.norms[order[i]];
+      if (layout_.has_factors) changed->factors[position] = entries.factors[order[i]];
       layout_.Put(changed->codes.data(), position,
                   entries.codes.data() + order[i] * layout_.code_bytes);
     }
@@ -175,6 +178,13 @@ void IvfLists::Remove(std::span<const uint32_t> slots, std::span<const uint32_t>
       const size_t count = kept.size(), padded = RoundUp(count, kListBlock);
       changed->norms.assign(old->norms.begin(),
                             old->norms.begin() + static_cast<ptrdiff_t>(padded));
+      if (layout_.has_factors) {
+        changed->factors.assign(old->factors.begin(),
+                                old->factors.begin() + static_cast<ptrdiff_t>(padded));
+        for (const auto& [to, from] : moves) changed->factors[to] = old->factors[from];
+        std::fill(changed->factors.begin() + static_cast<ptrdiff_t>(count), changed->factors.end(),
+                  0.0f);
+      }
       changed->codes = AlignedBytes(layout_.Bytes(count));
       std::memcpy(changed->codes.data(), old->codes.data(), layout_.Bytes(count));
       for (const auto& [to, from] : moves) {

@@ -40,6 +40,7 @@ struct IvfLayout {
   ListForm form = ListForm::kRows;
   size_t units = 0;       // 0: no codes
   size_t code_bytes = 0;  // of one vector, as the codec gives it
+  bool has_factors = false;
   const ListKernels* kernels = nullptr;
 
   // Bytes that `count` vectors take.
@@ -53,10 +54,12 @@ struct IvfList {
   // With codes: the term of each vector's distance that no query changes; infinite from the list's
   // end to a multiple of kListBlock.
   std::vector<float> norms;
+  std::vector<float> factors;  // as many, zero from the list's end; or none
   AlignedBytes codes;
 
   size_t memory_bytes() const {
-    return slots.capacity() * sizeof(uint32_t) + norms.capacity() * sizeof(float) + codes.size();
+    return slots.capacity() * sizeof(uint32_t) +
+           (norms.capacity() + factors.capacity()) * sizeof(float) + codes.size();
   }
 };
 
@@ -65,6 +68,7 @@ struct IvfEntries {
   std::vector<uint32_t> lists;
   std::vector<uint32_t> slots;
   std::vector<float> norms;      // with codes
+  std::vector<float> factors;    // where the layout has any
   std::vector<std::byte> codes;  // [rows, code_bytes]
 };
 

@@ -16,6 +16,16 @@ constexpr size_t kRotationRows = 8'192;
 
 }  // namespace
 
+IvfModel::IvfModel(const VectorIndexOptions& options, const Runtime& runtime)
+    : runtime_(runtime),
+      metric_(options.metric),
+      loss_(options.metric == Metric::kL2 ? ScoreAware()
+                                          : ScoreAware(options.ivf.anisotropic, options.dim)),
+      mean_(options.dim),
+      codec_(IvfCodec::Shape(options.dim, options.ivf, loss_, runtime)) {
+  if (codec_.layout().has_factors) spread_ = FastRotation(options.dim, runtime);
+}
+
 std::unique_ptr<IvfModel> IvfModel::Train(MatrixView sample, const VectorIndexOptions& options,
                                           size_t lists, const Runtime& runtime) {
   std::unique_ptr<IvfModel> model(new IvfModel(options, runtime));
@@ -34,6 +44,9 @@ std::unique_ptr<IvfModel> IvfModel::Train(MatrixView sample, const VectorIndexOp
   std::vector<uint32_t> nearest(rows.rows());
   std::vector<float> distances(rows.rows());
   model->centroids_.Nearest(rows.view(), nearest, distances);
+  // The rows that the codebooks are learned from, before they are differences.
+  Matrix whole;
+  if (!model->loss_.plain() && model->codec_.has_parts()) whole = rows;
   double error = 0;
   for (size_t i = 0; i < rows.rows(); ++i) {
     error += distances[i];
@@ -41,22 +54,23 @@ std::unique_ptr<IvfModel> IvfModel::Train(MatrixView sample, const VectorIndexOp
     for (size_t d = 0; d < options.dim; ++d) rows.row(i)[d] -= point[d];
   }
   model->training_error_ = static_cast<float>(error / static_cast<double>(rows.rows()));
-  if (options.ivf.rotate && IvfCodec::Shape(options.dim, options.ivf, runtime).has_parts()) {
+  if (options.ivf.rotate && model->codec_.has_parts()) {
     const size_t used = std::min(rows.rows(), kRotationRows);
     model->rotation_ =
         Centroids(LearnRotation({rows.data(), used, rows.cols()}, options.ivf, runtime), runtime);
     rows = model->Rotate(std::move(rows), true);
+    whole = model->Rotate(std::move(whole), true);
     Matrix points = model->centroids_.points();
     model->centroids_ = Centroids(model->Rotate(std::move(points), true), runtime);
   }
   // The codebooks and the rotation take the first rows: the sample comes in no order.
-  model->codec_ = IvfCodec::Train(rows.view(), options.ivf, runtime);
+  model->codec_ = IvfCodec::Train(rows.view(), whole.view(), options.ivf, model->loss_, runtime);
   return model;
 }
 
 size_t IvfModel::memory_bytes() const {
-  return mean_.size() * sizeof(float) + rotation_.memory_bytes() + centroids_.memory_bytes() +
-         codec_.memory_bytes();
+  return mean_.size() * sizeof(float) + spread_.memory_bytes() + rotation_.memory_bytes() +
+         centroids_.memory_bytes() + codec_.memory_bytes();
 }
 
 Matrix IvfModel::Rotate(Matrix rows, bool parallel) const {
@@ -80,6 +94,7 @@ Matrix IvfModel::Transform(MatrixView rows, bool parallel) const {
     const float* const from = rows.row(i).data();
     float* const to = out.row(i).data();
     for (size_t d = 0; d < rows.cols; ++d) to[d] = from[d] - mean_[d];
+    spread_.Apply(to);
   }
   return Rotate(std::move(out), parallel);
 }
@@ -93,6 +108,7 @@ void IvfModel::Place(const Matrix& rows, IvfEntries& entries, double& error) con
   if (!codec_.has_codes()) return;
   const size_t code_bytes = codec_.layout().code_bytes;
   entries.norms.resize(n);
+  if (codec_.layout().has_factors) entries.factors.resize(n);
   entries.codes.resize(n * code_bytes);
   const Kernels& kernels = runtime_.kernels();
   const auto encode = [&](size_t begin, size_t end, int) {
@@ -101,8 +117,17 @@ void IvfModel::Place(const Matrix& rows, IvfEntries& entries, double& error) con
       const float* const row = rows.row(i).data();
       const float* const point = centroids_.points().row(entries.lists[i]).data();
       for (size_t d = 0; d < dim; ++d) residual[d] = row[d] - point[d];
-      codec_.Encode(residual.data(), entries.codes.data() + i * code_bytes, decoded.data(),
-                    scratch.data());
+      const float factor =
+          codec_.Encode(residual.data(), row, entries.codes.data() + i * code_bytes, decoded.data(),
+                        scratch.data());
+      if (codec_.layout().has_factors) {
+        entries.factors[i] = factor;
+        const float product = kernels.dot(point, decoded.data(), dim);
+        entries.norms[i] = metric_ == Metric::kL2
+                               ? kernels.dot(residual.data(), residual.data(), dim) + 2 * product
+                               : product - kernels.dot(point, residual.data(), dim);
+        continue;
+      }
       entries.norms[i] = metric_ != Metric::kL2 ? 0
                                                 : kernels.dot(decoded.data(), decoded.data(), dim) +
                                                       2 * kernels.dot(point, decoded.data(), dim);
@@ -125,7 +150,8 @@ ListScan IvfModel::Prepare(const float* query, std::byte* table, float* scratch)
   ListScan scan;
   scan.table = table;
   scan.scale = weight * made.scale;
-  scan.base = -weight * made.offset;
+  (codec_.layout().has_factors ? scan.offset : scan.base) =
+      (codec_.layout().has_factors ? weight : -weight) * made.offset;
   return scan;
 }
 
@@ -161,7 +187,6 @@ std::unique_ptr<IvfModel> IvfModel::Read(StreamReader& in, const VectorIndexOpti
     if (!in.GetFinite(std::span(rotation.data(), options.dim * options.dim))) return nullptr;
     model->rotation_ = Centroids(std::move(rotation), runtime);
   }
-  model->codec_ = IvfCodec::Shape(options.dim, options.ivf, runtime);
   if (!model->codec_.Read(in)) return nullptr;
   return model;
 }

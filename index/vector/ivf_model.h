@@ -6,7 +6,11 @@
 //   L2: |q - x|^2 - |q|^2 ~ (|c|^2 - 2 <q, c>) + (|r|^2 + 2 <c, r>) - 2 <q, r>
 //   inner product: -<q, x> ~ -<q, c> - <q, r>
 // the first term is a list's, the second is kept with each vector, and <q, r> comes from tables
-// that depend on the query alone, not on the list.
+// that depend on the query alone, not on the list. RaBitQ's estimate r of the difference d has no
+// length of its own worth the name, and errs with the length of what it is multiplied with: there
+//   L2: ... + (|d|^2 + 2 <c, r>) - 2 <q, r>
+//   inner product: -<q, c> + (<c, r> - <c, d>) - <q, r>,
+// so that only <q - c, d> is estimated; and vectors and queries are rotated at random.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +18,7 @@
 #include <span>
 #include <vector>
 
+#include "index/vector/fast_rotation.h"
 #include "index/vector/ivf_codec.h"
 #include "index/vector/ivf_kmeans.h"
 #include "index/vector/ivf_lists.h"
@@ -53,13 +58,14 @@ class IvfModel {
                                         const Runtime& runtime);
 
  private:
+  IvfModel(const VectorIndexOptions& options, const Runtime& runtime);
   Matrix Rotate(Matrix rows, bool parallel) const;
-  IvfModel(const VectorIndexOptions& options, const Runtime& runtime)
-      : runtime_(runtime), metric_(options.metric), mean_(options.dim) {}
 
   const Runtime& runtime_;
   const Metric metric_;
+  const ScoreAware loss_;
   std::vector<float> mean_;  // zeros unless L2
+  FastRotation spread_;      // for codes of signs
   Centroids rotation_;       // its rows; none: no rotation
   Centroids centroids_;
   IvfCodec codec_;

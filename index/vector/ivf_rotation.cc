@@ -78,13 +78,14 @@ Matrix LearnRotation(MatrixView rows, const IvfOptions& options, const Runtime& 
   const Matrix columns = Transposed(rows);
   for (size_t round = 0; round < kRounds; ++round) {
     const Matrix turned = Product(rows, rotation.view(), runtime);
-    const IvfCodec codec = IvfCodec::Train(turned.view(), options, runtime);
+    const IvfCodec codec = IvfCodec::Train(turned.view(), turned.view(), options, {}, runtime);
     Matrix decoded(rows.rows, dim);
     runtime.pool().ParallelFor(rows.rows, 64, [&](size_t begin, size_t end, int) {
       std::vector<std::byte> code(codec.layout().code_bytes);
       std::vector<float> scratch(codec.scratch_floats());
       for (size_t i = begin; i < end; ++i) {
-        codec.Encode(turned.row(i).data(), code.data(), decoded.row(i).data(), scratch.data());
+        codec.Encode(turned.row(i).data(), turned.row(i).data(), code.data(), decoded.row(i).data(),
+                     scratch.data());
       }
     });
     // |R x - d|^2 summed is least for the polar factor of the sum of d x^T.

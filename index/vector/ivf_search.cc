@@ -265,7 +265,10 @@ class IvfIndex::Tile {
     }
     for (size_t first = 0; first < content.slots.size(); first += kScanChunk) {
       const size_t count = std::min(kScanChunk, content.slots.size() - first);
-      for (size_t i = 0; i < group.size(); ++i) scans[i].bound = candidates_[group[i]].bound();
+      for (size_t i = 0; i < group.size(); ++i) {
+        scans[i].bound = candidates_[group[i]].bound();
+        if (layout.has_factors) scans[i].factors = content.factors.data() + first;
+      }
       scan(content.codes.data() + layout.Bytes(first), content.norms.data() + first, count,
            layout.units, scans, group.size());
       for (size_t i = 0; i < group.size(); ++i) {

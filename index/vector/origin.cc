@@ -23,22 +23,24 @@ void Origin::SetQuery(const Slots& slots, const NodeCodes* codes, const float* q
   slots_ = &slots;
   codes_ = codes;
   query_ = query;
-  form_ = Form::kExact;
-  if (codes == nullptr) return;
-  form_ = Form::kCodeQuery;
-  codes->codec().PrepareQuery(query, coded_);
+  if (codes != nullptr) codes->codec().PrepareQuery(query, coded_);
 }
 
 void Origin::SetNode(const Slots& slots, const NodeCodes* codes, uint32_t slot) {
   slots_ = &slots;
   codes_ = codes;
   if (codes != nullptr) {
-    form_ = Form::kCodePair;
-    code_ = codes->code(slot);
+    codes->codec().PrepareNode(codes->code(slot), coded_);
     return;
   }
-  form_ = Form::kExact;
   const Rows& rows = slots.rows();
+  if (slots.rows_on_disk()) {
+    batch_.Read(slots, {&slot, 1});
+    decoded_.resize(rows.query_floats());
+    rows.AsQuery(batch_.row(0), decoded_.data());
+    query_ = decoded_.data();
+    return;
+  }
   if (rows.RowIsQuery()) {
     query_ = reinterpret_cast<const float*>(slots.row(slot));
     return;
@@ -49,7 +51,7 @@ void Origin::SetNode(const Slots& slots, const NodeCodes* codes, uint32_t slot) 
 }
 
 void Origin::Fetch(const uint32_t* slots, size_t count) const {
-  if (form_ == Form::kExact) {
+  if (codes_ == nullptr) {
     if (slots_->rows_on_disk()) return;
     for (size_t i = 0; i < std::min(count, kAhead); ++i) {
       FetchRow(slots_->row(slots[i]), slots_->rows().bytes());
@@ -64,12 +66,12 @@ void Origin::Fetch(const uint32_t* slots, size_t count) const {
 }
 
 void Origin::To(const uint32_t* slots, size_t count, float* out) const {
-  if (form_ == Form::kExact && slots_->rows_on_disk()) {
+  if (codes_ == nullptr && slots_->rows_on_disk()) {
     batch_.Read(*slots_, {slots, count});
     for (size_t i = 0; i < count; ++i) out[i] = slots_->rows().Distance(query_, batch_.row(i));
     return;
   }
-  if (form_ == Form::kExact) {
+  if (codes_ == nullptr) {
     const size_t bytes = slots_->rows().bytes();
     if (count > 1) {
       for (size_t i = 0; i < std::min(count, kAhead); ++i) FetchRow(slots_->row(slots[i]), bytes);
@@ -84,11 +86,7 @@ void Origin::To(const uint32_t* slots, size_t count, float* out) const {
   for (size_t first = 0; first < count; first += kPiece) {
     const size_t n = std::min(kPiece, count - first);
     for (size_t i = 0; i < n; ++i) codes[i] = codes_->code(slots[first + i]);
-    if (form_ == Form::kCodeQuery) {
-      codes_->codec().Distances(coded_, codes, n, out + first);
-    } else {
-      codes_->codec().PairDistances(code_, codes, n, out + first);
-    }
+    codes_->codec().Distances(coded_, codes, n, out + first);
   }
 }
 

@@ -29,15 +29,12 @@ class Origin {
   }
 
  private:
-  enum class Form { kExact, kCodeQuery, kCodePair };
-  Form form_ = Form::kExact;
   const Slots* slots_ = nullptr;
-  const NodeCodes* codes_ = nullptr;
+  const NodeCodes* codes_ = nullptr;  // null: the stored vectors are compared
   const float* query_ = nullptr;
-  const std::byte* code_ = nullptr;
   std::vector<float> decoded_;
   mutable RowBatch batch_;
-  Sq8Codec::Query coded_;
+  CodeQuery coded_;
 };
 
 }  // namespace rag

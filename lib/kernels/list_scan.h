@@ -10,7 +10,9 @@
 //            64 bytes, in an order of the instruction set (`nibble`). Tables are u8 [units
 //            groups][4][16].
 // The second and third sum table[part][code of the part]. In all of them
-//   distance = base + norms[i] - scale * sum.
+//   distance = base + norms[i] - scale * sum,
+// or where each vector has a factor of its own
+//   distance = base + norms[i] - factors[i] * (offset + scale * sum).
 // 4-bit scans follow André, Kermarrec and Le Scouarnec, "Cache locality is not enough:
 // High-performance nearest neighbor search with product quantization fast scan" (VLDB 2015), and
 // FAISS; where the processor can permute 64 bytes and add products of bytes, four tables stand in
@@ -38,6 +40,9 @@ struct ListScan {
   const std::byte* table = nullptr;  // aligned to kListAlign
   float scale = 0;
   float base = 0;
+  float offset = 0;
+  // Of the vectors that are scanned, as many as norms; null: there are none.
+  const float* factors = nullptr;
   float bound = 0;
   // Positions in the list, ascending, and distances of the vectors below the bound; room for all
   // that are scanned.

@@ -64,9 +64,13 @@ void Narrow(const float* values, const float* lows, float factor, size_t parts, 
 size_t Nibble(size_t part, size_t lane) { return ScalarListKernels().nibble(part, lane); }
 
 void Collect(__m256i sums, const float* norms, size_t position, ListScan& scan) {
-  const __m256 distances =
-      _mm256_sub_ps(_mm256_add_ps(_mm256_set1_ps(scan.base), _mm256_loadu_ps(norms + position)),
-                    _mm256_mul_ps(_mm256_set1_ps(scan.scale), _mm256_cvtepi32_ps(sums)));
+  __m256 products = _mm256_mul_ps(_mm256_set1_ps(scan.scale), _mm256_cvtepi32_ps(sums));
+  if (scan.factors != nullptr) {
+    products = _mm256_mul_ps(_mm256_add_ps(products, _mm256_set1_ps(scan.offset)),
+                             _mm256_loadu_ps(scan.factors + position));
+  }
+  const __m256 distances = _mm256_sub_ps(
+      _mm256_add_ps(_mm256_set1_ps(scan.base), _mm256_loadu_ps(norms + position)), products);
   uint32_t mask = static_cast<uint32_t>(
       _mm256_movemask_ps(_mm256_cmp_ps(distances, _mm256_set1_ps(scan.bound), _CMP_LT_OQ)));
   if (mask == 0) return;

@@ -72,9 +72,13 @@ size_t Nibble(size_t part, size_t lane) {
 
 // Of 16 vectors from `position` on, those below the bound.
 void Collect(__m512i sums, const float* norms, size_t position, ListScan& scan) {
-  const __m512 distances =
-      _mm512_sub_ps(_mm512_add_ps(_mm512_set1_ps(scan.base), _mm512_loadu_ps(norms + position)),
-                    _mm512_mul_ps(_mm512_set1_ps(scan.scale), _mm512_cvtepi32_ps(sums)));
+  __m512 products = _mm512_mul_ps(_mm512_set1_ps(scan.scale), _mm512_cvtepi32_ps(sums));
+  if (scan.factors != nullptr) {
+    products = _mm512_mul_ps(_mm512_add_ps(products, _mm512_set1_ps(scan.offset)),
+                             _mm512_loadu_ps(scan.factors + position));
+  }
+  const __m512 distances = _mm512_sub_ps(
+      _mm512_add_ps(_mm512_set1_ps(scan.base), _mm512_loadu_ps(norms + position)), products);
   uint32_t mask = _mm512_cmp_ps_mask(distances, _mm512_set1_ps(scan.bound), _CMP_LT_OQ);
   if (mask == 0) return;
   alignas(64) float values[16];

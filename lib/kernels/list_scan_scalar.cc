@@ -49,7 +49,9 @@ void ForEach(const float* norms, size_t count, ListScan* scans, size_t scan_coun
     ListScan& scan = scans[s];
     scan.found = 0;
     for (size_t i = 0; i < count; ++i) {
-      const float distance = (scan.base + norms[i]) - scan.scale * static_cast<float>(sum(scan, i));
+      float product = scan.scale * static_cast<float>(sum(scan, i));
+      if (scan.factors != nullptr) product = scan.factors[i] * (scan.offset + product);
+      const float distance = (scan.base + norms[i]) - product;
       if (!(distance < scan.bound)) continue;
       scan.positions[scan.found] = static_cast<uint32_t>(i);
       scan.distances[scan.found++] = distance;

@@ -34,6 +34,12 @@ TEST_CASE("a spec sets what it names and keeps the rest") {
   CHECK(brief->hnsw.codes == CodeKind::kSq8);
   CHECK(brief->element == ElementType::kU8);
   CHECK(ParseIndexSpec("flat:i8")->element == ElementType::kI8);
+  CHECK(ParseIndexSpec("hnsw:rabitq")->hnsw.codes == CodeKind::kRabitq);
+  CHECK(ParseIndexSpec("hnsw:codes=sq4")->hnsw.codes == CodeKind::kSq4);
+  CHECK(ParseIndexSpec("hnsw:pca4")->hnsw.codes == CodeKind::kPca4);
+  CHECK(ParseIndexSpec("ivf:rabitq")->ivf.codes == IvfCodes::kRabitq);
+  CHECK(ParseIndexSpec("ivf:anisotropic=0.25")->ivf.anisotropic == 0.25);
+  CHECK(ParseIndexSpec("ivf:anisotropic=0")->ivf.anisotropic == 0);
   const auto lists =
       ParseIndexSpec("ivf:pq8,lists=9,pq_bytes=8,rotate=1,probes=7,rerank=6,seed=5,bf16");
   REQUIRE_OK(lists);
@@ -56,7 +62,9 @@ TEST_CASE("what a spec says wrong is named") {
        {Case{"", "kind"}, Case{"tree", "tree"}, Case{"hnsw:", "''"}, Case{"hnsw:m", "'m'"},
         Case{"hnsw:m=", "m="}, Case{"hnsw:m=-1", "-1"}, Case{"hnsw:m=8x", "8x"},
         Case{"hnsw:m=99999999999999999999", "9999"}, Case{"hnsw:size=4", "size"},
-        Case{"flat:m=8", "flat"}, Case{"hnsw:codes=pq", "pq"}, Case{"flat:sq8", "codes"}}) {
+        Case{"ivf:anisotropic=", "anisotropic="}, Case{"ivf:anisotropic=0.2x", "0.2x"},
+        Case{"hnsw:anisotropic=0.2", "anisotropic"}, Case{"flat:m=8", "flat"},
+        Case{"hnsw:codes=pq", "pq"}, Case{"flat:sq8", "codes"}}) {
     INFO(c.text);
     const Status status = ParseIndexSpec(c.text).status();
     CHECK(status.code() == StatusCode::kInvalidArgument);

@@ -25,6 +25,9 @@ constexpr Variant kSq8Graph{"hnsw sq8", IndexKind::kHnsw, CodeKind::kSq8};
 constexpr Variant kPca8Graph{"hnsw pca8", IndexKind::kHnsw, CodeKind::kPca8};
 constexpr Variant kSq8Lists{"ivf sq8", IndexKind::kIvf, CodeKind::kNone, IvfCodes::kSq8};
 constexpr Variant kPq4Lists{"ivf pq4", IndexKind::kIvf, CodeKind::kNone, IvfCodes::kPq4};
+constexpr Variant kPca4Graph{"hnsw pca4", IndexKind::kHnsw, CodeKind::kPca4};
+constexpr Variant kRabitqGraph{"hnsw rabitq", IndexKind::kHnsw, CodeKind::kRabitq};
+constexpr Variant kRabitqLists{"ivf rabitq", IndexKind::kIvf, CodeKind::kNone, IvfCodes::kRabitq};
 
 #define FOR_EVERY_VARIANT                                                        \
   const auto runtime = MakeRuntime();                                            \
@@ -84,11 +87,14 @@ size_t ResidentBytes() {
 }
 
 TEST_CASE("vectors on disk: the results of vectors in memory") {
-  FOR_EVERY_VARIANT;
+  const auto runtime = MakeRuntime();
+  const Variant variant =
+      GENERATE(kSq8Graph, kPca8Graph, kPca4Graph, kRabitqGraph, kSq8Lists, kPq4Lists, kRabitqLists);
+  INFO(variant.name);
   const Metric metric = GENERATE(Metric::kInnerProduct, Metric::kCosine, Metric::kL2);
   const ElementType element = GENERATE(ElementType::kF32, ElementType::kF16);
   const TemporaryFolder folder;
-  const size_t dim = 40, n = 5'000;
+  const size_t dim = 72, n = 5'000;
   VectorIndexOptions options = Options(variant, dim, folder);
   options.metric = metric;
   options.element = element;
@@ -330,6 +336,12 @@ TEST_CASE("vectors on disk want codes") {
             o.kind = IndexKind::kIvf;
             o.dim = 4;
           }) == StatusCode::kInvalidArgument);
+  REQUIRE(code([](VectorIndexOptions& o) {
+            o.kind = IndexKind::kIvf;
+            o.ivf.codes = IvfCodes::kRabitq;
+          }) == StatusCode::kInvalidArgument);
+  REQUIRE(code([](VectorIndexOptions& o) { o.hnsw.codes = CodeKind::kRabitq; }) ==
+          StatusCode::kInvalidArgument);
   REQUIRE(code([](VectorIndexOptions& o) { o.kind = IndexKind::kIvf; }) == StatusCode::kOk);
   REQUIRE(code([](VectorIndexOptions& o) { o.hnsw.codes = CodeKind::kPca8; }) == StatusCode::kOk);
 }

@@ -23,18 +23,24 @@ double ExpectedScore(Metric metric, std::span<const float> a, std::span<const fl
   return metric == Metric::kCosine ? dot / std::sqrt(aa * bb) : -l2;
 }
 
-// A kind, and for IVF what its lists hold.
+// A kind, and for IVF and HNSW what its lists and nodes hold.
 struct Variant {
   IndexKind kind;
   IvfCodes codes = IvfCodes::kNone;
+  CodeKind node_codes = CodeKind::kNone;
 };
+constexpr Variant Hnsw(CodeKind codes) { return {IndexKind::kHnsw, IvfCodes::kNone, codes}; }
 constexpr Variant kFlat{IndexKind::kFlat}, kHnsw{IndexKind::kHnsw};
+constexpr Variant kHnswSq8 = Hnsw(CodeKind::kSq8), kHnswPca8 = Hnsw(CodeKind::kPca8),
+                  kHnswRabitq = Hnsw(CodeKind::kRabitq), kHnswSq4 = Hnsw(CodeKind::kSq4),
+                  kHnswPca4 = Hnsw(CodeKind::kPca4);
 constexpr Variant kIvf{IndexKind::kIvf}, kIvfSq8{IndexKind::kIvf, IvfCodes::kSq8},
-    kIvfPq8{IndexKind::kIvf, IvfCodes::kPq8}, kIvfPq4{IndexKind::kIvf, IvfCodes::kPq4};
+    kIvfPq8{IndexKind::kIvf, IvfCodes::kPq8}, kIvfPq4{IndexKind::kIvf, IvfCodes::kPq4},
+    kIvfRabitq{IndexKind::kIvf, IvfCodes::kRabitq};
 
 std::string Name(Variant variant) {
-  if (variant.kind != IndexKind::kIvf) return std::string(IndexKindName(variant.kind));
-  return StrCat("ivf ", IvfCodesName(variant.codes));
+  if (variant.kind == IndexKind::kIvf) return StrCat("ivf ", IvfCodesName(variant.codes));
+  return StrCat(IndexKindName(variant.kind), " ", CodeKindName(variant.node_codes));
 }
 
 VectorIndexOptions Options(Variant variant, Metric metric, size_t dim) {
@@ -43,6 +49,7 @@ VectorIndexOptions Options(Variant variant, Metric metric, size_t dim) {
   options.metric = metric;
   options.dim = dim;
   options.ivf.codes = variant.codes;
+  options.hnsw.codes = variant.node_codes;
   options.ivf.lists = 20;  // trained with 780 vectors
   options.ivf.probes = 8;
   return options;
@@ -54,15 +61,16 @@ bool Sorted(const std::vector<Neighbor>& found) {
   });
 }
 
-#define FOR_EVERY_INDEX                                                                \
-  const auto runtime = MakeRuntime();                                                  \
-  const Variant variant = GENERATE(kFlat, kHnsw, kIvf, kIvfSq8, kIvfPq8, kIvfPq4);     \
-  const Metric metric = GENERATE(Metric::kInnerProduct, Metric::kCosine, Metric::kL2); \
+#define FOR_EVERY_INDEX                                                                      \
+  const auto runtime = MakeRuntime();                                                        \
+  const Variant variant = GENERATE(kFlat, kHnsw, kHnswSq8, kHnswPca8, kHnswRabitq, kHnswSq4, \
+                                   kHnswPca4, kIvf, kIvfSq8, kIvfPq8, kIvfPq4, kIvfRabitq);  \
+  const Metric metric = GENERATE(Metric::kInnerProduct, Metric::kCosine, Metric::kL2);       \
   INFO(Name(variant) << " " << MetricName(metric))
 
 TEST_CASE("scores are the metric's, best first") {
   FOR_EVERY_INDEX;
-  const size_t dim = 37, n = 2'000;
+  const size_t dim = 77, n = 2'000;
   const Matrix base = Clustered(n, dim, 11), queries = Clustered(20, dim, 12);
   const auto index = MakeIndex(Options(variant, metric, dim), *runtime);
   REQUIRE_OK(index->Add(Sequence(n, 1'000'000'007, 3), base.view()));
@@ -187,11 +195,22 @@ TEST_CASE("options out of range are named") {
   options = Options(kIvf, Metric::kL2, 4);
   options.ivf.rerank = 0;
   refused(options, "ivf.rerank");
+  for (const double anisotropic : {-0.1, 1.0, std::nan("")}) {
+    options = Options(kIvf, Metric::kCosine, 4);
+    options.ivf.anisotropic = anisotropic;
+    refused(options, "ivf.anisotropic");
+  }
+  options = Options(kHnswSq4, Metric::kL2, 4);
+  options.hnsw.code_dims = 2;
+  refused(options, "code_dims");
+  options = Options(kHnswPca4, Metric::kL2, 5'000);
+  refused(options, "pca4");
 }
 
 TEST_CASE("awkward dimensions") {
   const auto runtime = MakeRuntime();
-  const Variant variant = GENERATE(kFlat, kHnsw, kIvf, kIvfSq8, kIvfPq8, kIvfPq4);
+  const Variant variant = GENERATE(kFlat, kHnsw, kHnswSq8, kHnswRabitq, kHnswSq4, kIvf, kIvfSq8,
+                                   kIvfPq8, kIvfPq4, kIvfRabitq);
   for (const size_t dim : {size_t{1}, size_t{2}, size_t{15}, size_t{17}, size_t{65'535}}) {
     const size_t n = dim > 1'000 ? 20 : 900;
     const Matrix base = Clustered(n, dim, 3);
@@ -220,7 +239,7 @@ TEST_CASE("ties go to the lower id") {
 
 TEST_CASE("many copies of one vector do not hide the others") {
   FOR_EVERY_INDEX;
-  const size_t n = 4'000, copies = 2'000, dim = 16;
+  const size_t n = 4'000, copies = 2'000, dim = 64;
   Matrix base = Clustered(n, dim, 21);
   for (size_t i = 0; i < copies; ++i) {
     std::copy_n(base.row(n - 1).data(), dim, base.row(2 * i).data());
@@ -259,7 +278,7 @@ TEST_CASE("a vector is stored as given, or normalized under cosine") {
 
 TEST_CASE("removal and replacement are complete") {
   FOR_EVERY_INDEX;
-  const size_t n = 3'000, dim = 12;
+  const size_t n = 3'000, dim = 68;
   const Matrix base = Clustered(n, dim, 31), fresh = Clustered(n, dim, 32);
   const auto index = MakeIndex(Options(variant, metric, dim), *runtime);
   REQUIRE_OK(index->Add(Sequence(n), base.view()));
@@ -322,7 +341,7 @@ TEST_CASE("removal and replacement are complete") {
 
 TEST_CASE("a filter never costs a match") {
   FOR_EVERY_INDEX;
-  const size_t n = 5'000, dim = 16, k = 10;
+  const size_t n = 5'000, dim = 64, k = 10;
   const Matrix base = Clustered(n, dim, 41), queries = Clustered(30, dim, 42);
   const auto index = MakeIndex(Options(variant, metric, dim), *runtime);
   REQUIRE_OK(index->Add(Sequence(n), base.view()));

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "index/index_spec.h"
 #include "index/vector/snapshot.h"
 #include "index/vector_index.h"
 #include "lib/base/hash.h"
@@ -11,23 +12,29 @@
 namespace rag::test {
 namespace {
 
-VectorIndexOptions Options(IndexKind kind) {
-  VectorIndexOptions options;
-  options.kind = kind;
-  options.metric = Metric::kCosine;
-  options.dim = 24;
-  options.ivf.lists = 16;  // trained with 624 vectors
-  return options;
+VectorIndexOptions Options(std::string_view spec) {
+  VectorIndexOptions base;
+  base.metric = Metric::kCosine;
+  base.dim = 72;
+  base.ivf.lists = 16;  // trained with 624 vectors
+  auto options = ParseIndexSpec(spec, base);
+  REQUIRE_OK(options);
+  return *options;
 }
+
+#define FOR_EVERY_SPEC                                                                         \
+  const auto runtime = MakeRuntime();                                                          \
+  const std::string spec = GENERATE("flat", "hnsw", "hnsw:sq8", "hnsw:pca8", "hnsw:rabitq",    \
+                                    "hnsw:sq4", "hnsw:pca4", "ivf", "ivf:none", "ivf:rabitq"); \
+  INFO(spec)
 
 void WriteAll(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
 TEST_CASE("a saved index finds the same when it is loaded") {
-  const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
-  const VectorIndexOptions options = Options(kind);
+  FOR_EVERY_SPEC;
+  const VectorIndexOptions options = Options(spec);
   const TemporaryFolder folder;
   const std::string path = folder.file("vectors");
   const size_t n = 3'000;
@@ -61,15 +68,14 @@ TEST_CASE("a saved index finds the same when it is loaded") {
 }
 
 TEST_CASE("an empty index is saved and loaded") {
-  const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
+  FOR_EVERY_SPEC;
   const TemporaryFolder folder;
-  const auto index = MakeIndex(Options(kind), *runtime);
+  const auto index = MakeIndex(Options(spec), *runtime);
   REQUIRE_OK(index->Save(folder.file("v"), 1));
-  auto loaded = VectorIndex::Load(folder.file("v"), Options(kind), *runtime);
+  auto loaded = VectorIndex::Load(folder.file("v"), Options(spec), *runtime);
   REQUIRE_OK(loaded);
   REQUIRE(loaded->index->size() == 0);
-  const Matrix base = Clustered(10, 24, 1);
+  const Matrix base = Clustered(10, 72, 1);
   REQUIRE_OK(loaded->index->Add(Sequence(10), base.view()));
   REQUIRE_OK(loaded->index->Verify());
 }
@@ -78,9 +84,9 @@ TEST_CASE("other options, other versions and other files are refused") {
   const auto runtime = MakeRuntime();
   const TemporaryFolder folder;
   const std::string path = folder.file("v");
-  const VectorIndexOptions options = Options(IndexKind::kHnsw);
+  const VectorIndexOptions options = Options("hnsw");
   const auto index = MakeIndex(options, *runtime);
-  const Matrix base = Clustered(100, 24, 1);
+  const Matrix base = Clustered(100, 72, 1);
   REQUIRE_OK(index->Add(Sequence(100), base.view()));
   REQUIRE_OK(index->Save(path, 1));
   const auto code = [&](const VectorIndexOptions& asked) {
@@ -93,7 +99,7 @@ TEST_CASE("other options, other versions and other files are refused") {
   asked.metric = Metric::kL2;
   REQUIRE(code(asked) == StatusCode::kFailedPrecondition);
   asked = options;
-  asked.dim = 25;
+  asked.dim = 73;
   REQUIRE(code(asked) == StatusCode::kFailedPrecondition);
   asked = options;
   asked.hnsw.m = 8;
@@ -116,9 +122,8 @@ TEST_CASE("other options, other versions and other files are refused") {
 }
 
 TEST_CASE("a changed, cut or extended file is refused") {
-  const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
-  const VectorIndexOptions options = Options(kind);
+  FOR_EVERY_SPEC;
+  const VectorIndexOptions options = Options(spec);
   const TemporaryFolder folder;
   const std::string path = folder.file("v");
   const auto index = MakeIndex(options, *runtime);
@@ -149,12 +154,11 @@ TEST_CASE("a changed, cut or extended file is refused") {
 
 // What checksums cannot catch: a file whose sums are right and whose content is not.
 TEST_CASE("damage under a right checksum neither crashes nor leads out of bounds") {
-  const auto runtime = MakeRuntime();
-  const IndexKind kind = GENERATE(IndexKind::kFlat, IndexKind::kHnsw, IndexKind::kIvf);
-  VectorIndexOptions options = Options(kind);
+  FOR_EVERY_SPEC;
+  VectorIndexOptions options = Options(spec);
   const TemporaryFolder folder;
   const std::string path = folder.file("v");
-  const size_t n = 700;
+  const size_t n = 1'100;
   const auto index = MakeIndex(options, *runtime);
   const Matrix base = Clustered(n, options.dim, 1);
   REQUIRE_OK(index->Add(Sequence(n), base.view()));
@@ -170,7 +174,7 @@ TEST_CASE("damage under a right checksum neither crashes nor leads out of bounds
     const size_t body = sizeof(header) + table;
     // One to four bytes of the header, the table or the sections, then all sums anew.
     for (size_t j = 0, changes = 1 + random() % 4; j < changes; ++j) {
-      const size_t places[] = {60, body, body + 9'000, bytes.size()};
+      const size_t places[] = {60, body, body + 14'000, bytes.size()};
       const size_t at = 12 + random() % (places[random() % 4] - 12);
       bytes[at] = static_cast<char>(random());
     }

@@ -66,6 +66,9 @@ TEST_CASE("a scan finds what is below its bound, with the distance that the sums
       }
       std::vector<float> norms(padded, std::numeric_limits<float>::infinity());
       for (size_t i = 0; i < count; ++i) norms[i] = static_cast<float>(random() % 1'000);
+      const bool has_factors = random() % 2 == 0;
+      std::vector<float> factors(padded, 0.0f);
+      for (size_t i = 0; i < count; ++i) factors[i] = static_cast<float>(random() % 100) / 50;
       for (const size_t queries : {1, 2, 3, 4, 7}) {
         const size_t table_bytes =
             form == ListForm::kRows ? units : RoundUp(parts * entries, kListAlign);
@@ -83,6 +86,8 @@ TEST_CASE("a scan finds what is below its bound, with the distance that the sums
           scan.table = tables.data() + q * table_bytes;
           scan.scale = 0.25f;
           scan.base = static_cast<float>(q);
+          scan.offset = has_factors ? -3.0f : 0.0f;
+          scan.factors = has_factors ? factors.data() : nullptr;
           scan.positions = positions[q].data();
           scan.distances = distances[q].data();
           for (size_t i = 0; i < count; ++i) {
@@ -92,7 +97,9 @@ TEST_CASE("a scan finds what is below its bound, with the distance that the sums
                          ? int64_t{static_cast<int8_t>(scan.table[part])} * plain[i][part]
                          : std::to_integer<int64_t>(scan.table[part * entries + plain[i][part]]);
             }
-            expected[q][i] = scan.base + norms[i] - scan.scale * static_cast<float>(sum);
+            const float factor = has_factors ? factors[i] : 1.0f;
+            expected[q][i] = scan.base + norms[i] -
+                             factor * (scan.offset + scan.scale * static_cast<float>(sum));
           }
           // Half of them, or all.
           std::vector<float> sorted = expected[q];
