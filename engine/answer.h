@@ -41,7 +41,18 @@ struct AskRequest {
   size_t max_tokens = 256;
   SamplingOptions sampling;
   std::vector<std::string> stop;
+  OutputConstraint constraint;       // of all that the decoder writes; an error without one
   std::vector<ChatMessage> history;  // earlier turns, oldest first
+};
+
+// How the decoder answers without retrieval.
+struct ChatOptions {
+  size_t max_tokens = 256;
+  SamplingOptions sampling;
+  std::vector<std::string> stop;
+  OutputConstraint constraint;
+  bool logprobs = false;
+  size_t top_logprobs = 0;
 };
 
 struct Citation {

@@ -143,8 +143,7 @@ struct Engine::Impl {
     if (generator == nullptr) {
       RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(options.models_folder, options.llm));
       if (entry.kind != "decoder") {
-        return InvalidArgumentError("'", options.llm, "' is an ", entry.kind,
-                                    ", not a decoder (a .gguf file)");
+        return InvalidArgumentError("'", options.llm, "' is an ", entry.kind, ", not a decoder");
       }
       RAG_ASSIGN_OR_RETURN(generator,
                            Generator::Load(entry.path, {options.context_tokens}, runtime));
@@ -444,9 +443,8 @@ Result<Answer> Engine::Ask(std::string_view collection, const AskRequest& reques
   return answer;
 }
 
-Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages, size_t max_tokens,
-                                    const SamplingOptions& sampling,
-                                    std::span<const std::string> stop,
+Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages,
+                                    const ChatOptions& options,
                                     const Generator::TokenCallback* on_text,
                                     const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->LoadGenerator());
@@ -455,9 +453,12 @@ Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages, size_
   }
   GenerateRequest request;
   RAG_ASSIGN_OR_RETURN(request.prompt, generator->RenderChat(messages));
-  request.max_tokens = max_tokens;
-  request.sampling = sampling;
-  request.stop.assign(stop.begin(), stop.end());
+  request.max_tokens = options.max_tokens;
+  request.sampling = options.sampling;
+  request.stop = options.stop;
+  request.constraint = options.constraint;
+  request.logprobs = options.logprobs;
+  request.top_logprobs = options.top_logprobs;
   return generator->Generate(request, on_text, cancel);
 }
 

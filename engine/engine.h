@@ -111,8 +111,7 @@ class Engine {
                      const CancelToken* cancel = nullptr) const;
   // The decoder alone, without retrieval. Errors: failed_precondition when no decoder is
   // configured.
-  Result<GenerateResult> Chat(std::span<const ChatMessage> messages, size_t max_tokens,
-                              const SamplingOptions& sampling, std::span<const std::string> stop,
+  Result<GenerateResult> Chat(std::span<const ChatMessage> messages, const ChatOptions& options,
                               const Generator::TokenCallback* on_text = nullptr,
                               const CancelToken* cancel = nullptr) const;
   // With the role's prompt before each text: kQuery and kDocument give what search and ingestion

@@ -7,7 +7,10 @@
 #include <system_error>
 #include <utility>
 
+#include "generate/folder/model_folder.h"
+#include "generate/quantize.h"
 #include "lib/base/file.h"
+#include "lib/kernels/quantized_encode.h"
 #include "lib/model/model_file.h"
 #include "lib/tokenizer/tokenizer.h"
 
@@ -27,7 +30,7 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-bool IsEncoderFolder(const fs::path& path) {
+bool IsModelFolder(const fs::path& path) {
   std::error_code ignored;
   return fs::is_directory(path, ignored) && fs::exists(path / "config.json", ignored);
 }
@@ -61,8 +64,8 @@ uint64_t BytesOf(const fs::path& path) {
 ModelEntry EntryOf(const fs::path& path) {
   ModelEntry entry;
   entry.path = path.string();
-  if (IsEncoderFolder(path)) {
-    entry.kind = kEncoderKind;
+  if (IsModelFolder(path)) {
+    entry.kind = IsDecoderFolder(path.string()) ? kDecoderKind : kEncoderKind;
     entry.name = path.filename().string();
   } else if (IsDecoderFile(path)) {
     entry.kind = kDecoderKind;
@@ -135,14 +138,18 @@ Status DescribeEncoder(const ModelEntry& entry, Value::Object& out) {
 }
 
 Status DescribeDecoder(const ModelEntry& entry, Value::Object& out) {
-  RAG_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(entry.path));
-  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromGguf(file));
+  std::error_code ignored;
+  const bool folder = fs::is_directory(entry.path, ignored);
+  RAG_ASSIGN_OR_RETURN(const GgufFile file,
+                       folder ? OpenModelFolder(entry.path) : GgufFile::Open(entry.path));
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                       folder ? Tokenizer::Load(entry.path) : Tokenizer::FromGguf(file));
   DescribeTensors(file, out);
   out.Set("tokenizer", DescribeTokenizer(*tokenizer));
   const Value* chat_template = file.FindMetadata("tokenizer.chat_template");
   out.Set("chat_template",
           chat_template != nullptr && chat_template->is_string() ? *chat_template : Value());
-  out.Set("gguf_version", static_cast<int64_t>(file.version()));
+  if (!folder) out.Set("gguf_version", static_cast<int64_t>(file.version()));
   Value::Object metadata;
   for (const auto& [key, value] : file.metadata()) {
     if (key == "tokenizer.chat_template") continue;
@@ -259,7 +266,7 @@ Result<ModelEntry> AddModel(const std::string& models_folder, const std::string&
   if (!name.empty()) entry.name = name;
   RAG_RETURN_IF_ERROR(CheckName(entry.name));
   std::string file = entry.name;
-  if (entry.kind == kDecoderKind && !file.ends_with(".gguf")) file += ".gguf";
+  if (fs::is_regular_file(from, error) && !file.ends_with(".gguf")) file += ".gguf";
   const fs::path to = fs::path(models_folder) / file;
   if (fs::exists(fs::symlink_status(to, error))) {
     return AlreadyExistsError("model '", entry.name, "' is already in '", models_folder, "'");
@@ -277,6 +284,36 @@ Result<ModelEntry> AddModel(const std::string& models_folder, const std::string&
     }
   }
   return EntryOf(to);
+}
+
+Result<Value> QuantizeDecoder(const std::string& models_folder, const std::string& name_or_path,
+                              const std::string& to, const std::string& type,
+                              const Runtime& runtime, const CancelToken* cancel) {
+  DType chosen = DType::kF32;
+  bool known = false;
+  std::string types;
+  for (size_t i = 0; i < kDTypeCount; ++i) {
+    const DType candidate = static_cast<DType>(i);
+    if (!CanEncode(candidate)) continue;
+    const std::string_view name = GetDTypeInfo(candidate).name;
+    types += StrCat(types.empty() ? "" : ", ", name);
+    if (name != type) continue;
+    chosen = candidate;
+    known = true;
+  }
+  if (!known) return InvalidArgumentError("type '", type, "' is none of ", types);
+  RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(models_folder, name_or_path));
+  if (entry.kind != kDecoderKind) {
+    return InvalidArgumentError("'", name_or_path, "' is an ", entry.kind, ", not a decoder");
+  }
+  RAG_ASSIGN_OR_RETURN(const QuantizeReport report,
+                       QuantizeModel(entry.path, to, chosen, runtime, cancel));
+  return Value(Value::Object{{"path", to},
+                             {"type", type},
+                             {"tensors", report.tensors},
+                             {"parameters", report.parameters},
+                             {"bytes_before", report.source_bytes},
+                             {"bytes", report.bytes}});
 }
 
 }  // namespace rag

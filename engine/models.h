@@ -4,8 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "lib/base/cancel.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"
+#include "lib/runtime/runtime.h"
 
 namespace rag {
 
@@ -13,7 +15,7 @@ inline constexpr const char* kDefaultEncoder = "all-MiniLM-L6-v2";
 
 struct ModelEntry {
   std::string name;
-  std::string kind;  // "encoder" (a Hugging Face folder) or "decoder" (a GGUF file)
+  std::string kind;  // "encoder" (a Hugging Face folder) or "decoder" (such a folder or GGUF file)
   std::string path;
   uint64_t bytes = 0;
 };
@@ -28,6 +30,13 @@ Result<ModelEntry> FindModel(const std::string& models_folder, const std::string
 // ("": its own). Errors: already_exists; invalid_argument when it is no model.
 Result<ModelEntry> AddModel(const std::string& models_folder, const std::string& path,
                             const std::string& name, bool copy);
+// Writes a decoder, found as FindModel does, as the GGUF file `to` with matrices of `type`
+// ("Q4_K").
+// {"path", "type", "tensors", "parameters", "bytes_before", "bytes"}. Errors: invalid_argument for
+// a type that is not written, or an encoder; those of QuantizeModel.
+Result<Value> QuantizeDecoder(const std::string& models_folder, const std::string& name_or_path,
+                              const std::string& to, const std::string& type,
+                              const Runtime& runtime, const CancelToken* cancel = nullptr);
 // What the model's files say: configuration, parameters, types, tokenizer, template.
 Result<Value> DescribeModel(const ModelEntry& entry);
 

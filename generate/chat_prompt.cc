@@ -73,7 +73,8 @@ ChatPrompt::ChatPrompt(const GgufFile& file, const Tokenizer& tokenizer) : token
 void ChatPrompt::FindEndTokens(const GgufFile& file) {
   std::set<TokenId> ends;
   if (const auto id = tokenizer_.eos_id()) ends.insert(*id);
-  for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                          "tokenizer.ggml.eom_token_id"}) {
     const Value* value = file.FindMetadata(key);
     if (value == nullptr || !value->is_int() || value->as_int() < 0 ||
         value->as_int() >= static_cast<int64_t>(tokenizer_.vocab_size())) {

@@ -7,8 +7,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "generate/constraint/output_constraint.h"
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"
@@ -36,14 +38,42 @@ struct GeneratorInfo {
   bool has_chat_template = false;
 };
 
-// How the next token is chosen. In this order: penalty, temperature, top_k, top_p, min_p, draw.
+// How the next token is chosen: logits are changed by the biases and penalties, then by the
+// temperature, candidates are dropped in the order of the fields from top_n_sigma to
+// xtc_probability, and one of those left is drawn. With a temperature of 0 the likeliest is taken.
 struct SamplingOptions {
-  double temperature = 0.0;         // 0: greedy (the rest but the penalty is not used); at most 100
-  size_t top_k = 0;                 // 0: off
-  double top_p = 1.0;               // (0, 1]
-  double min_p = 0.0;               // [0, 1)
+  double temperature = 0.0;  // at most 100
+  size_t top_k = 0;          // 0: off
+  double top_p = 1.0;        // (0, 1]; nucleus sampling (Holtzman et al. 2020)
+  double min_p = 0.0;        // [0, 1); of the likeliest's probability (Nguyen et al. 2024)
+
+  std::vector<std::pair<TokenId, double>> logit_bias;  // added to logits; at most 1,024
   double repetition_penalty = 1.0;  // > 0; CTRL (Keskar et al. 2019), over the last 64 tokens
-  uint64_t seed = 0;                // equal seeds give equal outputs
+  double presence_penalty = 0.0;    // taken off a token's logit once it was generated
+  double frequency_penalty = 0.0;   // and for each time that it was; not of the prompt
+  // DRY ("Don't Repeat Yourself", p-e-w 2024): what would go on with a repetition of `length`
+  // tokens loses multiplier * base^(length - allowed_length). Over the last 1,024 tokens; line
+  // breaks, colons, quotes and stars end a repetition.
+  double dry_multiplier = 0.0;  // 0: off
+  double dry_base = 1.75;       // >= 1
+  size_t dry_allowed_length = 2;
+
+  double top_n_sigma = 0.0;  // 0: off; logits within n standard deviations of the largest, before
+                             // the temperature (Tang et al. 2024)
+  // Here top_k.
+  double typical_p = 1.0;  // (0, 1]; locally typical sampling (Meister et al. 2022)
+  // Here top_p and min_p.
+  // XTC ("Exclude Top Choices", p-e-w 2024): with this probability, all but the least likely of
+  // those above the threshold are dropped.
+  double xtc_probability = 0.0;  // [0, 1]
+  double xtc_threshold = 0.1;    // (0, 1]
+
+  // Mirostat 2.0 (Basu et al. 2021): instead of all droppings above, those that keep the surprise
+  // near tau bits; eta is how fast it learns.
+  double mirostat_tau = 0.0;  // 0: off
+  double mirostat_eta = 0.1;  // (0, 1]
+
+  uint64_t seed = 0;  // equal seeds give equal outputs
 };
 
 struct GenerateRequest {
@@ -52,16 +82,37 @@ struct GenerateRequest {
   SamplingOptions sampling;
   std::vector<std::string> stop;  // strings that end the output, at most 16; not part of it; found
                                   // over token borders
+  // What the text must be. An output that ends by itself, or that max_tokens ends, is whole: near
+  // the limit only tokens are drawn after which the rest still fits.
+  OutputConstraint constraint;
+  bool logprobs = false;    // GenerateResult::logprobs is filled in,
+  size_t top_logprobs = 0;  // with this many of the likeliest tokens each, at most 20
 };
 
 enum class FinishReason { kStop, kLength, kCancelled };
 std::string_view FinishReasonName(FinishReason reason);  // "stop", "length", "cancelled"
 
+// Natural logarithm of a probability as the model gives it, before options and constraint.
+struct TokenLogprob {
+  TokenId id = 0;
+  float logprob = 0;
+  std::string bytes;  // what the token adds to the text; half a character is possible
+};
+struct TokenLogprobs {
+  TokenLogprob chosen;
+  std::vector<TokenLogprob> top;  // most likely first
+};
+
 struct GenerateResult {
   std::string text;
   std::vector<TokenId> tokens;
+  std::vector<TokenLogprobs> logprobs;  // of each token, where asked for
   FinishReason finish_reason = FinishReason::kStop;
   size_t prompt_tokens = 0;
+  // Of the prompt's, from its beginning: they stood in the cache, since the request before began
+  // with the same ones. They come in whole blocks, so that the logits are those of a fresh run, bit
+  // for bit.
+  size_t cached_tokens = 0;
   double prefill_ms = 0;
   double decode_ms = 0;
 };
@@ -85,8 +136,9 @@ class Generator {
   // the beginning of a stop string. Return false to stop (finish_reason kCancelled).
   using TokenCallback = FunctionRef<bool(std::string_view text)>;
 
-  // Errors: invalid_argument naming the option; resource_exhausted when the prompt does not fit in
-  // the context.
+  // Errors: invalid_argument naming the option, or when max_tokens (or the context) has no room for
+  // the shortest text that the constraint allows; resource_exhausted when the prompt does not fit
+  // in the context; those of ValidateConstraint.
   virtual Result<GenerateResult> Generate(const GenerateRequest& request,
                                           const TokenCallback* on_text = nullptr,
                                           const CancelToken* cancel = nullptr) = 0;

@@ -13,7 +13,7 @@ constexpr size_t kMaxBytes = size_t{256} << 30;
 void KvCache::Free::operator()(float* data) const { std::free(data); }
 
 Result<KvCache> KvCache::Create(const KvShape& shape) {
-  // ReadLlamaConfig bounds a token's bytes: 2^10 layers, 2^12 heads of 2^12 f32.
+  // ReadDecoderConfig bounds a token's bytes: 2^10 layers, 2^12 heads of 2^12 f32.
   const uint64_t token_bytes =
       uint64_t{2} * sizeof(float) * shape.layers * shape.heads * shape.head_dim;
   if (token_bytes == 0 || shape.context > kMaxBytes / token_bytes) {

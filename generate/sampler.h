@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "generate/generator.h"
@@ -28,19 +29,26 @@ class RandomSource {
   std::array<uint64_t, 4> state_;
 };
 
-// In the order of SamplingOptions: repetition penalty over the last 64 tokens (a logit is divided
-// by it when positive, else multiplied), temperature, top_k, top_p (the fewest most probable tokens
-// that together reach it), min_p (of the most probable one's), draw. Ties go to the smaller id.
+// What DRY takes off each token, given what was written: of all repetitions that it would go on
+// with, the longest counts. `breaks` says which ids end a repetition; empty: none.
+std::unordered_map<TokenId, double> DryPenalties(const SamplingOptions& options,
+                                                 std::span<const TokenId> history,
+                                                 const std::vector<bool>& breaks);
+
+// In the order that SamplingOptions documents. Ties go to the smaller id.
 class Sampler {
  public:
   static constexpr size_t kPenaltyWindow = 64;
+  static constexpr size_t kDryWindow = 1024;
 
-  // `options` passed ValidateSampling.
-  explicit Sampler(const SamplingOptions& options);
+  // `options` passed ValidateSampling. `prompt_tokens` of the history were not generated. `breaks`:
+  // as DryPenalties'; it outlives the sampler.
+  explicit Sampler(const SamplingOptions& options, size_t prompt_tokens = 0,
+                   const std::vector<bool>* breaks = nullptr);
 
-  // `logits` [vocabulary] is used up; `history` is the prompt and the tokens generated so far, ids
-  // within the vocabulary. Errors: data_loss when a logit is NaN or +infinity, or all are
-  // -infinity.
+  // `logits` [vocabulary] is used up; -infinity takes a token out. `history` is the prompt and the
+  // tokens generated so far, ids within the vocabulary. Errors: data_loss when a logit is NaN or
+  // +infinity, or all are -infinity.
   Result<TokenId> Next(std::span<float> logits, std::span<const TokenId> history);
 
  private:
@@ -50,13 +58,22 @@ class Sampler {
     double weight;  // not yet divided by the sum of the weights
   };
   static bool Before(const Candidate& a, const Candidate& b);
+  void Penalize(std::span<float> logits, std::span<const TokenId> history) const;
+  void KeepTopNSigma(std::span<float> logits, float largest) const;
   void KeepTopK();
+  void KeepTypical();
   void KeepTopP();
   void KeepMinP();
-  TokenId Draw();
+  void ExcludeTopChoices();
+  TokenId DrawMirostat();
+  double TotalWeight() const;
+  size_t Draw();
 
   const SamplingOptions options_;
+  const size_t prompt_tokens_;
+  const std::vector<bool>* breaks_;
   RandomSource random_;
+  double mirostat_mu_;  // bits: candidates that surprise more are dropped
   std::vector<Candidate> candidates_;
 };
 

@@ -176,7 +176,7 @@ class Bench {
     do {
       RAG_ASSIGN_OR_RETURN(
           const GenerateResult result,
-          engine_.Chat({&message, 1}, kDecodeTokens, {}, {}, nullptr, &session_.cancel()));
+          engine_.Chat({&message, 1}, {.max_tokens = kDecodeTokens}, nullptr, &session_.cancel()));
       tokens += result.tokens.size();
       prompt_tokens += result.prompt_tokens;
       prefill_ms += result.prefill_ms;

@@ -89,7 +89,11 @@ class Chat {
     messages.insert(messages.end(), history_.begin(), history_.end());
     messages.push_back({"user", line});
     RAG_ASSIGN_OR_RETURN(const GenerateResult result,
-                         engine_.Chat(messages, request.max_tokens, request.sampling, request.stop,
+                         engine_.Chat(messages,
+                                      {.max_tokens = request.max_tokens,
+                                       .sampling = request.sampling,
+                                       .stop = request.stop,
+                                       .constraint = request.constraint},
                                       stream, &session_.cancel()));
     if (session_.options().json) {
       PrintJson(Value::Object{

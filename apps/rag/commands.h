@@ -19,6 +19,7 @@ int RunStats(Session& session);
 int RunModelsList(Session& session);
 int RunModelsShow(Session& session);
 int RunModelsAdd(Session& session);
+int RunModelsQuantize(Session& session);
 int RunVerify(Session& session);
 int RunBackup(Session& session);
 int RunRestore(Session& session);

@@ -52,6 +52,8 @@ int Run(rag::Session& session) {
       return rag::RunModelsList(session);
     case Command::kModelsShow:
       return rag::RunModelsShow(session);
+    case Command::kModelsQuantize:
+      return rag::RunModelsQuantize(session);
     case Command::kModelsAdd:
       return rag::RunModelsAdd(session);
     case Command::kVerify:

@@ -113,6 +113,26 @@ int RunModelsAdd(Session& session) {
   return kExitDone;
 }
 
+int RunModelsQuantize(Session& session) {
+  const Options& options = session.options();
+  const Result<const Runtime*> runtime = session.GetRuntime();
+  if (!runtime.ok()) return Fail(runtime.status(), options.json);
+  const Result<Value> written =
+      QuantizeDecoder(ModelsFolder(options), options.arguments[0], options.arguments[1],
+                      options.models.type, **runtime, &session.cancel());
+  if (!written.ok()) return Fail(written.status(), options.json);
+  if (options.json) {
+    PrintJson(*written);
+    return kExitDone;
+  }
+  const auto bytes = [&](const char* key) {
+    return HumanBytes(static_cast<uint64_t>(written->Find(key)->as_int()));
+  };
+  Print(StrCat(options.arguments[1], ": ", bytes("bytes_before"), " -> ", bytes("bytes"), " (",
+               options.models.type, ")\n"));
+  return kExitDone;
+}
+
 int RunEmbed(Session& session) {
   const Options& options = session.options();
   const Result<Engine*> engine = session.OpenScratchEngine();

@@ -24,6 +24,7 @@ enum class Command {
   kModelsList,
   kModelsShow,
   kModelsAdd,
+  kModelsQuantize,
   kVerify,
   kBackup,
   kRestore,
@@ -68,8 +69,19 @@ struct Options {
     double top_p = 1.0;
     double min_p = 0.0;
     double repetition_penalty = 1.0;
+    double presence_penalty = 0.0;
+    double frequency_penalty = 0.0;
+    double dry_multiplier = 0.0;
+    double typical_p = 1.0;
+    double top_n_sigma = 0.0;
+    double xtc_probability = 0.0;
+    double xtc_threshold = 0.1;
+    double mirostat_tau = 0.0;
     uint64_t seed = 0;
     std::vector<std::string> stop;
+    std::string grammar_path;
+    std::string json_schema_path;
+    std::string regex;
     uint64_t example_count = 3;
     bool first_examples = false;
   } sampling;
@@ -84,6 +96,7 @@ struct Options {
   struct Models {
     std::string name;
     bool copy = false;
+    std::string type = "Q4_K";  // of quantize
   } models;
 
   struct Tune {

@@ -162,9 +162,31 @@ class CommandLine {
     app->add_option("--top-p", sampling.top_p, "draw from the likeliest that have p together");
     app->add_option("--min-p", sampling.min_p, "drop what is less likely than p of the likeliest");
     app->add_option("--repetition-penalty", sampling.repetition_penalty, "1: off");
+    app->add_option("--presence-penalty", sampling.presence_penalty,
+                    "taken off a token's logit once it was generated");
+    app->add_option("--frequency-penalty", sampling.frequency_penalty,
+                    "and again each time that it was");
+    app->add_option("--dry", sampling.dry_multiplier,
+                    "how much what goes on with a repetition loses (0.8 is usual); 0: off");
+    app->add_option("--typical-p", sampling.typical_p, "draw from the most typical; 1: off");
+    app->add_option("--top-n-sigma", sampling.top_n_sigma,
+                    "draw within n standard deviations of the largest logit; 0: off");
+    app->add_option("--xtc", sampling.xtc_probability,
+                    "how often the likeliest tokens but the last of them are left out; 0: off");
+    app->add_option("--xtc-threshold", sampling.xtc_threshold, "from which probability on");
+    app->add_option("--mirostat", sampling.mirostat_tau,
+                    "keep the surprise near so many bits, in place of the others; 0: off");
     app->add_option("--seed", sampling.seed, "equal seeds give equal answers");
     app->add_option("--stop", sampling.stop, "text that ends the answer; may be given again")
         ->allow_extra_args(false);
+    CLI::Option* grammar = app->add_option("--grammar", sampling.grammar_path,
+                                           "file with a GBNF grammar that the answer must match");
+    CLI::Option* schema = app->add_option("--json-schema", sampling.json_schema_path,
+                                          "file with a JSON schema that the answer must match");
+    CLI::Option* regex = app->add_option("--regex", sampling.regex,
+                                         "regular expression that the whole answer must match");
+    grammar->excludes(schema)->excludes(regex);
+    schema->excludes(regex);
   }
 
   // --- commands ---
@@ -307,13 +329,14 @@ class CommandLine {
   }
 
   void AddModels() {
-    CLI::App* sub = app_.add_subcommand("models", "List, show and add models");
+    CLI::App* sub = app_.add_subcommand("models", "List, show, add and quantize models");
     sub->fallthrough()->require_subcommand(1);
     sub->footer(
         "Examples:\n"
         "  rag models list\n"
         "  rag models show all-MiniLM-L6-v2\n"
-        "  rag models add ~/Downloads/model.gguf --name small");
+        "  rag models add ~/Downloads/model.gguf --name small\n"
+        "  rag models quantize ~/Downloads/Qwen3-0.6B qwen3.gguf --type Q8_0");
     Add(sub, Command::kModelsList, "list", "What the models folder holds", "");
     CLI::App* show = Add(sub, Command::kModelsShow, "show", "What a model's files say", "");
     show->add_option("model", options_.arguments, "a name, a folder or a GGUF file")
@@ -325,6 +348,16 @@ class CommandLine {
         ->expected(1);
     add->add_option("--name", options_.models.name, "under this name");
     add->add_flag("--copy", options_.models.copy, "copy instead of linking");
+    CLI::App* quantize = Add(sub, Command::kModelsQuantize, "quantize",
+                             "Write a decoder as a smaller GGUF file", "");
+    quantize->add_option("from-to", options_.arguments, "a decoder, and the file to write")
+        ->required()
+        ->expected(2);
+    quantize
+        ->add_option(
+            "--type", options_.models.type,
+            "of the matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K")
+        ->capture_default_str();
   }
 
   void AddVerify() {

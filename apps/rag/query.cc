@@ -5,6 +5,7 @@
 #include "apps/rag/commands.h"
 #include "apps/rag/output.h"
 #include "engine/json.h"
+#include "lib/base/file.h"
 
 namespace rag {
 namespace {
@@ -65,6 +66,29 @@ Result<SearchRequest> ToSearchRequest(const Options& options, std::string query,
   return request;
 }
 
+namespace {
+
+constexpr size_t kMaxConstraintBytes = size_t{1} << 20;
+
+Result<OutputConstraint> ToConstraint(const Options::Sampling& sampling) {
+  using Kind = OutputConstraint::Kind;
+  OutputConstraint constraint;
+  if (!sampling.regex.empty()) {
+    constraint = {Kind::kRegex, sampling.regex, {}};
+  } else if (!sampling.grammar_path.empty()) {
+    RAG_ASSIGN_OR_RETURN(std::string text, ReadFile(sampling.grammar_path, kMaxConstraintBytes));
+    constraint = {Kind::kGrammar, std::move(text), {}};
+  } else if (!sampling.json_schema_path.empty()) {
+    RAG_ASSIGN_OR_RETURN(std::string text,
+                         ReadFile(sampling.json_schema_path, kMaxConstraintBytes));
+    constraint = {Kind::kJsonSchema, std::move(text), {}};
+  }
+  RAG_RETURN_IF_ERROR(ValidateConstraint(constraint));
+  return constraint;
+}
+
+}  // namespace
+
 Result<AskRequest> ToAskRequest(const Options& options, std::string question) {
   const Settings::Ask& ask = options.settings.ask;
   AskRequest request;
@@ -81,8 +105,17 @@ Result<AskRequest> ToAskRequest(const Options& options, std::string question) {
   request.sampling.top_p = options.sampling.top_p;
   request.sampling.min_p = options.sampling.min_p;
   request.sampling.repetition_penalty = options.sampling.repetition_penalty;
+  request.sampling.presence_penalty = options.sampling.presence_penalty;
+  request.sampling.frequency_penalty = options.sampling.frequency_penalty;
+  request.sampling.dry_multiplier = options.sampling.dry_multiplier;
+  request.sampling.typical_p = options.sampling.typical_p;
+  request.sampling.top_n_sigma = options.sampling.top_n_sigma;
+  request.sampling.xtc_probability = options.sampling.xtc_probability;
+  request.sampling.xtc_threshold = options.sampling.xtc_threshold;
+  request.sampling.mirostat_tau = options.sampling.mirostat_tau;
   request.sampling.seed = options.sampling.seed;
   request.stop = options.sampling.stop;
+  RAG_ASSIGN_OR_RETURN(request.constraint, ToConstraint(options.sampling));
   return request;
 }
 

@@ -56,6 +56,7 @@ Status GenerateAnswer(const AskRequest& request, const AskContext& context,
   generate.max_tokens = request.max_tokens;
   generate.sampling = request.sampling;
   generate.stop = request.stop;
+  generate.constraint = request.constraint;
   OutputSplitter splitter(request.prompt.strategy == PromptStrategy::kChainOfThought, on_text);
   bool wanted = true;
   auto take = [&](std::string_view piece) {
@@ -100,6 +101,10 @@ Result<Answer> AnswerQuestion(const AskRequest& request, SearchResponse sources,
     AddNote(answer, "the search found no source");
     Say(answer, on_text);
   } else if (context.generator == nullptr) {
+    if (request.constraint.kind != OutputConstraint::Kind::kNone) {
+      return FailedPreconditionError(
+          "a constrained answer needs a decoder, and none is configured");
+    }
     RAG_RETURN_IF_ERROR(Extract(request, context, on_text, cancel, answer));
   } else {
     RAG_RETURN_IF_ERROR(GenerateAnswer(request, context, on_text, cancel, answer));

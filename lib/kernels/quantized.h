@@ -1,6 +1,6 @@
 // Products of weights as GGUF stores them with f32 activations, without unpacking the weights.
 //
-// Block types (Q4_0 ... Q6_K) are multiplied with activations quantized to 8 bits, in integers;
+// Block types (Q4_0 ... MXFP4) are multiplied with activations quantized to 8 bits, in integers;
 // F32, F16 and BF16 weights with the f32 activations themselves.
 #pragma once
 
@@ -34,8 +34,8 @@ struct QuantizedKernels {
   using FloatDot = void (*)(const std::byte* row, size_t cols, const float* x, size_t x_stride,
                             size_t tokens, float* out, size_t out_stride);
   // Indexed by DType; null where the type is of the other kind or has no product (integers).
-  BlockDot block_dot[static_cast<size_t>(DType::kQ6_K) + 1];
-  FloatDot float_dot[static_cast<size_t>(DType::kQ6_K) + 1];
+  BlockDot block_dot[kDTypeCount];
+  FloatDot float_dot[kDTypeCount];
 };
 
 // The table of an instruction set; null when this build or this processor cannot run it.

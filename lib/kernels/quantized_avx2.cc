@@ -254,6 +254,66 @@ struct Q6_K : Per16 {
   }
 };
 
+// The values of the codes (quantized_blocks.cc), signed: -127 times 127 twice fits into 16 bits.
+__m256i LookUp(__m128i values, __m256i codes) {
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(values), codes);
+}
+__m128i NonLinear4() {
+  return _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
+}
+
+struct IQ4_NL : Blocks32<18> {
+  static constexpr bool kSigned = true;
+  using Blocks32::Blocks32;
+  void Scale(float* out) const { Halves(0, 1, out); }
+  __m256i Weights(int chunk) const { return LookUp(NonLinear4(), Nibbles(chunk, 2)); }
+};
+
+struct MXFP4 : Blocks32<17> {
+  static constexpr bool kSigned = true;
+  using Blocks32::Blocks32;
+  void Scale(float* out) const {
+    for (size_t i = 0; i < 8; ++i) {
+      // Half of what E8M0 says, as HalfOfE8M0 in quantized_blocks.cc.
+      const uint32_t exponent = static_cast<uint32_t>(block[i][0]);
+      const uint32_t bits = exponent < 2 ? 0x00200000u << exponent : (exponent - 1u) << 23;
+      std::memcpy(&out[i], &bits, sizeof(bits));
+      if (i >= count) out[i] = 0.0f;
+    }
+  }
+  __m256i Weights(int chunk) const {
+    const __m128i values = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
+    return LookUp(values, Nibbles(chunk, 1));
+  }
+};
+
+struct IQ4_XS : Per32 {
+  static constexpr bool kSigned = true;
+  const std::byte* block;
+  IQ4_XS(const std::byte* row, size_t group, size_t) : block(row + group * 136) {}
+  void Scale(float* out) const {
+    // The layout is that of DecodeIQ4_XS in quantized_blocks.cc.
+    int low;
+    uint16_t high;
+    std::memcpy(&low, block + 4, sizeof(low));
+    std::memcpy(&high, block + 2, sizeof(high));
+    const __m256i lows = _mm256_and_si256(
+        _mm256_srlv_epi32(_mm256_set1_epi32(low), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)),
+        _mm256_set1_epi32(15));
+    const __m256i highs = _mm256_and_si256(
+        _mm256_srlv_epi32(_mm256_set1_epi32(high), _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14)),
+        _mm256_set1_epi32(3));
+    const __m256i scales =
+        _mm256_sub_epi32(_mm256_or_si256(lows, _mm256_slli_epi32(highs, 4)), _mm256_set1_epi32(32));
+    _mm256_store_ps(out, _mm256_mul_ps(_mm256_cvtepi32_ps(scales), _mm256_set1_ps(HalfAt(block))));
+  }
+  __m256i Weights(int chunk) const {
+    const __m128i bytes = Load16(block + 8 + chunk * 16);
+    return LookUp(NonLinear4(),
+                  _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(bytes, 4), bytes), Low(15)));
+  }
+};
+
 template <class Format, size_t kTokens>
 void DotTokens(const std::byte* row, size_t row_bytes, size_t cols, const Activations8& x,
                size_t first, float* out, size_t out_stride) {
@@ -395,6 +455,9 @@ constexpr QuantizedKernels MakeTable() {
   table.block_dot[at(DType::kQ4_K)] = BlockDot<Q4_K, 256, 144>;
   table.block_dot[at(DType::kQ5_K)] = BlockDot<Q5_K, 256, 176>;
   table.block_dot[at(DType::kQ6_K)] = BlockDot<Q6_K, 256, 210>;
+  table.block_dot[at(DType::kIQ4_NL)] = BlockDot<IQ4_NL, 32, 18>;
+  table.block_dot[at(DType::kIQ4_XS)] = BlockDot<IQ4_XS, 256, 136>;
+  table.block_dot[at(DType::kMXFP4)] = BlockDot<MXFP4, 32, 17>;
   table.float_dot[at(DType::kF32)] = FloatDot<F32>;
   table.float_dot[at(DType::kF16)] = FloatDot<F16>;
   table.float_dot[at(DType::kBF16)] = FloatDot<BF16>;

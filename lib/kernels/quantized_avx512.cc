@@ -277,6 +277,71 @@ struct Q6_K : Per16 {
   }
 };
 
+// The codes' values, made unsigned by a zero point (quantized_blocks.cc has the signed ones).
+__m512i LookUp(__m128i values, __m512i codes) {
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), codes);
+}
+__m128i NonLinear4() {
+  return _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, -127, -115, -103, -90, -75, -59, -39, -15);
+}
+
+struct IQ4_NL : Blocks32<18> {
+  using Blocks32::Blocks32;
+  __m512 Scale() const { return Widen(Halves(0)); }
+  __m512 Offset(__m512 scale) const { return _mm512_mul_ps(scale, _mm512_set1_ps(128)); }
+  __m512i Weights(int chunk) const { return LookUp(NonLinear4(), Nibbles(chunk, 2)); }
+};
+
+struct MXFP4 : Blocks32<17> {
+  using Blocks32::Blocks32;
+  // 2^(exponent - 128), which scalef gives for subnormal results too.
+  __m512 Scale() const {
+    alignas(32) float exponents[8];
+    for (size_t i = 0; i < 8; ++i) exponents[i] = static_cast<float>(block[i][0]) - 128.0f;
+    const __m256 scale = _mm256_scalef_ps(_mm256_set1_ps(1.0f), _mm256_load_ps(exponents));
+    return Widen(_mm256_maskz_mov_ps(valid, scale));
+  }
+  __m512 Offset(__m512 scale) const { return _mm512_mul_ps(scale, _mm512_set1_ps(12)); }
+  __m512i Weights(int chunk) const {
+    const __m128i values = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
+    return LookUp(values, Nibbles(chunk, 1));
+  }
+};
+
+struct IQ4_XS : Per32 {
+  const std::byte* block;
+  IQ4_XS(const std::byte* row, size_t group, size_t) : block(row + group * 136) {}
+  __m512 Scale() const {
+    // The layout is that of DecodeIQ4_XS in quantized_blocks.cc.
+    uint32_t low;
+    uint16_t high;
+    std::memcpy(&low, block + 4, sizeof(low));
+    std::memcpy(&high, block + 2, sizeof(high));
+    const __m256i lows =
+        _mm256_and_si256(_mm256_srlv_epi32(_mm256_set1_epi32(static_cast<int>(low)),
+                                           _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28)),
+                         _mm256_set1_epi32(15));
+    const __m256i highs = _mm256_and_si256(
+        _mm256_srlv_epi32(_mm256_set1_epi32(high), _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14)),
+        _mm256_set1_epi32(3));
+    const __m256i scales =
+        _mm256_sub_epi32(_mm256_or_si256(lows, _mm256_slli_epi32(highs, 4)), _mm256_set1_epi32(32));
+    return Widen(_mm256_mul_ps(_mm256_cvtepi32_ps(scales), _mm256_set1_ps(HalfAt(block))));
+  }
+  __m512 Offset(__m512 scale) const { return _mm512_mul_ps(scale, _mm512_set1_ps(128)); }
+  __m512i Weights(int chunk) const {
+    // Two groups of 32 elements: the low nibbles of 16 bytes, then the high ones.
+    const __m256i bytes =
+        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + 8 + chunk * 32));
+    const __m512i both =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_permute4x64_epi64(bytes, 0x44)),
+                           _mm256_permute4x64_epi64(bytes, 0xee), 1);
+    const __m512i shifts = _mm512_set_epi64(0x0004000400040004, 0x0004000400040004, 0, 0,
+                                            0x0004000400040004, 0x0004000400040004, 0, 0);
+    return LookUp(NonLinear4(), _mm512_and_si512(_mm512_srlv_epi16(both, shifts), Low(15)));
+  }
+};
+
 template <class Format, size_t kTokens>
 void DotTokens(const std::byte* row, size_t row_bytes, size_t cols, const Activations8& x,
                size_t first, float* out, size_t out_stride) {
@@ -411,6 +476,9 @@ constexpr QuantizedKernels MakeTable() {
   table.block_dot[at(DType::kQ4_K)] = BlockDot<Q4_K, 256, 144>;
   table.block_dot[at(DType::kQ5_K)] = BlockDot<Q5_K, 256, 176>;
   table.block_dot[at(DType::kQ6_K)] = BlockDot<Q6_K, 256, 210>;
+  table.block_dot[at(DType::kIQ4_NL)] = BlockDot<IQ4_NL, 32, 18>;
+  table.block_dot[at(DType::kIQ4_XS)] = BlockDot<IQ4_XS, 256, 136>;
+  table.block_dot[at(DType::kMXFP4)] = BlockDot<MXFP4, 32, 17>;
   table.float_dot[at(DType::kF32)] = FloatDot<F32>;
   table.float_dot[at(DType::kF16)] = FloatDot<F16>;
   table.float_dot[at(DType::kBF16)] = FloatDot<BF16>;

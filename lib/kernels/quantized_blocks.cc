@@ -1,5 +1,6 @@
 #include "lib/kernels/quantized_blocks.h"
 
+#include <bit>
 #include <cstring>
 
 namespace rag {
@@ -29,6 +30,25 @@ void DecodeNibbles(const std::byte* nibbles, uint32_t high, int zero, int8_t* q)
     q[i + 16] =
         static_cast<int8_t>((byte >> 4 | static_cast<int>((high >> (i + 16)) & 1) << 4) - zero);
   }
+}
+
+// What the 16 codes of IQ4_NL and IQ4_XS, and those of MXFP4 (E2M1 numbers, doubled), stand for
+// (ggml-common.h, kvalues_iq4nl and kvalues_mxfp4).
+constexpr int8_t kNonLinear4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                    1,    13,   25,  38,  53,  69,  89,  113};
+constexpr int8_t kFloat4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+void DecodeCodes(const std::byte* nibbles, const int8_t* values, int8_t* q) {
+  for (size_t i = 0; i < 16; ++i) {
+    q[i] = values[Byte(nibbles, i) & 15];
+    q[i + 16] = values[Byte(nibbles, i) >> 4];
+  }
+}
+
+// 2^(exponent - 128): half of what E8M0 says, since the values are doubled.
+float HalfOfE8M0(uint8_t exponent) {
+  const uint32_t bits = exponent < 2 ? 0x00200000u << exponent : (exponent - 1u) << 23;
+  return std::bit_cast<float>(bits);
 }
 
 uint32_t HighBits(const std::byte* block, size_t at) {
@@ -130,6 +150,20 @@ void DecodeQ6_K(const std::byte* block, DecodedBlock& out) {
   }
 }
 
+// d; scales_h; scales_l[4]; qs[128]: eight groups of 32 with a scale of 6 bits each.
+void DecodeIQ4_XS(const std::byte* block, DecodedBlock& out) {
+  const float d = Half(block, 0);
+  for (size_t i = 0; i < 8; ++i) {
+    const int low = Byte(block, 4 + i / 2) >> (i % 2 * 4) & 15;
+    const int high = Byte(block, 2 + i / 4) >> (i % 4 * 2) & 3;
+    for (size_t j = 2 * i; j < 2 * i + 2; ++j) {
+      out.scale[j] = d * static_cast<float>((low | high << 4) - 32);
+      out.offset[j] = 0.0f;
+    }
+    DecodeCodes(block + 8 + i * 16, kNonLinear4, out.q + i * 32);
+  }
+}
+
 }  // namespace
 
 bool IsBlockType(DType type) { return GetDTypeInfo(type).block_size > 1; }
@@ -160,6 +194,14 @@ void DecodeBlock(DType type, const std::byte* block, DecodedBlock& out) {
       return DecodeQ5_K(block, out);
     case DType::kQ6_K:
       return DecodeQ6_K(block, out);
+    case DType::kIQ4_NL:
+      SetScales(out, Half(block, 0), 0.0f);
+      return DecodeCodes(block + 2, kNonLinear4, out.q);
+    case DType::kIQ4_XS:
+      return DecodeIQ4_XS(block, out);
+    case DType::kMXFP4:
+      SetScales(out, HalfOfE8M0(Byte(block, 0)), 0.0f);
+      return DecodeCodes(block + 1, kFloat4, out.q);
     default:
       return;
   }

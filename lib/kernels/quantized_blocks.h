@@ -23,7 +23,7 @@ struct DecodedBlock {
   float offset[kMaxBlockElements / kScaleGroup];
 };
 
-// Q4_0 ... Q6_K: the types whose products take 8-bit activations.
+// Q4_0 ... MXFP4: the types whose products take 8-bit activations.
 bool IsBlockType(DType type);
 
 // Decodes the block_size elements of one block of a type for which IsBlockType holds; `block` needs

@@ -67,7 +67,8 @@ constexpr void SetBlockDots(QuantizedKernels& table) {
 constexpr QuantizedKernels MakeTable() {
   QuantizedKernels table = {.isa = Isa::kScalar, .block_dot = {}, .float_dot = {}};
   SetBlockDots<DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K,
-               DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K>(table);
+               DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL,
+               DType::kIQ4_XS, DType::kMXFP4>(table);
   table.float_dot[static_cast<size_t>(DType::kF32)] = FloatDot<float>;
   table.float_dot[static_cast<size_t>(DType::kF16)] = FloatDot<Half>;
   table.float_dot[static_cast<size_t>(DType::kBF16)] = FloatDot<BFloat16>;

@@ -1,423 +1,110 @@
 #include <algorithm>
-#include <bit>
-#include <cstring>
-#include <limits>
-#include <optional>
+#include <cstdio>
 
+#include "lib/model/gguf_parser.h"
 #include "lib/model/model_file.h"
 
 namespace rag {
 namespace {
 
-// Bounds of what a model file can reasonably hold; the largest published ones have a few hundred
-// keys, a few thousand tensors and some 1.5 million array elements (vocabulary and merges).
-constexpr uint64_t kMaxKeys = 1 << 16;
-constexpr uint64_t kMaxTensors = 1 << 20;
-constexpr uint64_t kMaxArrayElements = 8 << 20;  // over all arrays: a Value takes 40 bytes
-constexpr uint64_t kMaxKeyBytes = 65535;         // specification: "up to 2^16-1 bytes long"
-constexpr uint64_t kMaxTensorNameBytes = 64;
-constexpr uint32_t kMaxDimensions = 4;
-constexpr int kMaxArrayDepth = 4;
-constexpr uint64_t kDefaultAlignment = 32;
-constexpr uint64_t kMaxAlignment = 1 << 20;
+constexpr int64_t kMaxSplits = 4096;
 
-enum ValueType : uint32_t {
-  kUint8,
-  kInt8,
-  kUint16,
-  kInt16,
-  kUint32,
-  kInt32,
-  kFloat32,
-  kBoolean,
-  kString,
-  kArray,
-  kUint64,
-  kInt64,
-  kFloat64,
-};
-
-// Fewest bytes that a value of the type takes in the file; 0 for an unknown type.
-constexpr size_t MinimumBytes(uint32_t type) {
-  constexpr size_t kBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
-  return type < std::size(kBytes) ? kBytes[type] : 0;
+// "model-00001-of-00003.gguf" -> the name of another of its parts (llama.cpp, llama_split_path).
+Result<std::string> SplitPath(const std::string& first, int64_t number, int64_t count) {
+  char suffix[64];
+  std::snprintf(suffix, sizeof(suffix), "-%05d-of-%05d.gguf", 1, static_cast<int>(count));
+  if (!first.ends_with(suffix)) {
+    return InvalidArgumentError(first, ": is the first of ", count,
+                                " parts, but its name does not end in '", suffix, "'");
+  }
+  const std::string stem = first.substr(0, first.size() - std::string_view(suffix).size());
+  std::snprintf(suffix, sizeof(suffix), "-%05d-of-%05d.gguf", static_cast<int>(number + 1),
+                static_cast<int>(count));
+  return stem + suffix;
 }
 
-struct GgmlType {
-  std::string_view name;
-  std::optional<DType> type;
-};
-
-// Ids of ggml.h's ggml_type; those without a DType are named so that the error can name them.
-GgmlType LookUpGgmlType(uint32_t id) {
-  switch (id) {
-    case 0:
-      return {"F32", DType::kF32};
-    case 1:
-      return {"F16", DType::kF16};
-    case 2:
-      return {"Q4_0", DType::kQ4_0};
-    case 3:
-      return {"Q4_1", DType::kQ4_1};
-    case 6:
-      return {"Q5_0", DType::kQ5_0};
-    case 7:
-      return {"Q5_1", DType::kQ5_1};
-    case 8:
-      return {"Q8_0", DType::kQ8_0};
-    case 9:
-      return {"Q8_1", std::nullopt};
-    case 10:
-      return {"Q2_K", DType::kQ2_K};
-    case 11:
-      return {"Q3_K", DType::kQ3_K};
-    case 12:
-      return {"Q4_K", DType::kQ4_K};
-    case 13:
-      return {"Q5_K", DType::kQ5_K};
-    case 14:
-      return {"Q6_K", DType::kQ6_K};
-    case 15:
-      return {"Q8_K", std::nullopt};
-    case 16:
-      return {"IQ2_XXS", std::nullopt};
-    case 17:
-      return {"IQ2_XS", std::nullopt};
-    case 18:
-      return {"IQ3_XXS", std::nullopt};
-    case 19:
-      return {"IQ1_S", std::nullopt};
-    case 20:
-      return {"IQ4_NL", std::nullopt};
-    case 21:
-      return {"IQ3_S", std::nullopt};
-    case 22:
-      return {"IQ2_S", std::nullopt};
-    case 23:
-      return {"IQ4_XS", std::nullopt};
-    case 24:
-      return {"I8", DType::kI8};
-    case 25:
-      return {"I16", DType::kI16};
-    case 26:
-      return {"I32", DType::kI32};
-    case 27:
-      return {"I64", DType::kI64};
-    case 28:
-      return {"F64", DType::kF64};
-    case 29:
-      return {"IQ1_M", std::nullopt};
-    case 30:
-      return {"BF16", DType::kBF16};
-    case 34:
-      return {"TQ1_0", std::nullopt};
-    case 35:
-      return {"TQ2_0", std::nullopt};
-    case 39:
-      return {"MXFP4", std::nullopt};
-    default:
-      return {"", std::nullopt};
+Result<int64_t> SplitKey(const std::string& path, const Value::Object& metadata,
+                         std::string_view key, int64_t fallback, int64_t max) {
+  const Value* value = metadata.Find(key);
+  if (value == nullptr) return fallback;
+  if (!value->is_int() || value->as_int() < 0 || value->as_int() > max) {
+    return InvalidArgumentError(path, ": key '", key, "' is ", ToJson(*value),
+                                ", not an integer between 0 and ", max);
   }
-}
-
-// Reads little-endian fields; every read is checked against the end of the file.
-class Cursor {
- public:
-  explicit Cursor(std::span<const std::byte> bytes) : bytes_(bytes) {}
-
-  size_t position() const { return position_; }
-  size_t remaining() const { return bytes_.size() - position_; }
-
-  template <class T>
-  Result<T> Read(std::string_view what) {
-    static_assert(std::endian::native == std::endian::little);
-    if (remaining() < sizeof(T)) return EndOfFile(what);
-    T value;
-    std::memcpy(&value, bytes_.data() + position_, sizeof(T));
-    position_ += sizeof(T);
-    return value;
-  }
-
-  Result<std::string> ReadString(std::string_view what, uint64_t max_bytes) {
-    const size_t start = position_;
-    RAG_ASSIGN_OR_RETURN(const uint64_t length, Read<uint64_t>(what));
-    if (length > max_bytes) {
-      return InvalidArgumentError(what, " at byte ", start, ": length ", length,
-                                  " is over the limit of ", max_bytes);
-    }
-    if (length > remaining()) return EndOfFile(what);
-    std::string text(reinterpret_cast<const char*>(bytes_.data()) + position_, length);
-    position_ += length;
-    return text;
-  }
-
-  Status EndOfFile(std::string_view what) const {
-    return DataLossError("the file ends in ", what, " at byte ", position_);
-  }
-
- private:
-  std::span<const std::byte> bytes_;
-  size_t position_ = 0;
-};
-
-class Parser {
- public:
-  explicit Parser(std::span<const std::byte> bytes) : bytes_(bytes), cursor_(bytes) {}
-
-  Status Run();
-
-  uint32_t version = 0;
-  Value::Object metadata;
-  struct Tensor {
-    std::string name;
-    TensorView view;
-    uint64_t offset = 0;
-    size_t bytes = 0;
-  };
-  std::vector<Tensor> tensors;
-
- private:
-  Status ReadMetadata(uint64_t count);
-  Status ReadTensors(uint64_t count);
-  Status PlaceTensors();
-  Result<Value> ReadValue(uint32_t type, int depth);
-  Result<Value> ReadArray(int depth);
-  Result<Tensor> ReadTensor();
-
-  std::span<const std::byte> bytes_;
-  Cursor cursor_;
-  uint64_t array_elements_ = 0;
-  uint64_t alignment_ = kDefaultAlignment;
-};
-
-Status Parser::Run() {
-  RAG_ASSIGN_OR_RETURN(const uint32_t magic, cursor_.Read<uint32_t>("the magic number"));
-  if (magic != 0x46554747) return InvalidArgumentError("does not begin with 'GGUF'");
-  RAG_ASSIGN_OR_RETURN(version, cursor_.Read<uint32_t>("the version"));
-  if (version != 0 && (version & 0xFFFF) == 0) {
-    return UnimplementedError("big-endian GGUF is not supported");
-  }
-  if (version != 2 && version != 3) {
-    return UnimplementedError("GGUF version ", version, " is not supported (2 and 3 are)");
-  }
-  RAG_ASSIGN_OR_RETURN(const uint64_t tensor_count, cursor_.Read<uint64_t>("the tensor count"));
-  RAG_ASSIGN_OR_RETURN(const uint64_t key_count, cursor_.Read<uint64_t>("the key count"));
-  RAG_RETURN_IF_ERROR(ReadMetadata(key_count));
-  RAG_RETURN_IF_ERROR(ReadTensors(tensor_count));
-  return PlaceTensors();
-}
-
-Status Parser::ReadMetadata(uint64_t count) {
-  if (count > kMaxKeys) {
-    return InvalidArgumentError("key count ", count, " is over the limit of ", kMaxKeys);
-  }
-  std::vector<std::string> keys;
-  for (uint64_t i = 0; i < count; ++i) {
-    RAG_ASSIGN_OR_RETURN(std::string key,
-                         cursor_.ReadString(StrCat("the name of key ", i), kMaxKeyBytes));
-    if (key.empty()) return InvalidArgumentError("the name of key ", i, " is empty");
-    RAG_ASSIGN_OR_RETURN(const uint32_t type, cursor_.Read<uint32_t>(StrCat("key '", key, "'")));
-    auto value = ReadValue(type, 0);
-    if (!value.ok()) return std::move(value).status().WithContext(StrCat("key '", key, "'"));
-    if (key == "general.alignment") {
-      // The specification: u32, a multiple of 8; ggml: a power of two.
-      if (type != kUint32) return InvalidArgumentError("general.alignment is no uint32");
-      const uint64_t alignment = static_cast<uint64_t>(value->as_int());
-      if (!std::has_single_bit(alignment) || alignment < 8 || alignment > kMaxAlignment) {
-        return InvalidArgumentError("general.alignment ", alignment,
-                                    " is no power of two between 8 and ", kMaxAlignment);
-      }
-      alignment_ = alignment;
-    }
-    keys.push_back(key);
-    metadata.Append(std::move(key), std::move(value).value());
-  }
-  std::sort(keys.begin(), keys.end());
-  const auto twice = std::adjacent_find(keys.begin(), keys.end());
-  if (twice != keys.end()) return InvalidArgumentError("key '", *twice, "' is there twice");
-  return OkStatus();
-}
-
-Result<Value> Parser::ReadValue(uint32_t type, int depth) {
-  constexpr std::string_view kWhat = "a value";
-  const auto read = [&]<class T>(T) -> Result<Value> {
-    RAG_ASSIGN_OR_RETURN(const T value, cursor_.Read<T>(kWhat));
-    return Value(value);
-  };
-  switch (type) {
-    case kUint8:
-      return read(uint8_t{});
-    case kInt8:
-      return read(int8_t{});
-    case kUint16:
-      return read(uint16_t{});
-    case kInt16:
-      return read(int16_t{});
-    case kUint32:
-      return read(uint32_t{});
-    case kInt32:
-      return read(int32_t{});
-    case kInt64:
-      return read(int64_t{});
-    case kFloat32:
-      return read(float{});
-    case kFloat64:
-      return read(double{});
-    case kUint64: {
-      RAG_ASSIGN_OR_RETURN(const uint64_t value, cursor_.Read<uint64_t>(kWhat));
-      if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-        return Value(static_cast<double>(value));
-      }
-      return Value(static_cast<int64_t>(value));
-    }
-    case kBoolean: {
-      RAG_ASSIGN_OR_RETURN(const uint8_t value, cursor_.Read<uint8_t>(kWhat));
-      if (value > 1) return InvalidArgumentError("bool of value ", value, " is neither 0 nor 1");
-      return Value(value == 1);
-    }
-    case kString: {
-      RAG_ASSIGN_OR_RETURN(std::string text, cursor_.ReadString("a string", bytes_.size()));
-      return Value(std::move(text));
-    }
-    case kArray:
-      return ReadArray(depth);
-    default:
-      return InvalidArgumentError("value type ", type, " does not exist");
-  }
-}
-
-Result<Value> Parser::ReadArray(int depth) {
-  if (depth == kMaxArrayDepth) {
-    return InvalidArgumentError("arrays are nested deeper than ", kMaxArrayDepth, " levels");
-  }
-  RAG_ASSIGN_OR_RETURN(const uint32_t type, cursor_.Read<uint32_t>("an array's type"));
-  RAG_ASSIGN_OR_RETURN(const uint64_t count, cursor_.Read<uint64_t>("an array's length"));
-  if (MinimumBytes(type) == 0) {
-    return InvalidArgumentError("array element type ", type, " does not exist");
-  }
-  if (count > cursor_.remaining() / MinimumBytes(type)) {
-    return DataLossError("an array of ", count, " elements does not fit into the ",
-                         cursor_.remaining(), " bytes left in the file");
-  }
-  if (count > kMaxArrayElements - array_elements_) {
-    return ResourceExhaustedError("arrays hold more than ", kMaxArrayElements, " elements");
-  }
-  array_elements_ += count;
-  Value::Array items;
-  items.reserve(count);
-  for (uint64_t i = 0; i < count; ++i) {
-    RAG_ASSIGN_OR_RETURN(Value item, ReadValue(type, depth + 1));
-    items.push_back(std::move(item));
-  }
-  return Value(std::move(items));
-}
-
-Status Parser::ReadTensors(uint64_t count) {
-  if (count > kMaxTensors) {
-    return InvalidArgumentError("tensor count ", count, " is over the limit of ", kMaxTensors);
-  }
-  for (uint64_t i = 0; i < count; ++i) {
-    auto tensor = ReadTensor();
-    if (!tensor.ok()) return std::move(tensor).status().WithContext(StrCat("tensor ", i));
-    tensors.push_back(std::move(tensor).value());
-  }
-  return OkStatus();
-}
-
-Result<Parser::Tensor> Parser::ReadTensor() {
-  Tensor tensor;
-  RAG_ASSIGN_OR_RETURN(tensor.name, cursor_.ReadString("its name", kMaxTensorNameBytes));
-  RAG_ASSIGN_OR_RETURN(const uint32_t dimensions, cursor_.Read<uint32_t>("its dimensions"));
-  if (dimensions > kMaxDimensions) {
-    return InvalidArgumentError("'", tensor.name, "' has ", dimensions, " dimensions, over ",
-                                kMaxDimensions);
-  }
-  uint64_t rows = 1;
-  uint64_t row = 1;
-  uint64_t elements = 1;
-  for (uint32_t i = 0; i < dimensions; ++i) {
-    RAG_ASSIGN_OR_RETURN(const uint64_t extent, cursor_.Read<uint64_t>("its shape"));
-    if (extent != 0 && elements > std::numeric_limits<int64_t>::max() / extent) {
-      return InvalidArgumentError("'", tensor.name, "' has too many elements");
-    }
-    elements *= extent;
-    (i == 0 ? row : rows) *= extent;
-    tensor.view.shape.push_back(extent);
-  }
-  std::reverse(tensor.view.shape.begin(), tensor.view.shape.end());
-  RAG_ASSIGN_OR_RETURN(const uint32_t type_id, cursor_.Read<uint32_t>("its type"));
-  RAG_ASSIGN_OR_RETURN(tensor.offset, cursor_.Read<uint64_t>("its offset"));
-
-  const GgmlType type = LookUpGgmlType(type_id);
-  if (type.name.empty()) {
-    return InvalidArgumentError("'", tensor.name, "' has type ", type_id, ", which does not exist");
-  }
-  if (!type.type) {
-    return UnimplementedError("'", tensor.name, "' has type ", type.name,
-                              ", which is not supported");
-  }
-  tensor.view.type = *type.type;
-  auto row_bytes = RowBytes(*type.type, row);
-  if (!row_bytes.ok()) {
-    return std::move(row_bytes).status().WithContext(StrCat("'", tensor.name, "'"));
-  }
-  if (rows != 0 && *row_bytes > std::numeric_limits<size_t>::max() / rows) {
-    return InvalidArgumentError("'", tensor.name, "' has too many bytes");
-  }
-  tensor.bytes = *row_bytes * rows;
-  if (tensor.offset % alignment_ != 0) {
-    return InvalidArgumentError("'", tensor.name, "' begins at offset ", tensor.offset,
-                                ", no multiple of the alignment ", alignment_);
-  }
-  return tensor;
-}
-
-Status Parser::PlaceTensors() {
-  if (tensors.empty()) return OkStatus();
-  // Cannot wrap: a position is at most the file's size, and the alignment at most 1 MiB.
-  const size_t start = (cursor_.position() + alignment_ - 1) / alignment_ * alignment_;
-  const size_t available = start <= bytes_.size() ? bytes_.size() - start : 0;
-  std::vector<Tensor*> by_offset;
-  std::vector<const std::string*> names;
-  for (Tensor& tensor : tensors) {
-    if (tensor.offset > available || tensor.bytes > available - tensor.offset) {
-      return DataLossError("tensor '", tensor.name, "' of ", tensor.bytes, " bytes at offset ",
-                           tensor.offset, " reaches past the end of the file (", available,
-                           " bytes of data)");
-    }
-    if (tensor.bytes > 0) {
-      tensor.view.bytes = bytes_.subspan(start + tensor.offset, tensor.bytes);
-      by_offset.push_back(&tensor);
-    }
-    names.push_back(&tensor.name);
-  }
-  std::sort(names.begin(), names.end(),
-            [](const std::string* a, const std::string* b) { return *a < *b; });
-  for (size_t i = 1; i < names.size(); ++i) {
-    if (*names[i] == *names[i - 1]) {
-      return InvalidArgumentError("tensor '", *names[i], "' is there twice");
-    }
-  }
-  std::sort(by_offset.begin(), by_offset.end(),
-            [](const Tensor* a, const Tensor* b) { return a->offset < b->offset; });
-  for (size_t i = 1; i < by_offset.size(); ++i) {
-    const Tensor& before = *by_offset[i - 1];
-    if (by_offset[i]->offset < before.offset + before.bytes) {
-      return InvalidArgumentError("tensor '", by_offset[i]->name, "' overlaps '", before.name, "'");
-    }
-  }
-  return OkStatus();
+  return value->as_int();
 }
 
 }  // namespace
 
 struct GgufFile::Impl {
-  MappedFile file;
+  std::string path;
+  std::vector<MappedFile> files;        // one for each part
+  std::shared_ptr<const void> storage;  // of FromParts
   uint32_t version = 0;
   Value::Object metadata;
+  std::vector<std::span<const std::byte>> raw_metadata;     // empty for FromParts
   std::vector<std::pair<std::string, TensorView>> tensors;  // file order
   std::vector<uint32_t> by_name;                            // indexes of tensors, sorted by name
+
+  // Errors: invalid_argument for a name that is there twice.
+  Status IndexTensors();
+  Status AddFile(const std::string& file_path, Value::Object& file_metadata);
+  Status AddSplits();
 };
+
+Status GgufFile::Impl::IndexTensors() {
+  for (size_t i = 0; i < tensors.size(); ++i) by_name.push_back(static_cast<uint32_t>(i));
+  std::sort(by_name.begin(), by_name.end(),
+            [this](uint32_t a, uint32_t b) { return tensors[a].first < tensors[b].first; });
+  for (size_t i = 1; i < by_name.size(); ++i) {
+    const std::string& name = tensors[by_name[i]].first;
+    if (name == tensors[by_name[i - 1]].first) {
+      return InvalidArgumentError(path, ": tensor '", name, "' is there twice");
+    }
+  }
+  return OkStatus();
+}
+
+Status GgufFile::Impl::AddFile(const std::string& file_path, Value::Object& file_metadata) {
+  RAG_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(file_path));
+  GgufParser parser(file.bytes());
+  RAG_RETURN_IF_ERROR(parser.Run().WithContext(file_path));
+  version = parser.version;
+  file_metadata = std::move(parser.metadata);
+  if (files.empty()) raw_metadata = std::move(parser.raw_metadata);
+  for (GgufParser::Tensor& tensor : parser.tensors) {
+    tensors.emplace_back(std::move(tensor.name), std::move(tensor.view));
+  }
+  files.push_back(std::move(file));
+  return OkStatus();
+}
+
+Status GgufFile::Impl::AddSplits() {
+  RAG_ASSIGN_OR_RETURN(const int64_t count, SplitKey(path, metadata, "split.count", 0, kMaxSplits));
+  if (count < 2) return OkStatus();
+  RAG_ASSIGN_OR_RETURN(const int64_t number, SplitKey(path, metadata, "split.no", 0, kMaxSplits));
+  if (number != 0) {
+    return InvalidArgumentError(path, ": is part ", number + 1, " of ", count,
+                                " (key 'split.no'); open the first");
+  }
+  for (int64_t i = 1; i < count; ++i) {
+    RAG_ASSIGN_OR_RETURN(const std::string part, SplitPath(path, i, count));
+    Value::Object own;
+    RAG_RETURN_IF_ERROR(AddFile(part, own));
+    RAG_ASSIGN_OR_RETURN(const int64_t own_number, SplitKey(part, own, "split.no", -1, kMaxSplits));
+    if (own_number != i) {
+      return InvalidArgumentError(part, ": key 'split.no' is ", own_number, ", not ", i);
+    }
+  }
+  RAG_ASSIGN_OR_RETURN(const int64_t expected,
+                       SplitKey(path, metadata, "split.tensors.count",
+                                static_cast<int64_t>(tensors.size()), int64_t{1} << 30));
+  if (expected != static_cast<int64_t>(tensors.size())) {
+    return DataLossError(path, ": key 'split.tensors.count' is ", expected, ", but the parts hold ",
+                         tensors.size(), " tensors");
+  }
+  return OkStatus();
+}
 
 GgufFile::GgufFile(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 GgufFile::GgufFile(GgufFile&&) noexcept = default;
@@ -426,19 +113,21 @@ GgufFile::~GgufFile() = default;
 
 Result<GgufFile> GgufFile::Open(const std::string& path) {
   auto impl = std::make_unique<Impl>();
-  RAG_ASSIGN_OR_RETURN(impl->file, MappedFile::Open(path));
-  Parser parser(impl->file.bytes());
-  RAG_RETURN_IF_ERROR(parser.Run().WithContext(path));
-  impl->version = parser.version;
-  impl->metadata = std::move(parser.metadata);
-  impl->tensors.reserve(parser.tensors.size());
-  for (Parser::Tensor& tensor : parser.tensors) {
-    impl->by_name.push_back(static_cast<uint32_t>(impl->tensors.size()));
-    impl->tensors.emplace_back(std::move(tensor.name), std::move(tensor.view));
-  }
-  std::sort(impl->by_name.begin(), impl->by_name.end(), [&impl](uint32_t a, uint32_t b) {
-    return impl->tensors[a].first < impl->tensors[b].first;
-  });
+  impl->path = path;
+  RAG_RETURN_IF_ERROR(impl->AddFile(path, impl->metadata));
+  RAG_RETURN_IF_ERROR(impl->AddSplits());
+  RAG_RETURN_IF_ERROR(impl->IndexTensors());
+  return GgufFile(std::move(impl));
+}
+
+Result<GgufFile> GgufFile::FromParts(GgufParts parts) {
+  auto impl = std::make_unique<Impl>();
+  impl->path = std::move(parts.path);
+  impl->version = 3;
+  impl->metadata = std::move(parts.metadata);
+  impl->tensors = std::move(parts.tensors);
+  impl->storage = std::move(parts.storage);
+  RAG_RETURN_IF_ERROR(impl->IndexTensors());
   return GgufFile(std::move(impl));
 }
 
@@ -446,6 +135,11 @@ uint32_t GgufFile::version() const { return impl_->version; }
 
 const Value* GgufFile::FindMetadata(std::string_view key) const {
   return impl_->metadata.Find(key);
+}
+
+std::span<const std::byte> GgufFile::RawMetadata(size_t index) const {
+  return index < impl_->raw_metadata.size() ? impl_->raw_metadata[index]
+                                            : std::span<const std::byte>();
 }
 
 const Value::Object& GgufFile::metadata() const { return impl_->metadata; }
@@ -465,6 +159,6 @@ std::vector<std::string> GgufFile::TensorNames() const {
   return names;
 }
 
-const std::string& GgufFile::path() const { return impl_->file.path(); }
+const std::string& GgufFile::path() const { return impl_->path; }
 
 }  // namespace rag

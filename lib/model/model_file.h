@@ -39,10 +39,21 @@ class SafetensorsFile {
   std::unique_ptr<Impl> impl_;
 };
 
+// A model in GGUF's terms that is not in a file of that format.
+struct GgufParts {
+  std::string path;  // where it comes from, for errors
+  Value::Object metadata;
+  std::vector<std::pair<std::string, TensorView>> tensors;  // by GGUF's names, outermost first
+  std::shared_ptr<const void> storage;                      // keeps the views' bytes
+};
+
 // A GGUF file, versions 2 and 3, little-endian (github.com/ggml-org/ggml, docs/gguf.md).
 class GgufFile {
  public:
+  // Of a model in parts (split.count), `path` is the first and the others lie beside it.
   static Result<GgufFile> Open(const std::string& path);
+  // Errors: invalid_argument for a tensor that is there twice.
+  static Result<GgufFile> FromParts(GgufParts parts);
   GgufFile(GgufFile&&) noexcept;
   GgufFile& operator=(GgufFile&&) noexcept;
   ~GgufFile();
@@ -52,6 +63,9 @@ class GgufFile {
   const Value* FindMetadata(std::string_view key) const;
   // All metadata, in file order.
   const Value::Object& metadata() const;
+  // The type and value of the index-th key of metadata() as they stand in the file; empty for one
+  // that was made of parts.
+  std::span<const std::byte> RawMetadata(size_t index) const;
   // shape is outermost first: the reverse of the file's order, so a weight is [out, in].
   const TensorView* Find(std::string_view name) const;
   std::vector<std::string> TensorNames() const;  // file order

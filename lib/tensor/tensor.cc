@@ -25,14 +25,15 @@ const DTypeInfo& GetDTypeInfo(DType type) {
   // Block sizes of the quantized types: ggml-common.h's structures as the GGUF specification lists
   // them.
   static constexpr DTypeInfo kInfos[] = {
-      {"F32", 1, 4},      {"F16", 1, 2},      {"BF16", 1, 2},     {"F64", 1, 8},
-      {"I8", 1, 1},       {"I16", 1, 2},      {"I32", 1, 4},      {"I64", 1, 8},
-      {"U8", 1, 1},       {"U16", 1, 2},      {"U32", 1, 4},      {"U64", 1, 8},
-      {"BOOL", 1, 1},     {"Q4_0", 32, 18},   {"Q4_1", 32, 20},   {"Q5_0", 32, 22},
-      {"Q5_1", 32, 24},   {"Q8_0", 32, 34},   {"Q2_K", 256, 84},  {"Q3_K", 256, 110},
-      {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210},
+      {"F32", 1, 4},        {"F16", 1, 2},      {"BF16", 1, 2},     {"F64", 1, 8},
+      {"I8", 1, 1},         {"I16", 1, 2},      {"I32", 1, 4},      {"I64", 1, 8},
+      {"U8", 1, 1},         {"U16", 1, 2},      {"U32", 1, 4},      {"U64", 1, 8},
+      {"BOOL", 1, 1},       {"Q4_0", 32, 18},   {"Q4_1", 32, 20},   {"Q5_0", 32, 22},
+      {"Q5_1", 32, 24},     {"Q8_0", 32, 34},   {"Q2_K", 256, 84},  {"Q3_K", 256, 110},
+      {"Q4_K", 256, 144},   {"Q5_K", 256, 176}, {"Q6_K", 256, 210}, {"IQ4_NL", 32, 18},
+      {"IQ4_XS", 256, 136}, {"MXFP4", 32, 17},
   };
-  static_assert(std::size(kInfos) == static_cast<size_t>(DType::kQ6_K) + 1);
+  static_assert(std::size(kInfos) == kDTypeCount);
   return kInfos[static_cast<size_t>(type)];
 }
 

@@ -37,7 +37,11 @@ enum class DType : uint8_t {
   kQ4_K,
   kQ5_K,
   kQ6_K,
+  kIQ4_NL,
+  kIQ4_XS,
+  kMXFP4,
 };
+inline constexpr size_t kDTypeCount = static_cast<size_t>(DType::kMXFP4) + 1;
 
 struct DTypeInfo {
   std::string_view name;  // "F32", "Q4_K"

@@ -313,6 +313,15 @@ Status Fill(const GgufFile& file, TokenizerParts& parts) {
 
 }  // namespace
 
+std::string_view GgufPreTokenizerName(std::string_view pattern) {
+  for (const auto& [known, name] :
+       {std::pair{kGpt2Pattern, "gpt-2"}, std::pair{kLlama3Pattern, "llama-bpe"},
+        std::pair{kQwen2Pattern, "qwen2"}, std::pair{kO200kPattern, "gpt-4o"}}) {
+    if (pattern == known) return name;
+  }
+  return {};
+}
+
 Result<std::unique_ptr<Tokenizer>> Tokenizer::FromGguf(const GgufFile& file) {
   TokenizerParts parts;
   RAG_RETURN_IF_ERROR(Fill(file, parts).WithContext(file.path()));

@@ -32,6 +32,10 @@ Result<std::unique_ptr<Tokenizer>> LoadWordPieceVocabulary(const std::string& pa
 Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vocabulary_path,
                                                            const std::string& merges_path,
                                                            const TokenizerConfig& config);
+// The "tokenizer.ggml.pre" under which GGUF files know a split pattern of a tokenizer.json; empty
+// when they do not.
+std::string_view GgufPreTokenizerName(std::string_view pattern);
+
 // Unimplemented in builds without SentencePiece.
 Result<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::string& path,
                                                      const TokenizerConfig& config);

@@ -465,6 +465,26 @@ class Models(CliTest):
         self.rag_json("models", "add", self.docs / "fake.gguf", code=1)
         self.assertEqual(self.rag_json("embed", "x", code=1)["error"]["code"], "failed_precondition")
 
+    def test_decoder_folders_are_quantized_and_answer_in_json(self):
+        model = self.folder / "tiny"
+        golden = ROOT / "tests" / "golden" / "decoders"
+        shutil.copytree(golden / "qwen3", model)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(golden / name, model / name)
+        shown = self.rag_json("models", "show", model)
+        self.assertEqual((shown["kind"], shown["metadata"]["general.architecture"]), ("decoder", "qwen3"))
+        written = self.rag_json("models", "quantize", model, self.folder / "tiny.gguf", "--type", "Q8_0")
+        self.assertLess(written["bytes"], written["bytes_before"])
+        self.rag_json("models", "quantize", model, self.folder / "no.gguf", "--type", "Q9", code=1)
+        schema = self.put("schema.json", '{"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 3}')
+        for llm in (model, self.folder / "tiny.gguf"):
+            answer = self.rag_json("chat", "--no-retrieval", "--llm", llm, "--json-schema", schema, "--max-tokens", "40",
+                                   "--temperature", "1", "--system", "x", stdin="Hi\n")
+            self.assertTrue(all(isinstance(item, bool) for item in json.loads(answer["answer"])))
+        wrong = self.put("wrong.gbnf", 'root ::= root "a" | "b"')
+        error = self.rag_json("chat", "--no-retrieval", "--llm", model, "--grammar", wrong, stdin="Hi\n", code=1)["error"]
+        self.assertIn("left recursion", error["message"])
+
     def test_prompts_of_the_model(self):
         model = self.folder / "model"
         shutil.copytree(ROOT / "tests" / "golden" / "encoders" / "bert", model)

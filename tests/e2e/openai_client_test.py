@@ -89,7 +89,7 @@ class Client:
             self.client.chat.completions.create(model="gpt-4", messages=question)
         self.assertEqual((caught.exception.code, caught.exception.param), ("model_not_found", "model"))
         with self.assertRaises(openai.BadRequestError):
-            self.client.chat.completions.create(model="stories260K", messages=question, n=3)
+            self.client.chat.completions.create(model="stories260K", messages=question, n=3, stream=True)
         with self.assertRaises(openai.BadRequestError):
             self.client.embeddings.create(model="all-MiniLM-L6-v2", input=[[1, 2, 3]])
         with self.assertRaises(openai.AuthenticationError):

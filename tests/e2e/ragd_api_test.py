@@ -382,6 +382,59 @@ class Chat(Api):
             self.assertEqual(choice["finish_reason"], "stop")
             self.assertEqual(choice["message"]["content"], whole[:whole.index(stop)])
 
+    def text(self, **more):
+        return self.chat(**more)["choices"][0]["message"]["content"]
+
+    def test_response_format(self):
+        schema = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8}, "age": {
+            "type": "integer", "minimum": 0, "maximum": 120}}, "required": ["name", "age"], "additionalProperties": False}
+        for seed in range(4):
+            answer = json.loads(self.text(temperature=1.5, seed=seed, max_tokens=60, response_format={
+                "type": "json_schema", "json_schema": {"name": "person", "schema": schema, "strict": True}}))
+            self.assertEqual(sorted(answer), ["age", "name"])
+            self.assertLessEqual(len(answer["name"]), 8)
+            self.assertIn(answer["age"], range(121))
+            found = json.loads(self.text(temperature=2, seed=seed, response_format={"type": "json_object"}))
+            self.assertIsInstance(found, dict)
+        self.assertIn(self.text(response_format={"type": "choice", "choices": ["yes", "no"]}), ("yes", "no"))
+        self.assertRegex(self.text(response_format={"type": "regex", "value": "[0-9]{3}-[a-z]+"}), r"\A[0-9]{3}-[a-z]+\Z")
+        self.assertEqual(self.text(response_format={"type": "grammar", "value": 'root ::= "o" "k"'}), "ok")
+        self.assertEqual(self.text(response_format={"type": "text"}), self.text())
+        for wrong, param in [({"type": "json_schema", "json_schema": {"schema": {"not": {}}}}, "response_format"),
+                             ({"type": "json_schema"}, "response_format.json_schema.schema"),
+                             ({"type": "grammar", "value": "root ::= nothing"}, "response_format"),
+                             ({"type": "xml"}, "response_format.type")]:
+            with self.subTest(wrong=wrong):
+                answer = self.daemon.request("POST", "/v1/chat/completions", self.body(response_format=wrong))
+                self.assertIn(answer.status, (400, 501))
+                self.assertEqual(json.loads(answer.body)["error"]["param"], param)
+
+    def test_several_answers_and_log_probabilities(self):
+        answer = self.chat(n=3, temperature=1.5, seed=3, logprobs=True, top_logprobs=2, max_tokens=6)
+        self.assertEqual([c["index"] for c in answer["choices"]], [0, 1, 2])
+        self.assertGreater(len({c["message"]["content"] for c in answer["choices"]}), 1)
+        self.assertEqual(answer["choices"][0]["message"]["content"],
+                         self.text(temperature=1.5, seed=3, max_tokens=6))
+        self.assertLessEqual(answer["usage"]["completion_tokens"], 18)
+        for choice in answer["choices"]:
+            content = choice["logprobs"]["content"]
+            text = b"".join(bytes(token["bytes"]) for token in content)
+            self.assertEqual(text.decode(errors="ignore").strip(), choice["message"]["content"].strip())
+            for token in content:
+                best, second = token["top_logprobs"]
+                self.assertGreaterEqual(best["logprob"], second["logprob"])
+                self.assertLessEqual(token["logprob"], best["logprob"])
+                self.assertLessEqual(best["logprob"], 0)
+
+    def test_penalties_and_biases(self):
+        plain = self.text()
+        self.assertNotEqual(self.text(frequency_penalty=2, presence_penalty=2), plain)
+        self.assertNotEqual(self.text(dry_multiplier=5, max_tokens=150), self.text(max_tokens=150))
+        first = self.chat(logprobs=True, max_tokens=1, top_logprobs=2)["choices"][0]["logprobs"]["content"][0]
+        self.assertEqual(first["token"], first["top_logprobs"][0]["token"])
+        self.fails("POST", "/v1/chat/completions", self.body(logit_bias={"x": 1}), 400, "invalid_argument", "logit_bias")
+        self.fails("POST", "/v1/chat/completions", self.body(typical_p=0), 400, "invalid_argument", "typical_p")
+
     def test_streaming(self):
         whole = self.chat()
         answer = self.daemon.request("POST", "/v1/chat/completions",
@@ -412,9 +465,8 @@ class Chat(Api):
         for change, param in cases:
             with self.subTest(change=change):
                 self.fails("POST", "/v1/chat/completions", self.body() | change, 400, "invalid_argument", param)
-        for change, param in [({"n": 2}, "n"), ({"frequency_penalty": 1}, "frequency_penalty"), ({"logprobs": True},
-                              "logprobs"), ({"tools": [{"type": "function"}]}, "tools"),
-                              ({"response_format": {"type": "json_object"}}, "response_format")]:
+        for change, param in [({"n": 2, "stream": True}, "n"), ({"logprobs": True, "stream": True}, "logprobs"),
+                              ({"tools": [{"type": "function"}]}, "tools")]:
             with self.subTest(change=change):
                 self.fails("POST", "/v1/chat/completions", self.body() | change, 400, "unsupported_parameter", param)
         self.fails("POST", "/v1/chat/completions", self.body() | {"messages": [{"role": "tool", "content": "x"}]}, 400,

@@ -167,7 +167,7 @@ TEST_CASE("an engine without models says so") {
   CHECK(opened.engine->Embed({&text, 1}).status().code() == StatusCode::kFailedPrecondition);
   CHECK(opened.engine->GetEncoderInfo().status().code() == StatusCode::kFailedPrecondition);
   const ChatMessage message{"user", "hello"};
-  const Status chat = opened.engine->Chat({&message, 1}, 8, {}, {}).status();
+  const Status chat = opened.engine->Chat({&message, 1}, {.max_tokens = 8}).status();
   CHECK(chat.code() == StatusCode::kFailedPrecondition);
   const Result<std::optional<GeneratorInfo>> generator = opened.engine->GetGeneratorInfo();
   REQUIRE_OK(generator);
@@ -215,7 +215,8 @@ TEST_CASE("a decoder talks") {
     return true;
   };
   const Generator::TokenCallback on_text(collect);
-  const Result<GenerateResult> result = (*engine)->Chat({&message, 1}, 20, {}, {}, &on_text);
+  const Result<GenerateResult> result =
+      (*engine)->Chat({&message, 1}, {.max_tokens = 20}, &on_text);
   REQUIRE_OK(result);
   CHECK_FALSE(result->text.empty());
   CHECK(result->text == streamed);

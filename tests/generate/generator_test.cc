@@ -173,6 +173,34 @@ TEST_CASE("requests that cannot be are named") {
   CHECK(model.generator->Score(one)->empty());
 }
 
+TEST_CASE("a prompt's beginning that the last request had is not run again, and nothing changes") {
+  const Model model({.context_tokens = 400});
+  GenerateRequest request = model.Request(3, 20);
+  for (TokenId i = 0; i < 200; ++i) request.prompt.push_back(270 + i * 7 % 90);
+  const auto fresh = [&] { return Model({.context_tokens = 400}).Generate(request).tokens; };
+  const GenerateResult first = model.Generate(request);
+  CHECK(first.cached_tokens == 0);
+  const GenerateResult again = model.Generate(request);
+  CHECK(again.cached_tokens == 192);  // of some 225: whole blocks of 64
+  CHECK(again.tokens == first.tokens);
+  request.prompt[150] = 271;
+  const GenerateResult changed = model.Generate(request);
+  CHECK(changed.cached_tokens == 128);
+  CHECK(changed.tokens == fresh());
+  request.prompt.resize(128);
+  const GenerateResult shorter = model.Generate(request);
+  CHECK(shorter.cached_tokens == 64);
+  CHECK(shorter.tokens == fresh());
+  REQUIRE_OK(model.generator->Score(std::vector<TokenId>{1, 300, 301}));
+  CHECK(model.Generate(request).cached_tokens == 0);
+  // What a cancelled request left half done is not taken for whole.
+  CancelToken cancel;
+  cancel.Cancel();
+  request.prompt[3] = 299;
+  REQUIRE_OK(model.generator->Generate(request, nullptr, &cancel));
+  CHECK(model.Generate(request).tokens == fresh());
+}
+
 TEST_CASE("calls of several threads give what they give alone") {
   const Model model;
   std::vector<std::vector<TokenId>> expected;

@@ -112,6 +112,12 @@ class GgufWriter {
         return 13;
       case DType::kQ6_K:
         return 14;
+      case DType::kIQ4_NL:
+        return 20;
+      case DType::kIQ4_XS:
+        return 23;
+      case DType::kMXFP4:
+        return 39;
       case DType::kI8:
         return 24;
       case DType::kBF16:

@@ -66,6 +66,10 @@ inline std::vector<std::pair<size_t, uint16_t>> Halves(DType type) {
       return {{0, 1}, {2, 5}};
     case DType::kQ6_K:
       return {{208, 1}};
+    case DType::kIQ4_NL:
+      return {{0, 4}};
+    case DType::kIQ4_XS:
+      return {{0, 0}};
     default:
       return {};
   }
@@ -86,6 +90,10 @@ inline std::vector<std::byte> RandomTensor(DType type, uint64_t tensor, size_t e
   }
   for (size_t i = 0; i < bytes.size(); ++i) {
     bytes[i] = static_cast<std::byte>(Mix(tensor << 32 | i) >> 56);
+  }
+  for (size_t block = 0; type == DType::kMXFP4 && block < blocks; ++block) {
+    std::byte& exponent = bytes[block * info.block_bytes];
+    exponent = static_cast<std::byte>(120 + static_cast<int>(exponent) % 3);
   }
   const auto halves = Halves(type);
   for (size_t block = 0; block < blocks; ++block) {

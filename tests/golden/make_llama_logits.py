@@ -14,11 +14,12 @@ import numpy as np
 
 WIDTH, HEADS, KV_HEADS, HEAD_DIM, FEED_FORWARD, LAYERS, VOCABULARY, TOKENS = 256, 4, 2, 64, 256, 2, 64, 70
 EPSILON = 1e-5
-TYPES = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
+TYPES = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K",
+         "IQ4_NL", "IQ4_XS", "MXFP4"]
 # Byte offset and biased exponent of each half in a block: weights near 1 / sqrt(width), minima that centre them.
 HALVES = {"Q8_0": [(0, 4)], "Q4_0": [(0, 8)], "Q4_1": [(0, 8), (2, 11)], "Q5_0": [(0, 7)], "Q5_1": [(0, 7), (2, 11)],
           "Q2_K": [(80, 7), (82, 8)], "Q3_K": [(108, 5)], "Q4_K": [(0, 2), (2, 5)], "Q5_K": [(0, 1), (2, 5)],
-          "Q6_K": [(208, 1)]}
+          "Q6_K": [(208, 1)], "IQ4_NL": [(0, 4)], "IQ4_XS": [(0, 0)], "MXFP4": []}
 
 
 def mix(counter):
@@ -52,6 +53,8 @@ def weights(name, tensor, rows, cols):
         if i == 1 and name in ("Q4_1", "Q5_1"):
             half |= np.uint16(0x8000)  # these add their minimum
         data[:, at:at + 2] = half.view(np.uint8).reshape(blocks, 2)
+    if name == "MXFP4":
+        data[:, 0] = 120 + data[:, 0] % 3
     return gguf.dequantize(data.reshape(-1), kind).astype(np.float64).reshape(rows, cols)
 
 

@@ -20,7 +20,11 @@ int ZeroPoint(DType type) {
       return 8;
     case DType::kQ5_0:
       return 16;
+    case DType::kMXFP4:
+      return 12;
     case DType::kQ8_0:
+    case DType::kIQ4_NL:
+    case DType::kIQ4_XS:
       return 128;
     case DType::kQ3_K:
       return 4;

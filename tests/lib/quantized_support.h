@@ -9,9 +9,10 @@
 
 namespace rag::test {
 
-inline constexpr DType kBlockTypes[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1,
-                                        DType::kQ8_0, DType::kQ2_K, DType::kQ3_K, DType::kQ4_K,
-                                        DType::kQ5_K, DType::kQ6_K};
+inline constexpr DType kBlockTypes[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,   DType::kQ5_1,
+                                        DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,
+                                        DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS,
+                                        DType::kMXFP4};
 inline constexpr DType kFloatTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
 
 // Bytes at which a block of the type keeps its half-precision scales.
@@ -28,6 +29,8 @@ inline std::vector<size_t> ScaleOffsets(DType type) {
       return {108};
     case DType::kQ6_K:
       return {208};
+    case DType::kMXFP4:
+      return {};
     default:
       return {0};
   }
@@ -51,6 +54,9 @@ inline std::vector<std::byte> RandomWeights(DType type, size_t rows, size_t cols
     return bytes;
   }
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() & 255);
+  for (size_t i = 0; type == DType::kMXFP4 && i < blocks; ++i) {
+    bytes[i * info.block_bytes] = static_cast<std::byte>(118 + random() % 8);
+  }
   for (size_t i = 0; i < blocks; ++i) {
     for (const size_t at : ScaleOffsets(type)) {
       const uint16_t scale = FloatToHalf(normal(random));

@@ -1,0 +1,199 @@
+#include "generate/constraint/token_constraint.h"
+
+#include <algorithm>
+#include <set>
+
+#include "generate/constraint/languages.h"
+
+namespace rag {
+namespace {
+
+constexpr int32_t kUnknown = -2;
+constexpr int32_t kDead = -1;
+constexpr uint32_t kBottom = 0;  // the frame that the root returns to
+// What is kept between generations: a set takes about 1 KiB, with its tokens up to 20 KiB more.
+constexpr size_t kMaxKeptSets = 1 << 13;
+constexpr size_t kMaxKeptFrames = 1 << 20;
+
+}  // namespace
+
+Status ValidateConstraint(const OutputConstraint& constraint) {
+  if (constraint.kind == OutputConstraint::Kind::kNone) return OkStatus();
+  RAG_ASSIGN_OR_RETURN(const Language language, MakeLanguage(constraint));
+  return Automaton::Compile(language, std::bitset<256>().set()).status();
+}
+
+Result<std::unique_ptr<TokenConstraint>> TokenConstraint::Compile(
+    const OutputConstraint& constraint, const TokenTable& tokens) {
+  RAG_ASSIGN_OR_RETURN(const Language language, MakeLanguage(constraint));
+  RAG_ASSIGN_OR_RETURN(Automaton automaton, Automaton::Compile(language, tokens.single_bytes()));
+  std::unique_ptr<TokenConstraint> compiled(new TokenConstraint(std::move(automaton), tokens));
+  compiled->Restart();
+  return compiled;
+}
+
+void TokenConstraint::Restart() {
+  if (frames_.empty() || frames_.size() > kMaxKeptFrames || sets_.size() > kMaxKeptSets) {
+    frames_.assign(1, {0, kBottom, 0});
+    frame_ids_.clear();
+    sets_.clear();
+    set_ids_.clear();
+    Set start;
+    Close({Intern(automaton_.rule(automaton_.root()).start, kBottom)}, start);
+    InternSet(std::move(start));
+  }
+  current_ = 0;
+}
+
+TokenConstraint::FrameId TokenConstraint::Intern(Automaton::State state, FrameId parent) {
+  const uint64_t key = static_cast<uint64_t>(state) << 32 | parent;
+  const auto [found, is_new] = frame_ids_.try_emplace(key, static_cast<FrameId>(frames_.size()));
+  if (is_new) {
+    const uint32_t above = parent == kBottom ? 0 : frames_[parent].cost;
+    frames_.push_back({state, parent, automaton_.rest(state) + above});
+  }
+  return found->second;
+}
+
+// Follows everything that takes no byte.
+void TokenConstraint::Close(std::vector<FrameId> open, Set& set) {
+  std::set<FrameId> seen;
+  while (!open.empty()) {
+    const FrameId id = open.back();
+    open.pop_back();
+    if (!seen.insert(id).second) continue;
+    const Frame frame = frames_[id];
+    const auto& edges = automaton_.edges(frame.state);
+    if (edges.empty()) {
+      if (frame.parent == kBottom) {
+        set.complete = true;
+      } else {
+        open.push_back(frame.parent);
+      }
+    }
+    bool takes_byte = false;
+    for (const Automaton::Edge& edge : edges) {
+      switch (edge.kind) {
+        case Automaton::Edge::kBytes:
+          takes_byte = true;
+          break;
+        case Automaton::Edge::kEmpty:
+          open.push_back(Intern(edge.to, frame.parent));
+          break;
+        case Automaton::Edge::kCall: {
+          // A call in the last place returns to the caller at once, so that lists do not nest.
+          const FrameId back =
+              automaton_.ends(edge.to) ? frame.parent : Intern(edge.to, frame.parent);
+          open.push_back(Intern(automaton_.rule(edge.rule).start, back));
+          break;
+        }
+      }
+    }
+    if (takes_byte) set.frames.push_back(id);
+  }
+  std::sort(set.frames.begin(), set.frames.end());
+}
+
+TokenConstraint::SetId TokenConstraint::InternSet(Set set) {
+  const auto [found, is_new] =
+      set_ids_.try_emplace({set.frames, set.complete}, static_cast<SetId>(sets_.size()));
+  if (!is_new) return found->second;
+  set.next.fill(kUnknown);
+  if (!set.complete) {
+    set.cost = frames_[set.frames[0]].cost;
+    for (const FrameId id : set.frames) set.cost = std::min(set.cost, frames_[id].cost);
+  }
+  sets_.push_back(std::move(set));
+  return found->second;
+}
+
+int32_t TokenConstraint::Next(SetId set, uint8_t byte) {
+  const int32_t known = sets_[set].next[byte];
+  if (known != kUnknown) return known;
+  std::vector<FrameId> open;
+  for (const FrameId id : std::vector<FrameId>(sets_[set].frames)) {
+    const Frame frame = frames_[id];
+    for (const Automaton::Edge& edge : automaton_.edges(frame.state)) {
+      if (edge.kind == Automaton::Edge::kBytes && byte >= edge.low && byte <= edge.high) {
+        open.push_back(Intern(edge.to, frame.parent));
+      }
+    }
+  }
+  int32_t next = kDead;
+  if (!open.empty()) {
+    Set after;
+    Close(std::move(open), after);
+    next = static_cast<int32_t>(InternSet(std::move(after)));
+  }
+  sets_[set].next[byte] = next;
+  return next;
+}
+
+int32_t TokenConstraint::Walk(SetId set, std::string_view bytes) {
+  int32_t at = static_cast<int32_t>(set);
+  for (const char byte : bytes) {
+    at = Next(static_cast<SetId>(at), static_cast<uint8_t>(byte));
+    if (at == kDead) break;
+  }
+  return at;
+}
+
+void TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits,
+                                  uint32_t& largest_cost) {
+  bits.assign((tokens_.vocab_size() + 63) / 64, 0);
+  largest_cost = 0;
+  // The sets after each byte of the token in hand; what it shares with the next is not walked
+  // again, and where a byte is dead all that share it are passed over.
+  std::vector<SetId> path = {set};
+  size_t dead_at = std::string_view::npos;  // length of the shortest beginning that is dead
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    const size_t common = tokens_.common(i);
+    if (common >= dead_at) continue;
+    dead_at = std::string_view::npos;
+    path.resize(std::min(path.size(), common + 1));
+    const std::string_view bytes = tokens_.bytes(i);
+    while (path.size() <= bytes.size()) {
+      const int32_t next = Next(path.back(), static_cast<uint8_t>(bytes[path.size() - 1]));
+      if (next == kDead) {
+        dead_at = path.size();
+        break;
+      }
+      path.push_back(static_cast<SetId>(next));
+    }
+    if (dead_at != std::string_view::npos) continue;
+    const uint32_t cost = sets_[path.back()].cost;
+    if (cost >= left) continue;
+    largest_cost = std::max(largest_cost, cost);
+    const size_t id = static_cast<size_t>(tokens_.id(i));
+    bits[id / 64] |= uint64_t{1} << (id % 64);
+  }
+}
+
+std::span<const uint64_t> TokenConstraint::Allowed(size_t left) {
+  if (sets_[current_].allowed.empty()) {
+    std::vector<uint64_t> bits;
+    uint32_t largest_cost = 0;
+    FindAllowed(current_, std::string_view::npos, bits, largest_cost);
+    sets_[current_].allowed = std::move(bits);
+    sets_[current_].largest_cost = largest_cost;
+  }
+  const Set& set = sets_[current_];
+  if (set.largest_cost < left) return set.allowed;
+  uint32_t ignored = 0;
+  FindAllowed(current_, left, scratch_, ignored);
+  return scratch_;
+}
+
+bool TokenConstraint::Allows(std::string_view bytes, size_t left) {
+  const int32_t after = Walk(current_, bytes);
+  return after != kDead && sets_[static_cast<size_t>(after)].cost <= left;
+}
+
+bool TokenConstraint::Advance(std::string_view bytes) {
+  const int32_t after = Walk(current_, bytes);
+  if (after == kDead) return false;
+  current_ = static_cast<SetId>(after);
+  return true;
+}
+
+}  // namespace rag

@@ -1,0 +1,86 @@
+// TokenConstraint: a constraint compiled for one vocabulary; which tokens may come next.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "generate/constraint/automaton.h"
+#include "generate/constraint/output_constraint.h"
+#include "generate/constraint/token_table.h"
+#include "lib/base/status.h"
+
+namespace rag {
+
+// The bytes written so far are a set of positions in the automaton, each with the rules that it
+// will return to. Sets, their successors by byte, and their tokens are found once and kept, so that
+// a generation that comes by again pays a look-up. Used by one thread at a time.
+class TokenConstraint {
+ public:
+  // `tokens` outlives this. Errors: ValidateConstraint's; invalid_argument when nothing that
+  // matches can be written with the vocabulary.
+  static Result<std::unique_ptr<TokenConstraint>> Compile(const OutputConstraint& constraint,
+                                                          const TokenTable& tokens);
+
+  // Forgets what was written; also gives memory back when much is kept.
+  void Restart();
+
+  // Whether what was written is whole: the output may end here.
+  bool complete() const { return sets_[current_].complete; }
+  // Whether it must end here.
+  bool finished() const { return sets_[current_].frames.empty(); }
+  // The fewest bytes, and so tokens, that complete what was written.
+  size_t shortest() const { return sets_[current_].cost; }
+
+  // A bit for each id of the vocabulary: the tokens after which the output can still be completed
+  // with `left` tokens in all, this one included. Not empty while shortest() is in [1, left]:
+  // every byte that may come is a token. Valid until the next call.
+  std::span<const uint64_t> Allowed(size_t left);
+
+  // Whether the bytes may come next, and can be completed in `left` tokens after them.
+  bool Allows(std::string_view bytes, size_t left);
+  // False, with nothing changed, when they may not come.
+  bool Advance(std::string_view bytes);
+
+ private:
+  using FrameId = uint32_t;
+  using SetId = uint32_t;
+  struct Frame {
+    Automaton::State state;
+    FrameId parent;  // where the rule returns to
+    uint32_t cost;   // fewest bytes to the end of everything
+  };
+  struct Set {
+    std::vector<FrameId> frames;  // sorted; each can take a byte
+    bool complete = false;
+    uint32_t cost = 0;
+    std::array<int32_t, 256> next;  // kUnknown, kDead or a set
+    std::vector<uint64_t> allowed;  // empty: not yet found
+    uint32_t largest_cost = 0;      // of the sets after the tokens of `allowed`
+  };
+
+  TokenConstraint(Automaton automaton, const TokenTable& tokens)
+      : automaton_(std::move(automaton)), tokens_(tokens) {}
+  FrameId Intern(Automaton::State state, FrameId parent);
+  void Close(std::vector<FrameId> open, Set& set);
+  SetId InternSet(Set set);
+  int32_t Next(SetId set, uint8_t byte);
+  int32_t Walk(SetId set, std::string_view bytes);
+  void FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits, uint32_t& largest_cost);
+
+  const Automaton automaton_;
+  const TokenTable& tokens_;
+  std::vector<Frame> frames_;
+  std::unordered_map<uint64_t, FrameId> frame_ids_;  // by state and parent
+  std::vector<Set> sets_;
+  std::map<std::pair<std::vector<FrameId>, bool>, SetId> set_ids_;
+  SetId current_ = 0;
+  std::vector<uint64_t> scratch_;
+};
+
+}  // namespace rag

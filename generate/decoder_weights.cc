@@ -1,0 +1,273 @@
+#include "generate/decoder_weights.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+
+#include "lib/kernels/quantized.h"
+
+namespace rag {
+namespace {
+
+std::string ShapeText(std::span<const size_t> shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += StrCat(i == 0 ? "" : ", ", shape[i]);
+  return text + "]";
+}
+
+// Rows [begin, begin + count) of a matrix.
+TensorView Rows(const TensorView& matrix, size_t begin, size_t count) {
+  const size_t row_bytes = matrix.bytes.size() / matrix.shape[0];
+  return {matrix.type,
+          {count, matrix.shape[1]},
+          matrix.bytes.subspan(begin * row_bytes, count * row_bytes)};
+}
+
+class Reader {
+ public:
+  Reader(const GgufFile& file, NormKind norm) : file_(file), norm_(norm) {}
+
+  Result<const TensorView*> Find(const std::string& name, std::span<const size_t> shape) {
+    used_.insert(name);
+    const TensorView* tensor = file_.Find(name);
+    if (tensor == nullptr) {
+      return InvalidArgumentError(file_.path(), ": tensor '", name, "' is missing");
+    }
+    if (!std::equal(shape.begin(), shape.end(), tensor->shape.begin(), tensor->shape.end())) {
+      return InvalidArgumentError(file_.path(), ": tensor '", name, "' has shape ",
+                                  ShapeText(tensor->shape), ", not ", ShapeText(shape));
+    }
+    if (!HasProduct(tensor->type)) {
+      return InvalidArgumentError(file_.path(), ": tensor '", name, "' has type ",
+                                  GetDTypeInfo(tensor->type).name, ", which is no weight type");
+    }
+    return tensor;
+  }
+
+  Status Matrix(const std::string& name, size_t rows, size_t cols, TensorView& out) {
+    RAG_ASSIGN_OR_RETURN(const TensorView* tensor, Find(name, std::array{rows, cols}));
+    out = *tensor;
+    return OkStatus();
+  }
+
+  Status Vector(const std::string& name, size_t size, std::vector<float>& out) {
+    RAG_ASSIGN_OR_RETURN(const TensorView* tensor, Find(name, std::array{size}));
+    out.resize(size);
+    return DequantizeTo(*tensor, 0, out).WithContext(StrCat(file_.path(), ": '", name, "'"));
+  }
+  Status VectorIfThere(const std::string& name, size_t size, std::vector<float>& out) {
+    return Has(name) ? Vector(name, size, out) : OkStatus();
+  }
+
+  // `name` without ".weight"; the bias may be absent.
+  Status Project(const std::string& name, size_t rows, size_t cols, Projection& out) {
+    RAG_RETURN_IF_ERROR(Matrix(name + ".weight", rows, cols, out.weights));
+    return VectorIfThere(name + ".bias", rows, out.bias);
+  }
+
+  // One tensor that holds several projections' rows one after another.
+  Status ProjectFused(const std::string& name, size_t cols,
+                      std::span<const std::pair<Projection*, size_t>> parts) {
+    size_t rows = 0;
+    for (const auto& [part, count] : parts) rows += count;
+    Projection fused;
+    RAG_RETURN_IF_ERROR(Project(name, rows, cols, fused));
+    size_t begin = 0;
+    for (const auto& [part, count] : parts) {
+      part->weights = Rows(fused.weights, begin, count);
+      if (!fused.bias.empty()) {
+        const auto first = fused.bias.begin() + static_cast<ptrdiff_t>(begin);
+        part->bias.assign(first, first + static_cast<ptrdiff_t>(count));
+      }
+      begin += count;
+    }
+    return OkStatus();
+  }
+
+  Status Norm(const std::string& name, size_t size, NormWeights& out) {
+    RAG_RETURN_IF_ERROR(Vector(name + ".weight", size, out.gamma));
+    if (norm_ == NormKind::kRms) return OkStatus();
+    out.beta.assign(size, 0.0f);
+    return VectorIfThere(name + ".bias", size, out.beta);
+  }
+
+  // `needed` or present: [head_dim], [heads, head_dim] each by itself, or [heads * head_dim].
+  Status HeadNorm(const std::string& name, size_t heads, size_t head_dim, bool needed,
+                  HeadNormWeights& out) {
+    const TensorView* tensor = file_.Find(name);
+    if (tensor == nullptr && !needed) return OkStatus();
+    const bool each = tensor != nullptr && tensor->shape.size() == 2;
+    out.whole = tensor != nullptr && tensor->shape.size() == 1 && tensor->shape[0] != head_dim;
+    std::vector<size_t> shape = {out.whole ? heads * head_dim : head_dim};
+    if (each) shape = {heads, head_dim};
+    RAG_ASSIGN_OR_RETURN(const TensorView* found, Find(name, shape));
+    out.gamma.resize(found->elements());
+    return DequantizeTo(*found, 0, out.gamma).WithContext(StrCat(file_.path(), ": '", name, "'"));
+  }
+
+  // One matrix of each expert: a tensor [experts, rows, cols], or one tensor for each in old files.
+  Status Experts(const std::string& prefix, const std::string& kind, size_t rows, size_t cols,
+                 std::vector<FeedForward>& experts, Projection FeedForward::*part) {
+    const std::string name = StrCat(prefix, kind, "_exps.weight");
+    if (!Has(name)) {
+      for (size_t i = 0; i < experts.size(); ++i) {
+        RAG_RETURN_IF_ERROR(Matrix(StrCat(prefix, kind, ".", i, ".weight"), rows, cols,
+                                   (experts[i].*part).weights));
+      }
+      return OkStatus();
+    }
+    RAG_ASSIGN_OR_RETURN(const TensorView* all, Find(name, std::array{experts.size(), rows, cols}));
+    const size_t bytes = all->bytes.size() / experts.size();
+    for (size_t i = 0; i < experts.size(); ++i) {
+      (experts[i].*part).weights = {all->type, {rows, cols}, all->bytes.subspan(i * bytes, bytes)};
+    }
+    return OkStatus();
+  }
+
+  bool Has(const std::string& name) const { return file_.Find(name) != nullptr; }
+  bool Used(const std::string& name) const { return used_.count(name) != 0; }
+
+ private:
+  const GgufFile& file_;
+  const NormKind norm_;
+  std::set<std::string> used_;
+};
+
+Status ReadAttention(Reader& reader, const DecoderConfig& config, const std::string& prefix,
+                     DecoderLayer& layer) {
+  const size_t width = config.width;
+  if (config.norms_before) {
+    RAG_RETURN_IF_ERROR(reader.Norm(prefix + "attn_norm", width, layer.attention_norm));
+  }
+  if (reader.Has(prefix + "attn_qkv.weight")) {
+    const std::pair<Projection*, size_t> parts[] = {
+        {&layer.q, config.q_width()}, {&layer.k, config.kv_width()}, {&layer.v, config.kv_width()}};
+    RAG_RETURN_IF_ERROR(reader.ProjectFused(prefix + "attn_qkv", width, parts));
+  } else {
+    RAG_RETURN_IF_ERROR(reader.Project(prefix + "attn_q", config.q_width(), width, layer.q));
+    RAG_RETURN_IF_ERROR(reader.Project(prefix + "attn_k", config.kv_width(), width, layer.k));
+    RAG_RETURN_IF_ERROR(reader.Project(prefix + "attn_v", config.kv_width(), width, layer.v));
+  }
+  RAG_RETURN_IF_ERROR(reader.HeadNorm(prefix + "attn_q_norm.weight", config.heads, config.head_dim,
+                                      config.head_norms, layer.q_norm));
+  RAG_RETURN_IF_ERROR(reader.HeadNorm(prefix + "attn_k_norm.weight", config.kv_heads,
+                                      config.head_dim, config.head_norms, layer.k_norm));
+  RAG_RETURN_IF_ERROR(
+      reader.Project(prefix + "attn_output", width, config.q_width(), layer.attention_output));
+  if (!config.norms_after) return OkStatus();
+  return reader.Norm(prefix + "post_attention_norm", width, layer.attention_post_norm);
+}
+
+Status ReadFeedForward(Reader& reader, const DecoderConfig& config, const std::string& prefix,
+                       DecoderLayer& layer) {
+  const size_t width = config.width;
+  const size_t hidden = config.feed_forward;
+  if (config.norms_before && config.residual != Residual::kParallelShared) {
+    RAG_RETURN_IF_ERROR(reader.Norm(prefix + "ffn_norm", width, layer.feed_norm));
+  }
+  if (config.norms_after) {
+    RAG_RETURN_IF_ERROR(reader.Norm(prefix + "post_ffw_norm", width, layer.feed_post_norm));
+  }
+  if (config.experts > 0) {
+    layer.feed.resize(config.experts);
+    RAG_RETURN_IF_ERROR(
+        reader.Project(prefix + "ffn_gate_inp", config.experts, width, layer.router));
+    RAG_RETURN_IF_ERROR(
+        reader.Experts(prefix, "ffn_gate", hidden, width, layer.feed, &FeedForward::gate));
+    RAG_RETURN_IF_ERROR(
+        reader.Experts(prefix, "ffn_up", hidden, width, layer.feed, &FeedForward::up));
+    return reader.Experts(prefix, "ffn_down", width, hidden, layer.feed, &FeedForward::down);
+  }
+  layer.feed.resize(1);
+  FeedForward& feed = layer.feed[0];
+  if (config.gate == Gate::kFused) {
+    const std::pair<Projection*, size_t> parts[] = {{&feed.gate, hidden}, {&feed.up, hidden}};
+    RAG_RETURN_IF_ERROR(reader.ProjectFused(prefix + "ffn_up", width, parts));
+  } else {
+    if (config.gate == Gate::kSeparate) {
+      RAG_RETURN_IF_ERROR(reader.Project(prefix + "ffn_gate", hidden, width, feed.gate));
+    }
+    RAG_RETURN_IF_ERROR(reader.Project(prefix + "ffn_up", hidden, width, feed.up));
+  }
+  return reader.Project(prefix + "ffn_down", width, hidden, feed.down);
+}
+
+Status ReadRopeFactors(Reader& reader, const GgufFile& file, const DecoderConfig& config,
+                       DecoderWeights& weights) {
+  const std::pair<const char*, std::vector<float>*> kinds[] = {
+      {"rope_freqs.weight", &weights.rope_factors},
+      {"rope_factors_short.weight", &weights.rope_factors_short},
+      {"rope_factors_long.weight", &weights.rope_factors_long}};
+  for (const auto& [name, factors] : kinds) {
+    if (!reader.Has(name)) continue;
+    RAG_RETURN_IF_ERROR(reader.Vector(name, config.rope.dimensions / 2, *factors));
+    for (const float factor : *factors) {
+      if (!(factor > 0) || !std::isfinite(factor)) {
+        return InvalidArgumentError(file.path(), ": tensor '", name, "' holds ", factor);
+      }
+    }
+  }
+  if (config.rope.scaling == RopeScaling::kLong &&
+      (weights.rope_factors_short.empty() || weights.rope_factors_long.empty())) {
+    return InvalidArgumentError(file.path(),
+                                ": longrope needs the tensors "
+                                "'rope_factors_short.weight' and 'rope_factors_long.weight'");
+  }
+  return OkStatus();
+}
+
+// Frequencies that some converters also stored; they say nothing that the metadata does not.
+bool IsRedundant(std::string_view name) {
+  return name.ends_with(".attn_rot_embd.weight") || name.ends_with(".attn_rot_embd");
+}
+
+Status Summarize(const Reader& reader, const GgufFile& file, DecoderWeights& weights) {
+  std::array<size_t, kDTypeCount> elements = {};
+  for (const std::string& name : file.TensorNames()) {
+    const TensorView& tensor = *file.Find(name);
+    if (!reader.Used(name) && !IsRedundant(name)) {
+      return UnimplementedError(file.path(), ": tensor '", name,
+                                "' is not part of this architecture as we know it");
+    }
+    weights.parameters += tensor.elements();
+    weights.bytes += tensor.bytes.size();
+    if (tensor.shape.size() >= 2) elements[static_cast<size_t>(tensor.type)] += tensor.elements();
+  }
+  const auto largest = std::max_element(elements.begin(), elements.end());
+  weights.commonest_type = GetDTypeInfo(static_cast<DType>(largest - elements.begin())).name;
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderConfig& config) {
+  Reader reader(file, config.norm);
+  DecoderWeights weights;
+  const size_t width = config.width;
+  RAG_RETURN_IF_ERROR(
+      reader.Matrix("token_embd.weight", config.vocab_size, width, weights.embeddings));
+  if (config.learned_positions) {
+    RAG_RETURN_IF_ERROR(
+        reader.Matrix("position_embd.weight", config.file_context, width, weights.positions));
+  }
+  if (reader.Has("token_embd_norm.weight")) {
+    RAG_RETURN_IF_ERROR(reader.Norm("token_embd_norm", width, weights.embedding_norm));
+  }
+  RAG_RETURN_IF_ERROR(reader.Norm("output_norm", width, weights.output_norm));
+  weights.output.weights = weights.embeddings;
+  if (reader.Has("output.weight")) {
+    RAG_RETURN_IF_ERROR(reader.Project("output", config.vocab_size, width, weights.output));
+  }
+  RAG_RETURN_IF_ERROR(ReadRopeFactors(reader, file, config, weights));
+  weights.layers.resize(config.layers);
+  for (size_t i = 0; i < config.layers; ++i) {
+    const std::string prefix = StrCat("blk.", i, ".");
+    RAG_RETURN_IF_ERROR(ReadAttention(reader, config, prefix, weights.layers[i]));
+    RAG_RETURN_IF_ERROR(ReadFeedForward(reader, config, prefix, weights.layers[i]));
+  }
+  RAG_RETURN_IF_ERROR(Summarize(reader, file, weights));
+  return weights;
+}
+
+}  // namespace rag

@@ -1,0 +1,60 @@
+// Rotary positions (Su et al. 2021, "RoFormer") and the ways in which models stretch them.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "lib/base/status.h"
+#include "lib/tensor/tensor.h"
+
+namespace rag {
+
+// Which elements of a head are rotated together: (2i, 2i + 1), as GGUF's llama files order them, or
+// (i, i + dimensions / 2), as Hugging Face's models and GGUF's other files do.
+enum class RopePairs { kNone, kNeighbors, kHalves };
+
+enum class RopeScaling {
+  kNone,
+  kLinear,  // positions are divided by the factor (Chen et al. 2023)
+  kYarn,    // Peng et al. 2023, "YaRN", section 3.2
+  kLong,    // Ding et al. 2024, "LongRoPE": a factor for each frequency, by the context's length
+};
+
+struct RopeConfig {
+  RopePairs pairs = RopePairs::kNone;
+  size_t dimensions = 0;  // even, at most head_dim: the first ones of a head are rotated
+  double base = 10000;
+  double sliding_base =
+      10000;  // of sliding layers, which are not scaled, where they have their own
+  bool has_sliding_base = false;
+  RopeScaling scaling = RopeScaling::kNone;
+  double factor = 1;
+  size_t original_context = 0;  // tokens, before scaling; kYarn and kLong
+  double beta_fast = 32;        // rotations within original_context above which kYarn leaves a
+  double beta_slow = 1;         // frequency as it is, and below which it divides it by the factor
+  double attention_factor = 1;  // cosines and sines are multiplied by it, beside YaRN's own
+};
+
+// Angles of one base. Immutable.
+class RotaryTable {
+ public:
+  RotaryTable() = default;
+  // `divisors` [dimensions / 2] or empty: divides each frequency (Llama 3's and LongRoPE's
+  // factors). scaled = false leaves `scaling` out.
+  RotaryTable(const RopeConfig& config, double base, std::span<const float> divisors, bool scaled);
+
+  // Cosines and sines [dimensions / 2] of one position.
+  void Angles(size_t position, float* cosines, float* sines) const;
+  size_t pairs() const { return frequencies_.size(); }
+
+ private:
+  std::vector<double> frequencies_;  // radians a position
+  double magnitude_ = 1;
+};
+
+// Rotates `count` heads of head_dim elements each in place.
+void ApplyRotary(RopePairs pairs, const float* cosines, const float* sines, size_t pair_count,
+                 float* heads, size_t count, size_t head_dim);
+
+}  // namespace rag

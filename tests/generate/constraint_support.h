@@ -1,0 +1,76 @@
+// Random texts that a constraint allows, drawn token by token.
+#pragma once
+
+#include <filesystem>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "generate/constraint/token_constraint.h"
+#include "lib/model/model_file.h"
+#include "tests/support/support.h"
+
+namespace rag::test {
+
+// A vocabulary of tests' shared data, or nothing to test with.
+struct Vocabulary {
+  explicit Vocabulary(std::unique_ptr<Tokenizer> loaded)
+      : tokenizer(std::move(loaded)), table(*tokenizer) {}
+  std::unique_ptr<Tokenizer> tokenizer;
+  TokenTable table;
+};
+
+// Byte-level and SentencePiece vocabularies of 32 to 65 thousand tokens; empty without the data.
+inline std::vector<std::unique_ptr<Vocabulary>> SharedVocabularies() {
+  std::vector<std::unique_ptr<Vocabulary>> all;
+  const auto folder = SharedData("tok-llamacpp");
+  if (!folder) return all;
+  for (const char* name : {"gpt-2", "llama-spm", "phi-3", "falcon"}) {
+    const auto path = *folder / (std::string("ggml-vocab-") + name + ".gguf");
+    auto file = GgufFile::Open(path.string());
+    REQUIRE_OK(file);
+    auto tokenizer = Tokenizer::FromGguf(*file);
+    REQUIRE_OK(tokenizer);
+    all.push_back(std::make_unique<Vocabulary>(std::move(tokenizer).value()));
+  }
+  return all;
+}
+
+// Draws uniformly among what may come next, so that odd tokens are as likely as others, until
+// nothing may or, once the text is whole, by a coin. Fails where nothing may come though the text
+// is not whole.
+inline std::string DrawText(TokenConstraint& constraint, const TokenTable& table,
+                            std::mt19937& random, size_t budget) {
+  constraint.Restart();
+  std::string text;
+  REQUIRE(constraint.shortest() <= budget);
+  for (size_t left = budget; left > 0; --left) {
+    if (constraint.finished() || (constraint.complete() && random() % 4 == 0)) break;
+    const auto bits = constraint.Allowed(left);
+    std::vector<size_t> allowed;
+    for (size_t i = 0; i < table.size(); ++i) {
+      const size_t id = static_cast<size_t>(table.id(i));
+      if ((bits[id / 64] >> (id % 64) & 1) != 0) allowed.push_back(i);
+    }
+    if (allowed.empty()) {
+      REQUIRE(constraint.complete());
+      break;
+    }
+    const std::string_view bytes = table.bytes(allowed[random() % allowed.size()]);
+    REQUIRE(constraint.Advance(bytes));
+    text += bytes;
+  }
+  INFO(text);
+  REQUIRE(constraint.complete());
+  return text;
+}
+
+// A table of the 256 bytes and a few longer pieces, without shared data.
+inline std::unique_ptr<TokenConstraint> MustCompile(const OutputConstraint& constraint,
+                                                    const TokenTable& table) {
+  auto compiled = TokenConstraint::Compile(constraint, table);
+  REQUIRE_OK(compiled);
+  return std::move(compiled).value();
+}
+
+}  // namespace rag::test

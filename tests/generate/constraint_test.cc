@@ -1,0 +1,232 @@
+// Grammars, regular expressions and choices: what they accept, and what random tokens make of them.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <regex>
+
+#include "generate/generator.h"
+#include "tests/generate/chat_model.h"
+#include "tests/generate/constraint_support.h"
+
+namespace rag {
+namespace {
+
+using Kind = OutputConstraint::Kind;
+using Catch::Matchers::Contains;
+
+// The tiny SentencePiece vocabulary of the chat model: single bytes, and characters again.
+struct TinyVocabulary {
+  TinyVocabulary() {
+    test::WriteRandomModel(test::ChatModel(""), folder.file("tiny.gguf"));
+    auto file = GgufFile::Open(folder.file("tiny.gguf"));
+    REQUIRE_OK(file);
+    auto loaded = Tokenizer::FromGguf(*file);
+    REQUIRE_OK(loaded);
+    tokenizer = std::move(loaded).value();
+    table = std::make_unique<TokenTable>(*tokenizer);
+  }
+  test::TemporaryFolder folder;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<TokenTable> table;
+};
+
+bool Accepts(const TinyVocabulary& tiny, const OutputConstraint& constraint,
+             std::string_view text) {
+  const auto compiled = test::MustCompile(constraint, *tiny.table);
+  return compiled->Advance(text) && compiled->complete();
+}
+
+TEST_CASE("GBNF grammars accept what llama.cpp's documentation says") {
+  const TinyVocabulary tiny;
+  const auto accepts = [&](const char* grammar, std::string_view text) {
+    return Accepts(tiny, {Kind::kGrammar, grammar, {}}, text);
+  };
+  const char* arithmetic =
+      "# expressions\n"
+      "root  ::= (expr \"=\" ws term \"\\n\")+\n"
+      "expr  ::= term ([-+*/] term)*\n"
+      "term  ::= ident | num | (\"(\" ws expr\n   \")\" ws)\n"
+      "ident ::= [a-z] [a-z0-9_]* ws\n"
+      "num   ::= [0-9]+ ws\n"
+      "ws    ::= [ \\t\\n]*\n";
+  CHECK(accepts(arithmetic, "a+1 = b\n"));
+  CHECK(accepts(arithmetic, "(x1*(3 -y))/z=w\nq=1\n"));
+  CHECK_FALSE(accepts(arithmetic, "a+1 = b"));
+  CHECK_FALSE(accepts(arithmetic, "(a=b\n"));
+  const char* counts = "root ::= \"a\"{2} \"b\"{1,} \"c\"{0,2} \"d\"? [^x-z\\]]";
+  CHECK(accepts(counts, "aabe"));
+  CHECK(accepts(counts, "aabbbccdq"));
+  CHECK_FALSE(accepts(counts, "aabcccd!"));
+  CHECK_FALSE(accepts(counts, "aabz"));
+  CHECK_FALSE(accepts(counts, "aab]"));
+  CHECK_FALSE(accepts(counts, "abq"));
+  const char* letters = "root ::= [\xEA\xB0\x80-\xED\x9E\xA3]+ . \"\\u00e9\\x41\"";
+  CHECK(accepts(letters,
+                "\xED\x95\x9C\xEA\xB8\x80\xF0\x9F\x98\x80\xC3\xA9"
+                "A"));
+  CHECK_FALSE(accepts(letters,
+                      "\xE3\x81\x82"
+                      "x\xC3\xA9"
+                      "A"));
+  CHECK_FALSE(accepts(letters,
+                      "\xED\x95\x9C\xED\xA0\x80\xC3\xA9"
+                      "A"));  // a surrogate
+}
+
+TEST_CASE("grammars that cannot be are named with their place") {
+  const auto fails = [](const char* grammar, StatusCode code, const char* message) {
+    const Status status = ValidateConstraint({Kind::kGrammar, grammar, {}});
+    INFO(grammar << ": " << status.ToString());
+    CHECK(status.code() == code);
+    CHECK_THAT(status.message(), Contains(message));
+  };
+  constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
+  fails("", kInvalid, "no rule 'root'");
+  fails("a ::= \"b\"", kInvalid, "no rule 'root'");
+  fails("root ::= b", kInvalid, "rule 'b' is not defined");
+  fails("root ::= root \"a\" | \"b\"", kInvalid, "left recursion");
+  fails("root ::= a\na ::= b? root", kInvalid, "not defined");
+  fails("root ::= e root \"x\" | \"y\"\ne ::= \"\"", kInvalid, "left recursion");
+  fails("root ::= \"a\" root", kInvalid, "nothing can be written");
+  fails("root ::= [^\\U00000000-\\U0010FFFF]", kInvalid, "nothing can be written");
+  fails("root ::= \"abc", kInvalid, "does not end");
+  fails("root ::= \"a\"\nroot ::= \"b\"", kInvalid, "defined twice");
+  fails("root ::= \"a\" )", kInvalid, "line 1, column 14");
+  fails("root = \"a\"", kInvalid, "'::=' is missing at line 1");
+  fails("root ::= \"a\"{5,2}", kInvalid, "reversed");
+  fails("root ::= [z-a]", kInvalid, "reversed");
+  fails("root ::= (((\"a\"{1000}){1000}){1000}){1000}", StatusCode::kResourceExhausted, "states");
+}
+
+TEST_CASE("regular expressions accept what std::regex does") {
+  const TinyVocabulary tiny;
+  const char* patterns[] = {"a*b",       "(ab|c)+d?",     "[a-c]{2,3}",   "\\d+\\.\\d{2}",
+                            "\\w+@\\w+", "(?:x|y){2}z*",  "[^0-9]\\s\\S", "a.c",
+                            "^ab$",      "(a(b(c)?)?)?x", "\\(\\[\\]\\)"};
+  const char* texts[] = {"b",   "aab",   "abcd",  "c",    "ab",  "abc",    "aaaa", "12.34",
+                         "1.5", "q_1@z", "xyzzz", "xxz",  "a b", "5 b",    "a\nc", "abc",
+                         "x",   "abcx",  "ax",    "([])", "",    "ababcd", "zz",   "a c"};
+  for (const char* pattern : patterns) {
+    const std::regex reference(pattern, std::regex::ECMAScript);
+    for (const char* text : texts) {
+      INFO(pattern << " on '" << text << "'");
+      CHECK(Accepts(tiny, {Kind::kRegex, pattern, {}}, text) == std::regex_match(text, reference));
+    }
+  }
+  for (const char* pattern : {"a(?=b)", "(a)\\1", "\\bword", "a^b", "^a|b", "(?i)a"}) {
+    INFO(pattern);
+    CHECK(ValidateConstraint({Kind::kRegex, pattern, {}}).code() == StatusCode::kUnimplemented);
+  }
+  for (const char* pattern : {"a)", "(a", "*a", "[a", "a**", "a{3,1}", "\\"}) {
+    INFO(pattern);
+    CHECK(ValidateConstraint({Kind::kRegex, pattern, {}}).code() == StatusCode::kInvalidArgument);
+  }
+}
+
+TEST_CASE("a choice is one of its strings, and the shortest way is known") {
+  const TinyVocabulary tiny;
+  const OutputConstraint yes_no = {Kind::kChoice, "", {"yes", "no", "not at all"}};
+  CHECK(Accepts(tiny, yes_no, "no"));
+  CHECK(Accepts(tiny, yes_no, "not at all"));
+  CHECK_FALSE(Accepts(tiny, yes_no, "not"));
+  CHECK_FALSE(Accepts(tiny, yes_no, "maybe"));
+  const auto compiled = test::MustCompile(yes_no, *tiny.table);
+  CHECK(compiled->shortest() == 2);
+  CHECK(compiled->Advance("n"));
+  CHECK_FALSE(compiled->Advance("y"));
+  CHECK(compiled->Advance("o"));
+  CHECK(compiled->complete());
+  CHECK_FALSE(compiled->finished());
+  CHECK(ValidateConstraint({Kind::kChoice, "", {}}).code() == StatusCode::kInvalidArgument);
+}
+
+TEST_CASE("random tokens of real vocabularies never leave a grammar, nor come to a dead end") {
+  const auto vocabularies = test::SharedVocabularies();
+  if (vocabularies.empty()) RAG_SKIP("no tok-llamacpp in the shared data");
+  const std::pair<const char*, const char*> cases[] = {
+      {"root ::= (pair \"\\n\"){1,5}\npair ::= name \": \" [0-9]{1,3}\nname ::= [a-z ]+",
+       "([a-z ]+: [0-9]{1,3}\n){1,5}"},
+      {"root ::= \"(\" root \")\" | [ab]", nullptr},
+      {"root ::= [^\\n]{3,9} | \"\xEC\x95\x88\xEB\x85\x95\"+", nullptr},
+  };
+  std::mt19937 random(11);
+  for (const auto& vocabulary : vocabularies) {
+    for (const auto& [grammar, pattern] : cases) {
+      const OutputConstraint constraint = {Kind::kGrammar, grammar, {}};
+      const auto compiled = test::MustCompile(constraint, vocabulary->table);
+      const auto reference = test::MustCompile(constraint, vocabulary->table);
+      for (int i = 0; i < 30; ++i) {
+        const std::string text =
+            test::DrawText(*compiled, vocabulary->table, random, 10 + random() % 40);
+        INFO(text);
+        reference->Restart();
+        for (const char byte : text) REQUIRE(reference->Advance(std::string_view(&byte, 1)));
+        CHECK(reference->complete());
+        if (pattern != nullptr) CHECK(std::regex_match(text, std::regex(pattern)));
+      }
+    }
+  }
+}
+
+TEST_CASE("damaged grammars, expressions and schemas get an answer, never more") {
+  const std::pair<Kind, std::string> sound[] = {
+      {Kind::kGrammar,
+       "root ::= (a | [^x-z\\n]{1,3})+ \"q\\u00e9\" # end\na ::= \"(\" root? \")\"\n"},
+      {Kind::kRegex, "^(a|b[^c-e\\d]{2,4}\\.)*?x+(?:y|\\u0041)$"},
+      {Kind::kJsonSchema,
+       R"({"$defs":{"n":{"type":"array","items":{"$ref":"#/$defs/n"},"maxItems":2}},"type":"object",)"
+       R"("properties":{"a":{"$ref":"#/$defs/n"},"b":{"enum":[1,"x",null]},"c":{"type":"integer",)"
+       R"("minimum":-3,"maximum":12}},"required":["b"],"additionalProperties":{"type":"string"}})"},
+  };
+  std::mt19937 random(13);
+  const std::string spice = "{}[]()|*+?\\\"':,^$-.#/0123456789 \n\xC3";
+  size_t accepted = 0;
+  const size_t rounds = test::Workload(600, 60, "damaged constraints of each kind");
+  for (const auto& [kind, text] : sound) {
+    REQUIRE_OK(ValidateConstraint({kind, text, {}}));
+    for (size_t i = 0; i < rounds; ++i) {
+      std::string damaged = text;
+      for (size_t change = 0; change < 1 + random() % 3; ++change) {
+        const size_t at = random() % damaged.size();
+        const size_t way = random() % 3;
+        if (way == 0) damaged.erase(at, 1 + random() % 5);
+        if (way == 1) damaged[at] = spice[random() % spice.size()];
+        if (way == 2) damaged.insert(at, 1, spice[random() % spice.size()]);
+        if (damaged.empty()) damaged = "x";
+      }
+      const Status status = ValidateConstraint({kind, damaged, {}});
+      accepted += status.ok() ? 1 : 0;
+      if (!status.ok()) CHECK_FALSE(status.message().empty());
+    }
+  }
+  CHECK(accepted > 0);
+}
+
+TEST_CASE("a generator's output matches its constraint, whatever the sampling and the limit") {
+  const test::TemporaryFolder folder;
+  const auto runtime = test::MakeRuntime("", 1);
+  test::WriteRandomModel(test::ChatModel(""), folder.file("tiny.gguf"));
+  const auto generator = Generator::Load(folder.file("tiny.gguf"), {}, *runtime);
+  REQUIRE_OK(generator);
+  GenerateRequest request;
+  const std::regex list("\\[-?\\d+(, -?\\d+){0,20}\\]");
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    request.prompt = {1};  // a lone beginning of text: the first token is special
+    if (seed % 2 == 0) request.prompt.push_back(300);
+    request.max_tokens = 4 + seed;
+    request.sampling = {.temperature = seed % 3 == 0 ? 0.0 : 2.0, .seed = seed};
+    request.constraint = {Kind::kRegex, "\\[-?\\d+(, -?\\d+){0,20}\\]", {}};
+    const auto result = (*generator)->Generate(request);
+    REQUIRE_OK(result);
+    INFO(result->text);
+    CHECK(std::regex_match(result->text, list));
+    CHECK(result->tokens.size() <= request.max_tokens);
+  }
+  request.constraint = {Kind::kChoice, "", {"a long answer", "another long one"}};
+  request.max_tokens = 5;
+  const Status status = (*generator)->Generate(request).status();
+  CHECK(status.code() == StatusCode::kInvalidArgument);
+  CHECK_THAT(status.message(), Contains("13 tokens"));
+}
+
+}  // namespace
+}  // namespace rag
