@@ -11,14 +11,23 @@
 
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
+#include "lib/nn/linear.h"
 #include "lib/runtime/runtime.h"
 #include "lib/tensor/tensor.h"
 #include "lib/tokenizer/tokenizer.h"
 
 namespace rag {
 
-enum class Pooling { kMean, kCls, kMax };
+// How token vectors become one: sentence-transformers' modes. kMeanSqrtLength divides the sum by
+// the square root of the number of tokens; kWeightedMean weighs the i-th token i.
+enum class Pooling { kMean, kCls, kMax, kMeanSqrtLength, kWeightedMean, kLastToken };
+// sentence-transformers' names: "mean", "cls", "max", "mean_sqrt_len_tokens", …
 std::string_view PoolingName(Pooling pooling);
+
+// How the model's vectors are meant to be compared.
+enum class Similarity { kCosine, kDot, kEuclidean, kManhattan };
+std::string_view SimilarityName(Similarity similarity);  // "cosine", "dot", …
+Result<Similarity> ParseSimilarity(std::string_view name);
 
 // What a text is for. Models that were trained with prompts ("query: ") want another before each.
 enum class TextRole { kPlain, kQuery, kDocument };
@@ -31,17 +40,33 @@ struct EncoderPrompt {
   size_t tokens = 0;  // that it takes of max_tokens
 };
 
+struct EncoderOptions {
+  // Elements that are kept of each vector, for models trained so (Kusupati et al. 2022, "Matryoshka
+  // Representation Learning"); 0: what the model's files say, else all. Unlike
+  // sentence-transformers, a model that ends with Normalize gives unit vectors then too.
+  size_t truncate_dim = 0;
+  // By TextRole, instead of the model's own prompt; "": its own. For models whose files name none
+  // (E5: "query: " and "passage: ").
+  std::array<std::string, kTextRoles> prompts;
+  // What the layers' products are rounded to when the weights are loaded. Less than f32 is faster
+  // on processors with instructions for it and gives other, near vectors.
+  Precision precision = Precision::kF32;
+};
+
 struct EncoderInfo {
-  std::string model_type;  // "bert", "distilbert", "roberta"
+  std::string model_type;  // as in config.json: "bert", "modernbert"
   size_t dim = 0;          // of the vectors
   size_t layers = 0;
   size_t heads = 0;
-  size_t max_tokens = 0;  // a text's tokens past this are cut, special tokens included
-  Pooling pooling = Pooling::kMean;
-  bool normalize = false;  // vectors are of unit length
+  size_t max_tokens = 0;         // a text's tokens past this are cut, special tokens included
+  std::vector<Pooling> pooling;  // written one after another; then the dense layers, if any
+  bool normalize = false;        // vectors are of unit length
+  Similarity similarity = Similarity::kCosine;
+  Precision precision = Precision::kF32;
   std::array<EncoderPrompt, kTextRoles> prompts;
   const EncoderPrompt& prompt(TextRole role) const { return prompts[static_cast<size_t>(role)]; }
-  // Names the weights, tokenizer, pooling and prompts: equal fingerprints give equal vectors.
+  // Names the weights, tokenizer, pooling, prompts and options: equal fingerprints give equal
+  // vectors.
   // Changes when any byte of them does.
   std::string fingerprint;
   size_t weight_bytes = 0;
@@ -65,10 +90,11 @@ class Encoder {
  public:
   // `folder` holds config.json, a tokenizer (see Tokenizer::Load), model.safetensors, and
   // optionally the sentence-transformers files modules.json, sentence_bert_config.json,
-  // config_sentence_transformers.json and 1_Pooling/config.json. Errors: not_found naming the
+  // config_sentence_transformers.json and the modules' folders. Errors: not_found naming the
   // missing file; invalid_argument naming the tensor or field; unimplemented for a model_type that
   // is not known, listing those that are.
-  static Result<std::unique_ptr<Encoder>> Load(const std::string& folder, const Runtime& runtime);
+  static Result<std::unique_ptr<Encoder>> Load(const std::string& folder, const Runtime& runtime,
+                                               const EncoderOptions& options = {});
   virtual ~Encoder() = default;
 
   // Each text is encoded with its role's prompt before it. Texts are packed by length without

@@ -10,8 +10,37 @@ std::string_view PoolingName(Pooling pooling) {
       return "cls";
     case Pooling::kMax:
       return "max";
+    case Pooling::kMeanSqrtLength:
+      return "mean_sqrt_len_tokens";
+    case Pooling::kWeightedMean:
+      return "weightedmean";
+    case Pooling::kLastToken:
+      return "lasttoken";
   }
   return "unknown";
+}
+
+std::string_view SimilarityName(Similarity similarity) {
+  switch (similarity) {
+    case Similarity::kCosine:
+      return "cosine";
+    case Similarity::kDot:
+      return "dot";
+    case Similarity::kEuclidean:
+      return "euclidean";
+    case Similarity::kManhattan:
+      return "manhattan";
+  }
+  return "unknown";
+}
+
+Result<Similarity> ParseSimilarity(std::string_view name) {
+  for (const Similarity similarity :
+       {Similarity::kCosine, Similarity::kDot, Similarity::kEuclidean, Similarity::kManhattan}) {
+    if (name == SimilarityName(similarity)) return similarity;
+  }
+  return InvalidArgumentError("similarity '", name,
+                              "' is none of cosine, dot, euclidean and manhattan");
 }
 
 std::string_view TextRoleName(TextRole role) {

@@ -114,8 +114,9 @@ struct Engine::Impl {
   const Runtime& runtime;
   std::unique_ptr<Store> store;
 
-  std::mutex model_mutex;  // guards the two below until they are set; then they only are read
+  std::mutex model_mutex;  // guards the three below until they are set; then they only are read
   std::unique_ptr<const Encoder> encoder;
+  std::unique_ptr<const Reranker> reranker;
   std::unique_ptr<Generator> generator;
 
   bool has_encoder() const { return options.encoder != kNoEncoder; }
@@ -131,9 +132,35 @@ struct Engine::Impl {
         return InvalidArgumentError("'", options.encoder, "' is a ", entry.kind,
                                     ", not an encoder");
       }
-      RAG_ASSIGN_OR_RETURN(encoder, Encoder::Load(entry.path, runtime));
+      RAG_ASSIGN_OR_RETURN(encoder, Encoder::Load(entry.path, runtime, options.encoding));
     }
     return encoder.get();
+  }
+
+  // Null when no reranker is configured.
+  Result<const Reranker*> LoadReranker() {
+    if (options.reranker.empty()) return static_cast<const Reranker*>(nullptr);
+    std::lock_guard lock(model_mutex);
+    if (reranker == nullptr) {
+      RAG_ASSIGN_OR_RETURN(const ModelEntry entry,
+                           FindModel(options.models_folder, options.reranker));
+      if (entry.kind != "encoder") {
+        return InvalidArgumentError("'", options.reranker, "' is a ", entry.kind,
+                                    ", not a reranker's folder");
+      }
+      RAG_ASSIGN_OR_RETURN(reranker,
+                           Reranker::Load(entry.path, runtime, options.encoding.precision));
+    }
+    return reranker.get();
+  }
+
+  // For a request that wants its passages reranked. Errors: failed_precondition.
+  Result<const Reranker*> NeedReranker() {
+    RAG_ASSIGN_OR_RETURN(const Reranker* loaded, LoadReranker());
+    if (loaded == nullptr) {
+      return FailedPreconditionError("no reranker is configured: name a cross-encoder's folder");
+    }
+    return loaded;
   }
 
   // Null when no decoder is configured.
@@ -230,11 +257,14 @@ struct Engine::Impl {
     RAG_RETURN_IF_ERROR(CheckSearchRequest(request));
     RAG_ASSIGN_OR_RETURN(const SearchMode mode,
                          EffectiveMode(collection.config(), has_encoder(), request.mode));
-    const Encoder* used = nullptr;
+    SearchModels models;
     if (mode != SearchMode::kLexical) {
-      RAG_ASSIGN_OR_RETURN(used, EncoderFor(collection.config()));
+      RAG_ASSIGN_OR_RETURN(models.encoder, EncoderFor(collection.config()));
     }
-    return SearchCollection(collection, used, request, mode);
+    if (request.rerank_top != 0) {
+      RAG_ASSIGN_OR_RETURN(models.reranker, NeedReranker());
+    }
+    return SearchCollection(collection, models, request, mode);
   }
 };
 
@@ -471,6 +501,13 @@ Result<Embeddings> Engine::Embed(std::span<const std::string_view> texts, TextRo
   return encoder->Encode(texts, role, cancel);
 }
 
+Result<RerankScores> Engine::Rerank(std::string_view query,
+                                    std::span<const std::string_view> passages,
+                                    const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const Reranker* reranker, impl_->NeedReranker());
+  return reranker->Score(query, passages, cancel);
+}
+
 // --- care ---
 
 Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const EvaluateRequest& request,
@@ -480,6 +517,10 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
   // Before the corpus, which takes long: mistakes in the request and the small files are told at
   // once.
   RAG_RETURN_IF_ERROR(CheckSearchOptions(request.search));
+  const Reranker* reranker = nullptr;
+  if (request.search.rerank_top != 0) {
+    RAG_ASSIGN_OR_RETURN(reranker, impl_->NeedReranker());
+  }
   RAG_ASSIGN_OR_RETURN(const std::vector<BeirQuery> queries, ReadBeirQueries(request.folder));
   std::unordered_set<std::string> keys;
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<BeirCorpus> corpus,
@@ -517,7 +558,8 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
   RAG_RETURN_IF_ERROR(RemoveOthers(*opened, keys));
   report.documents = keys.size();
   report.index_seconds = SecondsSince(start);
-  RAG_RETURN_IF_ERROR(MeasureCollection(queries, *opened, encoder, request, mode, report, cancel));
+  RAG_RETURN_IF_ERROR(
+      MeasureCollection(queries, *opened, {encoder, reranker}, request, mode, report, cancel));
   report.seconds = SecondsSince(start);
   return report;
 }
@@ -561,6 +603,12 @@ Result<EncoderInfo> Engine::GetEncoderInfo() const {
     return FailedPreconditionError("this engine was opened without an encoder (encoder 'none')");
   }
   return encoder->info();
+}
+
+Result<std::optional<RerankerInfo>> Engine::GetRerankerInfo() const {
+  RAG_ASSIGN_OR_RETURN(const Reranker* reranker, impl_->LoadReranker());
+  if (reranker == nullptr) return std::optional<RerankerInfo>();
+  return std::optional<RerankerInfo>(reranker->info());
 }
 
 Result<std::optional<GeneratorInfo>> Engine::GetGeneratorInfo() const {

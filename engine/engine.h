@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "embed/encoder.h"
+#include "embed/reranker.h"
 #include "engine/answer.h"
 #include "engine/evaluate.h"
 #include "engine/ingest.h"
@@ -38,6 +39,8 @@ struct EngineOptions {
   std::string db_path;                    // folder of the store; made when missing
   std::string models_folder;              // "": DefaultModelsFolder()
   std::string encoder = kDefaultEncoder;  // name or folder; "none": lexical search only
+  std::string reranker;                   // name or folder of a cross-encoder; "": none
+  EncoderOptions encoding;                // of the encoder; the precision is the reranker's too
   std::string llm;                        // name or GGUF file; "": answers are extractive
   size_t context_tokens = 0;              // of the decoder; 0: its own
   StoreOptions store;
@@ -120,6 +123,11 @@ class Engine {
                            TextRole role = TextRole::kPlain,
                            const CancelToken* cancel = nullptr) const;
 
+  // How well each passage answers the query, by the reranker alone. Errors: failed_precondition
+  // when no reranker is configured.
+  Result<RerankScores> Rerank(std::string_view query, std::span<const std::string_view> passages,
+                              const CancelToken* cancel = nullptr) const;
+
   // --- care ---
   // Indexes the folder's corpus under `collection`, which is made for it (without vectors when the
   // mode is lexical) and afterwards holds this corpus alone, then measures. Errors:
@@ -146,6 +154,7 @@ class Engine {
   Result<VacuumReport> Vacuum(CareProgress* progress = nullptr,
                               const CancelToken* cancel = nullptr);
   Result<EncoderInfo> GetEncoderInfo() const;                     // loads it
+  Result<std::optional<RerankerInfo>> GetRerankerInfo() const;    // loads it; nullopt: none
   Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;  // nullopt: none configured
   const EngineOptions& options() const;
   // Saves the indexes and closes the store. Also done by the destructor, which cannot report

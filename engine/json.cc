@@ -97,7 +97,8 @@ Value ToValue(const Hit& hit) {
 Value ToValue(const SearchResponse& response) {
   return Value::Object{{"hits", List(response.hits)},
                        {"took_ms", response.took_ms},
-                       {"encode_ms", response.encode_ms}};
+                       {"encode_ms", response.encode_ms},
+                       {"rerank_ms", response.rerank_ms}};
 }
 
 Value ToValue(const Citation& citation) {
@@ -227,11 +228,28 @@ Value ToValue(const EncoderInfo& info) {
       prompts.Set(std::string(TextRoleName(role)), info.prompt(role).text);
     }
   }
-  return Value::Object{{"model_type", info.model_type},   {"dim", info.dim},
-                       {"layers", info.layers},           {"heads", info.heads},
-                       {"max_tokens", info.max_tokens},   {"pooling", PoolingName(info.pooling)},
-                       {"normalize", info.normalize},     {"prompts", std::move(prompts)},
-                       {"fingerprint", info.fingerprint}, {"weight_bytes", info.weight_bytes}};
+  std::string pooling;
+  for (const Pooling mode : info.pooling) {
+    pooling += StrCat(pooling.empty() ? "" : "+", PoolingName(mode));
+  }
+  return Value::Object{{"model_type", info.model_type},
+                       {"dim", info.dim},
+                       {"layers", info.layers},
+                       {"heads", info.heads},
+                       {"max_tokens", info.max_tokens},
+                       {"pooling", std::move(pooling)},
+                       {"normalize", info.normalize},
+                       {"similarity", SimilarityName(info.similarity)},
+                       {"precision", PrecisionName(info.precision)},
+                       {"prompts", std::move(prompts)},
+                       {"fingerprint", info.fingerprint},
+                       {"weight_bytes", info.weight_bytes}};
+}
+
+Value ToValue(const RerankerInfo& info) {
+  return Value::Object{{"model_type", info.model_type}, {"layers", info.layers},
+                       {"heads", info.heads},           {"max_tokens", info.max_tokens},
+                       {"sigmoid", info.sigmoid},       {"weight_bytes", info.weight_bytes}};
 }
 
 Value ToValue(const GeneratorInfo& info) {

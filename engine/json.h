@@ -21,6 +21,7 @@ Value ToValue(const BackupReport& report);  // {"files","bytes","seconds"}
 Value ToValue(const VacuumReport& report);  // {"bytes_before","bytes_after","bytes_gained",…}
 Value ToValue(const StoredDocument& document);
 Value ToValue(const EncoderInfo& info);
+Value ToValue(const RerankerInfo& info);
 Value ToValue(const GeneratorInfo& info);
 // {"error": {"code": "not_found", "message": "…"}}
 Value ToValue(const Status& error);

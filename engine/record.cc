@@ -232,18 +232,25 @@ ChunkInput PackChunkInput(const Document& document, const Chunk& chunk) {
   return input;
 }
 
-std::string ContextualText(const Document& document, const Chunk& chunk, size_t max_prefix_bytes) {
+std::string ContextualText(std::string_view title, std::span<const std::string> headings,
+                           std::string_view text, size_t max_prefix_bytes) {
   std::string prefix;
-  const bool title_is_heading = !chunk.headings.empty() && chunk.headings.front() == document.title;
-  if (!document.title.empty() && !title_is_heading) prefix = document.title;
-  for (const std::string& heading : chunk.headings) {
+  const bool title_is_heading = !headings.empty() && headings.front() == title;
+  if (!title.empty() && !title_is_heading) prefix = title;
+  for (const std::string& heading : headings) {
     if (!prefix.empty()) prefix += ' ';
     prefix += heading;
   }
-  std::string text(CutUtf8(prefix, max_prefix_bytes));
-  if (!text.empty()) text += ' ';
-  text.append(document.text, chunk.begin, chunk.end - chunk.begin);
-  return text;
+  std::string whole(CutUtf8(prefix, max_prefix_bytes));
+  if (!whole.empty()) whole += ' ';
+  whole += text;
+  return whole;
+}
+
+std::string ContextualText(const Document& document, const Chunk& chunk, size_t max_prefix_bytes) {
+  const std::string_view text = document.text;
+  return ContextualText(document.title, chunk.headings,
+                        text.substr(chunk.begin, chunk.end - chunk.begin), max_prefix_bytes);
 }
 
 Value StripAttributes(Value attributes, std::string_view added) {

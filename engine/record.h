@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -58,8 +59,14 @@ DocumentInput PackDocumentInput(const Document& document, std::string content_ha
 // One chunk of it, without its vector. Its attributes have `page` and `heading` likewise.
 ChunkInput PackChunkInput(const Document& document, const Chunk& chunk);
 
+// Title and headings before a chunk: more than a long line of them says little about the passage
+// and takes its place in the encoder's window.
+inline constexpr size_t kMaxContextBytes = 256;
+
 // The text that stands for a chunk in both indexes: title and heading path, then the chunk's own
 // text. `max_prefix_bytes` bounds what is put before it.
+std::string ContextualText(std::string_view title, std::span<const std::string> headings,
+                           std::string_view text, size_t max_prefix_bytes);
 std::string ContextualText(const Document& document, const Chunk& chunk, size_t max_prefix_bytes);
 
 // The metadata as the document had it: attributes less the names of `added` (separated by '\n').

@@ -28,11 +28,14 @@ struct SearchRequest {
   size_t rrf_k = 60;
   double dense_weight = 1.0;
   double lexical_weight = 1.0;
+  // With the engine's reranker the best max(rerank_top, k) passages are scored by it, and the best
+  // k of those are the hits; 0: not reranked. At most 1,000.
+  size_t rerank_top = 0;
 };
 
 struct Hit {
   size_t rank = 0;       // from 1
-  double score = 0;      // larger is better; its scale depends on the mode
+  double score = 0;      // larger is better; its scale depends on the mode and the reranker
   std::string document;  // key
   uint64_t chunk_id = 0;
   uint32_t start = 0;  // byte range in the document's stored text
@@ -48,6 +51,7 @@ struct SearchResponse {
   std::vector<Hit> hits;
   double took_ms = 0;
   double encode_ms = 0;
+  double rerank_ms = 0;
 };
 
 }  // namespace rag

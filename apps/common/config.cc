@@ -62,6 +62,16 @@ std::vector<Setting> Bind(Settings& s) {
       {"db", "RAG_DB", Path{&s.db}, "folder of the store"},
       {"models", "RAG_MODELS", Path{&s.models}, "folder of the models"},
       {"encoder", "RAG_ENCODER", Model{&s.encoder}, "encoder: a name, a folder, or none"},
+      {"truncate_dim", "RAG_TRUNCATE_DIM", Count{&s.truncate_dim, 0, 1 << 16},
+       "first elements kept of each vector, of a Matryoshka model; 0: all"},
+      {"query_prompt", "RAG_QUERY_PROMPT", Text{&s.query_prompt},
+       "written before a query instead of the encoder's own prompt"},
+      {"document_prompt", "RAG_DOCUMENT_PROMPT", Text{&s.document_prompt},
+       "written before a document's passages"},
+      {"precision", "RAG_PRECISION", Choice{&s.precision, "f32|bf16|int8"},
+       "of the encoder's and the reranker's products"},
+      {"reranker", "RAG_RERANKER", Model{&s.reranker},
+       "cross-encoder that reranks passages: a name or a folder"},
       {"llm", "RAG_LLM", Model{&s.llm}, "decoder: a name or a GGUF file"},
       {"context_tokens", "RAG_CONTEXT_TOKENS", Count{&s.context_tokens, 0, 1 << 24},
        "context of the decoder; 0: its own"},
@@ -86,6 +96,8 @@ std::vector<Setting> Bind(Settings& s) {
       {"search.mode", "RAG_SEARCH_MODE", Choice{&s.search.mode, "dense|lexical|hybrid"},
        "how passages are found"},
       {"search.k", "RAG_SEARCH_K", Count{&s.search.k, 1, 10'000}, "passages of a search"},
+      {"search.rerank_top", "RAG_SEARCH_RERANK_TOP", Count{&s.search.rerank_top, 1, 1'000},
+       "passages that are reranked when there is a reranker"},
       {"ask.strategy", "RAG_ASK_STRATEGY", Choice{&s.ask.strategy, "plain|few-shot|cot"},
        "how the prompt is made"},
       {"ask.k", "RAG_ASK_K", Count{&s.ask.k, 1, 10'000}, "sources of an answer"},
@@ -383,11 +395,18 @@ RuntimeOptions ToRuntimeOptions(const Settings& settings, LogSink* log) {
   return options;
 }
 
-EngineOptions ToEngineOptions(const Settings& settings) {
+Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   EngineOptions options;
   options.db_path = settings.db;
   options.models_folder = settings.models;
   options.encoder = settings.encoder;
+  options.encoding.truncate_dim = settings.truncate_dim;
+  std::string& query = options.encoding.prompts[static_cast<size_t>(TextRole::kQuery)];
+  query = settings.query_prompt;
+  std::string& document = options.encoding.prompts[static_cast<size_t>(TextRole::kDocument)];
+  document = settings.document_prompt;
+  RAG_ASSIGN_OR_RETURN(options.encoding.precision, ParsePrecision(settings.precision));
+  options.reranker = settings.reranker;
   options.llm = settings.llm;
   options.context_tokens = settings.context_tokens;
   return options;

@@ -24,6 +24,11 @@ struct Settings {
   std::string db;                         // RAG_DB
   std::string models;                     // RAG_MODELS; "": DefaultModelsFolder()
   std::string encoder = kDefaultEncoder;  // RAG_ENCODER; a name, a folder, or "none"
+  uint64_t truncate_dim = 0;              // RAG_TRUNCATE_DIM; elements kept of a vector; 0: all
+  std::string query_prompt;               // RAG_QUERY_PROMPT; before a query; "": the model's own
+  std::string document_prompt;            // RAG_DOCUMENT_PROMPT
+  std::string precision = "f32";          // RAG_PRECISION; of encoder and reranker
+  std::string reranker;                   // RAG_RERANKER; a name or a folder; "": none
   std::string llm;                        // RAG_LLM; a name or a GGUF file; "": none
   uint64_t context_tokens = 0;            // RAG_CONTEXT_TOKENS; 0: the decoder's own
   uint64_t threads = 0;                   // RAG_THREADS; 0: every processor
@@ -49,6 +54,7 @@ struct Settings {
   struct Search {
     std::string mode = "hybrid";  // RAG_SEARCH_MODE
     uint64_t k = 10;              // RAG_SEARCH_K
+    uint64_t rerank_top = 50;     // RAG_SEARCH_RERANK_TOP; of a search with a reranker
   } search;
 
   struct Ask {
@@ -102,7 +108,7 @@ std::string DescribeSettings();
 
 // What the engine takes. Errors: invalid_argument naming the setting (a flag can be wrong too).
 RuntimeOptions ToRuntimeOptions(const Settings& settings, LogSink* log);
-EngineOptions ToEngineOptions(const Settings& settings);
+Result<EngineOptions> ToEngineOptions(const Settings& settings);
 Result<CollectionOptions> ToCollectionOptions(const Settings& settings);
 
 }  // namespace rag

@@ -104,6 +104,14 @@ class CommandLine {
     app.add_flag("--quiet", options_.quiet, "no progress bar");
     app.add_option("--models", settings_.models, "folder of the models");
     app.add_option("--encoder", settings_.encoder, "encoder: a name, a folder, or none");
+    app.add_option("--truncate-dim", settings_.truncate_dim,
+                   "first elements kept of each vector, of a Matryoshka model; 0: all");
+    app.add_option("--query-prompt", settings_.query_prompt,
+                   "before a query, for encoders that name none (E5: \"query: \")");
+    app.add_option("--document-prompt", settings_.document_prompt,
+                   "before a document's passages (E5: \"passage: \")");
+    app.add_option("--precision", settings_.precision,
+                   "of encoder and reranker: f32, bf16 or int8");
     app.add_option("--threads", settings_.threads, "threads; 0: every processor");
     app.add_option("--device", settings_.device, "auto, cpu or cuda");
     app.add_option("--isa", settings_.isa, "instruction set: scalar, avx2 or avx512");
@@ -132,6 +140,11 @@ class CommandLine {
     app->add_option("--filter", search.filter, "only where, as: year >= 2020 AND lang = \"ko\"");
     app->add_flag("--exact", search.exact, "compare every vector instead of walking the graph");
     app->add_option("--ef-search", search.ef_search, "width of the graph walk");
+    app->add_option("--rerank", settings_.reranker,
+                    "cross-encoder that reranks what was found: a name or a folder");
+    app->add_option("--rerank-top", settings_.search.rerank_top, "passages that it reranks")
+        ->check(CLI::Range(1, 1'000))
+        ->capture_default_str();
     app->add_option("--rrf-k", search.rrf_k, "constant of the rank fusion")->capture_default_str();
     app->add_option("--dense-weight", search.dense_weight, "weight of dense ranks in hybrid")
         ->capture_default_str();

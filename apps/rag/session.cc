@@ -48,7 +48,7 @@ Result<const Runtime*> Session::GetRuntime() {
 Result<Engine*> Session::OpenEngine(bool create, const std::string& db_path) {
   if (engine_ != nullptr) return engine_.get();
   RAG_ASSIGN_OR_RETURN(const Runtime* runtime, GetRuntime());
-  EngineOptions options = ToEngineOptions(options_.settings);
+  RAG_ASSIGN_OR_RETURN(EngineOptions options, ToEngineOptions(options_.settings));
   if (!db_path.empty()) options.db_path = db_path;
   options.store.create_if_missing = create;
   std::error_code ignored;

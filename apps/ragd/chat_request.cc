@@ -195,9 +195,10 @@ void ReadRag(Fields& fields, const Service& service, ChatRequest& chat) {
   if (member == nullptr) return;
   chat.has_rag = true;
   Fields own(*member, "rag.");
-  own.AllowOnly({"collection", "k", "top_k", "mode", "filter", "ef_search", "exact", "strategy"});
+  own.AllowOnly({"collection", "k", "top_k", "mode", "filter", "ef_search", "exact", "rerank",
+                 "rerank_top", "strategy"});
   chat.collection = own.String("collection", service.settings.collection);
-  ReadSearch(own, service.settings.ask.k, service.settings.search.mode, chat.ask.search);
+  ReadSearch(own, service.search_defaults(service.settings.ask.k), chat.ask.search);
   const Result<PromptStrategy> strategy =
       ParsePromptStrategy(own.String("strategy", service.settings.ask.strategy));
   if (strategy.ok()) {

@@ -148,12 +148,11 @@ bool SentError(const Fields& fields, ResponseWriter& out) {
   return true;
 }
 
-void ReadSearch(Fields& fields, size_t default_k, std::string_view default_mode,
-                SearchRequest& request) {
+void ReadSearch(Fields& fields, const SearchDefaults& defaults, SearchRequest& request) {
   if (fields.Has("k") && fields.Has("top_k")) fields.Fail("top_k", "and 'k' say the same thing");
   request.k = static_cast<size_t>(fields.Int(fields.Has("top_k") ? "top_k" : "k",
-                                             static_cast<int64_t>(default_k), 1, kMaxHits));
-  const Result<SearchMode> mode = ParseSearchMode(fields.String("mode", default_mode));
+                                             static_cast<int64_t>(defaults.k), 1, kMaxHits));
+  const Result<SearchMode> mode = ParseSearchMode(fields.String("mode", defaults.mode));
   if (mode.ok()) {
     request.mode = *mode;
   } else {
@@ -163,6 +162,12 @@ void ReadSearch(Fields& fields, size_t default_k, std::string_view default_mode,
   request.ef_search = static_cast<size_t>(fields.Int("ef_search", 0, 0, 65'535));
   request.exact = fields.Bool("exact", false);
   request.per_document = static_cast<size_t>(fields.Int("per_document", 0, 0, kMaxHits));
+  const bool rerank = fields.Bool("rerank", defaults.rerank_top != 0);
+  if (rerank && defaults.rerank_top == 0) {
+    fields.Fail("rerank", "cannot be had: this daemon runs without a reranker", 400, "no_reranker");
+  }
+  const int64_t top = fields.Int("rerank_top", static_cast<int64_t>(defaults.rerank_top), 0, 1'000);
+  request.rerank_top = rerank ? static_cast<size_t>(top) : 0;
 }
 
 Result<int64_t> QueryInt(const HttpRequest& request, std::string_view name, int64_t fallback,

@@ -57,10 +57,16 @@ Result<Value> ParseBody(const HttpRequest& request);
 bool SentError(const Status& status, ResponseWriter& out, std::string_view param = "");
 bool SentError(const Fields& fields, ResponseWriter& out);
 
-// `k` (or OpenAI-style `top_k`), `mode`, `filter`, `ef_search`, `exact`: what /v1/search, /v1/ask
-// and the `rag` member of a chat have in common.
-void ReadSearch(Fields& fields, size_t default_k, std::string_view default_mode,
-                SearchRequest& request);
+// What a request need not say.
+struct SearchDefaults {
+  size_t k = 10;
+  std::string_view mode;
+  size_t rerank_top = 0;  // 0: there is no reranker
+};
+
+// `k` (or OpenAI-style `top_k`), `mode`, `filter`, `ef_search`, `exact`, `rerank`, `rerank_top`:
+// what /v1/search, /v1/ask and the `rag` member of a chat have in common.
+void ReadSearch(Fields& fields, const SearchDefaults& defaults, SearchRequest& request);
 
 // A bounded integer of the query string.
 Result<int64_t> QueryInt(const HttpRequest& request, std::string_view name, int64_t fallback,

@@ -65,8 +65,9 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime,
                        Runtime::Create(ToRuntimeOptions(settings, &log)));
   RAG_ASSIGN_OR_RETURN(const CollectionOptions create, ToCollectionOptions(settings));
+  RAG_ASSIGN_OR_RETURN(const EngineOptions engine_options, ToEngineOptions(settings));
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
-                       Engine::Open(ToEngineOptions(settings), *runtime));
+                       Engine::Open(engine_options, *runtime));
   Metrics metrics;
   Service service{*engine, metrics, log, settings, create};
   service.has_key = !key.empty();
@@ -77,6 +78,8 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
     service.encoder_name = ModelName(settings.encoder);
     service.encoder_dim = encoder.dim;
   }
+  RAG_ASSIGN_OR_RETURN(const std::optional<RerankerInfo> reranker, engine->GetRerankerInfo());
+  if (reranker.has_value()) service.reranker_name = ModelName(settings.reranker);
   RAG_ASSIGN_OR_RETURN(const std::optional<GeneratorInfo> decoder, engine->GetGeneratorInfo());
   if (decoder.has_value()) service.decoder_name = ModelName(settings.llm);
 
@@ -91,6 +94,7 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   AddChatRoutes(service, router);
   AddDocumentRoutes(service, router);
   AddCollectionRoutes(service, router);
+  AddRerankRoutes(service, router);
   AddQuestionRoutes(service, router);
   AddAdminRoutes(service, router);
   RAG_RETURN_IF_ERROR(server->Listen());
@@ -98,6 +102,7 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
             Value::Object{{"addresses", server->addresses()},
                           {"db", settings.db},
                           {"encoder", service.encoder_name},
+                          {"reranker", service.reranker_name},
                           {"decoder", service.decoder_name},
                           {"auth", key.empty() ? "none" : "key"},
                           {"device", runtime->device_name()}});
@@ -123,6 +128,17 @@ int Main(int argc, char** argv) {
   app.add_option("--db", settings.db, "folder of the store");
   app.add_option("--models", settings.models, "folder of the models");
   app.add_option("--encoder", settings.encoder, "encoder: a name, a folder, or none");
+  app.add_option("--truncate-dim", settings.truncate_dim,
+                 "first elements kept of each vector, of a Matryoshka model; 0: all");
+  app.add_option("--query-prompt", settings.query_prompt,
+                 "before a query, for encoders that name none (E5: \"query: \")");
+  app.add_option("--document-prompt", settings.document_prompt,
+                 "before a document's passages (E5: \"passage: \")");
+  app.add_option("--precision", settings.precision, "of encoder and reranker: f32, bf16 or int8");
+  app.add_option("--rerank", settings.reranker,
+                 "cross-encoder that reranks passages: a name or a folder");
+  app.add_option("--rerank-top", settings.search.rerank_top, "passages that it reranks")
+      ->check(CLI::Range(1, 1'000));
   app.add_option("--llm", settings.llm, "decoder: a name or a GGUF file");
   app.add_option("--context-tokens", settings.context_tokens, "context of the decoder; 0: its own");
   app.add_option("--threads", settings.threads, "threads that compute; 0: every processor")

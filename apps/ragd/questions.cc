@@ -17,11 +17,11 @@ void Search(const Service& service, const HttpRequest& request, ResponseWriter& 
   }
   Fields fields(*body);
   fields.AllowOnly({"query", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact",
-                    "per_document"});
+                    "per_document", "rerank", "rerank_top"});
   SearchRequest search;
   search.query = fields.RequiredString("query");
   const std::string collection = fields.String("collection", service.settings.collection);
-  ReadSearch(fields, service.settings.search.k, service.settings.search.mode, search);
+  ReadSearch(fields, service.search_defaults(service.settings.search.k), search);
   if (SentError(fields, out)) return;
   const Result<SearchResponse> found = service.engine.Search(collection, search);
   if (!found.ok()) {
@@ -39,13 +39,13 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
   }
   Fields fields(*body);
   fields.AllowOnly({"question", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact",
-                    "per_document", "strategy", "max_tokens", "temperature", "top_p", "seed",
-                    "stop", "stream"});
+                    "per_document", "rerank", "rerank_top", "strategy", "max_tokens", "temperature",
+                    "top_p", "seed", "stop", "stream"});
   const Settings::Ask& defaults = service.settings.ask;
   AskRequest ask;
   ask.search.query = fields.RequiredString("question");
   const std::string collection = fields.String("collection", service.settings.collection);
-  ReadSearch(fields, defaults.k, service.settings.search.mode, ask.search);
+  ReadSearch(fields, service.search_defaults(defaults.k), ask.search);
   const Result<PromptStrategy> strategy =
       ParsePromptStrategy(fields.String("strategy", defaults.strategy));
   if (strategy.ok()) {

@@ -6,6 +6,7 @@
 
 #include "apps/common/config.h"
 #include "apps/common/log.h"
+#include "apps/ragd/fields.h"
 #include "apps/ragd/metrics.h"
 #include "apps/ragd/router.h"
 #include "engine/engine.h"
@@ -22,9 +23,15 @@ struct Service {
   CollectionOptions create;  // of collections made by a first document
   std::string encoder_name;  // as /v1/models names it; "" without an encoder
   size_t encoder_dim = 0;
-  std::string decoder_name;  // "" without a decoder
-  int64_t started_at = 0;    // Unix seconds
-  bool has_key = false;      // requests bear a key
+  std::string reranker_name;  // "" without a reranker
+  std::string decoder_name;   // "" without a decoder
+  int64_t started_at = 0;     // Unix seconds
+  bool has_key = false;       // requests bear a key
+
+  // Of a search for k passages.
+  SearchDefaults search_defaults(size_t k) const {
+    return {k, settings.search.mode, reranker_name.empty() ? 0 : settings.search.rerank_top};
+  }
 };
 
 // The model that answers by quoting when there is no decoder.
@@ -36,6 +43,7 @@ void AddEmbeddingRoutes(const Service& service, Router& router);   // /v1/embedd
 void AddChatRoutes(const Service& service, Router& router);        // /v1/chat/completions
 void AddDocumentRoutes(const Service& service, Router& router);    // /v1/documents
 void AddCollectionRoutes(const Service& service, Router& router);  // /v1/collections
+void AddRerankRoutes(const Service& service, Router& router);      // /v1/rerank
 void AddQuestionRoutes(const Service& service, Router& router);    // /v1/search, /v1/ask
 void AddAdminRoutes(const Service& service, Router& router);       // /v1/admin/…
 

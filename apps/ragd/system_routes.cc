@@ -49,6 +49,11 @@ std::vector<Value> Models(const Service& service) {
     const Result<EncoderInfo> info = service.engine.GetEncoderInfo();
     add(service.encoder_name, "encoder", info.ok() ? ToValue(*info) : Value());
   }
+  if (!service.reranker_name.empty()) {
+    const Result<std::optional<RerankerInfo>> info = service.engine.GetRerankerInfo();
+    add(service.reranker_name, "reranker",
+        info.ok() && info->has_value() ? ToValue(**info) : Value());
+  }
   if (!service.decoder_name.empty()) {
     const Result<std::optional<GeneratorInfo>> info = service.engine.GetGeneratorInfo();
     add(service.decoder_name, "decoder",

@@ -2,7 +2,7 @@
 // one JSON line for the loading and one for each repetition.
 //
 //   bench_encode MODEL_FOLDER TEXTS.jsonl [--threads N] [--limit N] [--batch N]
-//                [--repetitions N] [--wait] [--vectors FILE]
+//                [--repetitions N] [--precision f32|bf16|int8] [--wait] [--vectors FILE]
 //
 // --batch: texts in a call of Encode (0: all). --wait: a repetition begins when a line arrives on
 // standard input, so that a driver can interleave it with a peer's. --vectors: f32 rows.
@@ -28,6 +28,7 @@ struct Arguments {
   std::string model;
   std::string texts;
   std::string vectors;
+  std::string precision = "f32";
   int threads = 0;
   size_t limit = 0;
   size_t batch = 0;
@@ -38,7 +39,7 @@ struct Arguments {
 int PrintUsage() {
   std::fprintf(stderr,
                "usage: bench_encode MODEL_FOLDER TEXTS.jsonl [--threads N] [--limit N] [--batch N] "
-               "[--repetitions N] [--wait] [--vectors FILE]\n");
+               "[--repetitions N] [--precision f32|bf16|int8] [--wait] [--vectors FILE]\n");
   return 2;
 }
 
@@ -64,6 +65,8 @@ bool Parse(int argc, char** argv, Arguments& arguments) {
       arguments.batch = std::strtoul(value.c_str(), nullptr, 10);
     } else if (words[i] == "--repetitions") {
       arguments.repetitions = std::atoi(value.c_str());
+    } else if (words[i] == "--precision") {
+      arguments.precision = value;
     } else if (words[i] == "--vectors") {
       arguments.vectors = value;
     } else {
@@ -113,7 +116,9 @@ rag::Status Run(const Arguments& arguments) {
   const std::vector<std::string_view> views(texts.begin(), texts.end());
   RAG_ASSIGN_OR_RETURN(const auto runtime, rag::Runtime::Create({.threads = arguments.threads}));
   const Clock::time_point begin = Clock::now();
-  RAG_ASSIGN_OR_RETURN(const auto encoder, rag::Encoder::Load(arguments.model, *runtime));
+  rag::EncoderOptions options;
+  RAG_ASSIGN_OR_RETURN(options.precision, rag::ParsePrecision(arguments.precision));
+  RAG_ASSIGN_OR_RETURN(const auto encoder, rag::Encoder::Load(arguments.model, *runtime, options));
   rag::Value::Object loaded;
   loaded.Set("load_seconds", SecondsSince(begin));
   loaded.Set("threads", runtime->pool().size());

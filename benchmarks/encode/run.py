@@ -2,12 +2,13 @@
 """Encoding speed of this project against sentence-transformers, in one run: the two take turns on the same texts.
 
     benchmarks/encode/run.py --texts corpus.jsonl [--model FOLDER] [--threads N] [--limit N] [--repetitions N]
-                             [--python PYTHON_WITH_SENTENCE_TRANSFORMERS] [--build build] [--out FILE.json]
+                             [--precisions f32,bf16,int8] [--python PYTHON_WITH_SENTENCE_TRANSFORMERS]
+                             [--build build] [--out FILE.json]
 
-Both processes load, encode once to warm up, then take turns. Printed and written: each one's median and range, the
-median and range of the ratio of times within each turn (by the clock, and of processor time, which a busy machine
-disturbs less), and the cosine between the two's vectors. Without sentence-transformers
-only this project is measured, and that is said.
+All processes, one of ours for each precision, load, encode once to warm up, then take turns. Printed and written: each
+one's median and range; of every other beside ours of the first precision, the median and range of the ratio of times
+within each turn (by the clock, and of processor time, which a busy machine disturbs less), and the cosine between the
+two's vectors. Without sentence-transformers only this project is measured, and that is said.
 """
 
 import argparse
@@ -96,6 +97,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--limit", type=int, default=0)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--precisions", default="f32")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--build", default=str(ROOT / "build"))
     parser.add_argument("--out")
@@ -107,7 +109,9 @@ def main():
                               check=False).returncode == 0
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        contenders = [Contender("rag", [str(pathlib.Path(arguments.build) / "bench_encode"), *work], folder / "rag")]
+        program = str(pathlib.Path(arguments.build) / "bench_encode")
+        contenders = [Contender(f"rag {p}", [program, *work, "--precision", p], folder / p)
+                      for p in arguments.precisions.split(",")]
         if has_peer:
             script = str(ROOT / "benchmarks" / "peers" / "encode_sentence_transformers.py")
             contenders.append(
@@ -129,15 +133,17 @@ def main():
             rate = result["contenders"][contender.name]["texts_per_second"]
             print(f"{contender.name}: {rate['median']:.1f} texts/s ({rate['low']:.1f} to {rate['high']:.1f}), "
                   f"loaded in {contender.loaded['load_seconds']:.2f} s, peak {contender.turns[-1]['peak_mb']:.0f} MB")
-        if has_peer:
-            low, mean = cosines(contenders[0].vectors, contenders[1].vectors, contenders[0].loaded["texts"])
-            result["cosine"] = {"lowest": low, "mean": mean}
-            print(f"cosine of the two: lowest {low:.6f}, mean {mean:.6f}")
+        first = contenders[0]
+        result["beside"] = first.name
+        for other in contenders[1:]:
+            low, mean = cosines(first.vectors, other.vectors, first.loaded["texts"])
+            compared = result["contenders"][other.name]["compared"] = {"cosine": {"lowest": low, "mean": mean}}
+            print(f"cosine of {other.name} and {first.name}: lowest {low:.6f}, mean {mean:.6f}")
             for field in ("seconds", "processor_seconds"):
-                ratios = [peer[field] / ours[field] for ours, peer in zip(contenders[0].turns, contenders[1].turns)]
+                ratios = [theirs[field] / ours[field] for ours, theirs in zip(first.turns, other.turns)]
                 ratio = {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
-                result[f"{field}_ratio"] = ratio
-                print(f"{field} of the peer over rag's: {ratio['median']:.2f} "
+                compared[f"{field}_ratio"] = ratio
+                print(f"{field} of {other.name} over {first.name}'s: {ratio['median']:.2f} "
                       f"({ratio['low']:.2f} to {ratio['high']:.2f})")
     if arguments.out:
         pathlib.Path(arguments.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

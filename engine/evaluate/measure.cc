@@ -6,7 +6,9 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/record.h"
 #include "engine/search/rank.h"
+#include "engine/search/rerank.h"
 
 namespace rag {
 namespace {
@@ -21,21 +23,24 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 class Measurer {
  public:
   Measurer(const Collection& collection, const EvaluateRequest& request, SearchMode mode,
-           size_t depth, const Filter* filter)
+           size_t depth, const Filter* filter, const Reranker* reranker)
       : collection_(collection),
         mode_(mode),
         depth_(depth),
         filter_(filter),
+        reranker_(reranker),
         search_(request.search) {}
 
   // The best `depth` documents. Documents of several chunks take several places of the ranking, so
   // it is read deeper until there are enough.
   Result<std::vector<std::string>> Rank(const BeirQuery& query, std::span<const float> vector) {
     search_.query = query.text;
+    reranked_.clear();
     for (size_t k = depth_ * 2;; k *= 2) {
       search_.k = std::min(k, kMaxSearchK);
-      RAG_ASSIGN_OR_RETURN(const std::vector<RankedChunk> ranked,
+      RAG_ASSIGN_OR_RETURN(std::vector<RankedChunk> ranked,
                            RankChunks(collection_, search_, mode_, vector, filter_));
+      if (reranker_ != nullptr) RAG_RETURN_IF_ERROR(Rerank(query.text, ranked));
       std::vector<std::string> documents;
       std::unordered_set<std::string_view> seen;
       for (const RankedChunk& chunk : ranked) {
@@ -50,6 +55,30 @@ class Measurer {
   }
 
  private:
+  // Reading deeper finds the same first chunks: they are scored once.
+  Status Rerank(std::string_view query, std::vector<RankedChunk>& ranked) {
+    const size_t count = std::min(search_.rerank_top, ranked.size());
+    if (reranked_.empty()) {
+      for (size_t i = 0; i < count; ++i) {
+        RAG_ASSIGN_OR_RETURN(ChunkRecord record, collection_.GetChunk(ranked[i].id));
+        RAG_ASSIGN_OR_RETURN(Hit hit, UnpackHit(std::move(record)));
+        reranked_.push_back(std::move(hit));
+      }
+      RAG_RETURN_IF_ERROR(RerankHits(*reranker_, query, reranked_));
+    }
+    std::unordered_set<ChunkId> moved;
+    std::vector<RankedChunk> reordered;
+    for (const Hit& hit : reranked_) {
+      reordered.push_back({hit.chunk_id, hit.score});
+      moved.insert(hit.chunk_id);
+    }
+    for (const RankedChunk& chunk : ranked) {
+      if (!moved.contains(chunk.id)) reordered.push_back(chunk);
+    }
+    ranked = std::move(reordered);
+    return OkStatus();
+  }
+
   Result<const std::string*> DocumentOf(ChunkId id) {
     const auto known = documents_.find(id);
     if (known != documents_.end()) return &known->second;
@@ -61,15 +90,17 @@ class Measurer {
   const SearchMode mode_;
   const size_t depth_;
   const Filter* const filter_;
+  const Reranker* const reranker_;  // null: not reranked
   SearchRequest search_;
+  std::vector<Hit> reranked_;  // of the query
   std::unordered_map<ChunkId, std::string> documents_;
 };
 
 }  // namespace
 
 Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& collection,
-                         const Encoder* encoder, const EvaluateRequest& request, SearchMode mode,
-                         EvaluateReport& report, const CancelToken* cancel) {
+                         const SearchModels& models, const EvaluateRequest& request,
+                         SearchMode mode, EvaluateReport& report, const CancelToken* cancel) {
   if (request.cutoffs.empty()) return InvalidArgumentError("no cutoff is given");
   for (const size_t cutoff : request.cutoffs) {
     if (cutoff == 0 || cutoff > kMaxCutoff) {
@@ -83,7 +114,8 @@ Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& c
   }
   const auto start = std::chrono::steady_clock::now();
   const size_t depth = *std::max_element(request.cutoffs.begin(), request.cutoffs.end());
-  Measurer measurer(collection, request, mode, depth, filter.has_value() ? &*filter : nullptr);
+  Measurer measurer(collection, request, mode, depth, filter.has_value() ? &*filter : nullptr,
+                    request.search.rerank_top == 0 ? nullptr : models.reranker);
   MetricMeans means(request.cutoffs);
   for (size_t begin = 0; begin < queries.size(); begin += kQueriesAtOnce) {
     const size_t count = std::min(kQueriesAtOnce, queries.size() - begin);
@@ -91,7 +123,7 @@ Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& c
     if (mode != SearchMode::kLexical) {
       std::vector<std::string_view> texts;
       for (size_t i = 0; i < count; ++i) texts.push_back(queries[begin + i].text);
-      RAG_ASSIGN_OR_RETURN(embeddings, encoder->Encode(texts, TextRole::kQuery, cancel));
+      RAG_ASSIGN_OR_RETURN(embeddings, models.encoder->Encode(texts, TextRole::kQuery, cancel));
     }
     for (size_t i = 0; i < count; ++i) {
       if (cancel != nullptr && cancel->cancelled()) return CancelledError("cancelled");

@@ -9,9 +9,6 @@
 namespace rag {
 namespace {
 
-// Title and headings before a chunk: more than a long line of them says little about the passage
-// and takes its place in the encoder's window.
-constexpr size_t kMaxPrefixBytes = 256;
 constexpr size_t kMinChunkTokens = 8;   // ChunkOptions' own bound
 constexpr size_t kMaxKeyBytes = 4'096;  // DocumentInput's bounds
 constexpr size_t kMaxTextBytes = (size_t{1} << 30) - (size_t{1} << 20);
@@ -21,7 +18,7 @@ size_t PrefixTokens(const Document& document, const Tokenizer& tokenizer) {
   const EncodeOptions plain{.add_special_tokens = false};
   Chunk chunk;  // an empty range: ContextualText gives the prefix alone
   size_t most =
-      tokenizer.Encode(ContextualText(document, chunk, kMaxPrefixBytes), plain).ids.size();
+      tokenizer.Encode(ContextualText(document, chunk, kMaxContextBytes), plain).ids.size();
   std::vector<uint8_t> levels;
   for (const Block& block : document.blocks) {
     if (block.kind != BlockKind::kHeading) continue;
@@ -32,7 +29,8 @@ size_t PrefixTokens(const Document& document, const Tokenizer& tokenizer) {
     levels.push_back(block.level);
     chunk.headings.push_back(document.text.substr(block.begin, block.end - block.begin));
     most = std::max(
-        most, tokenizer.Encode(ContextualText(document, chunk, kMaxPrefixBytes), plain).ids.size());
+        most,
+        tokenizer.Encode(ContextualText(document, chunk, kMaxContextBytes), plain).ids.size());
   }
   return most;
 }
@@ -72,7 +70,7 @@ Result<DocumentInput> PrepareDocument(const Document& document, const ChunkOptio
   input.chunks.reserve(chunks.size());
   for (const Chunk& chunk : chunks) {
     ChunkInput packed = PackChunkInput(document, chunk);
-    packed.lexical_text = ContextualText(document, chunk, kMaxPrefixBytes);
+    packed.lexical_text = ContextualText(document, chunk, kMaxContextBytes);
     input.chunks.push_back(std::move(packed));
   }
   return input;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "engine/record.h"
+#include "engine/search/rerank.h"
 
 namespace rag {
 namespace {
@@ -66,6 +67,13 @@ Status CheckSearchOptions(const SearchRequest& request) {
   if (request.rrf_k > kMaxRrfK) {
     return InvalidArgumentError("rrf_k ", request.rrf_k, " is over ", kMaxRrfK);
   }
+  if (request.rerank_top > kMaxRerankTop) {
+    return InvalidArgumentError("rerank_top ", request.rerank_top, " is over ", kMaxRerankTop);
+  }
+  if (request.rerank_top != 0 && request.k > kMaxRerankTop) {
+    return InvalidArgumentError("k ", request.k, " is over ", kMaxRerankTop,
+                                ", the most that is reranked");
+  }
   RAG_RETURN_IF_ERROR(CheckWeight("dense_weight", request.dense_weight));
   return CheckWeight("lexical_weight", request.lexical_weight);
 }
@@ -121,10 +129,12 @@ Result<std::vector<Hit>> TakeHits(const Collection& collection, const SearchRequ
 
 }  // namespace
 
-Result<SearchResponse> SearchCollection(const Collection& collection, const Encoder* encoder,
-                                        const SearchRequest& request, SearchMode mode) {
+Result<SearchResponse> SearchCollection(const Collection& collection, const SearchModels& models,
+                                        const SearchRequest& wanted, SearchMode mode) {
   const auto start = std::chrono::steady_clock::now();
-  RAG_RETURN_IF_ERROR(CheckSearchRequest(request));
+  RAG_RETURN_IF_ERROR(CheckSearchRequest(wanted));
+  SearchRequest request = wanted;
+  request.k = std::max(wanted.k, wanted.rerank_top);
   std::optional<Filter> filter;
   if (!request.filter.empty()) {
     RAG_ASSIGN_OR_RETURN(Filter parsed, Filter::Parse(request.filter));
@@ -135,7 +145,7 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Enco
   std::span<const float> query_vector;
   if (mode != SearchMode::kLexical) {
     const std::string_view query = request.query;
-    RAG_ASSIGN_OR_RETURN(embeddings, encoder->Encode({&query, 1}, TextRole::kQuery));
+    RAG_ASSIGN_OR_RETURN(embeddings, models.encoder->Encode({&query, 1}, TextRole::kQuery));
     query_vector = embeddings.vectors.row(0);
     response.encode_ms = MillisecondsSince(start);
   }
@@ -150,6 +160,12 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Enco
     const bool more = request.per_document != 0 && ranked.size() == deeper.k &&
                       response.hits.size() < request.k && deeper.k < kMaxSearchK;
     if (!more) break;
+  }
+  if (wanted.rerank_top != 0) {
+    const auto rerank_start = std::chrono::steady_clock::now();
+    RAG_RETURN_IF_ERROR(RerankHits(*models.reranker, request.query, response.hits));
+    if (response.hits.size() > wanted.k) response.hits.resize(wanted.k);
+    response.rerank_ms = MillisecondsSince(rerank_start);
   }
   response.took_ms = MillisecondsSince(start);
   return response;

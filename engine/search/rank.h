@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "embed/encoder.h"
+#include "embed/reranker.h"
 #include "engine/search.h"
 #include "engine/search/fuse.h"
 #include "index/store.h"
@@ -31,8 +32,14 @@ Result<std::vector<RankedChunk>> RankChunks(const Collection& collection,
                                             std::span<const float> query_vector,
                                             const Filter* filter);
 
-// The whole of a search. `encoder` is needed unless `mode` is kLexical.
-Result<SearchResponse> SearchCollection(const Collection& collection, const Encoder* encoder,
+// What a search computes with; borrowed.
+struct SearchModels {
+  const Encoder* encoder = nullptr;    // needed unless the mode is kLexical
+  const Reranker* reranker = nullptr;  // needed when request.rerank_top is not 0
+};
+
+// The whole of a search.
+Result<SearchResponse> SearchCollection(const Collection& collection, const SearchModels& models,
                                         const SearchRequest& request, SearchMode mode);
 
 }  // namespace rag

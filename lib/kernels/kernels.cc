@@ -1,8 +1,11 @@
 #include "lib/kernels/kernels.h"
 
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
 #include "lib/kernels/tables.h"
+#include "lib/tensor/tensor.h"
 
 namespace rag {
 namespace {
@@ -18,6 +21,19 @@ bool HasAvx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
          __builtin_cpu_supports("avx512vbmi");
+}
+
+// One row of weights, evenly around zero: a zero of their own would cost another sum. Gives the
+// scale.
+float QuantizeWeights(const float* x, size_t n, int8_t* out) {
+  float largest = 0;
+  for (size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  const float factor = largest > 0 ? 127.0f / largest : 0.0f;
+  for (size_t i = 0; i < n; ++i) {
+    const float value = std::nearbyint(x[i] * factor);
+    out[i] = static_cast<int8_t>(std::isnan(value) ? 0.0f : std::clamp(value, -127.0f, 127.0f));
+  }
+  return largest / 127.0f;
 }
 
 }  // namespace
@@ -42,6 +58,51 @@ size_t AttentionScratch(size_t kv_count, size_t head_dim) {
 size_t PackedGemmBSize(const Kernels& kernels, size_t n, size_t k) {
   const size_t panel = kernels.gemm_panel;
   return (n + panel - 1) / panel * panel * k;
+}
+
+size_t PackedGemmBf16Size(const Kernels& kernels, size_t n, size_t k) {
+  return PackedGemmBSize(kernels, n, (k + 1) / 2) * 2;
+}
+
+size_t PackedGemmInt8Size(const Kernels& kernels, size_t n, size_t k) {
+  return PackedGemmBSize(kernels, n, (k + 3) / 4) * 4;
+}
+
+// As PackGemmB, with groups of 2 elements of a column side by side, zeros after the last.
+void PackGemmBf16(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
+                  uint16_t* packed) {
+  const size_t panel = kernels.gemm_panel;
+  for (size_t first = 0; first < n; first += panel) {
+    for (size_t i = 0; i < k; i += 2) {
+      for (size_t j = first; j < first + panel; ++j) {
+        for (size_t g = i; g < i + 2; ++g) {
+          *packed++ = j < n && g < k ? FloatToBFloat16(b[j * ldb + g]) : 0;
+        }
+      }
+    }
+  }
+}
+
+void PackGemmInt8(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
+                  int8_t* packed, float* scales, int32_t* sums) {
+  const size_t panel = kernels.gemm_panel;
+  const size_t padded = (k + 3) / 4 * 4;
+  std::vector<int8_t> row(padded);
+  for (size_t j = 0; j < n; ++j) {
+    scales[j] = QuantizeWeights(b + j * ldb, k, row.data());
+    sums[j] = 0;
+    int8_t* column = packed + j / panel * panel * padded + j % panel * 4;
+    for (size_t i = 0; i < padded; ++i) {
+      const int8_t value = row[i];
+      sums[j] += value;
+      column[i / 4 * panel * 4 + i % 4] = value;
+    }
+  }
+  const size_t columns = (n + panel - 1) / panel * panel;
+  for (size_t j = n; j < columns; ++j) {
+    int8_t* column = packed + j / panel * panel * padded + j % panel * 4;
+    for (size_t i = 0; i < padded; ++i) column[i / 4 * panel * 4 + i % 4] = 0;
+  }
 }
 
 // Panel p holds columns [p * panel, (p + 1) * panel) of b^T, k-major: element (i, j) of the panel

@@ -31,6 +31,46 @@ struct Kernels {
   // Columns of a packed panel; PackGemmB depends on it.
   size_t gemm_panel;
 
+  // --- matrix products of narrow elements, summed exactly in order of k ---
+  // As gemm, with both operands rounded to bf16 and sums in f32. a [m, k] is written by round_bf16,
+  // rows of lda elements, lda even and at least k; packed_b by PackGemmBf16.
+  struct Bf16Product {
+    size_t m, n, k;
+    const uint16_t* a;
+    size_t lda;
+    const uint16_t* packed_b;
+    const float* bias;  // [n] or null
+    float* c;
+    size_t ldc;
+  };
+  void (*gemm_bf16)(const Bf16Product& product);
+  // As gemm, with both operands in 8 bits and an exact integer sum. a [m, k] and its rows are
+  // written by this table's quantize_int8, rows of lda bytes, a multiple of 4 and at least k;
+  // packed_b, b_scales and b_sums by PackGemmInt8. k <= kMaxInt8Depth.
+  // x[i] ~ scale * (value[i] - zero), values from -128 to 127.
+  struct Int8Row {
+    float scale;
+    int32_t zero;
+  };
+  struct Int8Product {
+    size_t m, n, k;
+    const uint8_t* a;
+    size_t lda;
+    const Int8Row* a_rows;  // [m]
+    const int8_t* packed_b;
+    const float* b_scales;
+    const int32_t* b_sums;
+    const float* bias;  // [n] or null
+    float* c;
+    size_t ldc;
+  };
+  void (*gemm_int8)(const Int8Product& product);
+  // x [n] to nearest-even bf16; out [n rounded up to 2], filled up with zeros.
+  void (*round_bf16)(const float* x, size_t n, uint16_t* out);
+  // x [n] in even steps from its smallest to its largest element, or 0 where that lies outside, in
+  // the form that this table's gemm_int8 reads; out [n rounded up to 4].
+  Int8Row (*quantize_int8)(const float* x, size_t n, uint8_t* out);
+
   // --- elementwise, f32 ---
   void (*softmax)(float* row, size_t n);  // in place, one row; all -inf gives zeros
   // out = (x - mean) / sqrt(variance + epsilon) * gamma + beta; one row; out may be x.
@@ -42,11 +82,14 @@ struct Kernels {
   void (*gelu_tanh)(float* x, size_t n);  // the tanh approximation
   void (*silu)(float* x, size_t n);
   void (*add)(float* x, const float* y, size_t n);            // x += y
+  void (*mul)(float* x, const float* y, size_t n);            // x *= y
   void (*axpy)(float a, const float* x, float* y, size_t n);  // y += a * x
 
   // --- attention, f32, one head ---
   // out [q_count, head_dim] = softmax(scale * q k^T) v over kv_count keys, without storing the
   // score matrix. Row strides are given for each; causal: query i sees keys [0, causal_offset + i].
+  // bias: bias[j - i] is added to the scaled score of query i and key j, or null. window: query i
+  // sees keys [i - window, i + window] alone; neither goes with causal.
   struct AttentionArgs {
     const float* q;
     size_t q_stride;
@@ -63,9 +106,14 @@ struct Kernels {
     float* out;
     size_t out_stride;
     float* scratch;  // AttentionScratch(kv_count, head_dim) floats
+    const float* bias = nullptr;
+    size_t window = SIZE_MAX;
   };
   void (*attention)(const AttentionArgs& args);
 };
+
+// Products of 8 bits of this depth cannot overflow their sums.
+inline constexpr size_t kMaxInt8Depth = 1 << 16;
 
 // Floats of scratch that `attention` needs.
 size_t AttentionScratch(size_t kv_count, size_t head_dim);
@@ -75,6 +123,16 @@ const Kernels* GetKernels(Isa isa);
 
 // Floats that PackGemmB writes for b [n, k].
 size_t PackedGemmBSize(const Kernels& kernels, size_t n, size_t k);
+// Elements that PackGemmBf16 and PackGemmInt8 write for b [n, k].
+size_t PackedGemmBf16Size(const Kernels& kernels, size_t n, size_t k);
+size_t PackedGemmInt8Size(const Kernels& kernels, size_t n, size_t k);
+// Packs b [n, k], row stride ldb, for kernels.gemm_bf16, rounded to nearest even.
+void PackGemmBf16(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
+                  uint16_t* packed);
+// The same for kernels.gemm_int8: row j is scales[j] times values of -127 to 127, whose sum is
+// sums[j]; scales and sums [n].
+void PackGemmInt8(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
+                  int8_t* packed, float* scales, int32_t* sums);
 // Packs b [n, k], row stride ldb, for kernels.gemm.
 void PackGemmB(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
                float* packed);

@@ -4,6 +4,7 @@
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_attention.h"
 #include "lib/kernels/simd_gemm.h"
+#include "lib/kernels/simd_group_gemm.h"
 #include "lib/kernels/simd_vector.h"
 #include "lib/kernels/tables.h"
 
@@ -65,6 +66,141 @@ struct Avx2 {
   }
 };
 
+int32_t GroupBits(const std::byte* group) {
+  int32_t bits;
+  __builtin_memcpy(&bits, group, sizeof(bits));
+  return bits;
+}
+
+// A pair of bf16 as two f32: the first in the low half.
+struct Pair {
+  __m256 first;
+  __m256 second;
+};
+Pair Widen(__m256i pairs) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)),
+          _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(-65536)))};
+}
+
+struct Avx2Bf16 {
+  using V = Avx2;
+  using Sum = __m256;
+  using Factor = Pair;
+  using Columns = Pair;
+  // 4 rows of 2 registers leave 8 of the 16 for both halves of B and of the factors.
+  static constexpr size_t kTileRows = 4;
+  static Sum Zero() { return _mm256_setzero_ps(); }
+  static Factor Broadcast(const std::byte* group) {
+    return Widen(_mm256_set1_epi32(GroupBits(group)));
+  }
+  static Columns Load(const std::byte* columns) {
+    return Widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns)));
+  }
+  static Sum Dot(Sum sum, const Factor& a, const Columns& b) {
+    return _mm256_fmadd_ps(a.second, b.second, _mm256_fmadd_ps(a.first, b.first, sum));
+  }
+  static __m256 Finish(Sum sum, const simd::GroupArgs& args, size_t, size_t column, size_t n) {
+    if (args.bias == nullptr) return sum;
+    return _mm256_add_ps(sum, Avx2::LoadFirst(args.bias + column, n));
+  }
+};
+
+// vpmaddubsw multiplies unsigned with signed bytes: |a| with b of a's sign. Two products of at most
+// 128 * 127 do not saturate.
+struct Avx2Int8 {
+  using V = Avx2;
+  using Sum = __m256i;
+  struct Factor {
+    __m256i magnitude;
+    __m256i value;
+  };
+  using Columns = __m256i;
+  static constexpr size_t kTileRows = 4;
+  static Sum Zero() { return _mm256_setzero_si256(); }
+  static Factor Broadcast(const std::byte* group) {
+    const __m256i value = _mm256_set1_epi32(GroupBits(group));
+    return {_mm256_abs_epi8(value), value};
+  }
+  static Columns Load(const std::byte* columns) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns));
+  }
+  static Sum Dot(Sum sum, const Factor& a, Columns b) {
+    const __m256i pairs = _mm256_maddubs_epi16(a.magnitude, _mm256_sign_epi8(b, a.value));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  static __m256 Finish(Sum sum, const simd::GroupArgs& args, size_t row, size_t column, size_t n) {
+    const Kernels::Int8Row& a = args.a_rows[row];
+    const __m256i sums = _mm256_maskload_epi32(args.b_sums + column, Avx2::First(n));
+    const __m256i offset = _mm256_mullo_epi32(sums, _mm256_set1_epi32(a.zero));
+    const __m256 exact = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, offset));
+    const __m256 scale =
+        _mm256_mul_ps(_mm256_set1_ps(a.scale), Avx2::LoadFirst(args.b_scales + column, n));
+    if (args.bias == nullptr) return _mm256_mul_ps(exact, scale);
+    return _mm256_fmadd_ps(exact, scale, Avx2::LoadFirst(args.bias + column, n));
+  }
+};
+
+// Eight f32 to nearest-even bf16; NaN stays NaN.
+__m128i ToBf16(__m256 v) {
+  const __m256i bits = _mm256_castps_si256(v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i nan = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256 is_nan = _mm256_cmp_ps(v, v, _CMP_UNORD_Q);
+  const __m256i chosen = _mm256_castps_si256(
+      _mm256_blendv_ps(_mm256_castsi256_ps(rounded), _mm256_castsi256_ps(nan), is_nan));
+  const __m256i high = _mm256_srli_epi32(chosen, 16);
+  return _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
+}
+
+void RoundBf16(const float* x, size_t n, uint16_t* out) {
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), ToBf16(_mm256_loadu_ps(x + i)));
+  }
+  if (i < n) {
+    alignas(16) uint16_t rest[8];
+    _mm_store_si128(reinterpret_cast<__m128i*>(rest), ToBf16(Avx2::LoadFirst(x + i, n - i)));
+    for (size_t j = 0; i + j < n; ++j) out[i + j] = rest[j];
+  }
+  if (n % 2 != 0) out[n] = 0;
+}
+
+Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
+  __m256 lows = _mm256_setzero_ps();
+  __m256 highs = _mm256_setzero_ps();
+  const auto widen = [&](__m256 v) {
+    lows = _mm256_min_ps(v, lows);
+    highs = _mm256_max_ps(v, highs);
+  };
+  size_t i = 0;
+  for (; i + 8 <= n; i += 8) widen(_mm256_loadu_ps(x + i));
+  if (i < n) widen(Avx2::LoadFirst(x + i, n - i));
+  const float low = -Avx2::MaxLanes(_mm256_sub_ps(_mm256_setzero_ps(), lows));
+  const float range = Avx2::MaxLanes(highs) - low;
+  const float scale = range > 0 ? kInt8Steps / range : 0.0f;
+  const int32_t zero = _mm_cvtss_si32(_mm_set_ss(-127.0f - low * scale));
+  const __m256 factor = _mm256_set1_ps(scale);
+  const __m256i offset = _mm256_set1_epi32(zero);
+  // Eight values as bytes in the low half; the packing saturates.
+  const auto quantize = [&](__m256 v) {
+    const __m256i values = _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(v, factor)), offset);
+    const __m128i words =
+        _mm_packs_epi32(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
+    return _mm_packs_epi16(words, words);
+  };
+  for (i = 0; i + 8 <= n; i += 8) {
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + i), quantize(_mm256_loadu_ps(x + i)));
+  }
+  if (i < n) {
+    alignas(16) uint8_t rest[16];
+    _mm_store_si128(reinterpret_cast<__m128i*>(rest), quantize(Avx2::LoadFirst(x + i, n - i)));
+    for (size_t j = 0; i + j < n; ++j) out[i + j] = rest[j];
+  }
+  for (i = n; i % 4 != 0; ++i) out[i] = 0;
+  return {range / kInt8Steps, zero};
+}
+
 }  // namespace
 
 const Kernels& Avx2Kernels() {
@@ -77,6 +213,10 @@ const Kernels& Avx2Kernels() {
       .l2_squared_rows = simd::ReduceAllRows<V, simd::L2Step<V>>,
       .gemm = simd::Gemm<V>,
       .gemm_panel = simd::kPanelRegs * V::kWidth,
+      .gemm_bf16 = simd::GemmBf16<Avx2Bf16>,
+      .gemm_int8 = simd::GemmInt8<Avx2Int8>,
+      .round_bf16 = RoundBf16,
+      .quantize_int8 = QuantizeInt8,
       .softmax = simd::Softmax<V>,
       .layer_norm = simd::LayerNorm<V>,
       .rms_norm = simd::RmsNorm<V>,
@@ -84,6 +224,7 @@ const Kernels& Avx2Kernels() {
       .gelu_tanh = simd::GeluTanh<V>,
       .silu = simd::Silu<V>,
       .add = simd::Add<V>,
+      .mul = simd::Mul<V>,
       .axpy = simd::Axpy<V>,
       .attention = simd::Attention<V>,
   };

@@ -9,6 +9,7 @@
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_attention.h"
 #include "lib/kernels/simd_gemm.h"
+#include "lib/kernels/simd_group_gemm.h"
 #include "lib/kernels/simd_vector.h"
 #include "lib/kernels/tables.h"
 
@@ -52,6 +53,101 @@ struct Avx512 {
   static float MaxLanes(Reg a) { return _mm512_reduce_max_ps(a); }
 };
 
+// A group of A in every lane, whatever its elements are.
+__m512i BroadcastGroup(const std::byte* group) {
+  int32_t bits;
+  __builtin_memcpy(&bits, group, sizeof(bits));
+  return _mm512_set1_epi32(bits);
+}
+
+struct Avx512Bf16 {
+  using V = Avx512;
+  using Sum = __m512;
+  using Factor = __m512bh;
+  using Columns = __m512bh;
+  static constexpr size_t kTileRows = 12;
+  static Sum Zero() { return _mm512_setzero_ps(); }
+  static Factor Broadcast(const std::byte* group) {
+    return reinterpret_cast<__m512bh>(BroadcastGroup(group));
+  }
+  static Columns Load(const std::byte* columns) {
+    return reinterpret_cast<__m512bh>(_mm512_loadu_si512(columns));
+  }
+  static Sum Dot(Sum sum, Factor a, Columns b) { return _mm512_dpbf16_ps(sum, a, b); }
+  static __m512 Finish(Sum sum, const simd::GroupArgs& args, size_t, size_t column, size_t n) {
+    if (args.bias == nullptr) return sum;
+    return _mm512_add_ps(sum, Avx512::LoadFirst(args.bias + column, n));
+  }
+};
+
+// vpdpbusd multiplies unsigned with signed bytes: A holds value + 128, and so many times the sum of
+// B's column are taken off at the end.
+struct Avx512Int8 {
+  using V = Avx512;
+  using Sum = __m512i;
+  using Factor = __m512i;
+  using Columns = __m512i;
+  static constexpr size_t kTileRows = 12;
+  static Sum Zero() { return _mm512_setzero_si512(); }
+  static Factor Broadcast(const std::byte* group) { return BroadcastGroup(group); }
+  static Columns Load(const std::byte* columns) { return _mm512_loadu_si512(columns); }
+  static Sum Dot(Sum sum, Factor a, Columns b) { return _mm512_dpbusd_epi32(sum, a, b); }
+  static __m512 Finish(Sum sum, const simd::GroupArgs& args, size_t row, size_t column, size_t n) {
+    const Kernels::Int8Row& a = args.a_rows[row];
+    const __m512i sums = _mm512_maskz_loadu_epi32(Avx512::First(n), args.b_sums + column);
+    const __m512i offset = _mm512_mullo_epi32(sums, _mm512_set1_epi32(128 + a.zero));
+    const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
+    const __m512 scale =
+        _mm512_mul_ps(_mm512_set1_ps(a.scale), Avx512::LoadFirst(args.b_scales + column, n));
+    if (args.bias == nullptr) return _mm512_mul_ps(exact, scale);
+    return _mm512_fmadd_ps(exact, scale, Avx512::LoadFirst(args.bias + column, n));
+  }
+};
+
+void RoundBf16(const float* x, size_t n, uint16_t* out) {
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
+                        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_loadu_ps(x + i))));
+  }
+  if (i < n) {
+    const __m256bh rest = _mm512_cvtneps_pbh(Avx512::LoadFirst(x + i, n - i));
+    _mm256_mask_storeu_epi16(out + i, Avx512::First(n - i), reinterpret_cast<__m256i>(rest));
+  }
+  if (n % 2 != 0) out[n] = 0;
+}
+
+Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
+  __m512 lows = _mm512_setzero_ps();
+  __m512 highs = _mm512_setzero_ps();
+  const auto widen = [&](__m512 v) {
+    lows = _mm512_min_ps(v, lows);
+    highs = _mm512_max_ps(v, highs);
+  };
+  size_t i = 0;
+  for (; i + 16 <= n; i += 16) widen(_mm512_loadu_ps(x + i));
+  if (i < n) widen(Avx512::LoadFirst(x + i, n - i));
+  const float low = _mm512_reduce_min_ps(lows);
+  const float range = _mm512_reduce_max_ps(highs) - low;
+  const float scale = range > 0 ? kInt8Steps / range : 0.0f;
+  const int32_t zero = _mm_cvtss_si32(_mm_set_ss(-127.0f - low * scale));
+  const __m512 factor = _mm512_set1_ps(scale);
+  // value + 128.
+  const __m512i offset = _mm512_set1_epi32(zero + 128);
+  const auto quantize = [&](__m512 v) {
+    const __m512i values = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(v, factor)), offset);
+    return _mm512_cvtusepi32_epi8(_mm512_max_epi32(values, _mm512_setzero_si512()));
+  };
+  for (i = 0; i + 16 <= n; i += 16) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), quantize(_mm512_loadu_ps(x + i)));
+  }
+  if (i < n) {
+    _mm_mask_storeu_epi8(out + i, Avx512::First(n - i), quantize(Avx512::LoadFirst(x + i, n - i)));
+  }
+  for (i = n; i % 4 != 0; ++i) out[i] = 128;
+  return {range / kInt8Steps, zero};
+}
+
 }  // namespace
 
 const Kernels& Avx512Kernels() {
@@ -64,6 +160,10 @@ const Kernels& Avx512Kernels() {
       .l2_squared_rows = simd::ReduceAllRows<V, simd::L2Step<V>>,
       .gemm = simd::Gemm<V>,
       .gemm_panel = simd::kPanelRegs * V::kWidth,
+      .gemm_bf16 = simd::GemmBf16<Avx512Bf16>,
+      .gemm_int8 = simd::GemmInt8<Avx512Int8>,
+      .round_bf16 = RoundBf16,
+      .quantize_int8 = QuantizeInt8,
       .softmax = simd::Softmax<V>,
       .layer_norm = simd::LayerNorm<V>,
       .rms_norm = simd::RmsNorm<V>,
@@ -71,6 +171,7 @@ const Kernels& Avx512Kernels() {
       .gelu_tanh = simd::GeluTanh<V>,
       .silu = simd::Silu<V>,
       .add = simd::Add<V>,
+      .mul = simd::Mul<V>,
       .axpy = simd::Axpy<V>,
       .attention = simd::Attention<V>,
   };

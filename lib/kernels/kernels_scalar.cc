@@ -6,6 +6,7 @@
 
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/tables.h"
+#include "lib/tensor/tensor.h"
 
 namespace rag {
 namespace {
@@ -48,6 +49,64 @@ void Gemm(size_t m, size_t n, size_t k, const float* a, size_t lda, const float*
       c[row * ldc + column] = static_cast<float>(sum);
     }
   }
+}
+
+void GemmBf16(const Kernels::Bf16Product& p) {
+  const size_t groups = (p.k + 1) / 2;
+  for (size_t column = 0; column < p.n; ++column) {
+    const uint16_t* panel = p.packed_b + (column / kPanel) * kPanel * groups * 2;
+    for (size_t row = 0; row < p.m; ++row) {
+      double sum = p.bias == nullptr ? 0.0 : p.bias[column];
+      for (size_t i = 0; i < p.k; ++i) {
+        const uint16_t b = panel[(i / 2 * kPanel + column % kPanel) * 2 + i % 2];
+        sum += static_cast<double>(BFloat16ToFloat(p.a[row * p.lda + i])) * BFloat16ToFloat(b);
+      }
+      p.c[row * p.ldc + column] = static_cast<float>(sum);
+    }
+  }
+}
+
+void GemmInt8(const Kernels::Int8Product& p) {
+  const size_t groups = (p.k + 3) / 4;
+  for (size_t column = 0; column < p.n; ++column) {
+    const int8_t* panel = p.packed_b + (column / kPanel) * kPanel * groups * 4;
+    const float bias = p.bias == nullptr ? 0.0f : p.bias[column];
+    for (size_t row = 0; row < p.m; ++row) {
+      int32_t sum = 0;
+      for (size_t i = 0; i < p.k; ++i) {
+        const int8_t b = panel[(i / 4 * kPanel + column % kPanel) * 4 + i % 4];
+        sum += static_cast<int32_t>(static_cast<int8_t>(p.a[row * p.lda + i])) * b;
+      }
+      sum -= p.a_rows[row].zero * p.b_sums[column];
+      const float scale = p.a_rows[row].scale * p.b_scales[column];
+      p.c[row * p.ldc + column] = static_cast<float>(static_cast<double>(sum) * scale + bias);
+    }
+  }
+}
+
+void RoundBf16(const float* x, size_t n, uint16_t* out) {
+  for (size_t i = 0; i < n; ++i) out[i] = FloatToBFloat16(x[i]);
+  if (n % 2 != 0) out[n] = 0;
+}
+
+Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
+  float low = 0;
+  float high = 0;
+  for (size_t i = 0; i < n; ++i) {
+    low = std::min(low, x[i]);
+    high = std::max(high, x[i]);
+  }
+  const float range = high - low;
+  const float factor = range > 0 ? kInt8Steps / range : 0.0f;
+  const float zero = std::nearbyint(-127.0f - low * factor);
+  for (size_t i = 0; i < n; ++i) {
+    const float value = std::nearbyint(x[i] * factor) + zero;
+    // As the vector tables' conversions do with NaN.
+    const float clamped = std::isnan(value) ? -128.0f : std::clamp(value, -128.0f, 127.0f);
+    out[i] = static_cast<uint8_t>(static_cast<int8_t>(clamped));
+  }
+  for (size_t i = n; i % 4 != 0; ++i) out[i] = 0;
+  return {range / kInt8Steps, std::isnan(zero) ? 0 : static_cast<int32_t>(zero)};
 }
 
 void Softmax(float* row, size_t n) {
@@ -112,6 +171,10 @@ void Add(float* x, const float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) x[i] += y[i];
 }
 
+void Mul(float* x, const float* y, size_t n) {
+  for (size_t i = 0; i < n; ++i) x[i] *= y[i];
+}
+
 void Axpy(float a, const float* x, float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) y[i] += a * x[i];
 }
@@ -122,8 +185,15 @@ void Attention(const Kernels::AttentionArgs& args) {
         args.causal ? std::min(args.kv_count, args.causal_offset + i + 1) : args.kv_count;
     float* scores = args.scratch;
     for (size_t j = 0; j < visible; ++j) {
+      if ((i > j ? i - j : j - i) > args.window) {
+        scores[j] = -std::numeric_limits<float>::infinity();
+        continue;
+      }
       scores[j] =
           args.scale * Dot(args.q + i * args.q_stride, args.k + j * args.k_stride, args.head_dim);
+      if (args.bias != nullptr) {
+        scores[j] += args.bias[static_cast<std::ptrdiff_t>(j) - static_cast<std::ptrdiff_t>(i)];
+      }
     }
     Softmax(scores, visible);
     float* out = args.out + i * args.out_stride;
@@ -148,6 +218,10 @@ const Kernels& ScalarKernels() {
       .l2_squared_rows = L2SquaredRows,
       .gemm = Gemm,
       .gemm_panel = kPanel,
+      .gemm_bf16 = GemmBf16,
+      .gemm_int8 = GemmInt8,
+      .round_bf16 = RoundBf16,
+      .quantize_int8 = QuantizeInt8,
       .softmax = Softmax,
       .layer_norm = LayerNorm,
       .rms_norm = RmsNorm,
@@ -155,6 +229,7 @@ const Kernels& ScalarKernels() {
       .gelu_tanh = GeluTanh,
       .silu = Silu,
       .add = Add,
+      .mul = Mul,
       .axpy = Axpy,
       .attention = Attention,
   };

@@ -53,15 +53,26 @@ void AddValues(const float* weights, const float* values, size_t stride, size_t 
   }
 }
 
-// Scores -> weights in place for one query over `visible` of `count` keys; out is scaled down when
-// the largest score grows.
+// The keys of a block that a query sees, and the bias of the first of the block, or null.
+struct VisibleKeys {
+  size_t begin;
+  size_t end;
+  const float* bias;
+};
+
+// Scores -> weights in place for one query over the visible ones of `count` keys; out is scaled
+// down when the largest score grows.
 template <class V>
-void UpdateSoftmax(float* scores, size_t visible, size_t count, float scale, float& largest,
-                   float& sum, float* out, size_t head_dim) {
-  for (size_t j = visible; j < count; ++j) scores[j] = 0.0f;
-  if (visible == 0) return;
+void UpdateSoftmax(float* block_scores, const VisibleKeys& keys, size_t count, float scale,
+                   float& largest, float& sum, float* out, size_t head_dim) {
+  for (size_t j = 0; j < keys.begin; ++j) block_scores[j] = 0.0f;
+  for (size_t j = keys.end; j < count; ++j) block_scores[j] = 0.0f;
+  if (keys.begin == keys.end) return;
+  float* const scores = block_scores + keys.begin;
+  const size_t visible = keys.end - keys.begin;
   const typename V::Reg factor = V::Set(scale);
   MapInPlace<V>(scores, visible, [factor](typename V::Reg v) { return V::Mul(v, factor); });
+  if (keys.bias != nullptr) Add<V>(scores, keys.bias + keys.begin, visible);
   const float block_largest = MaxOf<V>(scores, visible);
   const float new_largest = block_largest > largest ? block_largest : largest;
   if (new_largest == kMinusInfinity) {
@@ -92,6 +103,12 @@ void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_k
     if (end <= first_key) return;
     count = end - first_key < count ? end - first_key : count;
   }
+  // Neither are those outside of all windows.
+  const bool windowed = args.window < args.kv_count;
+  if (windowed &&
+      (first_key + count + args.window <= query || query + R - 1 + args.window < first_key)) {
+    return;
+  }
   if (packed_keys != nullptr) {
     for (size_t j = 0; j < count; j += kPanel) {
       const TileB operand = {packed_keys + j * args.head_dim, kPanel, 0, nullptr, false};
@@ -105,12 +122,21 @@ void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_k
     }
   }
   for (size_t r = 0; r < R; ++r) {
-    size_t visible = count;
-    if (args.causal) {
-      const size_t end = args.causal_offset + query + r + 1;
-      visible = end <= first_key ? 0 : (end - first_key < count ? end - first_key : count);
+    VisibleKeys keys = {0, count, nullptr};
+    // `limit`, a key, as one of the block.
+    const auto clamp = [&](size_t limit) {
+      return limit <= first_key ? 0 : (limit - first_key < count ? limit - first_key : count);
+    };
+    if (args.causal) keys.end = clamp(args.causal_offset + query + r + 1);
+    if (windowed) {
+      keys.begin = clamp(query + r > args.window ? query + r - args.window : 0);
+      keys.end = clamp(query + r + args.window + 1);
     }
-    UpdateSoftmax<V>(scores + r * kKeyBlock, visible, count, args.scale, largest[r], sum[r],
+    if (args.bias != nullptr) {
+      keys.bias = args.bias + static_cast<std::ptrdiff_t>(first_key) -
+                  static_cast<std::ptrdiff_t>(query + r);
+    }
+    UpdateSoftmax<V>(scores + r * kKeyBlock, keys, count, args.scale, largest[r], sum[r],
                      out + r * args.out_stride, args.head_dim);
   }
   AddValues<V, R>(scores, args.v + first_key * args.v_stride, args.v_stride, count, args.head_dim,
@@ -150,6 +176,8 @@ void Attention(const Kernels::AttentionArgs& args) {
       keys = args.causal_offset + begin + queries;
     }
     for (size_t first_key = 0; first_key < keys; first_key += kKeyBlock) {
+      if (args.window < args.kv_count && first_key + kKeyBlock + args.window <= begin) continue;
+      if (args.window < args.kv_count && begin + queries + args.window <= first_key) break;
       const size_t count = keys - first_key < kKeyBlock ? keys - first_key : kKeyBlock;
       const float* packed_keys = nullptr;
       if (args.q_count >= kFewQueries) {

@@ -143,6 +143,14 @@ void Add(float* x, const float* y, size_t n) {
 }
 
 template <class V>
+void Mul(float* x, const float* y, size_t n) {
+  constexpr size_t W = V::kWidth;
+  size_t i = 0;
+  for (; i + W <= n; i += W) V::Store(x + i, V::Mul(V::Load(x + i), V::Load(y + i)));
+  for (; i < n; ++i) x[i] *= y[i];
+}
+
+template <class V>
 void Axpy(float a, const float* x, float* y, size_t n) {
   constexpr size_t W = V::kWidth;
   const typename V::Reg scale = V::Set(a);

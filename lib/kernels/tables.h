@@ -14,4 +14,7 @@ const Kernels& Avx512Kernels();
 inline constexpr size_t kKeyBlock = 128;
 inline constexpr size_t kMaxAttentionRows = 12;
 
+// Steps of quantize_int8: so few that rounding twice, the value and the zero, stays within a byte.
+inline constexpr float kInt8Steps = 253.0f;
+
 }  // namespace rag

@@ -2,25 +2,44 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
+#include "lib/base/status.h"
 #include "lib/kernels/kernels.h"
 #include "lib/tensor/tensor.h"
 
 namespace rag {
 
-// y = x W^T + bias. Immutable after construction; Apply may be called from any thread.
+// What a product's operands are rounded to. kInt8: each output's weights have a scale of their own,
+// each row of inputs a scale and a zero (dynamic quantization); sums are exact. Layers of more than
+// kMaxInt8Depth inputs stay f32.
+enum class Precision { kF32, kBf16, kInt8 };
+std::string_view PrecisionName(Precision precision);  // "f32", "bf16", "int8"
+Result<Precision> ParsePrecision(std::string_view name);
+
+// The inputs of one Apply at a time, rounded; grows to the largest seen.
+struct LinearScratch {
+  std::vector<uint16_t> bf16;
+  std::vector<uint8_t> int8;
+  std::vector<Kernels::Int8Row> rows;
+};
+
+// y = x W^T + bias. Immutable after construction; Apply may be called from any thread, each with
+// its own scratch.
 class Linear {
  public:
   Linear() = default;
   // weight [out, in], row-major as Hugging Face stores it; bias [out] or empty.
-  Linear(const Kernels& kernels, MatrixView weight, std::span<const float> bias);
+  Linear(const Kernels& kernels, MatrixView weight, std::span<const float> bias,
+         Precision precision = Precision::kF32);
 
   // x [rows, in], row stride x_stride -> y [rows, out], row stride y_stride; elements. x and y do
   // not overlap. A row of y depends on its row of x alone, bit for bit, whatever the other rows.
   void Apply(const Kernels& kernels, size_t rows, const float* x, size_t x_stride, float* y,
-             size_t y_stride) const;
+             size_t y_stride, LinearScratch& scratch) const;
 
   size_t in() const { return in_; }
   size_t out() const { return out_; }
@@ -28,7 +47,12 @@ class Linear {
  private:
   size_t in_ = 0;
   size_t out_ = 0;
+  Precision precision_ = Precision::kF32;
   Matrix packed_;  // [1, PackedGemmBSize]
+  std::vector<uint16_t> packed_bf16_;
+  std::vector<int8_t> packed_int8_;
+  std::vector<float> scales_;  // of kInt8, [out]
+  std::vector<int32_t> sums_;  // of kInt8, [out]
   std::vector<float> bias_;
 };
 

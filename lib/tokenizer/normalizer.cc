@@ -65,6 +65,29 @@ class StripNormalizer final : public Normalizer {
   bool left_, right_;
 };
 
+// The tokenizers package's: control characters are removed, what separates without being seen
+// becomes a space.
+class NmtNormalizer final : public Normalizer {
+ public:
+  void Apply(Chars& chars) const override {
+    std::erase_if(chars, [](const SourceChar& source) { return IsRemoved(source.c); });
+    for (SourceChar& source : chars) {
+      if (IsSpace(source.c)) source.c = ' ';
+    }
+  }
+
+ private:
+  static bool IsRemoved(char32_t c) {
+    return (c >= 0x01 && c <= 0x08) || c == 0x0B || (c >= 0x0E && c <= 0x1F) || c == 0x7F ||
+           c == 0x8F || c == 0x9F;
+  }
+  static bool IsSpace(char32_t c) {
+    return c == 0x09 || c == 0x0A || c == 0x0C || c == 0x0D || c == 0x1680 ||
+           (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+           c == 0xFEFF || c == 0xFFFD;
+  }
+};
+
 class PrependNormalizer final : public Normalizer {
  public:
   explicit PrependNormalizer(std::u32string text) : text_(std::move(text)) {}
@@ -185,6 +208,7 @@ Result<std::unique_ptr<Normalizer>> Parse(const Value& json, int depth) {
   if (type == "NFD") return Pointer(new FormNormalizer(NormalForm::kNfd));
   if (type == "NFKC") return Pointer(new FormNormalizer(NormalForm::kNfkc));
   if (type == "NFKD") return Pointer(new FormNormalizer(NormalForm::kNfkd));
+  if (type == "Nmt") return Pointer(new NmtNormalizer());
   if (type == "Lowercase") return Pointer(new LowercaseNormalizer());
   if (type == "StripAccents") return Pointer(new StripAccentsNormalizer());
   if (type == "Strip") {

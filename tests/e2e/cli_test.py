@@ -451,6 +451,17 @@ class Evaluation(CliTest):
         self.assertEqual(self.rag_json("eval", self.folder, code=1)["error"]["code"], "not_found")
         flags = ("--rrf-k", "10", "--dense-weight", "2", "--lexical-weight", "0.5", "--ef-search", "50", "--exact")
         self.assertEqual(self.rag_json("eval", data, "--mode", "lexical", *flags)["ndcg@10"], 1)
+        reranker = self.folder / "reranker"
+        golden = ROOT / "tests" / "golden"
+        shutil.copytree(golden / "rerankers" / "bert", reranker)
+        shutil.copy(golden / "encoder_families" / "tokenizers" / "word_piece.json", reranker / "tokenizer.json")
+        flags = ("--rerank", reranker, "--rerank-top", "2")
+        self.assertIn("ndcg@10", self.rag_json("eval", data, "--mode", "lexical", *flags))
+        found = self.rag_json("search", "dog", "-c", "eval-lexical", "--mode", "lexical", *flags)
+        self.assertGreater(found["rerank_ms"], 0)
+        self.assertTrue(0 < found["hits"][0]["score"] < 1)
+        error = self.rag_json("search", "dog", "-c", "eval-lexical", "--rerank", "absent", code=1)["error"]
+        self.assertIn("absent", error["message"])
         error = self.rag_json("eval", data, "--mode", "lexical", "--lexical-weight", "-1", code=1)["error"]
         self.assertIn("lexical_weight -1", error["message"])
 

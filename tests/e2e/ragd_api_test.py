@@ -9,6 +9,7 @@ import json
 import math
 import pathlib
 import re
+import shutil
 import struct
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import urllib.parse
 from ragd_harness import Daemon, default_encoder, eventually, events, shared_data
 
 PROGRAM = None
+GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 PASSAGES = {
     "sky": "The sky is blue because air scatters short wavelengths of sunlight more than long ones.",
     "keys": "Rotate the signing key every ninety days. The old key stays valid for one more day.",
@@ -243,6 +245,10 @@ class Questions(Api):
         del body["rag"]
         self.fails("POST", "/v1/chat/completions", body, 400, "no_decoder", "model")
 
+    def test_reranking_without_a_reranker(self):
+        self.fails("POST", "/v1/rerank", {"query": "q", "documents": ["a"]}, 400, "no_reranker", "model")
+        self.fails("POST", "/v1/search", {"query": "q", "collection": "c", "rerank": True}, 400, "no_reranker", "rerank")
+
     def test_embeddings_without_an_encoder(self):
         self.fails("POST", "/v1/embeddings", {"model": "m", "input": "x"}, 400, "no_encoder", "model")
 
@@ -336,6 +342,67 @@ class Embedding(Api):
         self.embed(input=["a", "b"])
         self.assertGreaterEqual(self.daemon.metric("rag_texts_encoded_total"), 2)
         self.assertGreater(self.daemon.metric("rag_index_memory_bytes"), 384 * 4 * 4 - 1)
+
+
+class Rerank(Api):
+    """With a small cross-encoder of random weights."""
+
+    @classmethod
+    def start(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="ragd-reranker-")
+        model = pathlib.Path(cls.folder.name) / "small-reranker"
+        shutil.copytree(GOLDEN / "rerankers" / "bert", model)
+        shutil.copy(GOLDEN / "encoder_families" / "tokenizers" / "word_piece.json", model / "tokenizer.json")
+        return Daemon(PROGRAM, "--encoder", "none", "--rerank", str(model), "--rerank-top", "4")
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.folder.cleanup()
+
+    def test_documents_are_ordered_by_relevance(self):
+        pairs = json.loads((GOLDEN / "rerankers" / "pairs.json").read_text(encoding="utf-8"))
+        expected = struct.unpack("<320f", (GOLDEN / "rerankers" / "bert" / "scores.f32").read_bytes())[:16]
+        body = {"model": "small-reranker", "query": pairs["queries"][0], "documents": pairs["passages"]}
+        answer = self.call("POST", "/v1/rerank", body)
+        self.assertEqual(answer["model"], "small-reranker")
+        order = [r["index"] for r in answer["results"]]
+        self.assertEqual(order, sorted(range(16), key=lambda i: -expected[i]))
+        for result in answer["results"]:
+            self.assertAlmostEqual(result["relevance_score"], expected[result["index"]], places=4)
+            self.assertEqual(result["document"], {"text": pairs["passages"][result["index"]]})
+        self.assertGreater(answer["usage"]["total_tokens"], 16)
+        self.assertGreater(answer["rag"]["truncated"], 0)  # the longest is longer than the model reads
+        # As Cohere's clients ask: no model, objects, the best alone, without the documents.
+        short = self.call("POST", "/v1/rerank", {"query": pairs["queries"][0], "top_n": 2, "return_documents": False,
+                                                 "documents": [{"text": p} for p in pairs["passages"]]})
+        self.assertEqual([r["index"] for r in short["results"]], order[:2])
+        self.assertNotIn("document", short["results"][0])
+        self.assertEqual([m["kind"] for m in self.call("GET", "/v1/models")["data"]], ["reranker", "extractive"])
+
+    def test_errors(self):
+        good = {"query": "q", "documents": ["a", "b"]}
+        for change, param in [({"query": ""}, "query"), ({"query": None}, "query"), ({"documents": []}, "documents"),
+                              ({"documents": "a"}, "documents"), ({"documents": ["a", 5]}, "documents"),
+                              ({"documents": [{"txt": "a"}]}, "documents"), ({"documents": ["x"] * 1001}, "documents"),
+                              ({"top_n": 0}, "top_n"), ({"return_documents": "yes"}, "return_documents")]:
+            with self.subTest(change=str(change)[:60]):
+                self.fails("POST", "/v1/rerank", good | change, 400, "invalid_argument", param)
+        self.fails("POST", "/v1/rerank", good | {"model": "other"}, 404, "model_not_found", "model")
+
+    def test_searches_are_reranked_unless_declined(self):
+        self.add_passages("reranked")
+        body = {"query": "the", "collection": "reranked", "mode": "lexical", "k": 3}
+        plain = self.call("POST", "/v1/search", body | {"rerank": False})
+        self.assertEqual(plain["rerank_ms"], 0)
+        found = self.call("POST", "/v1/search", body)
+        self.assertGreater(found["rerank_ms"], 0)
+        scores = [h["score"] for h in found["hits"]]
+        self.assertEqual(scores, sorted(scores, reverse=True))
+        self.assertTrue(all(0 < s < 1 for s in scores), scores)
+        asked = self.call("POST", "/v1/ask", {"question": "the", "collection": "reranked", "mode": "lexical", "k": 2})
+        self.assertTrue(asked["answer"])
+        self.fails("POST", "/v1/search", body | {"rerank_top": 1001}, 400, "invalid_argument", "rerank_top")
 
 
 @unittest.skipUnless(shared_data("models/stories260K/stories260K.gguf"), "stories260K.gguf is not here")

@@ -63,24 +63,23 @@ TEST_CASE("Tensors of another shape are refused, naming both shapes") {
 }
 
 TEST_CASE("What is not known is refused, listing what is") {
-  CheckConfigRefused("bert", "\"model_type\": \"bert\"", "\"model_type\": \"mpnet\"", kUnknown,
-                     {"mpnet", "distilbert", "roberta"});
+  CheckConfigRefused("bert", "\"model_type\": \"bert\"", "\"model_type\": \"t5\"", kUnknown,
+                     {"t5", "distilbert", "modernbert"});
   CheckConfigRefused("bert", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"mish\"", kUnknown,
                      {"mish", "gelu"});
   CheckConfigRefused("bert", "\"hidden_act\"",
                      "\"position_embedding_type\": \"relative_key\", \"hidden_act\"", kUnknown,
                      {"relative_key", "absolute"});
-  const EncoderFolder dense("bert");
-  dense.Write("modules.json",
-              R"([{"path": "", "type": "sentence_transformers.models.Transformer"},
-                  {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}])");
-  CheckRefused(dense, kUnknown, {"modules.json", "Dense", "Normalize"});
+  const EncoderFolder module("bert");
+  module.Write("modules.json",
+               R"([{"path": "", "type": "sentence_transformers.models.Transformer"},
+                  {"path": "2_LSTM", "type": "sentence_transformers.models.LSTM"}])");
+  CheckRefused(module, kUnknown, {"modules.json", "LSTM", "Normalize"});
   const EncoderFolder pooling("bert");
-  pooling.SetPooling("weightedmean_tokens");
-  CheckRefused(pooling, kUnknown, {"1_Pooling", "weightedmean"});
-  pooling.Write("1_Pooling/config.json",
-                R"({"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true})");
-  CheckRefused(pooling, kUnknown, {"2 of the mean, cls and max"});
+  pooling.Write("1_Pooling/config.json", R"({"pooling_mode": "middle"})");
+  CheckRefused(pooling, kUnknown, {"1_Pooling", "middle", "weightedmean"});
+  pooling.Write("1_Pooling/config.json", R"({"pooling_mode": []})");
+  CheckRefused(pooling, kInvalid, {"1_Pooling", "pooling_mode"});
 }
 
 TEST_CASE("Missing and damaged files are named") {

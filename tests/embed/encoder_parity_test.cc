@@ -36,7 +36,7 @@ TEST_CASE("all-MiniLM-L6-v2 gives the reference's vectors for real texts of many
   CHECK(info.layers == 6);
   CHECK(info.heads == 12);
   CHECK(info.max_tokens == 256);
-  CHECK(info.pooling == Pooling::kMean);
+  CHECK(info.pooling == std::vector{Pooling::kMean});
   CHECK(info.normalize);
   REQUIRE(halves.size() == row * info.dim * sizeof(uint16_t));
 

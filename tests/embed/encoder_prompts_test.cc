@@ -92,6 +92,32 @@ TEST_CASE("names of prompts are looked up as sentence-transformers documents the
   CHECK(PromptOf(folder, *runtime, TextRole::kPlain).text.empty());
 }
 
+TEST_CASE("a caller's prompts stand in for the model's") {
+  const auto runtime = MakeRuntime();
+  const EncoderFolder folder("bert");
+  folder.Write(kFile, R"({"prompts": {"query": "the cat ", "document": "a mat "}})");
+  const auto own = folder.Load(*runtime);
+  REQUIRE_OK(own);
+  EncoderOptions options;
+  options.prompts[static_cast<size_t>(TextRole::kQuery)] = "rights and ";
+  const auto given = Encoder::Load(folder.path().string(), *runtime, options);
+  REQUIRE_OK(given);
+  CHECK((*given)->info().prompt(TextRole::kQuery).text == "rights and ");
+  CHECK((*given)->info().prompt(TextRole::kDocument).text == "a mat ");
+  CHECK((*given)->info().fingerprint != (*own)->info().fingerprint);
+  // As if the file said so.
+  folder.Write(kFile, R"({"prompts": {"query": "rights and ", "document": "a mat "}})");
+  const auto by_file = folder.Load(*runtime);
+  REQUIRE_OK(by_file);
+  CHECK((*given)->info().fingerprint == (*by_file)->info().fingerprint);
+  const Embeddings a = EncodeAll(**given, {"freedom"}, TextRole::kQuery);
+  const Embeddings b = EncodeAll(**by_file, {"freedom"}, TextRole::kQuery);
+  const Embeddings c = EncodeAll(**own, {"freedom"}, TextRole::kQuery);
+  CHECK(std::equal(a.vectors.row(0).begin(), a.vectors.row(0).end(), b.vectors.row(0).begin()));
+  CHECK_FALSE(
+      std::equal(a.vectors.row(0).begin(), a.vectors.row(0).end(), c.vectors.row(0).begin()));
+}
+
 TEST_CASE("prompts that cannot be used are refused, naming file and prompt") {
   const auto runtime = MakeRuntime();
   const EncoderFolder folder("bert");

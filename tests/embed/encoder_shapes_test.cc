@@ -35,7 +35,7 @@ void CheckFamily(const std::string& name, const std::string& model_type) {
       CHECK(info.dim == kDim);
       CHECK(info.layers == 2);
       CHECK(info.max_tokens == 40);
-      CHECK(info.pooling == kPoolings[mode]);
+      CHECK(info.pooling == std::vector{kPoolings[mode]});
       CHECK_FALSE(info.normalize);
       const Embeddings embeddings = EncodeAll(**encoder, texts);
       for (size_t i = 0; i < texts.size(); ++i) {

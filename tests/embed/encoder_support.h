@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <span>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,59 @@ class EncoderFolder {
  private:
   TemporaryFolder folder_;
 };
+
+// A copy of a folder of tests/golden/<set> with the tokenizer that it names.
+class FamilyFolder {
+ public:
+  explicit FamilyFolder(const std::string& name, const std::string& set = "encoder_families") {
+    std::filesystem::copy(Golden(set + "/" + name), path(),
+                          std::filesystem::copy_options::recursive);
+    std::string tokenizer = ReadAll(path() / "tokenizer.txt");
+    tokenizer.resize(tokenizer.find('\n'));
+    std::filesystem::copy_file(Golden("encoder_families/tokenizers/" + tokenizer + ".json"),
+                               path() / "tokenizer.json");
+  }
+  std::filesystem::path path() const { return folder_.path() / "model"; }
+  void Replace(const std::string& file, const std::string& from, const std::string& to) const {
+    std::string text = ReadAll(path() / file);
+    const size_t at = text.find(from);
+    INFO(file << " has no " << from);
+    REQUIRE(at != std::string::npos);
+    WriteText(path() / file, text.replace(at, from.size(), to));
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+// A file of little-endian half-precision floats.
+inline std::vector<float> ReadHalves(const std::filesystem::path& path) {
+  const std::string bytes = ReadAll(path);
+  std::vector<float> values(bytes.size() / sizeof(uint16_t));
+  for (size_t i = 0; i < values.size(); ++i) {
+    uint16_t half;
+    std::memcpy(&half, bytes.data() + i * sizeof(half), sizeof(half));
+    values[i] = HalfToFloat(half);
+  }
+  return values;
+}
+
+// The texts of tests/golden/encoder_families: real ones of many languages.
+inline constexpr size_t kFamilyTexts = 320;
+
+inline std::vector<std::string> FamilyTexts() {
+  std::vector<std::string> texts;
+  std::istringstream lines(ReadAll(Golden("embeddings/texts.jsonl")));
+  size_t row = 0;
+  for (std::string line; std::getline(lines, line); ++row) {
+    if (row % 7 >= 4) continue;
+    const Result<Value> entry = ParseJson(line);
+    REQUIRE_OK(entry);
+    texts.push_back(entry->Find("text")->as_string());
+  }
+  REQUIRE(texts.size() == kFamilyTexts);
+  return texts;
+}
 
 inline std::vector<std::string> GoldenTexts() {
   const Result<Value> json = ParseJson(ReadAll(Golden("encoders/texts.json")));

@@ -11,6 +11,8 @@ struct Case {
   bool causal = false;
   size_t causal_offset = 0;
   float score_scale = 1.0f;
+  bool bias = false;
+  size_t window = SIZE_MAX;
 };
 
 void CheckAttention(const Kernels& kernels, const Case& c, std::mt19937& random) {
@@ -22,6 +24,8 @@ void CheckAttention(const Kernels& kernels, const Case& c, std::mt19937& random)
   const Floats q(span(c.q_count, q_stride), 1, random, c.score_scale);
   const Floats k(span(c.kv_count, k_stride), 2, random);
   const Floats v(span(c.kv_count, v_stride), 3, random);
+  // By distance, from the last query and the first key to the first query and the last key.
+  const Floats bias(c.q_count + c.kv_count, 1, random, 2.0f);
   constexpr float kUntouched = 12345.0f;
   const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
 
@@ -30,13 +34,15 @@ void CheckAttention(const Kernels& kernels, const Case& c, std::mt19937& random)
     std::vector<float> scratch(AttentionScratch(c.kv_count, c.head_dim));
     table.attention({q.data(), q_stride, c.q_count, k.data(), k_stride, v.data(), v_stride,
                      c.kv_count, c.head_dim, scale, c.causal, c.causal_offset, out.data(),
-                     out_stride, scratch.data()});
+                     out_stride, scratch.data(), c.bias ? bias.data() + c.q_count : nullptr,
+                     c.window});
     return out;
   };
   const Floats out = run(kernels);
   const Floats expected = run(Reference());
   INFO(IsaName(kernels.isa) << " q " << c.q_count << " kv " << c.kv_count << " dim " << c.head_dim
-                            << " causal " << c.causal << " offset " << c.causal_offset);
+                            << " causal " << c.causal << " offset " << c.causal_offset << " bias "
+                            << c.bias << " window " << c.window);
   double worst = 0;  // error over bound
   size_t overwritten = 0;
   for (size_t i = 0; i < c.q_count; ++i) {
@@ -47,6 +53,8 @@ void CheckAttention(const Kernels& kernels, const Case& c, std::mt19937& random)
     double score_error = 0, largest_value = 0;
     for (size_t j = 0; j < visible; ++j) {
       double absolute = 0, score = 0;
+      const double added =
+          c.bias ? std::abs(static_cast<double>(bias[c.q_count + j - i])) * kUnit * 2 : 0.0;
       for (size_t d = 0; d < c.head_dim; ++d) {
         const double product = static_cast<double>(q[i * q_stride + d]) * k[j * k_stride + d];
         absolute += std::abs(product);
@@ -55,7 +63,8 @@ void CheckAttention(const Kernels& kernels, const Case& c, std::mt19937& random)
       }
       score_error = std::max(
           score_error,
-          kUnit * scale * ((static_cast<double>(c.head_dim) + 3) * absolute + 2 * std::abs(score)));
+          added + kUnit * scale *
+                      ((static_cast<double>(c.head_dim) + 3) * absolute + 2 * std::abs(score)));
     }
     const double relative = 2 * score_error + (2.0 * static_cast<double>(visible) + 40) * kUnit;
     for (size_t d = 0; d < out_stride && i * out_stride + d < out.size(); ++d) {
@@ -98,6 +107,28 @@ TEST_CASE("Causal attention agrees with the reference") {
         CheckAttention(*kernels, {q_count, q_count + 200, head_dim, true, 200}, random);
         // Fewer keys than the queries could see.
         CheckAttention(*kernels, {q_count, 20, head_dim, true, 5}, random);
+      }
+    }
+  }
+}
+
+TEST_CASE("Attention with a bias by distance agrees with the reference") {
+  FOR_EACH_VECTOR_TABLE(kernels) {
+    std::mt19937 random(14);
+    for (const size_t count : {1, 2, 5, 33, 128, 200, 300}) {
+      CheckAttention(*kernels, {count, count, 32, false, 0, 1.0f, true}, random);
+    }
+  }
+}
+
+TEST_CASE("Attention of a window agrees with the reference") {
+  FOR_EACH_VECTOR_TABLE(kernels) {
+    std::mt19937 random(15);
+    for (const size_t count : {1, 2, 13, 97, 129, 400}) {
+      for (const size_t window : {0, 1, 7, 64, 150, 399}) {
+        for (const bool bias : {false, true}) {
+          CheckAttention(*kernels, {count, count, 16, false, 0, 1.0f, bias, window}, random);
+        }
       }
     }
   }

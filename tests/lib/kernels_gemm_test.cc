@@ -83,15 +83,19 @@ TEST_CASE("A row of a product does not depend on the other rows, bit for bit") {
     const Floats x(kRows * kIn, 0, random);
     const Floats weight(kOut * kIn, 0, random);
     const Floats bias(kOut, 0, random);
-    const Linear linear(*kernels, MatrixView(weight.data(), kOut, kIn), {bias.data(), kOut});
-    std::vector<float> all(kRows * kOut);
-    linear.Apply(*kernels, kRows, x.data(), kIn, all.data(), kOut);
-    for (size_t begin = 0; begin < kRows; ++begin) {
-      for (const size_t count : {1, 2, 4, 9, 12}) {
-        if (begin + count > kRows) continue;
-        std::vector<float> some(count * kOut);
-        linear.Apply(*kernels, count, x.data() + begin * kIn, kIn, some.data(), kOut);
-        REQUIRE(std::equal(some.begin(), some.end(), all.begin() + begin * kOut));
+    for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+      const Linear linear(*kernels, MatrixView(weight.data(), kOut, kIn), {bias.data(), kOut},
+                          precision);
+      LinearScratch scratch;
+      std::vector<float> all(kRows * kOut);
+      linear.Apply(*kernels, kRows, x.data(), kIn, all.data(), kOut, scratch);
+      for (size_t begin = 0; begin < kRows; ++begin) {
+        for (const size_t count : {1, 2, 4, 9, 12}) {
+          if (begin + count > kRows) continue;
+          std::vector<float> some(count * kOut);
+          linear.Apply(*kernels, count, x.data() + begin * kIn, kIn, some.data(), kOut, scratch);
+          REQUIRE(std::equal(some.begin(), some.end(), all.begin() + begin * kOut));
+        }
       }
     }
   }

@@ -159,16 +159,18 @@ TEST_CASE("Activations agree with the reference") {
   }
 }
 
-TEST_CASE("add and axpy agree with the reference") {
+TEST_CASE("add, mul and axpy agree with the reference") {
   FOR_EACH_VECTOR_TABLE(kernels) {
     std::mt19937 random(9);
     for (const size_t n : kAwkwardLengths) {
       const Floats x(n, 1, random);
       const Floats y(n, 2, random);
       const auto sum = InPlace(x, [&](float* p) { kernels->add(p, y.data(), n); });
+      const auto product = InPlace(x, [&](float* p) { kernels->mul(p, y.data(), n); });
       const auto combined = InPlace(x, [&](float* p) { kernels->axpy(0.3f, y.data(), p, n); });
       for (size_t i = 0; i < n; ++i) {
         REQUIRE(sum[i] == x[i] + y[i]);
+        REQUIRE(product[i] == x[i] * y[i]);
         const double exact = x[i] + static_cast<double>(0.3f) * y[i];
         REQUIRE(std::abs(combined[i] - exact) <=
                 2 * kUnit * (std::abs(x[i]) + 0.3 * std::abs(y[i])));

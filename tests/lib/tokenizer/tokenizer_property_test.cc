@@ -224,7 +224,7 @@ TEST_CASE("components that are not known are named") {
     CHECK(status.code() == StatusCode::kUnimplemented);
     CHECK_THAT(status.message(), Catch::Contains(type));
   };
-  fails("normalizer", "Nmt");
+  fails("normalizer", "NFX");
   fails("pre_tokenizer", "UnicodeScripts");
   fails("post_processor", "Strange");
   fails("decoder", "CTC");

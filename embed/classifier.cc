@@ -1,0 +1,107 @@
+#include "embed/classifier.h"
+
+#include <vector>
+
+#include "embed/pooling.h"
+#include "embed/transformer.h"
+#include "lib/kernels/kernels.h"
+
+namespace rag {
+namespace {
+
+struct HeadNames {
+  std::string_view dense;
+  bool dense_of_network;  // below the network's prefix ("bert.")
+  EncoderActivation activation;
+  std::string_view out;
+};
+
+Result<HeadNames> FamilyHead(const ConfigFile& file, EncoderFamily family) {
+  switch (family) {
+    case EncoderFamily::kBert:
+    case EncoderFamily::kJinaBert:
+    case EncoderFamily::kMobileBert:
+    case EncoderFamily::kGte:
+      return HeadNames{"pooler.dense", true, EncoderActivation::kTanh, "classifier"};
+    case EncoderFamily::kAlbert:
+      return HeadNames{"pooler", true, EncoderActivation::kTanh, "classifier"};
+    case EncoderFamily::kRoberta:
+    case EncoderFamily::kMpNet:
+      return HeadNames{"classifier.dense", false, EncoderActivation::kTanh, "classifier.out_proj"};
+    case EncoderFamily::kElectra:
+      return HeadNames{"classifier.dense", false, EncoderActivation::kGelu, "classifier.out_proj"};
+    case EncoderFamily::kDistilBert:
+      return HeadNames{"pre_classifier", false, EncoderActivation::kRelu, "classifier"};
+    case EncoderFamily::kModernBert:
+      return HeadNames{"head.dense", false, EncoderActivation::kGelu, "classifier"};
+    case EncoderFamily::kNomic:
+      break;
+  }
+  return UnimplementedError(file.path(), ": a classification head of model_type '",
+                            file.String("model_type", "").value(), "' is not known");
+}
+
+Status CheckLabels(const ConfigFile& file) {
+  size_t labels = 1;
+  const Value* names = file.value().Find("id2label");
+  if (names != nullptr && names->is_object()) labels = names->as_object().size();
+  RAG_ASSIGN_OR_RETURN(const size_t count,
+                       file.Size("num_labels", 1, kMaxHidden, static_cast<int64_t>(labels)));
+  if (count == 1) return OkStatus();
+  return UnimplementedError(file.path(), ": 'id2label' has ", count,
+                            " labels; a reranker has one score");
+}
+
+}  // namespace
+
+Result<Classifier> Classifier::Load(const ConfigFile& file, const TransformerConfig& config,
+                                    const TransformerWeights& weights, const Runtime& runtime) {
+  RAG_ASSIGN_OR_RETURN(const HeadNames names, FamilyHead(file, config.family));
+  RAG_RETURN_IF_ERROR(CheckLabels(file));
+  Classifier head(runtime);
+  head.activation_ = names.activation;
+  const std::string prefix = names.dense_of_network ? weights.prefix() : "";
+  const TensorFinder finder = weights.finder();
+  const std::string dense[] = {prefix + std::string(names.dense)};
+  const std::string out[] = {std::string(names.out)};
+  const size_t hidden = config.hidden;
+  RAG_ASSIGN_OR_RETURN(
+      head.dense_, finder.ReadLinear(runtime.kernels(), dense,
+                                     {.out = hidden, .in = hidden, .bias = BiasRule::kOptional}));
+  RAG_ASSIGN_OR_RETURN(head.out_,
+                       finder.ReadLinear(runtime.kernels(), out, {.out = 1, .in = hidden}));
+  if (config.family == EncoderFamily::kModernBert) {
+    RAG_ASSIGN_OR_RETURN(const std::string pooling, file.String("classifier_pooling", "cls"));
+    if (pooling != "cls" && pooling != "mean") {
+      return UnimplementedError(file.path(), ": classifier_pooling '", pooling,
+                                "' is not known; known are cls and mean");
+    }
+    if (pooling == "mean") head.pooling_ = Pooling::kMean;
+    RAG_ASSIGN_OR_RETURN(const std::string activation,
+                         file.String("classifier_activation", "gelu"));
+    RAG_ASSIGN_OR_RETURN(head.activation_, ParseActivation(file.path(), activation));
+    RAG_ASSIGN_OR_RETURN(head.norm_, finder.ReadNorm("head.norm", hidden, BiasRule::kOptional));
+    head.norm_epsilon_ = config.norm_epsilon;
+  }
+  return head;
+}
+
+float Classifier::Apply(MatrixView states) const {
+  const Kernels& kernels = runtime_->kernels();
+  const size_t hidden = states.cols;
+  std::vector<float> pooled(hidden);
+  std::vector<float> dense(hidden);
+  LinearScratch scratch;
+  PoolRows(kernels, pooling_, states, 0, pooled.data());
+  dense_.Apply(kernels, 1, pooled.data(), hidden, dense.data(), hidden, scratch);
+  Activate(kernels, activation_, dense.data(), hidden);
+  if (norm_.has_value()) {
+    kernels.layer_norm(dense.data(), norm_->gamma.data(), norm_->beta.data(), norm_epsilon_,
+                       dense.data(), hidden);
+  }
+  float logit = 0;
+  out_.Apply(kernels, 1, dense.data(), hidden, &logit, 1, scratch);
+  return logit;
+}
+
+}  // namespace rag

@@ -1,0 +1,41 @@
+// The heads of sequence classification: a text's last hidden states -> one number.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "embed/config_file.h"
+#include "embed/encoder.h"
+#include "embed/transformer_config.h"
+#include "embed/transformer_weights.h"
+#include "lib/base/status.h"
+#include "lib/nn/linear.h"
+#include "lib/runtime/runtime.h"
+#include "lib/tensor/tensor.h"
+
+namespace rag {
+
+// Immutable after Load; Apply may be called from any thread.
+class Classifier {
+ public:
+  // The family's head for one label. `file` is config.json. Errors: invalid_argument naming the
+  // tensor that is missing or of another shape; unimplemented naming the key.
+  static Result<Classifier> Load(const ConfigFile& file, const TransformerConfig& config,
+                                 const TransformerWeights& weights, const Runtime& runtime);
+
+  // states [length, hidden], length > 0. The logit.
+  float Apply(MatrixView states) const;
+
+ private:
+  explicit Classifier(const Runtime& runtime) : runtime_(&runtime) {}
+
+  const Runtime* runtime_;
+  Pooling pooling_ = Pooling::kCls;
+  Linear dense_;
+  EncoderActivation activation_ = EncoderActivation::kTanh;
+  std::optional<EncoderNorm> norm_;  // ModernBERT's
+  float norm_epsilon_ = 0;
+  Linear out_;
+};
+
+}  // namespace rag

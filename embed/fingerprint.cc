@@ -1,0 +1,60 @@
+#include "embed/fingerprint.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "lib/base/file.h"
+#include "lib/base/hash.h"
+
+namespace rag {
+namespace {
+
+// Part of every fingerprint: raised when the same files begin to give other vectors.
+constexpr int kFingerprintVersion = 1;
+
+// The files that Tokenizer::Load reads from a folder, in its order of preference.
+std::vector<std::string> TokenizerFiles(const std::string& folder) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path base(folder);
+  if (fs::exists(base / "tokenizer.json", error)) return {(base / "tokenizer.json").string()};
+  if (fs::exists(base / "vocab.txt", error)) return {(base / "vocab.txt").string()};
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(base, error)) {
+    if (entry.path().extension() == ".model") files.push_back(entry.path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace
+
+// tokenizer_config.json is among the config's source bytes only where it sets the length, and it
+// sets the casing of a vocab.txt: it is hashed here in any case.
+Result<uint64_t> HashTokenizer(const std::string& folder) {
+  std::vector<std::string> files = TokenizerFiles(folder);
+  const std::filesystem::path settings = std::filesystem::path(folder) / "tokenizer_config.json";
+  std::error_code error;
+  if (std::filesystem::exists(settings, error)) files.push_back(settings.string());
+  uint64_t hash = 0;
+  for (const std::string& path : files) {
+    RAG_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+    hash = Hash64(file.bytes(), hash);
+  }
+  return hash;
+}
+
+std::string MakeFingerprint(const EncoderConfig& config, const FingerprintParts& parts) {
+  std::vector<uint64_t> hashes = {kFingerprintVersion, Hash64(config.source_bytes), parts.tokenizer,
+                                  parts.weights};
+  if (parts.head != 0) hashes.push_back(parts.head);
+  std::string name = StrCat(config.model.model_type, '-', config.dim);
+  for (const Pooling mode : config.pooling.modes) name += StrCat('-', PoolingName(mode));
+  name += StrCat('-', HashToHex(Hash64(std::as_bytes(std::span<const uint64_t>(hashes)))));
+  if (parts.precision != Precision::kF32) name += StrCat('-', PrecisionName(parts.precision));
+  return name;
+}
+
+}  // namespace rag

@@ -1,0 +1,26 @@
+// The name of everything that an encoder's vectors depend on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "embed/encoder_config.h"
+#include "lib/base/status.h"
+
+namespace rag {
+
+// The hash of the tokenizer's files in `folder` and of tokenizer_config.json. Errors: those of
+// reading them.
+Result<uint64_t> HashTokenizer(const std::string& folder);
+
+struct FingerprintParts {
+  uint64_t tokenizer = 0;
+  uint64_t weights = 0;
+  uint64_t head = 0;  // of what stands behind the pooling; 0: nothing
+  Precision precision = Precision::kF32;
+};
+
+// "bert-384-mean-<hash>", and "-bf16" or "-int8" behind it.
+std::string MakeFingerprint(const EncoderConfig& config, const FingerprintParts& parts);
+
+}  // namespace rag

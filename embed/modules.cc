@@ -1,0 +1,154 @@
+#include "embed/modules.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+namespace rag {
+namespace {
+
+// More than any published model has; a bound on what a hostile file makes us do.
+constexpr size_t kMaxModules = 16;
+
+// A folder named by modules.json: below the model's own.
+Result<std::string> ModuleFolder(const std::string& folder, const ConfigFile& module) {
+  RAG_ASSIGN_OR_RETURN(const std::string relative, module.String("path", ""));
+  const std::filesystem::path path(relative);
+  const bool climbs = std::find(path.begin(), path.end(), "..") != path.end();
+  if (path.is_absolute() || climbs) {
+    return InvalidArgumentError(module.path(), ": path '", relative, "' leaves the model's folder");
+  }
+  return relative.empty() ? folder : JoinPath(folder, relative);
+}
+
+Result<DenseConfig> ReadDense(const std::string& folder, std::string& source_bytes) {
+  RAG_ASSIGN_OR_RETURN(const ConfigFile file,
+                       ReadConfigFile(JoinPath(folder, "config.json"), source_bytes));
+  DenseConfig dense;
+  dense.folder = folder;
+  RAG_ASSIGN_OR_RETURN(dense.in, file.Size("in_features", 1, kMaxHidden));
+  RAG_ASSIGN_OR_RETURN(dense.out, file.Size("out_features", 1, kMaxHidden));
+  RAG_ASSIGN_OR_RETURN(dense.bias, file.Bool("bias", true));
+  RAG_ASSIGN_OR_RETURN(dense.residual, file.Bool("use_residual"));
+  RAG_ASSIGN_OR_RETURN(const std::string activation,
+                       file.String("activation_function", "torch.nn.modules.activation.Tanh"));
+  RAG_ASSIGN_OR_RETURN(dense.activation, ParseActivation(file.path(), activation));
+  for (const std::string_view key : {"module_input_name", "module_output_name"}) {
+    RAG_ASSIGN_OR_RETURN(const std::string name, file.String(key, "sentence_embedding"));
+    if (name != "sentence_embedding") {
+      return UnimplementedError(file.path(), ": ", key, " '", name,
+                                "' is not known; known is sentence_embedding");
+    }
+  }
+  return dense;
+}
+
+constexpr std::pair<std::string_view, Pooling> kLegacyModes[] = {
+    // In the order in which they are written one after another.
+    {"pooling_mode_cls_token", Pooling::kCls},
+    {"pooling_mode_max_tokens", Pooling::kMax},
+    {"pooling_mode_mean_tokens", Pooling::kMean},
+    {"pooling_mode_mean_sqrt_len_tokens", Pooling::kMeanSqrtLength},
+    {"pooling_mode_weightedmean_tokens", Pooling::kWeightedMean},
+    {"pooling_mode_lasttoken", Pooling::kLastToken},
+};
+
+Status AddMode(const ConfigFile& file, const Value& name, std::vector<Pooling>& modes) {
+  const std::string_view text = name.is_string() ? std::string_view(name.as_string()) : "";
+  for (const Pooling pooling :
+       {Pooling::kCls, Pooling::kMax, Pooling::kMean, Pooling::kMeanSqrtLength,
+        Pooling::kWeightedMean, Pooling::kLastToken}) {
+    if (text == PoolingName(pooling)) {
+      modes.push_back(pooling);
+      return OkStatus();
+    }
+  }
+  return UnimplementedError(file.path(), ": pooling_mode ", ToJson(name),
+                            " is not known; known are cls, max, mean, mean_sqrt_len_tokens, "
+                            "weightedmean and lasttoken");
+}
+
+}  // namespace
+
+Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes) {
+  Modules modules{.transformer = folder, .pooling = std::nullopt, .steps = {}};
+  const std::string path = JoinPath(folder, "modules.json");
+  if (!FileExists(path)) {
+    const std::string pooling = JoinPath(folder, "1_Pooling");
+    if (FileExists(JoinPath(pooling, "config.json"))) modules.pooling = pooling;
+    return modules;
+  }
+  RAG_ASSIGN_OR_RETURN(const Value value, ReadJsonFile(path, source_bytes));
+  if (!value.is_array()) {
+    return InvalidArgumentError(path, ": a JSON ", value.type_name(), ", not an array of modules");
+  }
+  if (value.as_array().size() > kMaxModules) {
+    return InvalidArgumentError(path, ": ", value.as_array().size(), " modules, more than ",
+                                kMaxModules);
+  }
+  for (const Value& entry : value.as_array()) {
+    const ConfigFile module(path, entry);
+    RAG_ASSIGN_OR_RETURN(const std::string type, module.String("type", ""));
+    RAG_ASSIGN_OR_RETURN(const std::string its_folder, ModuleFolder(folder, module));
+    // "sentence_transformers.models.Pooling"; the package in front changed over the versions.
+    const std::string name = type.substr(type.rfind('.') + 1);
+    if (name == "Transformer") {
+      modules.transformer = its_folder;
+    } else if (name == "Pooling") {
+      modules.pooling = its_folder;
+    } else if (name == "Normalize") {
+      modules.steps.push_back({.kind = VectorStep::Kind::kNormalize, .dense = {}, .folder = ""});
+    } else if (name == "LayerNorm") {
+      modules.steps.push_back(
+          {.kind = VectorStep::Kind::kLayerNorm, .dense = {}, .folder = its_folder});
+    } else if (name == "Dense") {
+      RAG_ASSIGN_OR_RETURN(DenseConfig dense, ReadDense(its_folder, source_bytes));
+      modules.steps.push_back(
+          {.kind = VectorStep::Kind::kDense, .dense = std::move(dense), .folder = ""});
+    } else if (name != "Dropout") {
+      return UnimplementedError(path, ": module '", type,
+                                "' is not known; known are Transformer, Pooling, Dense, LayerNorm, "
+                                "Dropout and Normalize");
+    }
+  }
+  return modules;
+}
+
+Result<PoolingConfig> ReadPooling(const std::string& folder, size_t hidden,
+                                  std::string& source_bytes) {
+  RAG_ASSIGN_OR_RETURN(const ConfigFile file,
+                       ReadConfigFile(JoinPath(folder, "config.json"), source_bytes));
+  PoolingConfig config;
+  config.modes.clear();
+  if (const Value* mode = file.value().Find("pooling_mode"); mode != nullptr && !mode->is_null()) {
+    if (mode->is_array()) {
+      for (const Value& name : mode->as_array()) {
+        RAG_RETURN_IF_ERROR(AddMode(file, name, config.modes));
+      }
+    } else {
+      RAG_RETURN_IF_ERROR(AddMode(file, *mode, config.modes));
+    }
+  } else {
+    for (const auto& [key, pooling] : kLegacyModes) {
+      RAG_ASSIGN_OR_RETURN(const bool wanted, file.Bool(key));
+      if (wanted) config.modes.push_back(pooling);
+    }
+    if (config.modes.empty()) config.modes.push_back(Pooling::kMean);
+  }
+  if (config.modes.empty() || config.modes.size() > std::size(kLegacyModes)) {
+    return InvalidArgumentError(file.path(), ": 'pooling_mode' names ", config.modes.size(),
+                                " modes, not 1 to ", std::size(kLegacyModes));
+  }
+  RAG_ASSIGN_OR_RETURN(config.pool_prompt, file.Bool("include_prompt", true));
+  for (const std::string_view key : {"word_embedding_dimension", "embedding_dimension"}) {
+    RAG_ASSIGN_OR_RETURN(const size_t dim,
+                         file.Size(key, 1, kMaxHidden, static_cast<int64_t>(hidden)));
+    if (dim != hidden) {
+      return InvalidArgumentError(file.path(), ": '", key, "' ", dim,
+                                  " differs from the model's hidden size ", hidden);
+    }
+  }
+  return config;
+}
+
+}  // namespace rag

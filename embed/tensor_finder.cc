@@ -1,0 +1,89 @@
+#include "embed/tensor_finder.h"
+
+#include <algorithm>
+
+namespace rag {
+namespace {
+
+bool IsFloatType(DType type) {
+  return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
+}
+
+}  // namespace
+
+std::string TensorShapeText(std::span<const size_t> shape) {
+  std::string text = "[";
+  for (const size_t extent : shape) text += StrCat(text.size() > 1 ? ", " : "", extent);
+  return text + "]";
+}
+
+Result<const TensorView*> TensorFinder::Find(std::string_view name,
+                                             std::span<const size_t> shape) const {
+  const std::string full = StrCat(prefix_, name);
+  const TensorView* tensor = file_->Find(full);
+  if (tensor == nullptr) return InvalidArgumentError(folder_, ": tensor '", full, "' is missing");
+  if (!std::equal(tensor->shape.begin(), tensor->shape.end(), shape.begin(), shape.end())) {
+    return InvalidArgumentError(folder_, ": tensor '", full, "' has shape ",
+                                TensorShapeText(tensor->shape), "; config.json says ",
+                                TensorShapeText(shape));
+  }
+  if (!IsFloatType(tensor->type)) {
+    return InvalidArgumentError(folder_, ": tensor '", full, "' has type ",
+                                GetDTypeInfo(tensor->type).name, ", not F32, F16 or BF16");
+  }
+  return tensor;
+}
+
+Status TensorFinder::ReadMatrix(std::string_view name, size_t rows, size_t cols, float* out) const {
+  const size_t shape[] = {rows, cols};
+  RAG_ASSIGN_OR_RETURN(const TensorView* tensor, Find(name, shape));
+  return DequantizeTo(*tensor, 0, {out, rows * cols});
+}
+
+Status TensorFinder::ReadVector(std::string_view name, size_t size, std::vector<float>& out) const {
+  RAG_ASSIGN_OR_RETURN(const TensorView* tensor, Find(name, {&size, 1}));
+  out.resize(size);
+  return DequantizeTo(*tensor, 0, out);
+}
+
+Result<EncoderNorm> TensorFinder::ReadNorm(std::string_view name, size_t size,
+                                           BiasRule bias) const {
+  const bool old = Has(StrCat(name, ".gamma"));
+  EncoderNorm norm;
+  RAG_RETURN_IF_ERROR(ReadVector(StrCat(name, old ? ".gamma" : ".weight"), size, norm.gamma));
+  const std::string beta = StrCat(name, old ? ".beta" : ".bias");
+  if (bias == BiasRule::kOptional && !Has(beta)) {
+    norm.beta.assign(size, 0.0f);
+    return norm;
+  }
+  RAG_RETURN_IF_ERROR(ReadVector(beta, size, norm.beta));
+  return norm;
+}
+
+Result<Linear> TensorFinder::ReadLinear(const Kernels& kernels, std::span<const std::string> names,
+                                        const LinearShape& shape) const {
+  const size_t part_rows = shape.out / names.size();
+  Matrix weight(shape.out, shape.in);
+  std::vector<float> bias;
+  std::vector<float> part;
+  const bool has_bias = shape.bias == BiasRule::kRequired ||
+                        (shape.bias == BiasRule::kOptional && Has(names.front() + ".bias"));
+  for (size_t i = 0; i < names.size(); ++i) {
+    RAG_RETURN_IF_ERROR(
+        ReadMatrix(names[i] + ".weight", part_rows, shape.in, weight.row(i * part_rows).data()));
+    if (!has_bias) continue;
+    RAG_RETURN_IF_ERROR(ReadVector(names[i] + ".bias", part_rows, part));
+    bias.insert(bias.end(), part.begin(), part.end());
+  }
+  if (shape.swap_halves) {
+    const size_t half = shape.out / 2 * shape.in;
+    std::rotate(weight.data(), weight.data() + half, weight.data() + 2 * half);
+    if (has_bias) {
+      std::rotate(bias.begin(), bias.begin() + static_cast<std::ptrdiff_t>(shape.out / 2),
+                  bias.end());
+    }
+  }
+  return Linear(kernels, weight.view(), bias, shape.precision);
+}
+
+}  // namespace rag

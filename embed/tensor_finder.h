@@ -1,0 +1,65 @@
+// Finds a model's tensors by their Hugging Face names and checks their shapes and types.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lib/base/status.h"
+#include "lib/kernels/kernels.h"
+#include "lib/model/model_file.h"
+#include "lib/nn/linear.h"
+#include "lib/tensor/tensor.h"
+
+namespace rag {
+
+struct EncoderNorm {
+  std::vector<float> gamma;  // empty: there is no norm here
+  std::vector<float> beta;
+};
+
+std::string TensorShapeText(std::span<const size_t> shape);  // "[384, 1536]"
+
+enum class BiasRule { kRequired, kOptional, kNone };
+
+struct LinearShape {
+  size_t out = 0;
+  size_t in = 0;
+  BiasRule bias = BiasRule::kRequired;
+  bool swap_halves = false;  // the rows' second half comes first
+  Precision precision = Precision::kF32;
+};
+
+// All errors are invalid_argument naming the folder, the tensor and what was expected.
+class TensorFinder {
+ public:
+  // `file` outlives it; `prefix` stands before every name.
+  TensorFinder(const SafetensorsFile& file, std::string folder, std::string prefix)
+      : file_(&file), folder_(std::move(folder)), prefix_(std::move(prefix)) {}
+
+  TensorFinder WithPrefix(std::string prefix) const {
+    return TensorFinder(*file_, folder_, std::move(prefix));
+  }
+  const std::string& folder() const { return folder_; }
+
+  bool Has(std::string_view name) const { return file_->Find(StrCat(prefix_, name)) != nullptr; }
+  // A floating-point tensor of this shape.
+  Result<const TensorView*> Find(std::string_view name, std::span<const size_t> shape) const;
+  Status ReadMatrix(std::string_view name, size_t rows, size_t cols, float* out) const;
+  Status ReadVector(std::string_view name, size_t size, std::vector<float>& out) const;
+  // name.weight and name.bias, or TensorFlow's name.gamma and name.beta.
+  Result<EncoderNorm> ReadNorm(std::string_view name, size_t size,
+                               BiasRule bias = BiasRule::kRequired) const;
+  // name.weight and name.bias of each of `names`, equal parts of shape.out, stacked into one layer.
+  Result<Linear> ReadLinear(const Kernels& kernels, std::span<const std::string> names,
+                            const LinearShape& shape) const;
+
+ private:
+  const SafetensorsFile* file_;
+  std::string folder_;
+  std::string prefix_;
+};
+
+}  // namespace rag

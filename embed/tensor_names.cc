@@ -1,0 +1,147 @@
+#include "embed/tensor_names.h"
+
+namespace rag {
+namespace {
+
+constexpr LayerNames kBertLayers = {
+    .layer = "encoder.layer.",
+    .qkv = {"attention.self.query", "attention.self.key", "attention.self.value"},
+    .attention_out = "attention.output.dense",
+    .attention_norm = "attention.output.LayerNorm",
+    .up = {"intermediate.dense"},
+    .down = "output.dense",
+    .output_norm = "output.LayerNorm",
+};
+
+constexpr TensorNames kBert = {.layers = kBertLayers};
+
+constexpr TensorNames kElectra = {.projection = "embeddings_project", .layers = kBertLayers};
+
+constexpr TensorNames kMobileBert = {.projection = "embeddings.embedding_transformation",
+                                     .layers = kBertLayers};
+
+constexpr TensorNames kDistilBert = {
+    .layers = {
+        .layer = "transformer.layer.",
+        .qkv = {"attention.q_lin", "attention.k_lin", "attention.v_lin"},
+        .attention_out = "attention.out_lin",
+        .attention_norm = "sa_layer_norm",
+        .up = {"ffn.lin1"},
+        .down = "ffn.lin2",
+        .output_norm = "output_layer_norm",
+    }};
+
+constexpr TensorNames kMpNet = {
+    .layers = {
+        .layer = "encoder.layer.",
+        .qkv = {"attention.attn.q", "attention.attn.k", "attention.attn.v"},
+        .attention_out = "attention.attn.o",
+        .attention_norm = "attention.LayerNorm",
+        .up = {"intermediate.dense"},
+        .down = "output.dense",
+        .output_norm = "output.LayerNorm",
+    }};
+
+constexpr TensorNames kAlbert = {.projection = "encoder.embedding_hidden_mapping_in",
+                                 .layers = {
+                                     .layer = "encoder.albert_layer_groups.",
+                                     .qkv = {"attention.query", "attention.key", "attention.value"},
+                                     .attention_out = "attention.dense",
+                                     .attention_norm = "attention.LayerNorm",
+                                     .up = {"ffn"},
+                                     .down = "ffn_output",
+                                     .output_norm = "full_layer_layer_norm",
+                                 }};
+
+constexpr TensorNames kModernBert = {.words = "embeddings.tok_embeddings.weight",
+                                     .embedding_norm = "embeddings.norm",
+                                     .final_norm = "final_norm",
+                                     .layers = {
+                                         .layer = "layers.",
+                                         .qkv = {"attn.Wqkv"},
+                                         .attention_out = "attn.Wo",
+                                         .attention_norm = "attn_norm",
+                                         .up = {"mlp.Wi"},
+                                         .down = "mlp.Wo",
+                                         .output_norm = "mlp_norm",
+                                         .attention_bias = BiasRule::kOptional,
+                                         .up_bias = BiasRule::kOptional,
+                                         .down_bias = BiasRule::kOptional,
+                                         .norm_bias = BiasRule::kOptional,
+                                     }};
+
+constexpr TensorNames kNomic = {.embedding_norm = "emb_ln",
+                                .layers = {
+                                    .layer = "encoder.layers.",
+                                    .qkv = {"attn.Wqkv"},
+                                    .attention_out = "attn.out_proj",
+                                    .attention_norm = "norm1",
+                                    .up = {"mlp.fc12", "mlp.fc11"},
+                                    .down = "mlp.fc2",
+                                    .output_norm = "norm2",
+                                    .attention_bias = BiasRule::kOptional,
+                                    .up_bias = BiasRule::kOptional,
+                                    .down_bias = BiasRule::kOptional,
+                                }};
+
+constexpr TensorNames kGte = {.layers = {
+                                  .layer = "encoder.layer.",
+                                  .qkv = {"attention.qkv_proj"},
+                                  .attention_out = "attention.o_proj",
+                                  .attention_norm = "attn_ln",
+                                  .up = {"mlp.up_gate_proj"},
+                                  .down = "mlp.down_proj",
+                                  .output_norm = "mlp_ln",
+                                  .up_bias = BiasRule::kNone,
+                                  .swap_up = true,
+                              }};
+
+constexpr TensorNames kJinaBert = {
+    .layers = {
+        .layer = "encoder.layer.",
+        .qkv = {"attention.self.query", "attention.self.key", "attention.self.value"},
+        .attention_out = "attention.output.dense",
+        .attention_norm = "attention.output.LayerNorm",
+        .up = {"mlp.gated_layers"},
+        .down = "mlp.wo",
+        .output_norm = "mlp.layernorm",
+        .up_bias = BiasRule::kNone,
+    }};
+
+constexpr std::string_view kPrefixes[] = {
+    "",        "bert.",    "roberta.",    "distilbert.", "model.", "mpnet.",
+    "albert.", "electra.", "mobilebert.", "nomic_bert.", "new.",   "gte.",
+};
+
+}  // namespace
+
+const TensorNames& FamilyTensorNames(EncoderFamily family) {
+  switch (family) {
+    case EncoderFamily::kBert:
+    case EncoderFamily::kRoberta:
+      return kBert;
+    case EncoderFamily::kDistilBert:
+      return kDistilBert;
+    case EncoderFamily::kMpNet:
+      return kMpNet;
+    case EncoderFamily::kAlbert:
+      return kAlbert;
+    case EncoderFamily::kElectra:
+      return kElectra;
+    case EncoderFamily::kMobileBert:
+      return kMobileBert;
+    case EncoderFamily::kModernBert:
+      return kModernBert;
+    case EncoderFamily::kNomic:
+      return kNomic;
+    case EncoderFamily::kJinaBert:
+      return kJinaBert;
+    case EncoderFamily::kGte:
+      return kGte;
+  }
+  return kBert;
+}
+
+std::span<const std::string_view> TensorPrefixes() { return kPrefixes; }
+
+}  // namespace rag

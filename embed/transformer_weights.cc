@@ -1,0 +1,234 @@
+#include "embed/transformer_weights.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "embed/tensor_names.h"
+#include "lib/base/hash.h"
+
+namespace rag {
+namespace {
+
+// The tensors of one stored layer stand below this.
+std::string LayerPrefix(const LayerNames& names, const TransformerConfig& config, size_t layer) {
+  if (config.groups == 0) return StrCat(names.layer, layer, '.');
+  return StrCat(names.layer, layer / config.group_layers, ".albert_layers.",
+                layer % config.group_layers, '.');
+}
+
+// What stands before the names of the network's tensors in this file.
+Result<std::string> FindPrefix(const SafetensorsFile& file, const std::string& folder,
+                               const TensorNames& names) {
+  for (const std::string_view prefix : TensorPrefixes()) {
+    if (file.Find(StrCat(prefix, names.words)) != nullptr) return std::string(prefix);
+  }
+  return InvalidArgumentError(folder, ": the weights have no tensor '", names.words,
+                              "', with or without the model's name in front");
+}
+
+class LayerReader {
+ public:
+  LayerReader(const TensorFinder& finder, const TransformerConfig& config, const LayerNames& names,
+              const Kernels& kernels, Precision precision, size_t index)
+      : finder_(finder),
+        config_(config),
+        names_(names),
+        kernels_(kernels),
+        precision_(precision),
+        prefix_(LayerPrefix(names, config, index)),
+        index_(index) {}
+
+  Status Read(TransformerLayer& layer) const {
+    const size_t inner = config_.inner;
+    if (config_.family == EncoderFamily::kMobileBert) {
+      RAG_RETURN_IF_ERROR(ReadBottleneck(layer.bottleneck.emplace()));
+      RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1]}, 2 * inner, inner,
+                                                 names_.attention_bias));
+    } else {
+      RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1], names_.qkv[2]},
+                                                 3 * inner, inner, names_.attention_bias));
+    }
+    RAG_ASSIGN_OR_RETURN(layer.attention_out,
+                         ReadLinear({names_.attention_out}, inner, inner, names_.attention_bias));
+    // ModernBERT's first layer follows the embeddings' norm and has none of its own.
+    const bool first_of_pre_norm = config_.pre_norm && index_ == 0 &&
+                                   !finder_.Has(StrCat(Name(names_.attention_norm), ".weight"));
+    if (!first_of_pre_norm) {
+      RAG_ASSIGN_OR_RETURN(layer.attention_norm, ReadNorm(names_.attention_norm, inner));
+    }
+    layer.feed_forwards.resize(config_.feed_forwards);
+    for (size_t i = 0; i < config_.feed_forwards; ++i) {
+      // MobileBERT's extra networks come first.
+      const std::string below = i + 1 == config_.feed_forwards ? "" : StrCat("ffn.", i, '.');
+      RAG_RETURN_IF_ERROR(ReadFeedForward(below, layer.feed_forwards[i]));
+    }
+    return OkStatus();
+  }
+
+ private:
+  std::string Name(std::string_view part) const { return StrCat(prefix_, part); }
+
+  Result<Linear> ReadLinear(std::initializer_list<std::string_view> parts, size_t out, size_t in,
+                            BiasRule bias, bool swap_halves = false) const {
+    std::vector<std::string> names;
+    for (const std::string_view part : parts) {
+      if (!part.empty()) names.push_back(Name(part));
+    }
+    return finder_.ReadLinear(
+        kernels_, names,
+        {.out = out, .in = in, .bias = bias, .swap_halves = swap_halves, .precision = precision_});
+  }
+
+  Result<EncoderNorm> ReadNorm(std::string_view part, size_t size) const {
+    return finder_.ReadNorm(Name(part), size, names_.norm_bias);
+  }
+
+  Status ReadFeedForward(const std::string& below, EncoderFeedForward& feed_forward) const {
+    const size_t width = config_.gated ? 2 * config_.intermediate : config_.intermediate;
+    const std::string up[] = {below + std::string(names_.up[0]),
+                              names_.up[1].empty() ? "" : below + std::string(names_.up[1])};
+    RAG_ASSIGN_OR_RETURN(feed_forward.up, ReadLinear({up[0], up[1]}, width, config_.inner,
+                                                     names_.up_bias, names_.swap_up));
+    RAG_ASSIGN_OR_RETURN(feed_forward.down, ReadLinear({StrCat(below, names_.down)}, config_.inner,
+                                                       config_.intermediate, names_.down_bias));
+    RAG_ASSIGN_OR_RETURN(feed_forward.norm,
+                         ReadNorm(StrCat(below, names_.output_norm), config_.inner));
+    return OkStatus();
+  }
+
+  Status ReadBottleneck(Bottleneck& bottleneck) const {
+    const BiasRule bias = BiasRule::kRequired;
+    const size_t hidden = config_.hidden;
+    const size_t inner = config_.inner;
+    RAG_ASSIGN_OR_RETURN(bottleneck.input,
+                         ReadLinear({"bottleneck.input.dense"}, inner, hidden, bias));
+    RAG_ASSIGN_OR_RETURN(bottleneck.input_norm, ReadNorm("bottleneck.input.LayerNorm", inner));
+    RAG_ASSIGN_OR_RETURN(bottleneck.attention,
+                         ReadLinear({"bottleneck.attention.dense"}, inner, hidden, bias));
+    RAG_ASSIGN_OR_RETURN(bottleneck.attention_norm,
+                         ReadNorm("bottleneck.attention.LayerNorm", inner));
+    RAG_ASSIGN_OR_RETURN(bottleneck.value, ReadLinear({names_.qkv[2]}, inner, hidden, bias));
+    RAG_ASSIGN_OR_RETURN(bottleneck.output,
+                         ReadLinear({"output.bottleneck.dense"}, hidden, inner, bias));
+    RAG_ASSIGN_OR_RETURN(bottleneck.output_norm, ReadNorm("output.bottleneck.LayerNorm", hidden));
+    return OkStatus();
+  }
+
+  const TensorFinder& finder_;
+  const TransformerConfig& config_;
+  const LayerNames& names_;
+  const Kernels& kernels_;
+  const Precision precision_;
+  const std::string prefix_;
+  const size_t index_;
+};
+
+// The hash of all tensors. Their bytes are hashed in pieces, on all threads.
+uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool) {
+  constexpr size_t kPieceBytes = size_t{4} << 20;
+  std::string description;
+  std::vector<std::span<const std::byte>> pieces;
+  for (const std::string& name : file.TensorNames()) {
+    const TensorView& tensor = *file.Find(name);
+    description +=
+        StrCat(name, ' ', GetDTypeInfo(tensor.type).name, ' ', TensorShapeText(tensor.shape), '\n');
+    for (size_t begin = 0; begin < tensor.bytes.size(); begin += kPieceBytes) {
+      pieces.push_back(
+          tensor.bytes.subspan(begin, std::min(kPieceBytes, tensor.bytes.size() - begin)));
+    }
+  }
+  std::vector<uint64_t> hashes(pieces.size());
+  pool.ParallelFor(pieces.size(), 1, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) hashes[i] = Hash64(pieces[i]);
+  });
+  return Hash64(std::as_bytes(std::span(hashes)), Hash64(description));
+}
+
+}  // namespace
+
+Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const TensorNames& names,
+                                          const TransformerConfig& config, const Kernels& kernels) {
+  const size_t words_shape[] = {config.vocab, config.embedding};
+  RAG_ASSIGN_OR_RETURN(words_, finder.Find(names.words, words_shape));
+  // MobileBERT projects the word vectors alone, the others the sum of all.
+  const bool project_words = config.family == EncoderFamily::kMobileBert;
+  const size_t width = project_words ? config.hidden : config.embedding;
+  if (config.positions > 0) {
+    positions = Matrix(config.positions, width);
+    RAG_RETURN_IF_ERROR(
+        finder.ReadMatrix(names.positions, config.positions, width, positions.data()));
+  }
+  if (config.type_vocab > 0) {
+    types = Matrix(config.type_vocab, width);
+    RAG_RETURN_IF_ERROR(finder.ReadMatrix(names.types, config.type_vocab, width, types.data()));
+  }
+  RAG_ASSIGN_OR_RETURN(norm, finder.ReadNorm(names.embedding_norm, width, names.layers.norm_bias));
+  const bool projected = config.family == EncoderFamily::kAlbert || config.trigram ||
+                         config.embedding != config.hidden;
+  if (projected) {
+    const std::string name[] = {std::string(names.projection)};
+    const size_t read = config.embedding * (config.trigram ? 3 : 1);
+    RAG_ASSIGN_OR_RETURN(projection,
+                         finder.ReadLinear(kernels, name, {.out = config.hidden, .in = read}));
+  }
+  if (!names.final_norm.empty()) {
+    RAG_ASSIGN_OR_RETURN(final_norm,
+                         finder.ReadNorm(names.final_norm, config.hidden, names.layers.norm_bias));
+  }
+  return OkStatus();
+}
+
+Status TransformerWeights::ReadPositions(const TensorFinder& finder,
+                                         const TransformerConfig& config, size_t max_tokens) {
+  const size_t head_dim = config.inner / config.heads;
+  if (config.rotary_base > 0)
+    rotary = Rotary(max_tokens, head_dim, config.rotary_base, config.rotary_divisor);
+  if (config.local_rotary_base > 0) {
+    local_rotary = Rotary(max_tokens, head_dim, config.local_rotary_base);
+  }
+  if (config.alibi) score_bias = ScoreBias::Alibi(config.heads, max_tokens);
+  if (config.bias_buckets > 0) {
+    Matrix table(config.bias_buckets, config.heads);
+    RAG_RETURN_IF_ERROR(finder.ReadMatrix("encoder.relative_attention_bias.weight",
+                                          config.bias_buckets, config.heads, table.data()));
+    score_bias = ScoreBias::Buckets(table.view(), max_tokens);
+  }
+  return OkStatus();
+}
+
+Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
+                                                    const TransformerConfig& config,
+                                                    const TransformerOptions& options,
+                                                    const Runtime& runtime) {
+  RAG_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(folder));
+  TransformerWeights weights(std::move(file), folder);
+  const TensorNames& names = FamilyTensorNames(config.family);
+  RAG_ASSIGN_OR_RETURN(weights.prefix_, FindPrefix(weights.file_, folder, names));
+  const TensorFinder finder = weights.finder().WithPrefix(weights.prefix_);
+  RAG_RETURN_IF_ERROR(weights.ReadEmbeddings(finder, names, config, runtime.kernels()));
+
+  weights.layers.resize(config.stored_layers());
+  std::vector<Status> failures(weights.layers.size());
+  runtime.pool().ParallelFor(failures.size(), 1, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) {
+      failures[i] =
+          LayerReader(finder, config, names.layers, runtime.kernels(), options.precision, i)
+              .Read(weights.layers[i]);
+    }
+  });
+  for (const Status& failure : failures) RAG_RETURN_IF_ERROR(failure);
+  RAG_RETURN_IF_ERROR(weights.ReadPositions(finder, config, options.max_tokens));
+
+  for (const std::string& name : weights.file_.TensorNames()) {
+    weights.bytes += weights.file_.Find(name)->bytes.size();
+  }
+  weights.hash = HashTensors(weights.file_, runtime.pool());
+  return weights;
+}
+
+void TransformerWeights::ReadWord(size_t id, std::span<float> out) const {
+  // Inside the tensor, whose shape and type were checked.
+  DequantizeTo(*words_, id * out.size(), out).Ignore();
+}
+
+}  // namespace rag

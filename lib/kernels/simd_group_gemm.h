@@ -1,0 +1,147 @@
+// Matrix products of narrow elements, 2 of bf16 or 4 of int8 in every 32 bits, over a type G.
+//
+// As in simd_gemm.h a tile of C stays in registers, here for all of k: a panel of narrow elements
+// passes through the first-level cache at a fraction of what the multipliers could take. Every
+// element of C is one chain of sums in order of k: a row of C depends on its row of A alone, bit
+// for bit.
+//
+// G gives: V, the f32 vector type (simd_vector.h); Sum, a register of sums; Factor and Columns,
+// what is multiplied; Zero(); Broadcast(const std::byte* group), a group of A for every column;
+// Load(const std::byte* columns), a group of each of kWidth columns of B; Dot(sum, factor,
+// columns); and Finish(sum, args, row, column, n), the first n f32 elements of C.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/kernels/kernels.h"
+#include "lib/kernels/simd_gemm.h"
+
+namespace rag::simd {
+
+inline constexpr size_t kGroupBytes = 4;
+
+// What Finish needs of the product. Sizes in bytes where they say so.
+struct GroupArgs {
+  size_t m;
+  size_t n;
+  size_t groups;  // of k
+  const std::byte* a;
+  size_t lda_bytes;
+  const std::byte* packed_b;
+  const float* bias;               // or null
+  const Kernels::Int8Row* a_rows;  // [m], of int8
+  const float* b_scales;           // [n]
+  const int32_t* b_sums;           // [n]
+  float* c;
+  size_t ldc;
+};
+
+// C [R, columns] at (row, column); `b` is the panel, columns <= 2 * kWidth.
+template <class G, size_t R>
+void GroupTile(const GroupArgs& args, size_t row, size_t column, size_t columns,
+               const std::byte* b) {
+  using V = typename G::V;
+  constexpr size_t W = V::kWidth;
+  constexpr size_t N = kPanelRegs;
+  typename G::Sum sums[R][N];
+#pragma GCC unroll 12
+  for (size_t r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (size_t j = 0; j < N; ++j) sums[r][j] = G::Zero();
+  }
+  const std::byte* a = args.a + row * args.lda_bytes;
+  for (size_t i = 0; i < args.groups; ++i) {
+    typename G::Columns columns_of_b[N];
+#pragma GCC unroll 2
+    for (size_t j = 0; j < N; ++j) columns_of_b[j] = G::Load(b + j * W * kGroupBytes);
+    b += N * W * kGroupBytes;
+#pragma GCC unroll 12
+    for (size_t r = 0; r < R; ++r) {
+      const typename G::Factor factor = G::Broadcast(a + r * args.lda_bytes);
+#pragma GCC unroll 2
+      for (size_t j = 0; j < N; ++j) sums[r][j] = G::Dot(sums[r][j], factor, columns_of_b[j]);
+    }
+    a += kGroupBytes;
+  }
+#pragma GCC unroll 12
+  for (size_t r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (size_t j = 0; j < N; ++j) {
+      if (columns <= j * W) continue;
+      const size_t count = columns - j * W < W ? columns - j * W : W;
+      const size_t at = column + j * W;
+      V::StoreFirst(args.c + (row + r) * args.ldc + at,
+                    G::Finish(sums[r][j], args, row + r, at, count), count);
+    }
+  }
+}
+
+using GroupTileFunction = void (*)(const GroupArgs&, size_t, size_t, size_t, const std::byte*);
+
+template <class G, size_t R>
+GroupTileFunction ChooseGroupTile(size_t rows) {
+  if constexpr (R > 1) {
+    if (rows < R) return ChooseGroupTile<G, R - 1>(rows);
+  }
+  return GroupTile<G, R>;
+}
+
+template <class G>
+void GroupGemm(const GroupArgs& args) {
+  constexpr size_t kPanel = kPanelRegs * G::V::kWidth;
+  constexpr size_t R = G::kTileRows;
+  // Panels that stay in the second-level cache while all rows pass.
+  constexpr size_t kBlockBytes = 512 << 10;
+  const size_t panel_bytes = args.groups * kPanel * kGroupBytes;
+  const size_t panels = (args.n + kPanel - 1) / kPanel;
+  const size_t fitting = panel_bytes == 0 ? panels : kBlockBytes / panel_bytes;
+  const size_t block = fitting == 0 ? 1 : fitting;
+  for (size_t first = 0; first < panels; first += block) {
+    const size_t end = panels - first < block ? panels : first + block;
+    for (size_t row = 0; row < args.m; row += R) {
+      const size_t rows = args.m - row < R ? args.m - row : R;
+      const GroupTileFunction tile = ChooseGroupTile<G, R>(rows);
+      for (size_t panel = first; panel < end; ++panel) {
+        const size_t column = panel * kPanel;
+        const size_t columns = args.n - column < kPanel ? args.n - column : kPanel;
+        tile(args, row, column, columns, args.packed_b + panel * panel_bytes);
+      }
+    }
+  }
+}
+
+// Kernels::gemm_bf16 and gemm_int8.
+template <class G>
+void GemmBf16(const Kernels::Bf16Product& p) {
+  GroupGemm<G>({.m = p.m,
+                .n = p.n,
+                .groups = (p.k + 1) / 2,
+                .a = reinterpret_cast<const std::byte*>(p.a),
+                .lda_bytes = p.lda * 2,
+                .packed_b = reinterpret_cast<const std::byte*>(p.packed_b),
+                .bias = p.bias,
+                .a_rows = nullptr,
+                .b_scales = nullptr,
+                .b_sums = nullptr,
+                .c = p.c,
+                .ldc = p.ldc});
+}
+
+template <class G>
+void GemmInt8(const Kernels::Int8Product& p) {
+  GroupGemm<G>({.m = p.m,
+                .n = p.n,
+                .groups = (p.k + 3) / 4,
+                .a = reinterpret_cast<const std::byte*>(p.a),
+                .lda_bytes = p.lda,
+                .packed_b = reinterpret_cast<const std::byte*>(p.packed_b),
+                .bias = p.bias,
+                .a_rows = p.a_rows,
+                .b_scales = p.b_scales,
+                .b_sums = p.b_sums,
+                .c = p.c,
+                .ldc = p.ldc});
+}
+
+}  // namespace rag::simd

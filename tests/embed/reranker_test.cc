@@ -1,0 +1,190 @@
+// Cross-encoders against sentence-transformers (tests/golden/rerankers/make_rerankers.py).
+#include "embed/reranker.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "tests/embed/encoder_support.h"
+
+namespace rag::test {
+namespace {
+
+struct Pairs {
+  std::vector<std::string> queries;
+  std::vector<std::string> passages;
+};
+
+Pairs GoldenPairs() {
+  const Result<Value> json = ParseJson(ReadAll(Golden("rerankers/pairs.json")));
+  REQUIRE_OK(json);
+  Pairs pairs;
+  for (const Value& text : json->Find("queries")->as_array()) {
+    pairs.queries.push_back(text.as_string());
+  }
+  for (const Value& text : json->Find("passages")->as_array()) {
+    pairs.passages.push_back(text.as_string());
+  }
+  return pairs;
+}
+
+std::vector<float> GoldenScores(const std::string& name) {
+  const std::string bytes = ReadAll(Golden("rerankers/" + name + "/scores.f32"));
+  std::vector<float> scores(bytes.size() / sizeof(float));
+  std::memcpy(scores.data(), bytes.data(), scores.size() * sizeof(float));
+  return scores;
+}
+
+std::vector<float> Score(const Reranker& reranker, const std::string& query,
+                         const std::vector<std::string>& passages) {
+  const std::vector<std::string_view> views(passages.begin(), passages.end());
+  const Result<RerankScores> scored = reranker.Score(query, views);
+  REQUIRE_OK(scored);
+  REQUIRE(scored->scores.size() == passages.size());
+  CHECK(scored->stats.texts == passages.size());
+  return scored->scores;
+}
+
+std::vector<size_t> Order(std::span<const float> scores) {
+  std::vector<size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+  return order;
+}
+
+void CheckReranker(const std::string& name, size_t max_tokens, bool sigmoid) {
+  const Pairs pairs = GoldenPairs();
+  const std::vector<float> expected = GoldenScores(name);
+  const size_t count = pairs.passages.size();
+  REQUIRE(expected.size() == pairs.queries.size() * count);
+  REQUIRE(expected.size() >= 300);
+  const FamilyFolder folder(name, "rerankers");
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    if (GetKernels(isa) == nullptr) continue;
+    const auto runtime = MakeRuntime(std::string(IsaName(isa)));
+    const auto reranker = Reranker::Load(folder.path().string(), *runtime);
+    REQUIRE_OK(reranker);
+    const RerankerInfo& info = (*reranker)->info();
+    CHECK(info.model_type == name);
+    CHECK(info.max_tokens == max_tokens);
+    CHECK(info.sigmoid == sigmoid);
+    const size_t queries = isa == Isa::kScalar ? 3 : pairs.queries.size();
+    for (size_t q = 0; q < queries; ++q) {
+      INFO(name << " " << IsaName(isa) << " query '" << pairs.queries[q] << "'");
+      const std::vector<float> scores = Score(**reranker, pairs.queries[q], pairs.passages);
+      const std::span<const float> want(expected.data() + q * count, count);
+      for (size_t i = 0; i < count; ++i) {
+        INFO("passage " << i << ": " << scores[i] << " and " << want[i]);
+        // f32 arithmetic of a few layers in another order than torch's.
+        CHECK(std::abs(scores[i] - want[i]) <= 2e-5f * std::max(1.0f, std::abs(want[i])));
+      }
+      CHECK(Order(scores) == Order(want));
+    }
+  }
+}
+
+TEST_CASE("BERT reranks as the reference does") { CheckReranker("bert", 200, true); }
+TEST_CASE("XLM-RoBERTa reranks as the reference does, in logits") {
+  CheckReranker("xlm-roberta", 200, false);
+}
+TEST_CASE("ModernBERT reranks as the reference does") { CheckReranker("modernbert", 300, true); }
+TEST_CASE("ELECTRA reranks as the reference does, in logits") {
+  CheckReranker("electra", 180, false);
+}
+TEST_CASE("DistilBERT reranks as the reference does") { CheckReranker("distilbert", 200, true); }
+TEST_CASE("ALBERT reranks as the reference does, in logits") {
+  CheckReranker("albert", 200, false);
+}
+TEST_CASE("MPNet reranks as the reference does, in logits") { CheckReranker("mpnet", 200, false); }
+
+TEST_CASE("A pair's score does not depend on its companions, bit for bit") {
+  const Pairs pairs = GoldenPairs();
+  const auto runtime = MakeRuntime();
+  const FamilyFolder folder("bert", "rerankers");
+  const auto reranker = Reranker::Load(folder.path().string(), *runtime);
+  REQUIRE_OK(reranker);
+  const std::vector<float> all = Score(**reranker, pairs.queries[0], pairs.passages);
+  for (size_t i = 0; i < pairs.passages.size(); i += 3) {
+    CHECK(Score(**reranker, pairs.queries[0], {pairs.passages[i]}).front() == all[i]);
+  }
+  CHECK(Score(**reranker, pairs.queries[0], {}).empty());
+  CHECK(Score(**reranker, "", {""}).size() == 1);
+}
+
+TEST_CASE("A reranker's folder that cannot be used is refused, naming file and key") {
+  struct Refusal {
+    std::string model, from, to;
+    StatusCode code;
+    std::vector<std::string> words;
+  };
+  const Refusal refusals[] = {
+      {"electra",
+       "Identity",
+       "Softmax",
+       StatusCode::kUnimplemented,
+       {"config.json", "activation_fn", "Softmax"}},
+      {"xlm-roberta",
+       "Identity",
+       "ReLU",
+       StatusCode::kUnimplemented,
+       {"config.json", "sbert_ce_default_activation_function", "ReLU"}},
+      {"bert",
+       "\"0\": \"LABEL_0\"",
+       "\"0\": \"LABEL_0\", \"1\": \"LABEL_1\"",
+       StatusCode::kUnimplemented,
+       {"config.json", "id2label", "2"}},
+      {"bert",
+       "\"hidden_size\": 24",
+       "\"hidden_size\": 48",
+       StatusCode::kInvalidArgument,
+       {"word_embeddings", "[600, 24]", "[600, 48]"}},
+      {"modernbert",
+       "\"classifier_pooling\": \"mean\"",
+       "\"classifier_pooling\": \"max\"",
+       StatusCode::kUnimplemented,
+       {"config.json", "classifier_pooling", "max"}},
+      {"bert",
+       "\"model_type\": \"bert\"",
+       "\"model_type\": \"t5\"",
+       StatusCode::kUnimplemented,
+       {"config.json", "t5", "modernbert"}},
+      {"bert",
+       "\"vocab_size\": 600",
+       "\"vocab_size\": 599",
+       StatusCode::kInvalidArgument,
+       {"599", "vocab_size"}},
+  };
+  const auto runtime = MakeRuntime();
+  for (const Refusal& refusal : refusals) {
+    const FamilyFolder folder(refusal.model, "rerankers");
+    folder.Replace("config.json", refusal.from, refusal.to);
+    const auto reranker = Reranker::Load(folder.path().string(), *runtime);
+    INFO(refusal.model << " " << refusal.to);
+    REQUIRE_FALSE(reranker.ok());
+    INFO(reranker.status().ToString());
+    CHECK(reranker.status().code() == refusal.code);
+    for (const std::string& word : refusal.words) {
+      INFO("looking for " << word);
+      CHECK(reranker.status().message().find(word) != std::string::npos);
+    }
+  }
+  // An encoder without a head.
+  const FamilyFolder encoder("electra");
+  const auto headless = Reranker::Load(encoder.path().string(), *runtime);
+  CHECK(headless.status().code() == StatusCode::kInvalidArgument);
+  CHECK(headless.status().message().find("classifier.dense.weight") != std::string::npos);
+}
+
+TEST_CASE("A cancelled reranking says so") {
+  const auto runtime = MakeRuntime();
+  const FamilyFolder folder("bert", "rerankers");
+  const auto reranker = Reranker::Load(folder.path().string(), *runtime);
+  REQUIRE_OK(reranker);
+  CancelToken cancel;
+  cancel.Cancel();
+  const std::string_view passages[] = {"one", "two"};
+  CHECK((*reranker)->Score("query", passages, &cancel).status().code() == StatusCode::kCancelled);
+}
+
+}  // namespace
+}  // namespace rag::test

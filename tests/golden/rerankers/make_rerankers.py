@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Makes this folder: small cross-encoders with random weights, and what the reference scores 320 pairs.
+
+    make_rerankers.py [NAME…]
+
+NAME: the folders to make; all without one.
+Made with transformers 5.23.0, sentence-transformers 6.2.0, torch 2.13.0 (CPU), tokenizers 0.23.3; the tokenizers are
+../encoder_families/tokenizers. Each folder is a sequence classification model of one label and holds scores.f32:
+little-endian floats [20 queries][16 passages]. pairs.json has the queries and the passages, all of which are scored for
+every query; they are texts of ../embeddings/texts.jsonl, the long ones among them longer than the models read.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+import tempfile
+
+import numpy as np
+import transformers as t
+from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder
+from tokenizers import Tokenizer
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "encoder_families"))
+from make_families import SPECIALS, TEXTS, as_hub_tokenizer, randomize  # noqa: E402
+
+QUERIES = [text for text in TEXTS if 0 < len(text) < 120][::7][:20]
+PASSAGES = sorted(TEXTS, key=len)[10::20][:15] + [max(TEXTS, key=len)]
+SHAPE = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40, "num_labels": 1}
+SIGMOID = "torch.nn.modules.activation.Sigmoid"
+IDENTITY = "torch.nn.modules.linear.Identity"
+
+
+def models():
+    """name -> (config, tokenizer, longest pair, what config.json says of the scores)"""
+    return {
+        "bert": (t.BertConfig(vocab_size=600, max_position_embeddings=200, **SHAPE), "word_piece", 200, {}),
+        "xlm-roberta": (t.XLMRobertaConfig(vocab_size=1100, max_position_embeddings=202, type_vocab_size=1, pad_token_id=1,
+                                           layer_norm_eps=1e-5, **SHAPE), "unigram", 200,
+                        {"sbert_ce_default_activation_function": IDENTITY}),
+        "modernbert": (t.ModernBertConfig(vocab_size=600, max_position_embeddings=300, local_attention=32, pad_token_id=0,
+                                          bos_token_id=2, eos_token_id=3, cls_token_id=2, sep_token_id=3,
+                                          classifier_pooling="mean", classifier_bias=True,
+                                          **{**SHAPE, "num_hidden_layers": 4}), "byte_level", 300,
+                       {"sentence_transformers": {"activation_fn": SIGMOID, "version": "4.1.0"}}),
+        "electra": (t.ElectraConfig(vocab_size=600, embedding_size=16, max_position_embeddings=200, **SHAPE), "word_piece",
+                    180, {"sentence_transformers": {"activation_fn": IDENTITY, "version": "4.1.0"}}),
+        "distilbert": (t.DistilBertConfig(vocab_size=600, max_position_embeddings=200, dim=24, n_layers=2, n_heads=4,
+                                          hidden_dim=40, num_labels=1), "word_piece", 200, {}),
+        "albert": (t.AlbertConfig(vocab_size=1100, embedding_size=16, max_position_embeddings=200, **SHAPE), "unigram", 200,
+                   {"sbert_ce_default_activation_function": IDENTITY}),
+        "mpnet": (t.MPNetConfig(vocab_size=1100, max_position_embeddings=202, pad_token_id=1, **SHAPE), "unigram", 200,
+                  {"sbert_ce_default_activation_function": IDENTITY}),
+    }
+
+
+def save_with_head(model, folder):
+    model.save_pretrained(folder)
+    path = folder / "model.safetensors"
+    save_file({k: v.half() for k, v in load_file(path).items() if "position_ids" not in k}, path, metadata={"format": "pt"})
+
+
+def main(wanted):
+    (HERE / "pairs.json").write_text(json.dumps({"queries": QUERIES, "passages": PASSAGES}, ensure_ascii=False, indent=0))
+    for seed, (name, (config, tokenizer_name, max_length, settings)) in enumerate(models().items()):
+        if wanted and name not in wanted:
+            continue
+        folder = HERE / name
+        shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory() as temporary:
+            hub = pathlib.Path(temporary) / "hub"
+            model = randomize(t.AutoModelForSequenceClassification.from_config(config), 200 + seed)
+            save_with_head(model, hub)
+            path = hub / "config.json"
+            path.write_text(json.dumps({**json.loads(path.read_text()), **settings}, indent=2) + "\n")
+            tokenizer = Tokenizer.from_file(str(HERE.parent / "encoder_families" / "tokenizers" / f"{tokenizer_name}.json"))
+            as_hub_tokenizer(tokenizer, SPECIALS[tokenizer_name], max_length).save_pretrained(hub)
+            reference = CrossEncoder(str(hub), device="cpu")
+            reference.model.float()
+            pairs = [(query, passage) for query in QUERIES for passage in PASSAGES]
+            scores = reference.predict(pairs, batch_size=1, show_progress_bar=False)
+            folder.mkdir()
+            for file in ("config.json", "model.safetensors"):
+                shutil.copy(hub / file, folder / file)
+        (folder / "tokenizer.txt").write_text(tokenizer_name + "\n")
+        (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": max_length}) + "\n")
+        scores.astype("<f4").tofile(folder / "scores.f32")
+        print(name, scores.shape, scores.min(), scores.max(), "distinct", len(np.unique(scores.round(4))))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

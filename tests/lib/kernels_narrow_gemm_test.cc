@@ -1,0 +1,138 @@
+// gemm_bf16 and gemm_int8 with what rounds and packs for them.
+#include "lib/nn/linear.h"
+#include "lib/tensor/tensor.h"
+#include "tests/lib/kernels_support.h"
+
+namespace rag::test {
+namespace {
+
+struct Shape {
+  size_t m, n, k;
+};
+
+std::vector<Shape> AwkwardShapes() {
+  std::vector<Shape> shapes;
+  for (const size_t m : {0, 1, 2, 3, 5, 11, 12, 13, 25}) {
+    for (const size_t n : {1, 15, 16, 17, 33, 70}) {
+      for (const size_t k : {1, 2, 3, 4, 5, 17, 64}) shapes.push_back({m, n, k});
+    }
+  }
+  shapes.push_back({14, 701, 900});
+  shapes.push_back({7, 33, 4097});
+  return shapes;
+}
+
+// x W^T + bias by `kernels` in `precision`; rows of x and y are apart.
+std::vector<float> Multiply(const Kernels& kernels, Precision precision, const Shape& s,
+                            const Floats& x, const Floats& weight, std::span<const float> bias) {
+  const Linear linear(kernels, MatrixView(weight.data(), s.n, s.k), bias, precision);
+  LinearScratch scratch;
+  std::vector<float> y(s.m * (s.n + 3), 12345.0f);
+  linear.Apply(kernels, s.m, x.data(), s.k + 1, y.data(), s.n + 3, scratch);
+  return y;
+}
+
+void CheckAll(Precision precision) {
+  FOR_EACH_VECTOR_TABLE(kernels) {
+    std::mt19937 random(21);
+    for (const Shape& s : AwkwardShapes()) {
+      const Floats x(s.m * (s.k + 1), 1, random);
+      const Floats weight(s.n * s.k, 3, random);
+      const Floats bias(s.n, 1, random);
+      const std::span<const float> added(bias.data(), s.k % 2 == 0 ? s.n : 0);
+      const std::vector<float> y = Multiply(*kernels, precision, s, x, weight, added);
+      const std::vector<float> expected = Multiply(Reference(), precision, s, x, weight, added);
+      INFO(IsaName(kernels->isa) << " " << PrecisionName(precision) << " " << s.m << " x " << s.n
+                                 << " x " << s.k);
+      double worst = 0;  // error over bound
+      for (size_t i = 0; i < s.m; ++i) {
+        double largest_x = 0;
+        for (size_t l = 0; l < s.k; ++l) {
+          largest_x = std::max(largest_x, std::abs(static_cast<double>(x[i * (s.k + 1) + l])));
+        }
+        for (size_t j = 0; j < s.n + 3; ++j) {
+          const size_t at = i * (s.n + 3) + j;
+          if (j >= s.n) {
+            REQUIRE(y[at] == 12345.0f);
+            continue;
+          }
+          // bf16: k sums in another order than the reference's single rounding, of products whose
+          // factors both were rounded by up to 2^-8. int8: sums are exact, and only the scales'
+          // product, the bias and a value that lies between two steps can differ.
+          double absolute = added.empty() ? 0.0 : std::abs(static_cast<double>(bias[j]));
+          double largest_w = 0;
+          for (size_t l = 0; l < s.k; ++l) {
+            const double w = weight[j * s.k + l];
+            absolute += std::abs(w * x[i * (s.k + 1) + l]) * 1.01;
+            largest_w = std::max(largest_w, std::abs(w));
+          }
+          double bound = (static_cast<double>(s.k) + 2) * kUnit * absolute;
+          if (precision == Precision::kInt8) {
+            bound = 4 * kUnit * (absolute + 2 * largest_w * largest_x * static_cast<double>(s.k));
+          }
+          worst = std::max(worst, std::abs(static_cast<double>(y[at]) - expected[at]) / bound);
+        }
+      }
+      CHECK(worst <= 1.0);
+    }
+  }
+}
+
+TEST_CASE("bf16 products agree with the reference") { CheckAll(Precision::kBf16); }
+TEST_CASE("int8 products agree with the reference") { CheckAll(Precision::kInt8); }
+
+TEST_CASE("Rounding to bf16 is to nearest even, in every table") {
+  std::mt19937 random(22);
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    const Kernels* kernels = GetKernels(isa);
+    if (kernels == nullptr) continue;
+    for (const size_t n : kAwkwardLengths) {
+      Floats x(n, 1, random);
+      if (n > 2) x[1] = 1.0f + 0x1p-8f;  // half way between two: to the even one below
+      std::vector<uint16_t> out((n + 1) / 2 * 2, 7);
+      kernels->round_bf16(x.data(), n, out.data());
+      for (size_t i = 0; i < out.size(); ++i) {
+        REQUIRE(out[i] == (i < n ? FloatToBFloat16(x[i]) : 0));
+      }
+    }
+  }
+}
+
+TEST_CASE("Products in 8 bits are near those in f32") {
+  const Kernels& kernels = Reference();
+  std::mt19937 random(23);
+  const Shape s{9, 40, 300};
+  const Floats x(s.m * (s.k + 1), 0, random);
+  const Floats weight(s.n * s.k, 0, random);
+  const std::vector<float> exact = Multiply(kernels, Precision::kF32, s, x, weight, {});
+  const std::vector<float> near = Multiply(kernels, Precision::kInt8, s, x, weight, {});
+  // Steps of 1/127 of some 3 standard deviations on both sides, 300 independent errors.
+  for (size_t i = 0; i < exact.size(); ++i) CHECK(std::abs(exact[i] - near[i]) < 1.5f);
+}
+
+TEST_CASE("A row of zeros stays zero in 8 bits") {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    const Kernels* kernels = GetKernels(isa);
+    if (kernels == nullptr) continue;
+    std::mt19937 random(24);
+    const Shape s{2, 5, 7};
+    const Floats x(s.m * (s.k + 1), 0, 0.0f);
+    const Floats weight(s.n * s.k, 0, random);
+    const std::vector<float> y = Multiply(*kernels, Precision::kInt8, s, x, weight, {});
+    for (size_t i = 0; i < s.m; ++i) {
+      for (size_t j = 0; j < s.n; ++j) CHECK(y[i * (s.n + 3) + j] == 0.0f);
+    }
+  }
+}
+
+TEST_CASE("Precisions are named") {
+  for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+    const Result<Precision> parsed = ParsePrecision(PrecisionName(precision));
+    REQUIRE_OK(parsed);
+    CHECK(*parsed == precision);
+  }
+  CHECK(ParsePrecision("int4").status().message().find("int4") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace rag::test
