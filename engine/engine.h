@@ -49,7 +49,8 @@ struct EngineOptions {
 // Settings of a new collection.
 struct CollectionOptions {
   ChunkOptions chunk;
-  VectorIndexOptions vectors;  // dim is the encoder's
+  // dim is the encoder's.
+  VectorIndexOptions vectors{.hnsw = {.codes = CodeKind::kPca8}};
   // The index follows from this instead, once there are enough vectors: Ingest tunes it when it
   // ends, and again whenever there are four times as many.
   std::optional<TuneGoal> goal;

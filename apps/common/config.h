@@ -45,7 +45,7 @@ struct Settings {
   } chunk;
 
   struct Index {
-    std::string kind = "hnsw";       // RAG_INDEX_KIND
+    std::string kind = "hnsw:pca8";  // RAG_INDEX_KIND
     uint64_t m = 16;                 // RAG_INDEX_M
     uint64_t ef_construction = 200;  // RAG_INDEX_EF_CONSTRUCTION
     uint64_t ef_search = 64;         // RAG_INDEX_EF_SEARCH
