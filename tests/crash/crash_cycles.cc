@@ -47,6 +47,8 @@ struct Acknowledgement {
   uint32_t thread;
   uint32_t number;
 };
+// What a writer says first: that it has opened the store.
+constexpr uint32_t kOpened = ~uint32_t{0};
 
 // SplitMix64 (Steele et al. 2014): a number from numbers, the same in every process.
 uint64_t Mix(uint64_t a, uint64_t b = 0, uint64_t c = 0) {
@@ -227,6 +229,8 @@ int Write(const std::string& folder, uint64_t seed, const std::vector<uint32_t>&
   const auto runtime = Take(Runtime::Create(options), "runtime");
   const auto store = Take(Store::Open(folder, {}, *runtime), "opening the store");
   const std::shared_ptr<Collection> collection = OpenCollection(*store);
+  const Acknowledgement opened{kOpened, 0};
+  if (::write(STDOUT_FILENO, &opened, sizeof(opened)) != sizeof(opened)) return 0;
   std::vector<std::thread> threads;
   for (uint32_t thread = 0; thread < kThreads; ++thread) {
     threads.emplace_back([&, thread] {
@@ -492,17 +496,24 @@ int Run(const char* program, int cycles, uint64_t seed, const std::string& folde
   double least_recall = 1;
   for (int cycle = 0; cycle < cycles; ++cycle) {
     const Child child = StartWriter(program, folder, seed, ledger.next);
-    // Every fourth kill falls into the first 40 ms: opening and replaying.
+    // Every fourth kill falls into the first 40 ms: opening and replaying. The others come within
+    // 400 ms of writing.
     const uint64_t random = Mix(seed, 1'000'000, static_cast<uint64_t>(cycle));
-    const auto delay = std::chrono::milliseconds(cycle % 4 == 3 ? random % 40 : 40 + random % 360);
+    const bool opening = cycle % 4 == 3;
+    const auto delay = std::chrono::milliseconds(random % (opening ? 40 : 400));
+    Acknowledgement done{};
+    if (!opening &&
+        (::read(child.pipe, &done, sizeof(done)) != sizeof(done) || done.thread != kOpened)) {
+      Fail(StrCat("the writer of cycle ", cycle, " did not open the store"));
+    }
     std::thread killer([&] {
       std::this_thread::sleep_for(delay);
       ::kill(child.pid, SIGKILL);
     });
-    Acknowledgement done{};
     uint64_t acknowledged = 0;
     ssize_t got = 0;
     while ((got = ::read(child.pipe, &done, sizeof(done))) == sizeof(done)) {
+      if (done.thread == kOpened) continue;
       if (done.thread >= kThreads || done.number != ledger.next[done.thread]) Fail("broken pipe");
       Apply(OperationOf(seed, done.thread, done.number), done.number, ledger.states[done.thread]);
       ++ledger.next[done.thread];
