@@ -429,6 +429,7 @@ Result<CollectionOptions> ToCollectionOptions(const Settings& settings) {
   if (!goal.ok()) return InvalidArgumentError("index.kind: ", goal.status().message());
   options.goal = *goal;
   if (options.goal.has_value()) return options;
+  vectors.hnsw.codes = CodeKind::kNone;  // kind names them
   const Result<VectorIndexOptions> parsed = ParseIndexSpec(settings.index.kind, vectors);
   if (!parsed.ok()) {
     return InvalidArgumentError("index.kind: ", parsed.status().message());

@@ -189,6 +189,10 @@ TEST_CASE("settings become the engine's options") {
   CHECK(options->vectors.hnsw.codes == CodeKind::kPca8);
   CHECK(options->vectors.hnsw.m == 24);
   CHECK(options->vectors.hnsw.ef_search == 99);
+  settings.index.kind = "hnsw";
+  CHECK(ToCollectionOptions(settings)->vectors.hnsw.codes == CodeKind::kNone);
+  CHECK(ToCollectionOptions(DefaultSettings())->vectors.hnsw.codes == CodeKind::kPca8);
+  CHECK(CollectionOptions().vectors.hnsw.codes == CodeKind::kPca8);
   settings.index.kind = "tree";
   CHECK(ToCollectionOptions(settings).status().message().find("index.kind") != std::string::npos);
   settings.index.kind = "hnsw";
