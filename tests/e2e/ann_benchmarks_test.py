@@ -18,6 +18,10 @@ except ImportError:
     print("SKIPPED ann_benchmarks_test.py: this Python has no numpy")
     sys.exit(77)
 
+if os.environ.get("RAG_SANITIZE") == "thread":
+    print("SKIPPED ann_benchmarks_test.py: a Python that begins with the thread sanitizer's runtime crashes by itself")
+    sys.exit(77)
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "benchmarks" / "ann_benchmarks"
 
