@@ -55,8 +55,8 @@ TEST_CASE("Every family runs in bf16 and int8, in every table") {
       INFO(name << " " << IsaName(isa));
       const FamilyFolder folder(name);
       const auto [bf16, int8] = LowestCosines(folder.path().string(), *runtime, texts);
-      CHECK(bf16 >= 0.999);
       // Random weights of 24 columns average less out than a real model's hundreds.
+      CHECK(bf16 >= 0.995);
       CHECK(int8 >= 0.98);
     }
   }

@@ -179,7 +179,11 @@ def scale_rotation(reference, folder, factor):
 
 
 def as_hub_tokenizer(tokenizer, special, max_length):
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length, **special)
+    # As BERT's own tokenizer does; a tokenizer without a second type gives zeros.
+    inputs = ["input_ids", "token_type_ids", "attention_mask"] if "bos_token" not in special else ["input_ids",
+                                                                                                  "attention_mask"]
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=max_length,
+                                                model_input_names=inputs, **special)
 
 
 def make(name, config, tokenizer_name, tokenizers, max_length, pooling, further, seed):
