@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "generate/constraint/output_constraint.h"
+#include "generate/output_constraint.h"
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "generate/constraint/expressions.h"
-#include "generate/constraint/output_constraint.h"
+#include "generate/output_constraint.h"
 #include "lib/base/status.h"
 
 namespace rag {

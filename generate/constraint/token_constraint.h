@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "generate/constraint/automaton.h"
-#include "generate/constraint/output_constraint.h"
 #include "generate/constraint/token_table.h"
+#include "generate/output_constraint.h"
 #include "lib/base/status.h"
 
 namespace rag {
