@@ -1,4 +1,7 @@
 // Saving and loading of what all kinds of index have.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <mutex>
@@ -57,6 +60,15 @@ SnapshotRows RowsOnDisk(const Slots& slots) {
     return OkStatus();
   };
   return out;
+}
+
+// What was copied out of a mapping need not stay in memory: the system reads it again if anybody
+// asks. Whole pages only.
+void GiveBack(std::span<const std::byte> bytes) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace
@@ -182,6 +194,7 @@ Status IndexBase::LoadSlots(const SnapshotFile& file, bool with_links, Arena* co
       std::memcpy(
           place.arena->Block(place.block, RecordsOf(*place.arena, place.block, count)).data(),
           bytes.data(), bytes.size());
+      GiveBack(bytes);
     }
   });
   return status;
