@@ -28,8 +28,9 @@ constexpr size_t kGraphWidths[] = {10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 38
 constexpr size_t kReranks[] = {5, 10, 20, 40};
 constexpr size_t kProbes[] = {8, 16, 24, 32, 48, 64, 96, 128};
 
-constexpr std::string_view kTried[] = {"flat",     "hnsw",    "hnsw:pca8",
-                                       "hnsw:sq8", "ivf:pq4", "ivf:sq8"};
+constexpr std::string_view kTried[] = {"flat",     "hnsw",       "hnsw:pca8",
+                                       "hnsw:sq8", "hnsw:pca4",  "hnsw:rabitq",
+                                       "ivf:pq4",  "ivf:rabitq", "ivf:sq8"};
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -8,6 +8,8 @@ namespace {
 
 // Rows that are read at a time.
 constexpr size_t kRowsHeld = 256;
+// Of a code's bytes, that may differ from what its vector gives.
+constexpr size_t kOthersShare = 6;
 
 }  // namespace
 
@@ -20,6 +22,36 @@ Status HnswIndex::EncodeNode(uint32_t slot) {
   slots_.rows().Decode(batch.row(0), vector.data());
   owned_codes_->Encode(slot, vector.data());
   return OkStatus();
+}
+
+Status HnswIndex::CheckCodes() const {
+  if (owned_codes_ == nullptr) return OkStatus();
+  const NodeCodec& codec = owned_codes_->codec();
+  const size_t bytes = codec.code_bytes();
+  std::vector<float> vector(options_.dim);
+  Matrix made(1, bytes / sizeof(float));  // aligned
+  auto* const code = reinterpret_cast<std::byte*>(made.data());
+  RowBatch batch;
+  std::vector<uint32_t> live;
+  for (uint32_t slot = 0; slot < slots_.end(); ++slot) {
+    if (slots_.IsLive(slot)) live.push_back(slot);
+    if (live.size() < kRowsHeld && slot + 1 < slots_.end()) continue;
+    batch.Read(slots_, live);
+    for (size_t i = 0; i < live.size(); ++i) {
+      slots_.rows().Decode(batch.row(i), vector.data());
+      codec.Encode(vector.data(), code);
+      const std::byte* const there = owned_codes_->code(live[i]);
+      size_t differ = 0;
+      for (size_t at = 0; at < bytes; ++at) differ += code[at] != there[at] ? 1 : 0;
+      // Another instruction set sums in another order, and rounds a few elements the other way. The
+      // codes of two vectors have hardly a byte in common.
+      if (differ > bytes / kOthersShare) {
+        return DataLossError("the code of slot ", live[i], " is not its vector's");
+      }
+    }
+    live.clear();
+  }
+  return slots_.CheckRows();
 }
 
 Status HnswIndex::LearnCodes(MatrixView coming) {

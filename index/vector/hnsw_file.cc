@@ -123,6 +123,7 @@ Status HnswIndex::Verify() const {
   const_cast<HnswIndex*>(this)->DrainRemoved();
   RAG_RETURN_IF_ERROR(slots_.Verify());
   RAG_RETURN_IF_ERROR(slots_.ReadRows());
+  RAG_RETURN_IF_ERROR(CheckCodes());
   RAG_RETURN_IF_ERROR(CheckGraph());
   // No link twice, and incoming links, where they are kept, the mirror of the others.
   std::vector<uint32_t> links;

@@ -126,6 +126,8 @@ class HnswIndex : public IndexBase {
   Status LearnCodes(MatrixView coming);
   // The code of a new node. The gate is held.
   Status EncodeNode(uint32_t slot);
+  // Whether the codes are those of the rows. The gate is held alone.
+  Status CheckCodes() const;
 
   // --- hnsw_search.cc, hnsw_filter.cc ---
   // Greedy descent from the entry to the layer above `layer`: where a walk on it begins.

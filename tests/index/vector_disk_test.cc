@@ -3,12 +3,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
 
 #include "index/vector/snapshot.h"
 #include "index/vector_index.h"
+#include "lib/base/hash.h"
 #include "tests/index/vectors.h"
 
 namespace rag::test {
@@ -23,15 +25,18 @@ struct Variant {
 };
 constexpr Variant kSq8Graph{"hnsw sq8", IndexKind::kHnsw, CodeKind::kSq8};
 constexpr Variant kPca8Graph{"hnsw pca8", IndexKind::kHnsw, CodeKind::kPca8};
+constexpr Variant kSq4Graph{"hnsw sq4", IndexKind::kHnsw, CodeKind::kSq4};
+constexpr Variant kBitGraph{"hnsw rabitq", IndexKind::kHnsw, CodeKind::kRabitq};
+constexpr Variant kBitLists{"ivf rabitq", IndexKind::kIvf, CodeKind::kNone, IvfCodes::kRabitq};
 constexpr Variant kSq8Lists{"ivf sq8", IndexKind::kIvf, CodeKind::kNone, IvfCodes::kSq8};
 constexpr Variant kPq4Lists{"ivf pq4", IndexKind::kIvf, CodeKind::kNone, IvfCodes::kPq4};
 constexpr Variant kPca4Graph{"hnsw pca4", IndexKind::kHnsw, CodeKind::kPca4};
 constexpr Variant kRabitqGraph{"hnsw rabitq", IndexKind::kHnsw, CodeKind::kRabitq};
 constexpr Variant kRabitqLists{"ivf rabitq", IndexKind::kIvf, CodeKind::kNone, IvfCodes::kRabitq};
 
-#define FOR_EVERY_VARIANT                                                        \
-  const auto runtime = MakeRuntime();                                            \
-  const Variant variant = GENERATE(kSq8Graph, kPca8Graph, kSq8Lists, kPq4Lists); \
+#define FOR_EVERY_VARIANT                                                                   \
+  const auto runtime = MakeRuntime();                                                       \
+  const Variant variant = GENERATE(kSq8Graph, kPca8Graph, kSq4Graph, kSq8Lists, kPq4Lists); \
   INFO(variant.name)
 
 VectorIndexOptions Options(const Variant& variant, size_t dim, const TemporaryFolder& folder) {
@@ -178,6 +183,28 @@ TEST_CASE("vectors on disk: built there, saved, opened and changed") {
   REQUIRE(fs::is_empty(folder.path()));
 }
 
+// Codes of one bit do not tell neighbours apart: links are chosen by vectors that are read from
+// disk.
+TEST_CASE("vectors on disk: built there under codes of one bit") {
+  const auto runtime = MakeRuntime();
+  const Variant variant = GENERATE(kBitGraph, kBitLists);
+  INFO(variant.name);
+  const TemporaryFolder folder;
+  const size_t dim = 96, n = 3'000;
+  const VectorIndexOptions options = Options(variant, dim, folder);
+  const Matrix base = Clustered(n, dim, 15), queries = Clustered(40, dim, 16);
+  const auto index = MakeIndex(options, *runtime);
+  for (size_t first = 0; first < n; first += 500) {
+    REQUIRE_OK(index->Add(Sequence(500, first), Rows(base, first, 500)));
+  }
+  REQUIRE(index->Remove(Sequence(200, 100)).value() == 200);
+  REQUIRE_OK(index->Verify());
+  REQUIRE(index->disk_bytes() >= n * dim * sizeof(float));
+  const auto truth = Find(*index, queries.view(), {.k = 10, .exact = true});
+  const SearchOptions wide{.k = 10, .ef_search = 100, .probes = 12, .rerank = 40};
+  REQUIRE(Recall(Find(*index, queries.view(), wide), truth) >= 0.95);
+}
+
 TEST_CASE("vectors on disk: resident memory is that of codes and links") {
   const auto runtime = MakeRuntime();
   const TemporaryFolder folder;
@@ -287,6 +314,46 @@ TEST_CASE("a damaged vector in a file is an error, and no answer") {
           StatusCode::kDataLoss);
   const auto verified = LoadIndex(folder.file("v"), options, *runtime).index;
   REQUIRE(verified->Verify().code() == StatusCode::kDataLoss);
+}
+
+TEST_CASE("codes that are other vectors' are found by verify") {
+  const auto runtime = MakeRuntime();
+  const CodeKind kind =
+      GENERATE(CodeKind::kSq8, CodeKind::kPca8, CodeKind::kSq4, CodeKind::kPca4, CodeKind::kRabitq);
+  INFO(CodeKindName(kind));
+  const TemporaryFolder folder;
+  VectorIndexOptions options;
+  options.dim = 96;
+  options.hnsw.codes = kind;
+  const Matrix base = Clustered(2'000, options.dim, 11);
+  {
+    const auto index = MakeIndex(options, *runtime);
+    REQUIRE_OK(index->Add(Sequence(2'000), base.view()));
+    REQUIRE_OK(index->Verify());
+    REQUIRE_OK(index->Save(folder.file("v"), 1));
+  }
+  // The first two codes change places, under right checksums.
+  std::string bytes = ReadAll(folder.file("v"));
+  SnapshotHeader header;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  std::vector<SnapshotSection> table(header.section_count);
+  std::memcpy(table.data(), bytes.data() + sizeof(header), table.size() * sizeof(table[0]));
+  SnapshotSection& codes = table.back();
+  const size_t at = bytes.size() - codes.bytes, one = codes.bytes / 2'000;
+  std::swap_ranges(bytes.begin() + static_cast<std::ptrdiff_t>(at),
+                   bytes.begin() + static_cast<std::ptrdiff_t>(at + one),
+                   bytes.begin() + static_cast<std::ptrdiff_t>(at + one));
+  codes.hash = Hash64(std::string_view(bytes).substr(at));
+  header.table_hash = Hash64(std::as_bytes(std::span(table)));
+  header.header_hash =
+      Hash64(std::as_bytes(std::span(&header, 1)).first(offsetof(SnapshotHeader, header_hash)));
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  std::memcpy(bytes.data() + sizeof(header), table.data(), table.size() * sizeof(table[0]));
+  std::ofstream(folder.file("v"), std::ios::binary) << bytes;
+  const auto loaded = LoadIndex(folder.file("v"), options, *runtime).index;
+  const Status verified = loaded->Verify();
+  REQUIRE(verified.code() == StatusCode::kDataLoss);
+  REQUIRE(verified.message().find("code of slot") != std::string::npos);
 }
 
 TEST_CASE("vectors on disk: a disk without room is an error that leaves the index whole") {
