@@ -173,7 +173,7 @@ void Split(const GgufFile& file, size_t parts, const std::string& stem) {
       const TensorView& tensor = *file.Find(names[i]);
       REQUIRE_OK(writer.Declare(names[i], tensor.type, tensor.shape));
     }
-    char name[32];
+    char name[64];
     std::snprintf(name, sizeof(name), "-%05zu-of-%05zu.gguf", part + 1, parts);
     const auto fill = [&](size_t i, std::span<std::byte> bytes) -> Status {
       std::memcpy(bytes.data(), file.Find(own[i])->bytes.data(), bytes.size());
