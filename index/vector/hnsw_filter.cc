@@ -29,9 +29,11 @@ constexpr size_t kProbed = 24;
 constexpr double kLeastAround = 0.3;
 
 // How many of a scan's nearest by codes are compared exactly: the more there are, the more lie
-// between the k-th and what codes take for it.
+// between the k-th and what codes take for it. Far from the query the codes' errors are large
+// beside the differences: of 600 rows of Fashion-MNIST, the least like the query, 0.81 of the 10
+// nearest were found among 72 and 0.97 among 200.
 size_t ScanKept(size_t scanned, size_t k) {
-  return std::max(4 * k + 32, std::min(scanned / 16, 32 * k));
+  return std::max(4 * k + 32, std::min(scanned / 3, 64 * k));
 }
 
 }  // namespace
@@ -231,7 +233,7 @@ HnswIndex::Plan HnswIndex::MakePlan(const SearchOptions& options) const {
     const bool listed = filter != nullptr && !filter->Ids().empty();
     // Codes are worth it for more than are compared exactly in the end.
     plan.kind = !options.exact && listed && options_.hnsw.codes != CodeKind::kNone &&
-                        filter->Count() > 2 * ScanKept(filter->Count(), options.k)
+                        filter->Count() > 2 * ScanKept(0, options.k)
                     ? Plan::kScanCodes
                     : Plan::kExact;
   }
