@@ -100,6 +100,12 @@ def folder_problems(root, files):
             yield f"{file}: larger than 4 MB"
 
 
+def link_problems(root, names):
+    for name in names:
+        if (root / name).is_symlink():
+            yield f"{name}: a symbolic link, which leads elsewhere in another checkout"
+
+
 def format_problems(root, sources):
     formatter = shutil.which("clang-format")
     if formatter is None:
@@ -134,6 +140,7 @@ def registration_problems(root, build, files):
 def problems(root, build=None):
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True,
                             text=True, check=True).stdout.splitlines()
+    yield from link_problems(root, listed)
     files = [pathlib.Path(name) for name in listed if (root / name).is_file()]
     sources = [f for f in files if f.suffix in {".h", ".cc", ".cu", ".cuh"} and f.parts[0] in ROOMS
                and "documents" not in f.parts]

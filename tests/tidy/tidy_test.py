@@ -2,6 +2,7 @@
 """The rules themselves: each must catch what it is for and let the rest pass."""
 
 import pathlib
+import tempfile
 import unittest
 
 import tidy
@@ -42,6 +43,16 @@ class FileRules(unittest.TestCase):
     def test_a_header_has_a_guard(self):
         self.assertTrue(list(tidy.file_problems(pathlib.Path("lib/a.h"), "int a;\n")))
         self.assertEqual(list(tidy.file_problems(pathlib.Path("lib/a.h"), "#pragma once\n")), [])
+
+
+class LinkRules(unittest.TestCase):
+    def test_a_symbolic_link_is_refused(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            (folder / "file").touch()
+            (folder / "link").symlink_to(folder)
+            self.assertEqual(list(tidy.link_problems(folder, ["file"])), [])
+            self.assertEqual(len(list(tidy.link_problems(folder, ["file", "link"]))), 1)
 
 
 if __name__ == "__main__":
