@@ -46,6 +46,7 @@ LIBRARIES = [
     (r"nlohmann/", {"lib"}),
     (r"sentencepiece", {"lib", "tests"}),
     (r"pcre2", {"lib"}),
+    (r"jpeglib|jerror|png\.h|webp/|gif_lib", {"lib/image"}),
     (r"cuda|cublas", {"lib", "index", "embed", "generate"}),
     (r"libstemmer", {"index"}),
     (r"unicode/", {"engine"}),
