@@ -1,9 +1,5 @@
 #include "apps/rag/session.h"
 
-#include <stdlib.h>
-
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <utility>
@@ -15,24 +11,13 @@ constexpr size_t kMaxArgumentBytes = size_t{64} << 20;
 
 }  // namespace
 
-Session::~Session() {
-  Close().Ignore();
-  std::error_code ignored;
-  if (!scratch_.empty()) std::filesystem::remove_all(scratch_, ignored);
-}
+Session::~Session() { Close().Ignore(); }
 
 Result<Engine*> Session::OpenScratchEngine() {
-  if (scratch_.empty()) {
-    std::error_code error;
-    const std::filesystem::path folder = std::filesystem::temp_directory_path(error);
-    if (error) return IoError("no folder for temporary files: ", error.message());
-    std::string name = (folder / "rag-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) {
-      return IoError("cannot make a folder in '", folder.string(), "': ", std::strerror(errno));
-    }
-    scratch_ = name;
+  if (!scratch_.has_value()) {
+    RAG_ASSIGN_OR_RETURN(scratch_, ScratchFolder::Create("rag"));
   }
-  return OpenEngine(/*create=*/true, scratch_);
+  return OpenEngine(/*create=*/true, scratch_->path());
 }
 
 Result<const Runtime*> Session::GetRuntime() {

@@ -8,6 +8,7 @@
 #include "apps/rag/options.h"
 #include "engine/engine.h"
 #include "lib/base/cancel.h"
+#include "lib/base/scratch_folder.h"
 #include "lib/runtime/runtime.h"
 
 namespace rag {
@@ -37,8 +38,8 @@ class Session {
   CancelToken& cancel_;
   std::unique_ptr<AppLog> log_;
   std::unique_ptr<Runtime> runtime_;
+  std::optional<ScratchFolder> scratch_;  // of the engine, which ends before it does
   std::unique_ptr<Engine> engine_;
-  std::string scratch_;  // folder to remove at the end
 };
 
 // The text of an argument, or all of standard input for "-", without the newline at its end.

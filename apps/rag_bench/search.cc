@@ -10,8 +10,8 @@
 #include "apps/rag_bench/peers/python_peers.h"
 #include "apps/rag_bench/progress.h"
 #include "apps/rag_bench/report/report.h"
-#include "apps/rag_bench/temporary_folder.h"
 #include "lib/base/file.h"
+#include "lib/base/scratch_folder.h"
 
 namespace rag::bench {
 namespace {
@@ -232,8 +232,7 @@ class SearchBench {
 
   Status MeasureReopening() {
     if (!options_.reopen) return OkStatus();
-    const TemporaryFolder folder;
-    RAG_RETURN_IF_ERROR(folder.status());
+    RAG_ASSIGN_OR_RETURN(const ScratchFolder folder, ScratchFolder::Create("rag-bench"));
     for (System* const system : built_) {
       if (!system->info().saves || cancel_.cancelled()) continue;
       progress_.Show(StrCat("saving and opening ", system->info().name));

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "lib/base/scratch_folder.h"
 
 namespace rag {
 namespace {
@@ -56,12 +57,11 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "usage: bench_ingest CORPUS_JSONL [--threads N] [--chunks OUT_JSONL]\n");
     return 2;
   }
-  std::string folder = (std::filesystem::temp_directory_path() / "rag-bench-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) return Fail(IoError("cannot make a temporary folder"));
   const auto run = [&]() -> Status {
+    RAG_ASSIGN_OR_RETURN(const ScratchFolder folder, ScratchFolder::Create("rag-bench"));
     RAG_ASSIGN_OR_RETURN(const auto runtime, Runtime::Create(options));
     EngineOptions engine_options;
-    engine_options.db_path = folder + "/db";
+    engine_options.db_path = folder.file("db");
     RAG_ASSIGN_OR_RETURN(const auto engine, Engine::Open(engine_options, *runtime));
     RAG_ASSIGN_OR_RETURN(const IngestReport report, engine->Ingest("bench", {&corpus, 1}, {}));
     std::printf("{\"seconds\": %.3f, \"documents\": %llu, \"chunks\": %llu, \"failed\": %zu}\n",
@@ -71,7 +71,6 @@ int Main(int argc, char** argv) {
     return engine->Close();
   };
   const Status status = run();
-  std::filesystem::remove_all(folder);
   return status.ok() ? 0 : Fail(status);
 }
 

@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "index/store.h"
+#include "lib/base/scratch_folder.h"
 
 extern char** environ;
 
@@ -573,11 +574,9 @@ int Main(int argc, char** argv) {
     return 2;
   }
   if (!folder.empty()) return Run(argv[0], cycles, seed, folder);
-  std::string scratch = (std::filesystem::temp_directory_path() / "rag-crash-XXXXXX").string();
-  if (::mkdtemp(scratch.data()) == nullptr) Fail("cannot make a folder");
-  const int status = Run(argv[0], cycles, seed, scratch + "/db");
-  std::filesystem::remove_all(scratch);
-  return status;
+  // A failure ends the process at once, which leaves the folder to be looked at.
+  const ScratchFolder scratch = Take(ScratchFolder::Create("rag-crash"), "a folder");
+  return Run(argv[0], cycles, seed, scratch.file("db"));
 }
 
 }  // namespace

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "index/store.h"
+#include "lib/base/scratch_folder.h"
 
 namespace rag {
 namespace {
@@ -398,11 +399,9 @@ int Main(int argc, char** argv) {
     return 2;
   }
   if (!folder.empty()) return Run(flips, seed, folder, only);
-  std::string scratch = (fs::temp_directory_path() / "rag-damage-XXXXXX").string();
-  if (::mkdtemp(scratch.data()) == nullptr) Fail("cannot make a folder");
-  const int status = Run(flips, seed, scratch, only);
-  fs::remove_all(scratch);
-  return status;
+  // A failure ends the process at once, which leaves the folder to be looked at.
+  const ScratchFolder scratch = Take(ScratchFolder::Create("rag-damage"), "a folder");
+  return Run(flips, seed, scratch.path(), only);
 }
 
 }  // namespace

@@ -48,16 +48,17 @@ std::string ReadAll(const fs::path& path) {
   return std::move(content).str();
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (fs::temp_directory_path() / "rag-test-XXXXXX").string();
-  REQUIRE(::mkdtemp(name.data()) != nullptr);
-  path_ = name;
+namespace {
+
+ScratchFolder MakeFolder() {
+  Result<ScratchFolder> folder = ScratchFolder::Create("rag-test");
+  REQUIRE_OK(folder);
+  return std::move(folder).value();
 }
 
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
+}  // namespace
+
+TemporaryFolder::TemporaryFolder() : folder_(MakeFolder()) {}
 
 std::unique_ptr<Runtime> MakeRuntime(const std::string& isa, int threads) {
   RuntimeOptions options;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "lib/base/scratch_folder.h"
 #include "lib/base/status.h"
 #include "lib/runtime/runtime.h"
 
@@ -24,14 +25,11 @@ std::string ReadAll(const std::filesystem::path& path);
 class TemporaryFolder {
  public:
   TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::string file(const std::string& name) const { return (path_ / name).string(); }
+  std::filesystem::path path() const { return folder_.path(); }
+  std::string file(const std::string& name) const { return folder_.file(name); }
 
  private:
-  std::filesystem::path path_;
+  ScratchFolder folder_;
 };
 
 // A Runtime of two threads with the best instruction set, or with `isa`.

@@ -3,8 +3,8 @@
 #include <cstring>
 
 #include "apps/rag_bench/peers/child.h"
-#include "apps/rag_bench/temporary_folder.h"
 #include "lib/base/file.h"
+#include "lib/base/scratch_folder.h"
 
 namespace rag::bench {
 namespace {
@@ -13,7 +13,7 @@ constexpr size_t kMaxWidths = 1'000;
 
 // What the systems share.
 struct Process {
-  const TemporaryFolder folder;
+  ScratchFolder folder;
   std::unique_ptr<Child> child;  // ends before the folder does
 };
 
@@ -106,8 +106,8 @@ Result<std::unique_ptr<System>> ParseSystem(const Value& value, const Workload& 
 
 Result<PythonPeers> MakePythonPeers(const PythonPeersOptions& options, const Workload& workload,
                                     const CancelToken& cancel) {
-  const auto process = std::make_shared<Process>();
-  RAG_RETURN_IF_ERROR(process->folder.status());
+  RAG_ASSIGN_OR_RETURN(ScratchFolder folder, ScratchFolder::Create("rag-bench"));
+  const auto process = std::make_shared<Process>(Process{std::move(folder), nullptr});
   const std::string base = process->folder.file("base.npy");
   const std::string queries = process->folder.file("queries.npy");
   RAG_RETURN_IF_ERROR(WriteNpy(base, workload.base));
