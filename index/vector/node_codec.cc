@@ -1,6 +1,8 @@
 #include "index/vector/node_codec.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -18,6 +20,21 @@ constexpr size_t kQueries = 40;
 constexpr size_t kNearest = 10;
 // Of the nearest neighbours so many must be among what is kept.
 constexpr double kKept = 0.99;
+
+// In front of the mean and the axes.
+struct FileHeader {
+  uint32_t dims = 0;
+  uint32_t has_axes = 0;
+  float scale = 0;
+  float keep_ratio = 0;  // 0: saved by a codec of 8 bits before it was measured
+  double trained_error = 0;
+};
+
+bool AllFinite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+}
+
+bool IsSq8(CodeKind kind) { return kind == CodeKind::kSq8 || kind == CodeKind::kPca8; }
 
 }  // namespace
 
@@ -49,7 +66,7 @@ size_t NodeCodec::MaxSample(size_t dim) {
 std::unique_ptr<NodeCodec> NodeCodec::Train(MatrixView sample, CodeKind kind, size_t dims,
                                             Metric metric, const Runtime& runtime) {
   std::unique_ptr<NodeCodec> codec;
-  if (kind == CodeKind::kSq8 || kind == CodeKind::kPca8) {
+  if (IsSq8(kind)) {
     codec = Sq8Codec::Train(sample, kind, dims, metric, runtime);
   } else {
     codec = RabitqCodec::Train(sample, kind, dims, metric, runtime);
@@ -58,13 +75,63 @@ std::unique_ptr<NodeCodec> NodeCodec::Train(MatrixView sample, CodeKind kind, si
   return codec;
 }
 
+std::string NodeCodec::Serialize() const {
+  FileHeader header;
+  header.dims = static_cast<uint32_t>(code_dims());
+  header.has_axes = projection_.has_axes() ? 1 : 0;
+  header.scale = scale();
+  header.keep_ratio = keep_ratio_;
+  header.trained_error = trained_error_;
+  std::string out(reinterpret_cast<const char*>(&header), sizeof(header));
+  out.append(reinterpret_cast<const char*>(projection_.mean().data()), dim() * sizeof(float));
+  const Matrix& axes = projection_.axes();
+  out.append(reinterpret_cast<const char*>(axes.data()), axes.rows() * axes.cols() * sizeof(float));
+  return out;
+}
+
 Result<std::unique_ptr<NodeCodec>> NodeCodec::Parse(std::span<const std::byte> bytes, CodeKind kind,
                                                     size_t dim, Metric metric,
                                                     const Runtime& runtime) {
-  if (kind == CodeKind::kSq8 || kind == CodeKind::kPca8) {
-    return Sq8Codec::Parse(bytes, dim, metric, runtime);
+  FileHeader header;
+  if (bytes.size() < sizeof(header)) return DataLossError("codes of ", bytes.size(), " bytes");
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  const bool has_axes = HasAxes(kind);
+  const size_t expected =
+      sizeof(header) + (dim + (has_axes ? size_t{header.dims} * dim : 0)) * sizeof(float);
+  if (header.has_axes != (has_axes ? 1 : 0) || header.dims < 1 || header.dims > dim ||
+      (!has_axes && header.dims != dim) || bytes.size() != expected || !(header.scale >= 0) ||
+      !std::isfinite(header.scale) ||
+      !(header.keep_ratio >= 1 || (header.keep_ratio == 0 && IsSq8(kind))) ||
+      header.keep_ratio > kLargestKeepRatio || !std::isfinite(header.trained_error)) {
+    return DataLossError("codes of ", header.dims, " of ", dim, " dimensions in ", bytes.size(),
+                         " bytes");
   }
-  return RabitqCodec::Parse(bytes, kind, dim, metric, runtime);
+  bytes = bytes.subspan(sizeof(header));
+  std::vector<float> mean(dim);
+  std::memcpy(mean.data(), bytes.data(), dim * sizeof(float));
+  if (!AllFinite(mean)) return DataLossError("codes around a mean that is no number");
+  Projection projection(std::move(mean), runtime);
+  if (has_axes) {
+    Matrix axes(header.dims, dim);
+    std::memcpy(axes.data(), bytes.data() + dim * sizeof(float),
+                bytes.size() - dim * sizeof(float));
+    if (!AllFinite({axes.data(), axes.rows() * axes.cols()})) {
+      return DataLossError("codes along axes that are no numbers");
+    }
+    projection.SetAxes(std::move(axes));
+  }
+  std::unique_ptr<NodeCodec> codec;
+  if (IsSq8(kind)) {
+    if (header.scale == 0) return DataLossError("codes in steps of 0");
+    codec = std::make_unique<Sq8Codec>(metric, std::move(projection), header.scale, runtime);
+  } else {
+    if (!has_axes) projection.Rotate();
+    codec =
+        std::make_unique<RabitqCodec>(kind, metric, std::move(projection), header.scale, runtime);
+  }
+  codec->trained_error_ = header.trained_error;
+  codec->keep_ratio_ = std::max(1.0f, header.keep_ratio);
+  return codec;
 }
 
 void NodeCodec::Measure(MatrixView sample, const Runtime& runtime) {

@@ -74,12 +74,14 @@ class NodeCodec {
   // the vectors, and some constant larger.
   virtual void Distances(const CodeQuery& query, const std::byte* const* codes, size_t count,
                          float* out) const = 0;
-  virtual std::string Serialize() const = 0;
+  std::string Serialize() const;
 
  protected:
   NodeCodec(Metric metric, Projection projection)
       : l2_(metric != Metric::kInnerProduct), projection_(std::move(projection)) {}
   size_t dim() const { return projection_.dim(); }
+  // The one number that a kind of codec keeps besides what all have.
+  virtual float scale() const = 0;
   // Sets trained_error_ and keep_ratio_ once everything else is learned.
   void Measure(MatrixView sample, const Runtime& runtime);
 

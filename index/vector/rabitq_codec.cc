@@ -28,14 +28,6 @@ CodeHeader HeaderOf(const std::byte* code) {
   return header;
 }
 
-struct FileHeader {
-  uint32_t dims = 0;
-  uint32_t has_axes = 0;
-  float mean_square = 0;
-  float keep_ratio = 0;
-  double trained_error = 0;
-};
-
 // Where element i of a code of 4 bits stands, as lib/kernels/short_codes.h counts: the first line
 // has its header below both halves.
 constexpr size_t kFirstHalf = kShortAlign - kShortHeader;
@@ -100,11 +92,12 @@ float RabitqRound(const float* y, size_t n, size_t bits, uint8_t* codes) {
   return dot > 0 ? squared / dot : 0;
 }
 
-RabitqCodec::RabitqCodec(CodeKind kind, Metric metric, Projection projection,
+RabitqCodec::RabitqCodec(CodeKind kind, Metric metric, Projection projection, float mean_square,
                          const Runtime& runtime)
     : NodeCodec(metric, std::move(projection)),
       kernels_(GetShortCodeKernels(runtime.isa())),
-      bits_(kind == CodeKind::kRabitq ? 1 : 4) {
+      bits_(kind == CodeKind::kRabitq ? 1 : 4),
+      mean_square_(mean_square) {
   code_bytes_ = CodeBytes(code_dims(), bits_);
   for (const float x : projection_.mean()) mean_dot_ += double{x} * x;
 }
@@ -118,8 +111,7 @@ std::unique_ptr<NodeCodec> RabitqCodec::Train(MatrixView sample, CodeKind kind, 
   } else {
     projection.Rotate();
   }
-  const std::vector<float> mean = projection.mean();
-  std::unique_ptr<RabitqCodec> codec(new RabitqCodec(kind, metric, std::move(projection), runtime));
+  const std::vector<float>& mean = projection.mean();
   double sum = 0;
   for (size_t i = 0; i < sample.rows; ++i) {
     for (size_t d = 0; d < mean.size(); ++d) {
@@ -127,8 +119,8 @@ std::unique_ptr<NodeCodec> RabitqCodec::Train(MatrixView sample, CodeKind kind, 
       sum += x * x;
     }
   }
-  codec->mean_square_ = static_cast<float>(sum / static_cast<double>(sample.rows));
-  return codec;
+  const auto mean_square = static_cast<float>(sum / static_cast<double>(sample.rows));
+  return std::make_unique<RabitqCodec>(kind, metric, std::move(projection), mean_square, runtime);
 }
 
 double RabitqCodec::Encode(const float* vector, std::byte* code) const {
@@ -277,55 +269,6 @@ void RabitqCodec::Distances(const CodeQuery& query, const std::byte* const* code
           query.factor * header.factor * (2 * static_cast<float>(dots[i]) - query.offset);
     }
   }
-}
-
-std::string RabitqCodec::Serialize() const {
-  FileHeader header;
-  header.dims = static_cast<uint32_t>(code_dims());
-  header.has_axes = projection_.has_axes() ? 1 : 0;
-  header.mean_square = mean_square_;
-  header.keep_ratio = keep_ratio_;
-  header.trained_error = trained_error_;
-  std::string out(reinterpret_cast<const char*>(&header), sizeof(header));
-  out.append(reinterpret_cast<const char*>(projection_.mean().data()), dim() * sizeof(float));
-  const Matrix& axes = projection_.axes();
-  out.append(reinterpret_cast<const char*>(axes.data()), axes.rows() * axes.cols() * sizeof(float));
-  return out;
-}
-
-Result<std::unique_ptr<NodeCodec>> RabitqCodec::Parse(std::span<const std::byte> bytes,
-                                                      CodeKind kind, size_t dim, Metric metric,
-                                                      const Runtime& runtime) {
-  FileHeader header;
-  if (bytes.size() < sizeof(header)) return DataLossError("codes of ", bytes.size(), " bytes");
-  std::memcpy(&header, bytes.data(), sizeof(header));
-  const bool has_axes = HasAxes(kind);
-  const size_t expected =
-      sizeof(header) + (dim + (has_axes ? size_t{header.dims} * dim : 0)) * sizeof(float);
-  if (header.has_axes != (has_axes ? 1 : 0) || header.dims < 1 || header.dims > dim ||
-      (!has_axes && header.dims != dim) || bytes.size() != expected || !(header.mean_square >= 0) ||
-      !std::isfinite(header.mean_square) ||
-      !(header.keep_ratio >= 1 && header.keep_ratio <= kLargestKeepRatio)) {
-    return DataLossError("codes of ", header.dims, " of ", dim, " dimensions in ", bytes.size(),
-                         " bytes");
-  }
-  bytes = bytes.subspan(sizeof(header));
-  std::vector<float> mean(dim);
-  std::memcpy(mean.data(), bytes.data(), dim * sizeof(float));
-  Projection projection(std::move(mean), runtime);
-  if (has_axes) {
-    Matrix axes(header.dims, dim);
-    std::memcpy(axes.data(), bytes.data() + dim * sizeof(float),
-                bytes.size() - dim * sizeof(float));
-    projection.SetAxes(std::move(axes));
-  } else {
-    projection.Rotate();
-  }
-  std::unique_ptr<RabitqCodec> codec(new RabitqCodec(kind, metric, std::move(projection), runtime));
-  codec->mean_square_ = header.mean_square;
-  codec->trained_error_ = header.trained_error;
-  codec->keep_ratio_ = header.keep_ratio;
-  return std::unique_ptr<NodeCodec>(std::move(codec));
 }
 
 }  // namespace rag

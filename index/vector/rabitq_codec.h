@@ -20,8 +20,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
-#include <string>
 
 #include "index/vector/node_codec.h"
 
@@ -36,9 +34,9 @@ class RabitqCodec final : public NodeCodec {
   // As NodeCodec's, for kRabitq, kSq4 and kPca4.
   static std::unique_ptr<NodeCodec> Train(MatrixView sample, CodeKind kind, size_t dims,
                                           Metric metric, const Runtime& runtime);
-  static Result<std::unique_ptr<NodeCodec>> Parse(std::span<const std::byte> bytes, CodeKind kind,
-                                                  size_t dim, Metric metric,
-                                                  const Runtime& runtime);
+  // mean_square: the average of |x - mean|^2 over the sample.
+  RabitqCodec(CodeKind kind, Metric metric, Projection projection, float mean_square,
+              const Runtime& runtime);
 
   bool compares_nodes() const override { return bits_ > 1; }
   double Encode(const float* vector, std::byte* code) const override;
@@ -46,17 +44,16 @@ class RabitqCodec final : public NodeCodec {
   void PrepareNode(const std::byte* code, CodeQuery& out) const override;
   void Distances(const CodeQuery& query, const std::byte* const* codes, size_t count,
                  float* out) const override;
-  std::string Serialize() const override;
 
  private:
-  RabitqCodec(CodeKind kind, Metric metric, Projection projection, const Runtime& runtime);
+  float scale() const override { return mean_square_; }
   // What the kernels take of out.rounded.
   void SetValues(float step, CodeQuery& out) const;
 
   const ShortCodeKernels* kernels_;
   const size_t bits_;
-  double mean_dot_ = 0;    // |mean|^2
-  float mean_square_ = 0;  // the average of |x - mean|^2 over the sample
+  double mean_dot_ = 0;  // |mean|^2
+  const float mean_square_;
 };
 
 }  // namespace rag

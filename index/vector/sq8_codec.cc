@@ -20,14 +20,6 @@ constexpr float kLeftOutWeight = 0.5f;
 // Codes that are compared at a time.
 constexpr size_t kPiece = 64;
 
-struct FileHeader {
-  uint32_t dims = 0;
-  uint32_t has_axes = 0;
-  float step = 0;
-  float keep_ratio = 0;  // 0: not measured
-  double trained_error = 0;
-};
-
 float Bias(const std::byte* code) {
   float bias;
   std::memcpy(&bias, code, sizeof(bias));
@@ -39,8 +31,10 @@ size_t Filled(size_t dims) { return ByteCodeBytes(dims) - kCodeHeader; }
 
 }  // namespace
 
-Sq8Codec::Sq8Codec(Metric metric, Projection projection, const Runtime& runtime)
-    : NodeCodec(metric, std::move(projection)), kernels_(GetVectorKernels(runtime.isa())) {
+Sq8Codec::Sq8Codec(Metric metric, Projection projection, float step, const Runtime& runtime)
+    : NodeCodec(metric, std::move(projection)),
+      kernels_(GetVectorKernels(runtime.isa())),
+      step_(step) {
   code_bytes_ = ByteCodeBytes(code_dims());
 }
 
@@ -50,19 +44,18 @@ std::unique_ptr<NodeCodec> Sq8Codec::Train(MatrixView sample, CodeKind kind, siz
   Projection projection(
       metric != Metric::kInnerProduct ? MeanOf(sample) : std::vector<float>(dim, 0.0f), runtime);
   if (kind == CodeKind::kPca8) projection.LearnAxes(sample, dims, Filled);
-  std::unique_ptr<Sq8Codec> codec(new Sq8Codec(metric, std::move(projection), runtime));
 
-  std::vector<float> scratch(dim), y(codec->code_dims()), sizes;
+  std::vector<float> scratch(dim), y(projection.dims()), sizes;
   const size_t stride = std::max<size_t>(1, sample.rows / 2'000);
   for (size_t i = 0; i < sample.rows; i += stride) {
-    codec->projection_.Project(sample.row(i).data(), scratch.data(), y.data());
+    projection.Project(sample.row(i).data(), scratch.data(), y.data());
     for (const float x : y) sizes.push_back(std::fabs(x));
   }
   const auto at = sizes.begin() +
                   static_cast<ptrdiff_t>(static_cast<double>(sizes.size() - 1) * (1 - kClipped));
   std::nth_element(sizes.begin(), at, sizes.end());
-  codec->step_ = *at > 0 ? *at / kSteps : 1.0f;
-  return codec;
+  const float step = *at > 0 ? *at / kSteps : 1.0f;
+  return std::make_unique<Sq8Codec>(metric, std::move(projection), step, runtime);
 }
 
 double Sq8Codec::Encode(const float* vector, std::byte* code) const {
@@ -127,51 +120,6 @@ void Sq8Codec::PairDistances(const std::byte* from, const std::byte* const* code
       out[first + i] = base + Bias(codes[first + i]) - factor * static_cast<float>(dots[i]);
     }
   }
-}
-
-std::string Sq8Codec::Serialize() const {
-  FileHeader header;
-  header.dims = static_cast<uint32_t>(code_dims());
-  header.has_axes = projection_.has_axes() ? 1 : 0;
-  header.step = step_;
-  header.keep_ratio = keep_ratio_;
-  header.trained_error = trained_error_;
-  std::string out(reinterpret_cast<const char*>(&header), sizeof(header));
-  out.append(reinterpret_cast<const char*>(projection_.mean().data()), dim() * sizeof(float));
-  const Matrix& axes = projection_.axes();
-  out.append(reinterpret_cast<const char*>(axes.data()), axes.rows() * axes.cols() * sizeof(float));
-  return out;
-}
-
-Result<std::unique_ptr<NodeCodec>> Sq8Codec::Parse(std::span<const std::byte> bytes, size_t dim,
-                                                   Metric metric, const Runtime& runtime) {
-  FileHeader header;
-  if (bytes.size() < sizeof(header)) return DataLossError("codes of ", bytes.size(), " bytes");
-  std::memcpy(&header, bytes.data(), sizeof(header));
-  const bool has_axes = header.has_axes != 0;
-  const size_t expected =
-      sizeof(header) + (dim + (has_axes ? size_t{header.dims} * dim : 0)) * sizeof(float);
-  if (header.dims < 1 || header.dims > dim || (!has_axes && header.dims != dim) ||
-      bytes.size() != expected || !std::isfinite(header.step) || header.step <= 0 ||
-      !(header.keep_ratio >= 0 && header.keep_ratio <= kLargestKeepRatio)) {
-    return DataLossError("codes of ", header.dims, " of ", dim, " dimensions in ", bytes.size(),
-                         " bytes");
-  }
-  bytes = bytes.subspan(sizeof(header));
-  std::vector<float> mean(dim);
-  std::memcpy(mean.data(), bytes.data(), dim * sizeof(float));
-  Projection projection(std::move(mean), runtime);
-  if (has_axes) {
-    Matrix axes(header.dims, dim);
-    std::memcpy(axes.data(), bytes.data() + dim * sizeof(float),
-                bytes.size() - dim * sizeof(float));
-    projection.SetAxes(std::move(axes));
-  }
-  std::unique_ptr<Sq8Codec> codec(new Sq8Codec(metric, std::move(projection), runtime));
-  codec->step_ = header.step;
-  codec->trained_error_ = header.trained_error;
-  if (header.keep_ratio > 0) codec->keep_ratio_ = header.keep_ratio;
-  return std::unique_ptr<NodeCodec>(std::move(codec));
 }
 
 }  // namespace rag

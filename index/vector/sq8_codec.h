@@ -11,8 +11,6 @@
 
 #include <cstddef>
 #include <memory>
-#include <span>
-#include <string>
 
 #include "index/vector/node_codec.h"
 
@@ -23,8 +21,7 @@ class Sq8Codec final : public NodeCodec {
   // As NodeCodec's, for kSq8 and kPca8.
   static std::unique_ptr<NodeCodec> Train(MatrixView sample, CodeKind kind, size_t dims,
                                           Metric metric, const Runtime& runtime);
-  static Result<std::unique_ptr<NodeCodec>> Parse(std::span<const std::byte> bytes, size_t dim,
-                                                  Metric metric, const Runtime& runtime);
+  Sq8Codec(Metric metric, Projection projection, float step, const Runtime& runtime);
 
   bool compares_nodes() const override { return true; }
   double Encode(const float* vector, std::byte* code) const override;
@@ -32,15 +29,14 @@ class Sq8Codec final : public NodeCodec {
   void PrepareNode(const std::byte* code, CodeQuery& out) const override { out.node = code; }
   void Distances(const CodeQuery& query, const std::byte* const* codes, size_t count,
                  float* out) const override;
-  std::string Serialize() const override;
 
  private:
-  Sq8Codec(Metric metric, Projection projection, const Runtime& runtime);
+  float scale() const override { return step_; }
   void PairDistances(const std::byte* from, const std::byte* const* codes, size_t count,
                      float* out) const;
 
   const VectorKernels* kernels_;
-  float step_ = 1;
+  float step_;
 };
 
 }  // namespace rag
