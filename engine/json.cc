@@ -51,7 +51,7 @@ Value ToValue(const IngestReport& report) {
                     {"chunks", report.chunks},       {"truncated", report.truncated},
                     {"seconds", report.seconds},     {"cancelled", report.cancelled}};
   if (report.tuned.has_value()) out.Set("tuned", ToValue(*report.tuned));
-  if (!report.tune_error.ok()) out.Set("tuned", ToValue(report.tune_error));
+  if (!report.tune_error.ok()) out.Set("tune_error", ToValue(report.tune_error));
   return Value(std::move(out));
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <chrono>
 #include <cmath>
@@ -13,14 +14,13 @@
 #include <utility>
 
 #include "index/index_spec.h"
+#include "index/recall.h"
 
 namespace rag {
 namespace {
 
 constexpr size_t kMaxQueries = 200;
 constexpr size_t kQueryShare = 10;
-// Scores of one vector by two searches may differ by so much: they may sum in another order.
-constexpr double kScoreSlack = 1e-6;
 // Of two that are this near in speed, the one with less memory.
 constexpr double kAsFast = 0.05;
 
@@ -116,13 +116,14 @@ class ScratchFile {
   explicit ScratchFile(const std::string& folder)
       : path_((folder.empty() ? std::filesystem::temp_directory_path()
                               : std::filesystem::path(folder)) /
-              StrCat("tune.vectors.tmp.", static_cast<long long>(::getpid()))) {}
+              StrCat("tune.vectors.tmp.", static_cast<long long>(::getpid()), ".", ++made_)) {}
   ~ScratchFile() { ::unlink(path_.c_str()); }
   ScratchFile(const ScratchFile&) = delete;
   ScratchFile& operator=(const ScratchFile&) = delete;
   std::string path() const { return path_.string(); }
 
  private:
+  static inline std::atomic<uint64_t> made_{0};  // two may be tuned at a time
   std::filesystem::path path_;
 };
 
@@ -322,8 +323,7 @@ Result<TuneReport> TuneIndex(MatrixView rows, const TuneOptions& options, const 
     search.k = goal.k;
     RAG_ASSIGN_OR_RETURN(const auto truth, index->Search(sample.queries, search));
     for (const std::vector<Neighbor>& nearest : truth) {
-      const double last = nearest.back().score;
-      sample.bounds.push_back(last - kScoreSlack * std::max(1.0, std::fabs(last)));
+      sample.bounds.push_back(RecallBound(nearest.back().score));
     }
     if (progress != nullptr) ++progress->done;
   }

@@ -69,7 +69,8 @@ Result<IngestReport> Index(Session& session) {
 // Bad files are told and the rest is indexed, so a run fails only when nothing came of it, or when
 // --strict asks for more.
 int ExitCode(const IngestReport& report, bool strict) {
-  if (report.cancelled || !report.tune_error.ok()) return kExitFailed;
+  if (report.cancelled) return kExitFailed;
+  if (strict && !report.tune_error.ok()) return kExitFailed;
   if (report.failed.empty()) return kExitDone;
   const bool nothing = report.indexed + report.unchanged + report.removed == 0;
   return strict || nothing ? kExitFailed : kExitDone;

@@ -212,12 +212,17 @@ void CollectionImpl::SetIndex(std::shared_ptr<VectorIndex> index) {
   index_.swap(index);
 }
 
-void CollectionImpl::RemoveDamagedSnapshot(const Status& why) const {
+void CollectionImpl::RemoveDamagedSnapshot(const Status& why) {
   runtime_.Log(LogLevel::kError,
                StrCat("collection '", config().name,
                       "': the vector index is made anew from the records: ", why.ToString()));
+  ForgetSnapshot();
+}
+
+void CollectionImpl::ForgetSnapshot() {
   std::error_code ignored;
   if (!read_only_ && snapshot_sequence_ != 0) fs::remove(SnapshotPath(snapshot_sequence_), ignored);
+  snapshot_sequence_ = 0;
 }
 
 Status CollectionImpl::ReplaceDamaged(const std::shared_ptr<VectorIndex>& damaged,
@@ -686,7 +691,8 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const floa
                                                             bool exact) const {
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
-  if (index_ == nullptr) {
+  const std::shared_ptr<VectorIndex> searched = index();
+  if (searched == nullptr) {
     return FailedPreconditionError("collection '", config().name, "' has no vectors");
   }
   if (query.size() != config().vectors.dim) {
@@ -705,7 +711,6 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const floa
   options.filter = allowed.get();
   options.exact = exact;
   const MatrixView view(query.data(), 1, query.size());
-  const std::shared_ptr<VectorIndex> searched = index();
   Result<std::vector<std::vector<Neighbor>>> found = searched->Search(view, options);
   if (found.status().code() == StatusCode::kDataLoss ||
       found.status().code() == StatusCode::kIoError) {

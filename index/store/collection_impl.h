@@ -120,7 +120,9 @@ class CollectionImpl final : public Collection {
   // somebody has done so meanwhile.
   Status ReplaceDamaged(const std::shared_ptr<VectorIndex>& damaged, const Status& why);
   // So that the next opening makes another.
-  void RemoveDamagedSnapshot(const Status& why) const;
+  void RemoveDamagedSnapshot(const Status& why);  // needs commit_mutex_
+  // The snapshot on disk is of no more use.
+  void ForgetSnapshot();  // needs commit_mutex_
 
   // Reads of the database: a failure besides not_found names the collection, since RocksDB does not
   // always name the damaged file.

@@ -1,9 +1,9 @@
 // Collection::MeasureRecall: the vector index against exact search.
 #include <algorithm>
 #include <chrono>
-#include <random>
 #include <vector>
 
+#include "index/recall.h"
 #include "index/store/collection_impl.h"
 #include "index/store/collection_records.h"
 
@@ -13,34 +13,6 @@ namespace {
 constexpr size_t kMaxSample = 100'000;
 constexpr size_t kMaxK = 1'000;
 constexpr size_t kBatch = 64;  // queries between two looks at the token
-// By how much, of the score, the two searches may differ for one vector: they may sum in another
-// order.
-constexpr double kScoreSlack = 1e-6;
-
-// `sample` of the ids, the same for the same ids.
-void Draw(std::vector<uint64_t>& ids, size_t sample) {
-  std::sort(ids.begin(), ids.end());
-  sample = std::min(sample, ids.size());
-  std::mt19937_64 random(ids.size());
-  for (size_t i = 0; i < sample; ++i) std::swap(ids[i], ids[i + random() % (ids.size() - i)]);
-  ids.resize(sample);
-}
-
-// The k best besides the query's own vector.
-void DropSelf(std::vector<Neighbor>& found, uint64_t self, size_t k) {
-  std::erase_if(found, [&](const Neighbor& neighbor) { return neighbor.id == self; });
-  if (found.size() > k) found.resize(k);
-}
-
-size_t CountFound(const std::vector<Neighbor>& found, const std::vector<Neighbor>& exact) {
-  if (exact.empty()) return 0;
-  const double last = exact.back().score;
-  const double bound = last - kScoreSlack * std::max(1.0, std::abs(last));
-  const auto good = std::count_if(found.begin(), found.end(), [&](const Neighbor& neighbor) {
-    return neighbor.score >= bound;
-  });
-  return std::min(static_cast<size_t>(good), exact.size());
-}
 
 }  // namespace
 
@@ -52,14 +24,13 @@ Result<RecallReport> CollectionImpl::MeasureRecall(size_t sample, size_t k,
     return InvalidArgumentError("a sample of ", sample, " is not between 1 and ", kMaxSample);
   }
   if (k < 1 || k > kMaxK) return InvalidArgumentError("k ", k, " is not between 1 and ", kMaxK);
-  if (index_ == nullptr) {
+  const std::shared_ptr<VectorIndex> index = this->index();
+  if (index == nullptr) {
     return FailedPreconditionError("collection '", config().name, "' has no vectors");
   }
-  const std::shared_ptr<VectorIndex> index = this->index();
   const auto start = std::chrono::steady_clock::now();
   const size_t dim = config().vectors.dim;
-  std::vector<uint64_t> ids = index->Ids();
-  Draw(ids, sample);
+  const std::vector<uint64_t> ids = DrawIds(index->Ids(), sample, index->size());
   RecallReport report;
   report.k = k;
   size_t found = 0, expected = 0;

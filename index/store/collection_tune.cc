@@ -1,11 +1,11 @@
 // Collection::Tune: the index that reaches a goal, found on a sample, built beside the present one.
 #include <algorithm>
-#include <cmath>
-#include <random>
+#include <filesystem>
 #include <utility>
 #include <vector>
 
 #include "index/index_spec.h"
+#include "index/recall.h"
 #include "index/store/collection_impl.h"
 #include "index/store/collection_records.h"
 
@@ -14,9 +14,14 @@ namespace {
 
 constexpr size_t kSample = 20'000;
 constexpr size_t kQueries = 200;  // for the width among all vectors
-constexpr double kScoreSlack = 1e-6;
-// What is written while an index catches up; with fewer left, writers wait for the rest.
-constexpr size_t kFewMissed = 16;
+// Chunks that were written while an index caught up; with fewer left, writers wait for the rest.
+constexpr size_t kFewMissed = 256;
+
+size_t CountIds(const std::vector<LogEntry>& entries) {
+  size_t ids = 0;
+  for (const LogEntry& entry : entries) ids += entry.added.size() + entry.removed.size();
+  return ids;
+}
 
 // Whether the same index serves both, at some width.
 bool SameIndex(VectorIndexOptions a, VectorIndexOptions b) {
@@ -32,19 +37,15 @@ bool SameIndex(VectorIndexOptions a, VectorIndexOptions b) {
 }  // namespace
 
 Result<Matrix> CollectionImpl::DrawVectors(size_t count, const CancelToken* cancel) const {
-  std::vector<uint64_t> ids = index()->Ids();
-  std::sort(ids.begin(), ids.end());
-  count = std::min(count, ids.size());
-  std::mt19937_64 random(ids.size());
-  for (size_t i = 0; i < count; ++i) std::swap(ids[i], ids[i + random() % (ids.size() - i)]);
+  const std::shared_ptr<VectorIndex> index = this->index();
   const size_t dim = config().vectors.dim;
   std::vector<float> drawn;
-  for (size_t i = 0; i < count; ++i) {
+  for (const ChunkId id : DrawIds(index->Ids(), count, index->size())) {
     if (cancel != nullptr && cancel->cancelled()) return CancelledError("tuning was cancelled");
-    const Result<std::string> bytes = Read(Family::kVectors, VectorKey(number_, ids[i]));
+    const Result<std::string> bytes = Read(Family::kVectors, VectorKey(number_, id));
     if (bytes.status().code() == StatusCode::kNotFound) continue;  // removed meanwhile
-    if (!bytes.ok()) return bytes.status().WithContext(StrCat("the vector of chunk ", ids[i]));
-    RAG_ASSIGN_OR_RETURN(const std::vector<float> vector, DecodeVector(ids[i], *bytes, dim));
+    if (!bytes.ok()) return bytes.status().WithContext(StrCat("the vector of chunk ", id));
+    RAG_ASSIGN_OR_RETURN(const std::vector<float> vector, DecodeVector(id, *bytes, dim));
     drawn.insert(drawn.end(), vector.begin(), vector.end());
   }
   Matrix out(drawn.size() / dim, dim);
@@ -73,10 +74,19 @@ Result<TuneReport> CollectionImpl::Tune(const TuneGoal& goal, bool apply, CarePr
   options.rows = index()->size();
   if (progress != nullptr && apply) progress->total = 1;  // the change itself
   Result<TuneReport> report = TuneIndex(sample.view(), options, runtime_, progress, cancel);
-  if (!report.ok()) return report.status().WithContext(StrCat("collection '", config().name, "'"));
-  if (!apply) return report;
-  RAG_RETURN_IF_ERROR(ChangeIndex(goal, report->trials[report->picked].options, cancel));
-  if (progress != nullptr) ++progress->done;
+  Status done = report.status();
+  if (done.ok() && apply) {
+    done = ChangeIndex(goal, report->trials[report->picked].options, cancel);
+  }
+  if (apply && done.code() == StatusCode::kFailedPrecondition) {
+    // Not before the collection has grown: the same vectors would say the same.
+    std::lock_guard commit(commit_mutex_);
+    CollectionConfig tried = config();
+    tried.tuned_chunks = state().chunks;
+    if (tried.goal == goal) RAG_RETURN_IF_ERROR(WriteConfig(tried));
+  }
+  if (!done.ok()) return std::move(done).WithContext(StrCat("collection '", config().name, "'"));
+  if (progress != nullptr && apply) ++progress->done;
   return report;
 }
 
@@ -109,7 +119,7 @@ Status CollectionImpl::ChangeIndex(const TuneGoal& goal, const VectorIndexOption
       std::unique_lock commit(commit_mutex_);
       std::vector<LogEntry> missed;
       missed.swap(missed_);
-      if (missed.size() > kFewMissed) {
+      if (CountIds(missed) > kFewMissed) {
         commit.unlock();
         RAG_RETURN_IF_ERROR(CatchUp(*made, missed));
         continue;
@@ -120,14 +130,20 @@ Status CollectionImpl::ChangeIndex(const TuneGoal& goal, const VectorIndexOption
       RAG_RETURN_IF_ERROR(WriteConfig(changed));
       SetIndex(std::move(made));
       rebuilding_ = false;
-      return SaveSnapshot(/*rewrite=*/true);
+      const Status saved = SaveSnapshot(/*rewrite=*/true);
+      if (!saved.ok()) {
+        // The change has taken place; the next snapshot, or the next opening, makes up for this.
+        runtime_.Log(LogLevel::kWarning, saved.ToString());
+        ForgetSnapshot();
+      }
+      return OkStatus();
     }
   };
-  Status built = build();
+  const Status built = build();
   std::lock_guard commit(commit_mutex_);
   rebuilding_ = false;
   missed_.clear();
-  return std::move(built).WithContext(StrCat("collection '", config().name, "'"));
+  return built;
 }
 
 Status CollectionImpl::CatchUp(VectorIndex& index, const std::vector<LogEntry>& missed) const {
@@ -152,35 +168,33 @@ Status CollectionImpl::CatchUp(VectorIndex& index, const std::vector<LogEntry>& 
 Status CollectionImpl::Widen(const VectorIndex& index, const TuneGoal& goal,
                              VectorIndexOptions& options, const CancelToken* cancel) const {
   if (options.kind == IndexKind::kFlat) return OkStatus();
-  std::vector<uint64_t> ids = index.Ids();
-  std::sort(ids.begin(), ids.end());
-  std::mt19937_64 random(ids.size() + 1);
-  const size_t count = std::min(kQueries, ids.size());
-  for (size_t i = 0; i < count; ++i) std::swap(ids[i], ids[i + random() % (ids.size() - i)]);
-  Matrix queries(count, options.dim);
-  for (size_t i = 0; i < count; ++i) {
-    RAG_RETURN_IF_ERROR(index.GetVector(ids[i], queries.row(i)));
+  std::vector<uint64_t> ids;
+  Matrix queries(std::min(kQueries, index.size()), options.dim);
+  for (const uint64_t id : DrawIds(index.Ids(), queries.rows(), index.size() + 1)) {
+    const Status got = index.GetVector(id, queries.row(ids.size()));
+    if (got.code() == StatusCode::kNotFound) continue;  // removed meanwhile
+    RAG_RETURN_IF_ERROR(got);
+    ids.push_back(id);
   }
+  const MatrixView asked(queries.data(), ids.size(), options.dim);
   // The query itself is among what it finds.
-  SearchOptions search;
-  search.k = goal.k + 1;
-  search.exact = true;
-  RAG_ASSIGN_OR_RETURN(const auto truth, index.Search(queries.view(), search));
+  const auto search = [&](SearchOptions width) -> Result<std::vector<std::vector<Neighbor>>> {
+    width.k = goal.k + 1;
+    RAG_ASSIGN_OR_RETURN(auto found, index.Search(asked, width));
+    for (size_t i = 0; i < ids.size(); ++i) DropSelf(found[i], ids[i], goal.k);
+    return found;
+  };
+  SearchOptions exactly;
+  exactly.exact = true;
+  RAG_ASSIGN_OR_RETURN(const auto truth, search(exactly));
   const auto recall = [&](const SearchOptions& width) -> Result<double> {
-    SearchOptions asked = width;
-    asked.k = goal.k + 1;
-    RAG_ASSIGN_OR_RETURN(const auto found, index.Search(queries.view(), asked));
+    RAG_ASSIGN_OR_RETURN(const auto found, search(width));
     size_t good = 0, all = 0;
-    for (size_t i = 0; i < count; ++i) {
-      if (truth[i].empty()) continue;
-      const double last = truth[i].back().score;
-      const double bound = last - kScoreSlack * std::max(1.0, std::fabs(last));
-      for (const Neighbor& neighbor : found[i]) {
-        if (neighbor.id != ids[i] && neighbor.score >= bound) ++good;
-      }
-      all += truth[i].size() - 1;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      good += CountFound(found[i], truth[i]);
+      all += truth[i].size();
     }
-    return all == 0 ? 1.0 : std::min(1.0, static_cast<double>(good) / static_cast<double>(all));
+    return all == 0 ? 1.0 : static_cast<double>(good) / static_cast<double>(all);
   };
   const SearchOptions least = WidthOf(options);
   std::vector<SearchOptions> widths = {least};

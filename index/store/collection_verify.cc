@@ -146,6 +146,7 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
   if (index != nullptr) {
     PrefixScan scan = database_.Scan(Family::kVectors, CollectionPrefix(number_));
     std::vector<float> indexed(config().vectors.dim);
+    Status damage;  // after it the index is asked no more
     for (; scan.Valid(); scan.Next()) {
       if (cancelled()) return CancelledError("verify was cancelled");
       const ChunkId id = ReadBigEndian(scan.key());
@@ -162,8 +163,12 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
         continue;
       }
       found->second.has_vector = true;
-      if (!index->GetVector(id, indexed).ok()) {
+      if (!damage.ok()) continue;
+      const Status got = index->GetVector(id, indexed);
+      if (got.code() == StatusCode::kNotFound) {
         problem("chunk ", id, " is not in the vector index");
+      } else if (!got.ok()) {
+        damage = got;
       } else if (!SameDirection(*vector, indexed, config().vectors.metric)) {
         problem("the vector index holds another vector for chunk ", id);
       }
@@ -172,9 +177,13 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
     if (index->size() != vectors) {
       problem("the vector index holds ", index->size(), " vectors, the store ", vectors);
     }
-    const Status structure = index->Verify();
-    if (!structure.ok()) problem("the vector index: ", structure.message());
-    if (structure.code() == StatusCode::kDataLoss) RemoveDamagedSnapshot(structure);
+    if (damage.ok()) damage = index->Verify();
+    if (!damage.ok()) {
+      problem("the vector index: ", damage.message());
+      // Nothing about the collection changes but where its vectors are found.
+      const Status replaced = const_cast<CollectionImpl*>(this)->ReplaceDamaged(index, damage);
+      if (!replaced.ok()) problem("the vector index cannot be made anew: ", replaced.message());
+    }
   }
 
   for (const auto& [id, seen] : chunks) {

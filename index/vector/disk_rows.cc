@@ -101,7 +101,7 @@ Status DiskRows::SwitchTo(const std::string& path, uint64_t offset, Readers& rea
   RAG_ASSIGN_OR_RETURN(std::unique_ptr<Files> files, MakeFiles(path, offset));
   for (size_t chunk = 0; chunk < kMaxChunks; ++chunk) {
     const size_t first = chunk << kChunkShift;
-    if (!hashes_.Has(first)) break;
+    if (!hashes_.Has(first)) continue;
     files->in_fresh.Ensure(first);
   }
   const std::unique_ptr<Files> old(files_.exchange(files.release(), std::memory_order_acq_rel));
@@ -125,13 +125,12 @@ Status DiskRows::Write(uint32_t slot, const std::byte* row) {
   return OkStatus();
 }
 
-void DiskRows::Erase(uint32_t slot) {
+Status DiskRows::Erase(uint32_t slot) {
   Files& files = *files_.load(std::memory_order_acquire);
   hashes_[slot] = 0;
-  if (files.in_fresh[slot].load(std::memory_order_acquire) == 0) return;
+  if (files.in_fresh[slot].load(std::memory_order_acquire) == 0) return OkStatus();
   const std::vector<std::byte> zeros(row_bytes_);
-  Status written = Write(slot, zeros.data());
-  if (!written.ok()) failure_.Set(std::move(written));
+  return Write(slot, zeros.data());
 }
 
 void DiskRows::Read(std::span<const uint32_t> slots, std::byte* out) const {

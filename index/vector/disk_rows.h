@@ -41,8 +41,8 @@ class DiskRows {
 
   // Threads: different slots at once. Errors: resource_exhausted when the disk is full; io_error.
   Status Write(uint32_t slot, const std::byte* row);
-  // The slot's row is read by nobody any more. A failure is told to RowFailure.
-  void Erase(uint32_t slot);
+  // The slot's row is read by nobody any more. Errors: as Write.
+  Status Erase(uint32_t slot);
   // out [slots.size() * row_bytes]. What is not in the system's cache is asked for at once, then
   // waited for. Threads: any.
   void Read(std::span<const uint32_t> slots, std::byte* out) const;

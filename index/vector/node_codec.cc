@@ -31,7 +31,8 @@ struct FileHeader {
 };
 
 bool AllFinite(std::span<const float> values) {
-  return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+  return std::all_of(values.begin(), values.end(),
+                     [](float value) { return std::isfinite(value); });
 }
 
 bool IsSq8(CodeKind kind) { return kind == CodeKind::kSq8 || kind == CodeKind::kPca8; }

@@ -138,7 +138,13 @@ void Slots::Free(std::span<const uint32_t> slots) {
 
 void Slots::EraseRow(uint32_t slot) {
   if (DiskRows* const disk = disk_.load(std::memory_order_acquire)) {
-    disk->Erase(slot);
+    // No search sees the row any more, so the index is as good as before.
+    const Status erased = disk->Erase(slot);
+    if (!erased.ok()) {
+      runtime_.Log(
+          LogLevel::kWarning,
+          StrCat("a removed vector is still in a file without a name: ", erased.ToString()));
+    }
   } else {
     vectors_.Erase(slot);
   }

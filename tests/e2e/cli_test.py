@@ -554,6 +554,15 @@ class WithEncoder(Documents):
         self.assertEqual(self.rag_json("tune", "--memory", "much", code=1)["error"]["code"], "invalid_argument")
         self.assertEqual(self.rag_json("search", "shelf 12", "-k", 3)["hits"][0]["rank"], 1)
 
+    def test_an_index_out_of_reach_is_said_once(self):
+        self.put("many.jsonl", "".join(json.dumps({"id": f"n{i}", "text": f"Item {i} of shelf {i % 37}"}) + "\n"
+                                       for i in range(1_010)))
+        report = self.rag_json("index", self.docs, "--index", "auto:recall=0.9,memory=10kb")
+        self.assertEqual((report["documents"], report["tune_error"]["error"]["code"]), (1_010, "failed_precondition"))
+        self.assertIn("MB", report["tune_error"]["error"]["message"])
+        self.assertNotIn("tune_error", self.rag_json("index", self.docs))
+        self.assertEqual(self.rag_json("stats")["chunks"], 1_010)
+
     def test_bench(self):
         self.put_three()
         self.run_rag("index", self.docs)

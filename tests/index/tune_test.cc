@@ -179,6 +179,38 @@ TEST_CASE("tune: a collection gets another index, and keeps it") {
   RequireSound(*collection);
 }
 
+TEST_CASE("tune: a goal out of reach is tried again when the collection has grown") {
+  const TemporaryFolder folder;
+  StoreOptions store_options;
+  store_options.sync_writes = false;
+  TuneGoal goal;
+  goal.recall = 0.9;
+  goal.memory_bytes = 1'000;
+  const size_t n = 1'200;
+  const Matrix rows = Clustered(n, kTunedDim, 3, 100);
+  {
+    Opened opened(folder.file("db"), store_options);
+    CollectionConfig config = Config("c", kTunedDim);
+    config.goal = goal;
+    const auto collection = opened.Create(config);
+    REQUIRE_OK(collection->ReplaceMany(Batch(rows, 0, n)));
+    const std::string before = FormatIndexSpec(collection->config().vectors);
+    // Measuring alone notes nothing, and neither does another goal.
+    TuneGoal other = goal;
+    other.memory_bytes = 2'000;
+    for (const auto& [asked, apply] : {std::pair(goal, false), std::pair(other, true)}) {
+      REQUIRE(collection->Tune(asked, apply).status().code() == StatusCode::kFailedPrecondition);
+      REQUIRE(collection->config().tuned_chunks == 0);
+    }
+    REQUIRE(collection->Tune(goal, true).status().code() == StatusCode::kFailedPrecondition);
+    REQUIRE(collection->config().tuned_chunks == n);
+    REQUIRE(FormatIndexSpec(collection->config().vectors) == before);
+    REQUIRE_OK(opened.store->Close());
+  }
+  Opened again(folder.file("db"), store_options);
+  REQUIRE(again.Open("c")->config().tuned_chunks == n);
+}
+
 TEST_CASE("tune: writes and searches go on beside it") {
   const TemporaryFolder folder;
   StoreOptions store_options;
