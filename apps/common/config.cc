@@ -1,11 +1,13 @@
 #include "apps/common/config.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <variant>
 
+#include "apps/common/settings_table.h"
 #include "lib/base/file.h"
 
 #define TOML_EXCEPTIONS 0
@@ -19,121 +21,14 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
-struct Text {
-  std::string* field;
-};
-struct Path {
-  std::string* field;
-};
-// A name of the models folder, or a path, which has a slash in it.
-struct Model {
-  std::string* field;
-};
-struct Choice {
-  std::string* field;
-  std::string_view choices;  // "a|b|c"
-};
-struct Count {
-  uint64_t* field;
-  uint64_t min;
-  uint64_t max;
-};
-struct Number {
-  double* field;
-  double min;
-  double max;
-};
-struct Flag {
-  bool* field;
-};
-using Slot = std::variant<Text, Path, Model, Choice, Count, Number, Flag>;
-
-struct Setting {
-  std::string_view key;  // "chunk.tokens"; "" for one that only the environment may give
-  const char* variable;
-  Slot slot;
-  std::string_view meaning;
-};
-
-std::vector<Setting> Bind(Settings& s) {
-  constexpr uint64_t kBig = uint64_t{1} << 40;
-  constexpr double kDay = 86'400;
-  return {
-      {"db", "RAG_DB", Path{&s.db}, "folder of the store"},
-      {"models", "RAG_MODELS", Path{&s.models}, "folder of the models"},
-      {"encoder", "RAG_ENCODER", Model{&s.encoder}, "encoder: a name, a folder, or none"},
-      {"truncate_dim", "RAG_TRUNCATE_DIM", Count{&s.truncate_dim, 0, 1 << 16},
-       "first elements kept of each vector, of a Matryoshka model; 0: all"},
-      {"query_prompt", "RAG_QUERY_PROMPT", Text{&s.query_prompt},
-       "written before a query instead of the encoder's own prompt"},
-      {"document_prompt", "RAG_DOCUMENT_PROMPT", Text{&s.document_prompt},
-       "written before a document's passages"},
-      {"precision", "RAG_PRECISION", Choice{&s.precision, "f32|bf16|int8"},
-       "of the encoder's and the reranker's products"},
-      {"reranker", "RAG_RERANKER", Model{&s.reranker},
-       "cross-encoder that reranks passages: a name or a folder"},
-      {"llm", "RAG_LLM", Model{&s.llm}, "decoder: a name or a GGUF file"},
-      {"context_tokens", "RAG_CONTEXT_TOKENS", Count{&s.context_tokens, 0, 1 << 24},
-       "context of the decoder; 0: its own"},
-      {"threads", "RAG_THREADS", Count{&s.threads, 0, 4096}, "0: every processor"},
-      {"isa", "RAG_ISA", Choice{&s.isa, "scalar|avx2|avx512|"}, "instruction set"},
-      {"device", "RAG_DEVICE", Choice{&s.device, "auto|cpu|cuda|"}, "device"},
-      {"collection", "RAG_COLLECTION", Text{&s.collection}, "collection when none is named"},
-      {"log_level", "RAG_LOG_LEVEL", Choice{&s.log_level, "debug|info|warning|error"}, "log level"},
-      {"log_format", "RAG_LOG_FORMAT", Choice{&s.log_format, "text|json"}, "log format"},
-      {"chunk.strategy", "RAG_CHUNK_STRATEGY",
-       Choice{&s.chunk.strategy, "fixed|sentence|recursive|structure"}, "how documents are cut"},
-      {"chunk.tokens", "RAG_CHUNK_TOKENS", Count{&s.chunk.tokens, 8, 8192}, "tokens of a chunk"},
-      {"chunk.overlap", "RAG_CHUNK_OVERLAP", Count{&s.chunk.overlap, 0, 4095},
-       "tokens that a chunk shares with the one before"},
-      {"index.kind", "RAG_INDEX_KIND", Text{&s.index.kind},
-       "vector index, as hnsw, flat, hnsw:pca8 or auto:recall=0.95,memory=512mb"},
-      {"index.m", "RAG_INDEX_M", Count{&s.index.m, 2, 128}, "HNSW links a node"},
-      {"index.ef_construction", "RAG_INDEX_EF_CONSTRUCTION",
-       Count{&s.index.ef_construction, 1, 65'535}, "HNSW width while building"},
-      {"index.ef_search", "RAG_INDEX_EF_SEARCH", Count{&s.index.ef_search, 1, 65'535},
-       "HNSW width while searching"},
-      {"search.mode", "RAG_SEARCH_MODE", Choice{&s.search.mode, "dense|lexical|hybrid"},
-       "how passages are found"},
-      {"search.k", "RAG_SEARCH_K", Count{&s.search.k, 1, 10'000}, "passages of a search"},
-      {"search.rerank_top", "RAG_SEARCH_RERANK_TOP", Count{&s.search.rerank_top, 1, 1'000},
-       "passages that are reranked when there is a reranker"},
-      {"ask.strategy", "RAG_ASK_STRATEGY", Choice{&s.ask.strategy, "plain|few-shot|cot"},
-       "how the prompt is made"},
-      {"ask.k", "RAG_ASK_K", Count{&s.ask.k, 1, 10'000}, "sources of an answer"},
-      {"ask.max_tokens", "RAG_ASK_MAX_TOKENS", Count{&s.ask.max_tokens, 1, 1 << 24},
-       "tokens of an answer"},
-      {"ask.temperature", "RAG_ASK_TEMPERATURE", Number{&s.ask.temperature, 0, 100},
-       "0: always the likeliest token"},
-      {"ask.template", "RAG_ASK_TEMPLATE", Path{&s.ask.template_path}, "prompt template (Jinja)"},
-      {"ask.examples", "RAG_ASK_EXAMPLES", Path{&s.ask.examples_path}, "examples (JSONL)"},
-      {"ask.system", "RAG_ASK_SYSTEM", Text{&s.ask.system}, "system message"},
-      {"server.listen", "RAG_LISTEN", Text{&s.server.listen}, "HOST:PORT, or none"},
-      {"server.socket", "RAG_SOCKET", Path{&s.server.socket}, "Unix domain socket"},
-      {"", "RAG_API_KEY", Text{&s.server.api_key}, "API key"},
-      {"server.api_key_file", "RAG_API_KEY_FILE", Path{&s.server.api_key_file},
-       "file with the API key"},
-      {"server.insecure_no_auth", "RAG_INSECURE_NO_AUTH", Flag{&s.server.insecure_no_auth},
-       "listen on any address without a key"},
-      {"server.backups", "RAG_BACKUPS", Path{&s.server.backups}, "folder for backups"},
-      {"server.max_body_bytes", "RAG_MAX_BODY_BYTES", Count{&s.server.max_body_bytes, 1024, kBig},
-       "of a request"},
-      {"server.max_connections", "RAG_MAX_CONNECTIONS",
-       Count{&s.server.max_connections, 1, 1'000'000}, "open at one time"},
-      {"server.workers", "RAG_WORKERS", Count{&s.server.workers, 1, 1024},
-       "requests worked on at one time"},
-      {"server.queue", "RAG_QUEUE", Count{&s.server.queue, 0, 1'000'000},
-       "requests that may wait for a worker"},
-      {"server.read_timeout_seconds", "RAG_READ_TIMEOUT_SECONDS",
-       Number{&s.server.read_timeout_seconds, 0.1, kDay}, "of one whole request"},
-      {"server.write_timeout_seconds", "RAG_WRITE_TIMEOUT_SECONDS",
-       Number{&s.server.write_timeout_seconds, 0.1, kDay}, "of one write"},
-      {"server.idle_timeout_seconds", "RAG_IDLE_TIMEOUT_SECONDS",
-       Number{&s.server.idle_timeout_seconds, 0.1, kDay}, "between two requests"},
-      {"server.drain_seconds", "RAG_DRAIN_SECONDS", Number{&s.server.drain_seconds, 0, kDay},
-       "for requests in flight when stopping"},
-  };
-}
+using Text = Setting::Text;
+using Path = Setting::Path;
+using Model = Setting::Model;
+using Choice = Setting::Choice;
+using Count = Setting::Count;
+using Number = Setting::Number;
+using Flag = Setting::Flag;
+using Slot = Setting::Slot;
 
 std::string Variable(const char* name) {
   const char* value = std::getenv(name);
@@ -157,23 +52,10 @@ std::string Expand(const std::string& path, const fs::path& base) {
   return path;
 }
 
-bool IsChoice(std::string_view choices, std::string_view value) {
-  for (size_t begin = 0;;) {
-    const size_t end = choices.find('|', begin);
-    if (choices.substr(begin, end - begin) == value) return true;
-    if (end == std::string_view::npos) return false;
-    begin = end + 1;
-  }
-}
-
 std::string ChoiceList(std::string_view choices) {
   std::string list;
-  for (char c : choices.substr(0, choices.ends_with('|') ? choices.size() - 1 : choices.size())) {
-    if (c == '|') {
-      list += ", ";
-    } else {
-      list += c;
-    }
+  for (const std::string& choice : SplitChoices(choices)) {
+    if (!choice.empty()) list += StrCat(list.empty() ? "" : ", ", choice);
   }
   return list;
 }
@@ -187,7 +69,8 @@ Status StoreText(const Slot& slot, const std::string& value, const fs::path& bas
   } else if (const Model* model = std::get_if<Model>(&slot)) {
     *model->field = value.find('/') == std::string::npos ? value : Expand(value, base);
   } else if (const Choice* choice = std::get_if<Choice>(&slot)) {
-    if (!IsChoice(choice->choices, value)) {
+    const std::vector<std::string> choices = SplitChoices(choice->choices);
+    if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
       return InvalidArgumentError("'", value, "' is not one of ", ChoiceList(choice->choices));
     }
     *choice->field = value;
@@ -356,7 +239,7 @@ std::string ConfigFlag(int argc, const char* const* argv) {
 
 Status LoadSettings(const std::string& config_path, Settings& settings) {
   Settings loaded = settings;
-  const std::vector<Setting> bound = Bind(loaded);
+  const std::vector<Setting> bound = BindSettings(loaded);
   const std::string path = config_path.empty() ? DefaultConfigPath() : config_path;
   std::error_code error;
   if (!config_path.empty() || fs::exists(path, error)) RAG_RETURN_IF_ERROR(StoreFile(bound, path));
@@ -373,7 +256,7 @@ Status LoadSettings(const std::string& config_path, Settings& settings) {
 std::string DescribeSettings() {
   Settings settings;
   std::string out;
-  for (const Setting& setting : Bind(settings)) {
+  for (const Setting& setting : BindSettings(settings)) {
     out += StrCat(setting.key.empty() ? "(no key)" : setting.key, "  ", setting.variable, "  ",
                   TypeName(setting.slot));
     if (const Count* count = std::get_if<Count>(&setting.slot)) {

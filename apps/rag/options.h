@@ -64,27 +64,16 @@ struct Options {
     bool no_retrieval = false;  // chat alone
   } search;
 
-  struct Sampling {
-    uint64_t top_k = 0;
-    double top_p = 1.0;
-    double min_p = 0.0;
-    double repetition_penalty = 1.0;
-    double presence_penalty = 0.0;
-    double frequency_penalty = 0.0;
-    double dry_multiplier = 0.0;
-    double typical_p = 1.0;
-    double top_n_sigma = 0.0;
-    double xtc_probability = 0.0;
-    double xtc_threshold = 0.1;
-    double mirostat_tau = 0.0;
-    uint64_t seed = 0;
+  SamplingOptions sampling;  // but the temperature, which is a setting
+  // Of ask and chat.
+  struct Answer {
     std::vector<std::string> stop;
     std::string grammar_path;
     std::string json_schema_path;
     std::string regex;
     uint64_t example_count = 3;
     bool first_examples = false;
-  } sampling;
+  } answer;
 
   struct Get {
     uint64_t chunk = 0;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 
+#include "apps/common/flags.h"
 #include "apps/rag/completion.h"
 #include "apps/rag/options.h"
 #include "apps/rag/output.h"
@@ -98,34 +99,23 @@ class CommandLine {
 
   void AddGlobalFlags() {
     CLI::App& app = app_;
-    db_flag_ = app.add_option("--db", settings_.db, "folder of the store");
+    AddEngineFlags(app, settings_);
+    db_flag_ = app.get_option("--db");
     app.add_option("--config", config_, "TOML file with settings");
     app.add_flag("--json", options_.json, "print JSON, of the shapes the README documents");
     app.add_flag("--quiet", options_.quiet, "no progress bar");
-    app.add_option("--models", settings_.models, "folder of the models");
-    app.add_option("--encoder", settings_.encoder, "encoder: a name, a folder, or none");
-    app.add_option("--truncate-dim", settings_.truncate_dim,
-                   "first elements kept of each vector, of a Matryoshka model; 0: all");
-    app.add_option("--query-prompt", settings_.query_prompt,
-                   "before a query, for encoders that name none (E5: \"query: \")");
-    app.add_option("--document-prompt", settings_.document_prompt,
-                   "before a document's passages (E5: \"passage: \")");
-    app.add_option("--precision", settings_.precision,
-                   "of encoder and reranker: f32, bf16 or int8");
-    app.add_option("--threads", settings_.threads, "threads; 0: every processor");
-    app.add_option("--device", settings_.device, "auto, cpu or cuda");
-    app.add_option("--isa", settings_.isa, "instruction set: scalar, avx2 or avx512");
-    app.add_option("--log-level", settings_.log_level, "debug, info, warning or error");
   }
 
-  void AddCollectionFlag(CLI::App* app) {
-    app->add_option("-c,--collection", settings_.collection, "collection")->capture_default_str();
+  // A setting as a flag of a command.
+  CLI::Option* AddSetting(CLI::App* app, std::string_view key, const std::string& name = "") {
+    return AddFlag(*app, settings_, key, name);
   }
 
-  void AddSearchFlags(CLI::App* app, uint64_t* k) {
-    app->add_option("-k", *k, "how many passages")
-        ->check(CLI::Range(1, 10'000))
-        ->capture_default_str();
+  void AddCollectionFlag(CLI::App* app) { AddSetting(app, "collection", "-c,--collection"); }
+
+  // k: the setting that -k gives.
+  void AddSearchFlags(CLI::App* app, std::string_view k) {
+    AddSetting(app, k, "-k");
     app->add_option("--per-document", options_.search.per_document,
                     "at most so many passages of one document; 0: any number");
     AddRankingFlags(app);
@@ -134,17 +124,12 @@ class CommandLine {
   // How passages are found and ranked, whatever they are for.
   void AddRankingFlags(CLI::App* app) {
     Options::Search& search = options_.search;
-    app->add_option("--mode", settings_.search.mode, "dense, lexical or hybrid")
-        ->check(CLI::IsMember({"dense", "lexical", "hybrid"}))
-        ->capture_default_str();
+    AddSetting(app, "search.mode");
     app->add_option("--filter", search.filter, "only where, as: year >= 2020 AND lang = \"ko\"");
     app->add_flag("--exact", search.exact, "compare every vector instead of walking the graph");
     app->add_option("--ef-search", search.ef_search, "width of the graph walk");
-    app->add_option("--rerank", settings_.reranker,
-                    "cross-encoder that reranks what was found: a name or a folder");
-    app->add_option("--rerank-top", settings_.search.rerank_top, "passages that it reranks")
-        ->check(CLI::Range(1, 1'000))
-        ->capture_default_str();
+    AddSetting(app, "reranker", "--rerank");
+    AddSetting(app, "search.rerank_top");
     app->add_option("--rrf-k", search.rrf_k, "constant of the rank fusion")->capture_default_str();
     app->add_option("--dense-weight", search.dense_weight, "weight of dense ranks in hybrid")
         ->capture_default_str();
@@ -153,24 +138,17 @@ class CommandLine {
   }
 
   void AddAnswerFlags(CLI::App* app) {
-    Settings::Ask& ask = settings_.ask;
-    Options::Sampling& sampling = options_.sampling;
-    app->add_option("--llm", settings_.llm, "decoder: a GGUF file, or a name of the models folder");
-    app->add_option("--context-tokens", settings_.context_tokens, "context of the decoder");
-    app->add_option("--max-tokens", ask.max_tokens, "tokens of the answer")->capture_default_str();
-    app->add_option("--strategy", ask.strategy, "plain, few-shot or cot")
-        ->check(CLI::IsMember({"plain", "few-shot", "cot"}))
+    SamplingOptions& sampling = options_.sampling;
+    Options::Answer& answer = options_.answer;
+    for (const char* const key :
+         {"llm", "context_tokens", "ask.max_tokens", "ask.strategy", "ask.examples", "ask.template",
+          "ask.system", "ask.temperature"}) {
+      AddSetting(app, key);
+    }
+    app->add_option("--example-count", answer.example_count, "how many examples")
         ->capture_default_str();
-    app->add_option("--examples", ask.examples_path,
-                    "JSONL with question and answer, for few-shot");
-    app->add_option("--example-count", sampling.example_count, "how many examples")
-        ->capture_default_str();
-    app->add_flag("--first-examples", sampling.first_examples,
+    app->add_flag("--first-examples", answer.first_examples,
                   "the first examples instead of the most similar ones");
-    app->add_option("--template", ask.template_path, "Jinja file instead of the built-in prompt");
-    app->add_option("--system", ask.system, "system message instead of the built-in one");
-    app->add_option("--temperature", ask.temperature, "0: always the likeliest token")
-        ->capture_default_str();
     app->add_option("--top-k", sampling.top_k, "draw from the k likeliest; 0: off");
     app->add_option("--top-p", sampling.top_p, "draw from the likeliest that have p together");
     app->add_option("--min-p", sampling.min_p, "drop what is less likely than p of the likeliest");
@@ -190,13 +168,13 @@ class CommandLine {
     app->add_option("--mirostat", sampling.mirostat_tau,
                     "keep the surprise near so many bits, in place of the others; 0: off");
     app->add_option("--seed", sampling.seed, "equal seeds give equal answers");
-    app->add_option("--stop", sampling.stop, "text that ends the answer; may be given again")
+    app->add_option("--stop", answer.stop, "text that ends the answer; may be given again")
         ->allow_extra_args(false);
-    CLI::Option* grammar = app->add_option("--grammar", sampling.grammar_path,
+    CLI::Option* grammar = app->add_option("--grammar", answer.grammar_path,
                                            "file with a GBNF grammar that the answer must match");
-    CLI::Option* schema = app->add_option("--json-schema", sampling.json_schema_path,
+    CLI::Option* schema = app->add_option("--json-schema", answer.json_schema_path,
                                           "file with a JSON schema that the answer must match");
-    CLI::Option* regex = app->add_option("--regex", sampling.regex,
+    CLI::Option* regex = app->add_option("--regex", answer.regex,
                                          "regular expression that the whole answer must match");
     grammar->excludes(schema)->excludes(regex);
     schema->excludes(regex);
@@ -214,21 +192,12 @@ class CommandLine {
     sub->add_option("path", options_.arguments, "files, folders, or - for standard input")
         ->required();
     AddCollectionFlag(sub);
-    sub->add_option("--chunk-tokens", settings_.chunk.tokens, "tokens of a chunk (new collections)")
-        ->check(CLI::Range(8, 8'192))
-        ->capture_default_str();
-    overlap_flag_ =
-        sub->add_option("--chunk-overlap", settings_.chunk.overlap, "tokens shared by neighbours")
-            ->capture_default_str();
-    sub->add_option("--chunker", settings_.chunk.strategy,
-                    "fixed, sentence, recursive or structure")
-        ->check(CLI::IsMember({"fixed", "sentence", "recursive", "structure"}))
-        ->capture_default_str();
-    AddIndexKind(sub);
+    overlap_flag_ = AddCollectionSettings(sub);
     Options::Index& index = options_.index;
     sub->add_flag("--prune", index.prune, "remove documents whose file is gone");
     sub->add_flag("--hidden", index.hidden, "also files and folders whose name begins with a dot");
-    sub->add_flag("--strict", index.strict, "exit with 1 when any file failed");
+    sub->add_flag("--strict", index.strict,
+                  "exit with 1 when any file failed, or no index reaches the goal");
     sub->add_option("--max-file-bytes", index.max_file_bytes, "larger files fail")
         ->capture_default_str();
     sub->add_option("--metadata", index.metadata, "key=value for every document; may be repeated")
@@ -237,10 +206,13 @@ class CommandLine {
         ->capture_default_str();
   }
 
-  void AddIndexKind(CLI::App* app) {
-    app->add_option("--index", settings_.index.kind,
-                    "hnsw, ivf, flat, or with settings as hnsw:pca8 (new collections)")
-        ->capture_default_str();
+  // What a new collection is made with; returns the flag of the overlap.
+  CLI::Option* AddCollectionSettings(CLI::App* app) {
+    AddSetting(app, "chunk.tokens", "--chunk-tokens");
+    CLI::Option* const overlap = AddSetting(app, "chunk.overlap", "--chunk-overlap");
+    AddSetting(app, "chunk.strategy", "--chunker");
+    AddSetting(app, "index.kind", "--index");
+    return overlap;
   }
 
   void AddSearch() {
@@ -252,7 +224,7 @@ class CommandLine {
         ->required()
         ->expected(1);
     AddCollectionFlag(sub);
-    AddSearchFlags(sub, &settings_.search.k);
+    AddSearchFlags(sub, "search.k");
   }
 
   void AddAsk() {
@@ -265,7 +237,7 @@ class CommandLine {
         ->required()
         ->expected(1);
     AddCollectionFlag(sub);
-    AddSearchFlags(sub, &settings_.ask.k);
+    AddSearchFlags(sub, "ask.k");
     AddAnswerFlags(sub);
   }
 
@@ -276,7 +248,7 @@ class CommandLine {
             "  rag chat --llm model.gguf --no-retrieval\n"
             "  echo \"What is a signing key?\" | rag chat --json");
     AddCollectionFlag(sub);
-    AddSearchFlags(sub, &settings_.ask.k);
+    AddSearchFlags(sub, "ask.k");
     AddAnswerFlags(sub);
     sub->add_flag("--no-retrieval", options_.search.no_retrieval, "the decoder alone");
   }
@@ -325,12 +297,7 @@ class CommandLine {
     Add(sub, Command::kCollectionsList, "list", "What there is", "");
     CLI::App* create = Add(sub, Command::kCollectionsCreate, "create", "Make an empty one", "");
     create->add_option("name", options_.arguments, "its name")->required()->expected(1);
-    create->add_option("--chunk-tokens", settings_.chunk.tokens, "tokens of a chunk");
-    create_overlap_flag_ = create->add_option("--chunk-overlap", settings_.chunk.overlap,
-                                              "tokens shared by neighbours");
-    create->add_option("--chunker", settings_.chunk.strategy, "how documents are cut")
-        ->check(CLI::IsMember({"fixed", "sentence", "recursive", "structure"}));
-    AddIndexKind(create);
+    create_overlap_flag_ = AddCollectionSettings(create);
     CLI::App* drop = Add(sub, Command::kCollectionsDrop, "drop", "Remove one with everything", "");
     drop->add_option("name", options_.arguments, "its name")->required()->expected(1);
   }
@@ -450,7 +417,7 @@ class CommandLine {
                         "How fast this machine encodes, searches and (with --llm) decodes",
                         "  rag bench --collection notes --llm model.gguf --json");
     AddCollectionFlag(sub);
-    sub->add_option("--llm", settings_.llm, "decoder to measure");
+    AddSetting(sub, "llm");
     sub->add_option("--seconds", options_.bench_seconds, "for each measurement")
         ->check(CLI::Range(0.1, 600.0))
         ->capture_default_str();

@@ -71,17 +71,16 @@ namespace {
 
 constexpr size_t kMaxConstraintBytes = size_t{1} << 20;
 
-Result<OutputConstraint> ToConstraint(const Options::Sampling& sampling) {
+Result<OutputConstraint> ToConstraint(const Options::Answer& answer) {
   using Kind = OutputConstraint::Kind;
   OutputConstraint constraint;
-  if (!sampling.regex.empty()) {
-    constraint = {Kind::kRegex, sampling.regex, {}};
-  } else if (!sampling.grammar_path.empty()) {
-    RAG_ASSIGN_OR_RETURN(std::string text, ReadFile(sampling.grammar_path, kMaxConstraintBytes));
+  if (!answer.regex.empty()) {
+    constraint = {Kind::kRegex, answer.regex, {}};
+  } else if (!answer.grammar_path.empty()) {
+    RAG_ASSIGN_OR_RETURN(std::string text, ReadFile(answer.grammar_path, kMaxConstraintBytes));
     constraint = {Kind::kGrammar, std::move(text), {}};
-  } else if (!sampling.json_schema_path.empty()) {
-    RAG_ASSIGN_OR_RETURN(std::string text,
-                         ReadFile(sampling.json_schema_path, kMaxConstraintBytes));
+  } else if (!answer.json_schema_path.empty()) {
+    RAG_ASSIGN_OR_RETURN(std::string text, ReadFile(answer.json_schema_path, kMaxConstraintBytes));
     constraint = {Kind::kJsonSchema, std::move(text), {}};
   }
   RAG_RETURN_IF_ERROR(ValidateConstraint(constraint));
@@ -97,26 +96,14 @@ Result<AskRequest> ToAskRequest(const Options& options, std::string question) {
   RAG_ASSIGN_OR_RETURN(request.prompt.strategy, ParsePromptStrategy(ask.strategy));
   request.prompt.template_path = ask.template_path;
   request.prompt.examples_path = ask.examples_path;
-  request.prompt.example_count = options.sampling.example_count;
-  request.prompt.similar_examples = !options.sampling.first_examples;
+  request.prompt.example_count = options.answer.example_count;
+  request.prompt.similar_examples = !options.answer.first_examples;
   request.prompt.system = ask.system;
   request.max_tokens = ask.max_tokens;
+  request.sampling = options.sampling;
   request.sampling.temperature = ask.temperature;
-  request.sampling.top_k = options.sampling.top_k;
-  request.sampling.top_p = options.sampling.top_p;
-  request.sampling.min_p = options.sampling.min_p;
-  request.sampling.repetition_penalty = options.sampling.repetition_penalty;
-  request.sampling.presence_penalty = options.sampling.presence_penalty;
-  request.sampling.frequency_penalty = options.sampling.frequency_penalty;
-  request.sampling.dry_multiplier = options.sampling.dry_multiplier;
-  request.sampling.typical_p = options.sampling.typical_p;
-  request.sampling.top_n_sigma = options.sampling.top_n_sigma;
-  request.sampling.xtc_probability = options.sampling.xtc_probability;
-  request.sampling.xtc_threshold = options.sampling.xtc_threshold;
-  request.sampling.mirostat_tau = options.sampling.mirostat_tau;
-  request.sampling.seed = options.sampling.seed;
-  request.stop = options.sampling.stop;
-  RAG_ASSIGN_OR_RETURN(request.constraint, ToConstraint(options.sampling));
+  request.stop = options.answer.stop;
+  RAG_ASSIGN_OR_RETURN(request.constraint, ToConstraint(options.answer));
   return request;
 }
 

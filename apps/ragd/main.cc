@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "apps/common/config.h"
+#include "apps/common/flags.h"
 #include "apps/common/log.h"
 #include "apps/ragd/listener.h"
 #include "apps/ragd/server.h"
@@ -116,68 +117,32 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
 int Main(int argc, char** argv) {
   Settings settings = DefaultSettings();
   const Status loaded = LoadSettings(ConfigFlag(argc, argv), settings);
-  Settings::Server& server = settings.server;
-
   CLI::App app{
       "The rag engine as a daemon: OpenAI-shaped endpoints, documents, search and answers."};
   app.footer(kExamples);
   app.set_version_flag("--version", "ragd " RAG_VERSION);
-  app.option_defaults()->always_capture_default();
   std::string config;  // read by ConfigFlag already
   app.add_option("--config", config, "configuration file (TOML)");
-  app.add_option("--db", settings.db, "folder of the store");
-  app.add_option("--models", settings.models, "folder of the models");
-  app.add_option("--encoder", settings.encoder, "encoder: a name, a folder, or none");
-  app.add_option("--truncate-dim", settings.truncate_dim,
-                 "first elements kept of each vector, of a Matryoshka model; 0: all");
-  app.add_option("--query-prompt", settings.query_prompt,
-                 "before a query, for encoders that name none (E5: \"query: \")");
-  app.add_option("--document-prompt", settings.document_prompt,
-                 "before a document's passages (E5: \"passage: \")");
-  app.add_option("--precision", settings.precision, "of encoder and reranker: f32, bf16 or int8");
-  app.add_option("--rerank", settings.reranker,
-                 "cross-encoder that reranks passages: a name or a folder");
-  app.add_option("--rerank-top", settings.search.rerank_top, "passages that it reranks")
-      ->check(CLI::Range(1, 1'000));
-  app.add_option("--llm", settings.llm, "decoder: a name or a GGUF file");
-  app.add_option("--context-tokens", settings.context_tokens, "context of the decoder; 0: its own");
-  app.add_option("--threads", settings.threads, "threads that compute; 0: every processor")
-      ->check(CLI::Range(0, 4096));
-  app.add_option("--isa", settings.isa, "instruction set: scalar, avx2 or avx512");
-  app.add_option("--device", settings.device, "auto, cpu or cuda");
-  app.add_option("--collection", settings.collection, "collection of requests that name none");
-  app.add_option("--listen", server.listen, "HOST:PORT ([ADDRESS]:PORT for IPv6), or none");
-  app.add_option("--socket", server.socket, "path of a Unix domain socket");
+  AddEngineFlags(app, settings);
+  AddFlag(app, settings, "reranker", "--rerank");
+  for (const char* const key : {"search.rerank_top", "llm", "context_tokens", "collection",
+                                "server.listen", "server.socket"}) {
+    AddFlag(app, settings, key);
+  }
   // A string of its own: --help tells the defaults, and must not tell $RAG_API_KEY.
   std::string given_key;
   CLI::Option* key_flag =
       app.add_option("--api-key", given_key,
                      "key that requests must bear; a process list shows it, a file does not");
-  CLI::Option* file_flag = app.add_option("--api-key-file", server.api_key_file,
-                                          "file (mode 0600) with the key in its first line");
+  CLI::Option* file_flag = AddFlag(app, settings, "server.api_key_file");
   key_flag->excludes(file_flag);
-  app.add_flag("--insecure-no-auth", server.insecure_no_auth,
-               "listen beyond loopback without a key");
-  app.add_option("--backups", server.backups, "folder that POST /v1/admin/backup fills");
-  app.add_option("--max-body-bytes", server.max_body_bytes, "of a request")
-      ->check(CLI::Range(uint64_t{1024}, uint64_t{1} << 40));
-  app.add_option("--max-connections", server.max_connections, "open at one time")
-      ->check(CLI::Range(1, 1'000'000));
-  app.add_option("--workers", server.workers, "requests worked on at one time")
-      ->check(CLI::Range(1, 1024));
-  app.add_option("--queue", server.queue, "requests that may wait for a worker")
-      ->check(CLI::Range(0, 1'000'000));
-  const CLI::Range seconds(0.1, 86'400.0);
-  app.add_option("--read-timeout-seconds", server.read_timeout_seconds, "of one whole request")
-      ->check(seconds);
-  app.add_option("--write-timeout-seconds", server.write_timeout_seconds, "of one write")
-      ->check(seconds);
-  app.add_option("--idle-timeout-seconds", server.idle_timeout_seconds, "between two requests")
-      ->check(seconds);
-  app.add_option("--drain-seconds", server.drain_seconds, "for requests in flight when stopping")
-      ->check(CLI::Range(0.0, 86'400.0));
-  app.add_option("--log-level", settings.log_level, "debug, info, warning or error");
-  app.add_option("--log-format", settings.log_format, "text or json");
+  for (const char* const key :
+       {"server.insecure_no_auth", "server.backups", "server.max_body_bytes",
+        "server.max_connections", "server.workers", "server.queue", "server.read_timeout_seconds",
+        "server.write_timeout_seconds", "server.idle_timeout_seconds", "server.drain_seconds",
+        "log_format"}) {
+    AddFlag(app, settings, key);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
