@@ -14,6 +14,7 @@ constexpr int64_t kDefaultSample = 200;
 constexpr int64_t kMaxSample = 100'000;
 constexpr int64_t kDefaultK = 10;
 constexpr int64_t kMaxK = 1'000;
+constexpr int64_t kMaxMemory = int64_t{1} << 50;
 constexpr size_t kMaxNameBytes = 128;
 
 bool IsFolderName(std::string_view name) {
@@ -82,6 +83,24 @@ void MeasureRecall(const Service& service, Fields& fields, ResponseWriter& out) 
   out.Send(JsonResponse(value));
 }
 
+// {"collection", "recall", "memory_bytes", "k", "dry_run"}.
+void Tune(const Service& service, Fields& fields, ResponseWriter& out) {
+  fields.AllowOnly({"collection", "recall", "memory_bytes", "k", "dry_run"});
+  const std::string collection = fields.String("collection", service.settings.collection);
+  TuneGoal goal;
+  goal.recall = fields.Number("recall", goal.recall, 0.5, 0.999);
+  goal.memory_bytes = static_cast<size_t>(fields.Int("memory_bytes", 0, 0, kMaxMemory));
+  goal.k = static_cast<size_t>(fields.Int("k", static_cast<int64_t>(goal.k), 1, 100));
+  const bool apply = !fields.Bool("dry_run", false);
+  if (SentError(fields, out)) return;
+  const Result<TuneReport> report =
+      service.engine.Tune(collection, goal, apply, nullptr, &out.cancel());
+  if (SentError(report.status(), out)) return;
+  Value value = ToValue(*report);
+  value.as_object().Set("collection", collection);
+  out.Send(JsonResponse(value));
+}
+
 // Adds a route whose body, when there is one, is an object.
 template <class Body>
 void AddRoute(const Service& service, Router& router, const std::string& pattern, Body body) {
@@ -112,6 +131,8 @@ void AddAdminRoutes(const Service& service, Router& router) {
   AddRoute(service, router, "/v1/admin/recall", [&service](Fields& fields, ResponseWriter& out) {
     MeasureRecall(service, fields, out);
   });
+  AddRoute(service, router, "/v1/admin/tune",
+           [&service](Fields& fields, ResponseWriter& out) { Tune(service, fields, out); });
 }
 
 }  // namespace rag

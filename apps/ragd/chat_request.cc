@@ -120,12 +120,9 @@ void ReadFormat(Fields& fields, ChatRequest& chat) {
   } else if (name == "regex") {
     text(Kind::kRegex);
   } else if (name == "choice") {
-    const Value* choices = format->Find("choices");
-    chat.constraint.kind = Kind::kChoice;
-    for (const Value& choice :
-         choices != nullptr && choices->is_array() ? choices->as_array() : Value::Array()) {
-      if (choice.is_string()) chat.constraint.choices.push_back(choice.as_string());
-    }
+    Fields own(*format, "response_format.");
+    chat.constraint = {Kind::kChoice, "", own.Strings("choices", SIZE_MAX)};
+    if (!own.ok()) return fields.Adopt(own.error());
   } else if (name != "text") {
     fields.Fail("response_format.type",
                 "must be text, json_object, json_schema, grammar, regex or choice");
@@ -179,6 +176,9 @@ void ReadSampling(Fields& fields, const Service& service, ChatRequest& chat) {
   chat.answers = static_cast<size_t>(fields.Int("n", 1, 1, kMaxAnswers));
   chat.logprobs = fields.Bool("logprobs", false);
   chat.top_logprobs = static_cast<size_t>(fields.Int("top_logprobs", 0, 0, 20));
+  if (chat.top_logprobs > 0 && !chat.logprobs) {
+    fields.Fail("top_logprobs", "is for \"logprobs\": true");
+  }
   if (fields.Has("seed")) {
     chat.sampling.seed = static_cast<uint64_t>(fields.Int("seed", 0, INT64_MIN, INT64_MAX));
   } else {

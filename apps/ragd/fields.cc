@@ -166,6 +166,10 @@ void ReadSearch(Fields& fields, const SearchDefaults& defaults, SearchRequest& r
   if (rerank && defaults.rerank_top == 0) {
     fields.Fail("rerank", "cannot be had: this daemon runs without a reranker", 400, "no_reranker");
   }
+  if (fields.Has("rerank_top") && defaults.rerank_top == 0) {
+    fields.Fail("rerank_top", "is for a reranker, and this daemon runs without one", 400,
+                "no_reranker");
+  }
   const int64_t top = fields.Int("rerank_top", static_cast<int64_t>(defaults.rerank_top), 0, 1'000);
   request.rerank_top = rerank ? static_cast<size_t>(top) : 0;
 }

@@ -248,6 +248,7 @@ class Questions(Api):
     def test_reranking_without_a_reranker(self):
         self.fails("POST", "/v1/rerank", {"query": "q", "documents": ["a"]}, 400, "no_reranker", "model")
         self.fails("POST", "/v1/search", {"query": "q", "collection": "c", "rerank": True}, 400, "no_reranker", "rerank")
+        self.fails("POST", "/v1/search", {"query": "q", "collection": "c", "rerank_top": 5}, 400, "no_reranker", "rerank_top")
 
     def test_embeddings_without_an_encoder(self):
         self.fails("POST", "/v1/embeddings", {"model": "m", "input": "x"}, 400, "no_encoder", "model")
@@ -470,6 +471,8 @@ class Chat(Api):
         for wrong, param in [({"type": "json_schema", "json_schema": {"schema": {"not": {}}}}, "response_format"),
                              ({"type": "json_schema"}, "response_format.json_schema.schema"),
                              ({"type": "grammar", "value": "root ::= nothing"}, "response_format"),
+                             ({"type": "choice", "choices": ["yes", 1]}, "response_format.choices"),
+                             ({"type": "choice"}, "response_format"),
                              ({"type": "xml"}, "response_format.type")]:
             with self.subTest(wrong=wrong):
                 answer = self.daemon.request("POST", "/v1/chat/completions", self.body(response_format=wrong))
@@ -492,6 +495,9 @@ class Chat(Api):
                 self.assertGreaterEqual(best["logprob"], second["logprob"])
                 self.assertLessEqual(token["logprob"], best["logprob"])
                 self.assertLessEqual(best["logprob"], 0)
+
+        wrong = self.daemon.request("POST", "/v1/chat/completions", self.body(top_logprobs=2))
+        self.assertEqual((wrong.status, json.loads(wrong.body)["error"]["param"]), (400, "top_logprobs"))
 
     def test_penalties_and_biases(self):
         plain = self.text()
@@ -596,12 +602,33 @@ class Administration(Api):
         self.assertIn('rag_index_recall{collection="recall",k="2"} 1\n',
                       self.daemon.request("GET", "/metrics").body.decode())
 
+    def test_tune(self):
+        self.fails("POST", "/v1/admin/tune", {"collection": "nothing"}, 404, "not_found")
+        self.fails("POST", "/v1/admin/tune", {"recall": 2}, 400, "invalid_argument", "recall")
+        self.fails("POST", "/v1/admin/tune", {"memory": "1gb"}, 400, "unknown_parameter", "memory")
+        if not default_encoder():
+            self.skipTest("the default encoder is not set up")
+        texts = [f"Item {i} of shelf {i % 37}" for i in range(1_100)]
+        for first in range(0, len(texts), 100):
+            self.call("POST", "/v1/documents", {"collection": "tuned", "key": f"d{first}",
+                                                "text": "\n\n".join(f"# {t}\n\n{t}." for t in texts[first:first + 100]),
+                                                "media_type": "text/markdown"}, 201)
+        goal = {"collection": "tuned", "recall": 0.8, "k": 5}
+        before = self.call("GET", "/v1/collections/tuned")
+        self.assertGreaterEqual(before["chunks"], 1_000)
+        report = self.call("POST", "/v1/admin/tune", dict(goal, dry_run=True))
+        self.assertGreaterEqual(report["picked"]["recall"], 0.8)
+        self.assertEqual(self.call("GET", "/v1/collections/tuned")["index"], before["index"])
+        self.call("POST", "/v1/admin/tune", goal)
+        self.assertEqual(self.call("GET", "/v1/collections/tuned")["index"]["goal"], "auto:recall=0.800,k=5")
+        self.fails("POST", "/v1/admin/tune", dict(goal, memory_bytes=1000), 409, "failed_precondition")
+
     def test_without_the_key(self):
-        for path in ("backup", "vacuum", "recall"):
+        for path in ("backup", "vacuum", "recall", "tune"):
             answer = self.daemon.request("POST", f"/v1/admin/{path}", {}, headers={"Authorization": "Bearer wrong"})
             self.assertEqual(answer.status, 401)
         with Daemon(PROGRAM, "--encoder", "none") as daemon:
-            for path in ("backup", "vacuum", "recall"):
+            for path in ("backup", "vacuum", "recall", "tune"):
                 answer = daemon.request("POST", f"/v1/admin/{path}", {})
                 self.assertEqual((answer.status, answer.json()["error"]["code"]), (403, "permission_denied"))
         with Daemon(PROGRAM, "--encoder", "none", "--api-key", "k", key="k") as daemon:
