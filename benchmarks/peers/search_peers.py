@@ -9,6 +9,8 @@ The interpreter needs numpy and whichever peers are to be measured:
     peers/bin/pip install "pybind11<3" wheel setuptools
     git clone https://github.com/zilliztech/pyglass
     peers/bin/pip install --no-deps --no-build-isolation pyglass/python
+    git clone https://github.com/gouyt13/SymphonyQG
+    peers/bin/pip install --no-deps --no-build-isolation SymphonyQG/python
 
 Reads one JSON object a line from standard input and answers each with one on standard output; the
 process lives as long as the run, so that the systems take turns with rag's own, round by round:
@@ -137,12 +139,13 @@ class FaissIvfFastScan(Faiss):
     name = "faiss-ivf-fastscan"
     widths = PROBES
     width_name = "nprobe"
+    parts = 0  # 0: of two dimensions each
 
     def load(self):
         super().load()
         dim = self.base.shape[1]
         lists = max(1, int(np.sqrt(len(self.base))))
-        parts = dim // 2 if dim % 2 == 0 else dim
+        parts = self.parts or (dim // 2 if dim % 2 == 0 else dim)
         self.factory = f"IVF{lists},PQ{parts}x4fs,RFlat"
         self.parameters = {"factory": self.factory, "k_factor": RERANKED}
 
@@ -151,6 +154,13 @@ class FaissIvfFastScan(Faiss):
 
     def set_width(self, width):
         self.library.extract_index_ivf(self.index).nprobe = width
+
+
+class FaissIvfFastScan32(FaissIvfFastScan):
+    """Codes of 32 bytes; the dimension has to be a multiple of 64."""
+
+    name = "faiss-ivf-fastscan-32"
+    parts = 64
 
 
 class Usearch(Peer):
@@ -230,7 +240,33 @@ class Glass(Peer):
         return self.index.batch_search(self.queries[:count], self.k, self.threads)[0]
 
 
-PEERS = [Hnswlib, FaissHnsw, FaissHnswSq8, FaissIvfFastScan, Usearch, UsearchBf16, UsearchI8, Glass]
+class SymphonyQg(Peer):
+    """A graph whose nodes hold their neighbours' codes of one bit a dimension; L2 alone."""
+
+    name = "symphonyqg"
+
+    def load(self):
+        import symphonyqg
+        from importlib.metadata import version
+        if self.inner_product:
+            raise ValueError("knows no metric but l2")
+        self.library = symphonyqg
+        self.version = version("symphonyqg")
+        # Links by the 32: as many as the other graphs have in their lowest layer.
+        self.degree = max(1, 2 * self.m // 32) * 32
+        self.parameters = {"degree": self.degree, "ef": self.ef_construction}
+
+    def build(self):
+        self.index = self.library.Index("QG", "L2", len(self.base), self.base.shape[1], self.degree)
+        self.index.build_index(self.base, self.ef_construction, 3, self.build_threads)
+
+    def search(self, width, count):
+        self.index.set_ef(max(width, self.k))
+        return [self.index.search(query, self.k) for query in self.queries[:count]]
+
+
+PEERS = [Hnswlib, FaissHnsw, FaissHnswSq8, FaissIvfFastScan, FaissIvfFastScan32, Usearch, UsearchBf16, UsearchI8, Glass,
+         SymphonyQg]
 
 
 class Session:
