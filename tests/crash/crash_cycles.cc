@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -50,6 +51,7 @@ struct Acknowledgement {
 };
 // What a writer says first: that it has opened the store.
 constexpr uint32_t kOpened = ~uint32_t{0};
+constexpr uint64_t kMostPatience = 32;
 
 // SplitMix64 (Steele et al. 2014): a number from numbers, the same in every process.
 uint64_t Mix(uint64_t a, uint64_t b = 0, uint64_t c = 0) {
@@ -495,13 +497,16 @@ int Run(const char* program, int cycles, uint64_t seed, const std::string& folde
   Ledger ledger;
   uint64_t most_replayed = 0, backups = 0;
   double least_recall = 1;
+  // How much longer a writer lives after one that did nothing: on a busy machine no thread may come
+  // to the end of a vacuum or a backup otherwise, ever.
+  uint64_t patience = 1;
   for (int cycle = 0; cycle < cycles; ++cycle) {
     const Child child = StartWriter(program, folder, seed, ledger.next);
     // Every fourth kill falls into the first 40 ms: opening and replaying. The others come within
     // 400 ms of writing.
     const uint64_t random = Mix(seed, 1'000'000, static_cast<uint64_t>(cycle));
     const bool opening = cycle % 4 == 3;
-    const auto delay = std::chrono::milliseconds(random % (opening ? 40 : 400));
+    const auto delay = std::chrono::milliseconds(random % (opening ? 40 : 400 * patience));
     Acknowledgement done{};
     if (!opening &&
         (::read(child.pipe, &done, sizeof(done)) != sizeof(done) || done.thread != kOpened)) {
@@ -521,6 +526,7 @@ int Run(const char* program, int cycles, uint64_t seed, const std::string& folde
       ++acknowledged;
     }
     killer.join();
+    if (!opening) patience = acknowledged > 0 ? 1 : std::min(2 * patience, kMostPatience);
     ::close(child.pipe);
     int status = 0;
     ::waitpid(child.pid, &status, 0);
