@@ -142,10 +142,7 @@ Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const Encoder
                        ReadConfigFile(JoinPath(config.folder, "config.json"), config.source_bytes));
   RAG_ASSIGN_OR_RETURN(config.model, ReadTransformerConfig(file));
   RAG_ASSIGN_OR_RETURN(
-      const TextLimits limits,
-      ReadTextLimits(config.folder, config.model.max_sequence, config.source_bytes));
-  config.max_tokens = limits.max_tokens;
-  config.lower_case = limits.lower_case;
+      config.limits, ReadTextLimits(config.folder, config.model.max_sequence, config.source_bytes));
   if (modules.pooling.has_value()) {
     RAG_ASSIGN_OR_RETURN(config.pooling,
                          ReadPooling(*modules.pooling, config.model.hidden, config.source_bytes));

@@ -13,10 +13,14 @@
 
 namespace rag {
 
+struct TextLimits {
+  size_t max_tokens = 0;    // special tokens included; at most TransformerConfig::max_sequence
+  bool lower_case = false;  // lower-case the text before the tokenizer sees it
+};
+
 struct EncoderConfig {
   TransformerConfig model;
-  size_t max_tokens = 0;    // special tokens included; at most model.max_sequence
-  bool lower_case = false;  // lower-case the text before the tokenizer sees it
+  TextLimits limits;
   PoolingConfig pooling;
   std::vector<VectorStep> steps;  // behind the pooling
   size_t full_dim = 0;            // behind the steps
@@ -35,12 +39,7 @@ struct EncoderConfig {
   }
 };
 
-// The longest text in tokens and whether it is lower-cased: what sentence-transformers' file says,
-// else the tokenizer's and the network's limits.
-struct TextLimits {
-  size_t max_tokens = 0;
-  bool lower_case = false;
-};
+// What sentence-transformers' file says of a text, else the tokenizer's and the network's limits.
 Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence,
                                   std::string& source_bytes);
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "embed/tensor_finder.h"
 #include "lib/base/file.h"
 #include "lib/base/hash.h"
 
@@ -44,6 +45,26 @@ Result<uint64_t> HashTokenizer(const std::string& folder) {
     hash = Hash64(file.bytes(), hash);
   }
   return hash;
+}
+
+uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool) {
+  constexpr size_t kPieceBytes = size_t{4} << 20;
+  std::string description;
+  std::vector<std::span<const std::byte>> pieces;
+  for (const std::string& name : file.TensorNames()) {
+    const TensorView& tensor = *file.Find(name);
+    description +=
+        StrCat(name, ' ', GetDTypeInfo(tensor.type).name, ' ', TensorShapeText(tensor.shape), '\n');
+    for (size_t begin = 0; begin < tensor.bytes.size(); begin += kPieceBytes) {
+      pieces.push_back(
+          tensor.bytes.subspan(begin, std::min(kPieceBytes, tensor.bytes.size() - begin)));
+    }
+  }
+  std::vector<uint64_t> hashes(pieces.size());
+  pool.ParallelFor(pieces.size(), 1, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) hashes[i] = Hash64(pieces[i]);
+  });
+  return Hash64(std::as_bytes(std::span(hashes)), Hash64(description));
 }
 
 std::string MakeFingerprint(const EncoderConfig& config, const FingerprintParts& parts) {

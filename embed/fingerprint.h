@@ -6,12 +6,17 @@
 
 #include "embed/encoder_config.h"
 #include "lib/base/status.h"
+#include "lib/model/model_file.h"
+#include "lib/runtime/runtime.h"
 
 namespace rag {
 
 // The hash of the tokenizer's files in `folder` and of tokenizer_config.json. Errors: those of
 // reading them.
 Result<uint64_t> HashTokenizer(const std::string& folder);
+
+// The hash of all tensors: names, types, shapes and bytes, these in pieces on all threads.
+uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool);
 
 struct FingerprintParts {
   uint64_t tokenizer = 0;

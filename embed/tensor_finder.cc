@@ -34,10 +34,12 @@ Result<const TensorView*> TensorFinder::Find(std::string_view name,
   return tensor;
 }
 
-Status TensorFinder::ReadMatrix(std::string_view name, size_t rows, size_t cols, float* out) const {
+Result<Matrix> TensorFinder::ReadMatrix(std::string_view name, size_t rows, size_t cols) const {
   const size_t shape[] = {rows, cols};
   RAG_ASSIGN_OR_RETURN(const TensorView* tensor, Find(name, shape));
-  return DequantizeTo(*tensor, 0, {out, rows * cols});
+  Matrix matrix(rows, cols);
+  RAG_RETURN_IF_ERROR(DequantizeTo(*tensor, 0, {matrix.data(), rows * cols}));
+  return matrix;
 }
 
 Status TensorFinder::ReadVector(std::string_view name, size_t size, std::vector<float>& out) const {
@@ -62,18 +64,24 @@ Result<EncoderNorm> TensorFinder::ReadNorm(std::string_view name, size_t size,
 
 Result<Linear> TensorFinder::ReadLinear(const Kernels& kernels, std::span<const std::string> names,
                                         const LinearShape& shape) const {
-  const size_t part_rows = shape.out / names.size();
+  const size_t part_shape[] = {shape.out / names.size(), shape.in};
+  std::vector<const TensorView*> parts;
+  for (const std::string& name : names) {
+    RAG_ASSIGN_OR_RETURN(const TensorView* part, Find(name + ".weight", part_shape));
+    parts.push_back(part);
+  }
   Matrix weight(shape.out, shape.in);
   std::vector<float> bias;
-  std::vector<float> part;
+  std::vector<float> part_bias;
   const bool has_bias = shape.bias == BiasRule::kRequired ||
                         (shape.bias == BiasRule::kOptional && Has(names.front() + ".bias"));
-  for (size_t i = 0; i < names.size(); ++i) {
+  const size_t part_size = part_shape[0] * part_shape[1];
+  for (size_t i = 0; i < parts.size(); ++i) {
     RAG_RETURN_IF_ERROR(
-        ReadMatrix(names[i] + ".weight", part_rows, shape.in, weight.row(i * part_rows).data()));
+        DequantizeTo(*parts[i], 0, {weight.row(i * part_shape[0]).data(), part_size}));
     if (!has_bias) continue;
-    RAG_RETURN_IF_ERROR(ReadVector(names[i] + ".bias", part_rows, part));
-    bias.insert(bias.end(), part.begin(), part.end());
+    RAG_RETURN_IF_ERROR(ReadVector(names[i] + ".bias", part_shape[0], part_bias));
+    bias.insert(bias.end(), part_bias.begin(), part_bias.end());
   }
   if (shape.swap_halves) {
     const size_t half = shape.out / 2 * shape.in;

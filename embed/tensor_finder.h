@@ -42,12 +42,11 @@ class TensorFinder {
   TensorFinder WithPrefix(std::string prefix) const {
     return TensorFinder(*file_, folder_, std::move(prefix));
   }
-  const std::string& folder() const { return folder_; }
-
   bool Has(std::string_view name) const { return file_->Find(StrCat(prefix_, name)) != nullptr; }
   // A floating-point tensor of this shape.
   Result<const TensorView*> Find(std::string_view name, std::span<const size_t> shape) const;
-  Status ReadMatrix(std::string_view name, size_t rows, size_t cols, float* out) const;
+  // Nothing is allocated before the tensor's shape was compared.
+  Result<Matrix> ReadMatrix(std::string_view name, size_t rows, size_t cols) const;
   Status ReadVector(std::string_view name, size_t size, std::vector<float>& out) const;
   // name.weight and name.bias, or TensorFlow's name.gamma and name.beta.
   Result<EncoderNorm> ReadNorm(std::string_view name, size_t size,

@@ -35,8 +35,8 @@ void Activate(const Kernels& kernels, EncoderActivation activation, float* x, si
 
 TransformerScratch Transformer::MakeScratch() const {
   TransformerScratch scratch;
-  scratch.rows =
-      Matrix(kRowBlock, std::max({config_.hidden, config_.inner, 3 * config_.embedding}));
+  const size_t words = config_.embedding * (config_.trigram ? 3 : 1);
+  scratch.rows = Matrix(kRowBlock, std::max({config_.hidden, config_.inner, words}));
   scratch.up = Matrix(kRowBlock, config_.intermediate * (config_.gated ? 2 : 1));
   scratch.attention.resize(AttentionScratch(max_tokens_, config_.inner / config_.heads));
   return scratch;

@@ -20,7 +20,7 @@ struct SizeKeys {
   std::string_view heads = "num_attention_heads";
   std::string_view intermediate = "intermediate_size";
   std::string_view positions = "max_position_embeddings";
-  std::string_view epsilon = "layer_norm_eps";
+  std::string_view epsilon = "layer_norm_eps";  // "": the reference takes the default always
   std::string_view activation = "hidden_act";
   double default_epsilon = 1e-12;
   std::string_view default_activation = "gelu";
@@ -33,8 +33,10 @@ Status ReadSizes(const ConfigFile& file, const SizeKeys& keys, TransformerConfig
   RAG_ASSIGN_OR_RETURN(config.intermediate, file.Size(keys.intermediate, 1, kMaxHidden * 4));
   RAG_ASSIGN_OR_RETURN(config.vocab, file.Size("vocab_size", 1, kMaxVocab));
   RAG_ASSIGN_OR_RETURN(config.max_sequence, file.Size(keys.positions, 1, kMaxPositions, 512));
-  RAG_ASSIGN_OR_RETURN(const double epsilon,
-                       file.Number(keys.epsilon, 0.0, 1.0, keys.default_epsilon));
+  double epsilon = keys.default_epsilon;
+  if (!keys.epsilon.empty()) {
+    RAG_ASSIGN_OR_RETURN(epsilon, file.Number(keys.epsilon, 0.0, 1.0, epsilon));
+  }
   config.norm_epsilon = static_cast<float>(epsilon);
   RAG_ASSIGN_OR_RETURN(const std::string activation,
                        file.String(keys.activation, keys.default_activation));
@@ -49,9 +51,17 @@ Status ReadTypes(const ConfigFile& file, TransformerConfig& config) {
   return OkStatus();
 }
 
+Status RefuseOther(const ConfigFile& file, std::string_view key, std::string_view known) {
+  RAG_ASSIGN_OR_RETURN(const std::string value, file.String(key, known));
+  if (value == known) return OkStatus();
+  return UnimplementedError(file.path(), ": ", key, " '", value, "' is not known; known is ",
+                            known);
+}
+
 // A table of positions whose first `skipped` rows no token has.
 Status UsePositionTable(const ConfigFile& file, std::string_view key, size_t skipped,
                         TransformerConfig& config) {
+  RAG_RETURN_IF_ERROR(RefuseOther(file, "position_embedding_type", "absolute"));
   config.positions = config.max_sequence;
   config.first_position = skipped;
   if (skipped >= config.positions) {
@@ -61,13 +71,6 @@ Status UsePositionTable(const ConfigFile& file, std::string_view key, size_t ski
   }
   config.max_sequence = config.positions - skipped;
   return OkStatus();
-}
-
-Status RefuseOther(const ConfigFile& file, std::string_view key, std::string_view known) {
-  RAG_ASSIGN_OR_RETURN(const std::string value, file.String(key, known));
-  if (value == known) return OkStatus();
-  return UnimplementedError(file.path(), ": ", key, " '", value, "' is not known; known is ",
-                            known);
 }
 
 Status ReadRoberta(const ConfigFile& file, TransformerConfig& config) {
@@ -237,7 +240,11 @@ Status ReadGte(const ConfigFile& file, TransformerConfig& config) {
   const std::pair<std::string_view, std::string_view> fixed[] = {
       {"position_embedding_type", "rope"}, {"layer_norm_type", "layer_norm"}};
   for (const auto& [key, known] : fixed) RAG_RETURN_IF_ERROR(RefuseOther(file, key, known));
-  RAG_ASSIGN_OR_RETURN(config.rotary_base, ReadRotaryBase(file, "", "rope_theta", 160'000.0));
+  RAG_ASSIGN_OR_RETURN(const bool scaled, file.Bool("logn_attention_scale"));
+  if (scaled) return UnimplementedError(file.path(), ": logn_attention_scale true is not known");
+  // GTE's own code and transformers differ in what a file without a base means.
+  const double base = config.model_type == "new" ? 10'000.0 : 160'000.0;
+  RAG_ASSIGN_OR_RETURN(config.rotary_base, ReadRotaryBase(file, "", "rope_theta", base));
   if (config.heads > config.hidden) return OkStatus();  // told when all is read
   return ReadNtkScaling(file, config);
 }
@@ -280,6 +287,7 @@ constexpr SizeKeys kDistilBertKeys = {.hidden = "dim",
                                       .layers = "n_layers",
                                       .heads = "n_heads",
                                       .intermediate = "hidden_dim",
+                                      .epsilon = "",
                                       .activation = "activation"};
 constexpr SizeKeys kAlbertKeys = {.default_activation = "gelu_new"};
 constexpr SizeKeys kMobileBertKeys = {.default_activation = "relu"};

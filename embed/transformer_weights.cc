@@ -4,10 +4,12 @@
 #include <utility>
 
 #include "embed/tensor_names.h"
-#include "lib/base/hash.h"
 
 namespace rag {
 namespace {
+
+// Of a table of rotary angles or score biases: what 131,072 positions of 128 elements take.
+constexpr size_t kMaxPositionFloats = size_t{1} << 24;
 
 // The tensors of one stored layer stand below this.
 std::string LayerPrefix(const LayerNames& names, const TransformerConfig& config, size_t layer) {
@@ -123,27 +125,6 @@ class LayerReader {
   const size_t index_;
 };
 
-// The hash of all tensors. Their bytes are hashed in pieces, on all threads.
-uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool) {
-  constexpr size_t kPieceBytes = size_t{4} << 20;
-  std::string description;
-  std::vector<std::span<const std::byte>> pieces;
-  for (const std::string& name : file.TensorNames()) {
-    const TensorView& tensor = *file.Find(name);
-    description +=
-        StrCat(name, ' ', GetDTypeInfo(tensor.type).name, ' ', TensorShapeText(tensor.shape), '\n');
-    for (size_t begin = 0; begin < tensor.bytes.size(); begin += kPieceBytes) {
-      pieces.push_back(
-          tensor.bytes.subspan(begin, std::min(kPieceBytes, tensor.bytes.size() - begin)));
-    }
-  }
-  std::vector<uint64_t> hashes(pieces.size());
-  pool.ParallelFor(pieces.size(), 1, [&](size_t begin, size_t end, int) {
-    for (size_t i = begin; i < end; ++i) hashes[i] = Hash64(pieces[i]);
-  });
-  return Hash64(std::as_bytes(std::span(hashes)), Hash64(description));
-}
-
 }  // namespace
 
 Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const TensorNames& names,
@@ -154,13 +135,10 @@ Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const Tens
   const bool project_words = config.family == EncoderFamily::kMobileBert;
   const size_t width = project_words ? config.hidden : config.embedding;
   if (config.positions > 0) {
-    positions = Matrix(config.positions, width);
-    RAG_RETURN_IF_ERROR(
-        finder.ReadMatrix(names.positions, config.positions, width, positions.data()));
+    RAG_ASSIGN_OR_RETURN(positions, finder.ReadMatrix(names.positions, config.positions, width));
   }
   if (config.type_vocab > 0) {
-    types = Matrix(config.type_vocab, width);
-    RAG_RETURN_IF_ERROR(finder.ReadMatrix(names.types, config.type_vocab, width, types.data()));
+    RAG_ASSIGN_OR_RETURN(types, finder.ReadMatrix(names.types, config.type_vocab, width));
   }
   RAG_ASSIGN_OR_RETURN(norm, finder.ReadNorm(names.embedding_norm, width, names.layers.norm_bias));
   const bool projected = config.family == EncoderFamily::kAlbert || config.trigram ||
@@ -181,16 +159,24 @@ Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const Tens
 Status TransformerWeights::ReadPositions(const TensorFinder& finder,
                                          const TransformerConfig& config, size_t max_tokens) {
   const size_t head_dim = config.inner / config.heads;
-  if (config.rotary_base > 0)
+  const bool has_bias = config.alibi || config.bias_buckets > 0;
+  const size_t row = has_bias ? 2 * config.heads : config.rotary_base > 0 ? head_dim : 0;
+  if (max_tokens * row > kMaxPositionFloats) {
+    return InvalidArgumentError(folder_, ": positions of ", max_tokens, " tokens in ", config.heads,
+                                " heads of ", head_dim, " take ", max_tokens * row,
+                                " numbers, more than ", kMaxPositionFloats);
+  }
+  if (config.rotary_base > 0) {
     rotary = Rotary(max_tokens, head_dim, config.rotary_base, config.rotary_divisor);
+  }
   if (config.local_rotary_base > 0) {
     local_rotary = Rotary(max_tokens, head_dim, config.local_rotary_base);
   }
   if (config.alibi) score_bias = ScoreBias::Alibi(config.heads, max_tokens);
   if (config.bias_buckets > 0) {
-    Matrix table(config.bias_buckets, config.heads);
-    RAG_RETURN_IF_ERROR(finder.ReadMatrix("encoder.relative_attention_bias.weight",
-                                          config.bias_buckets, config.heads, table.data()));
+    RAG_ASSIGN_OR_RETURN(const Matrix table,
+                         finder.ReadMatrix("encoder.relative_attention_bias.weight",
+                                           config.bias_buckets, config.heads));
     score_bias = ScoreBias::Buckets(table.view(), max_tokens);
   }
   return OkStatus();
@@ -206,6 +192,7 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
   RAG_ASSIGN_OR_RETURN(weights.prefix_, FindPrefix(weights.file_, folder, names));
   const TensorFinder finder = weights.finder().WithPrefix(weights.prefix_);
   RAG_RETURN_IF_ERROR(weights.ReadEmbeddings(finder, names, config, runtime.kernels()));
+  RAG_RETURN_IF_ERROR(weights.ReadPositions(finder, config, options.max_tokens));
 
   weights.layers.resize(config.stored_layers());
   std::vector<Status> failures(weights.layers.size());
@@ -217,12 +204,10 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
     }
   });
   for (const Status& failure : failures) RAG_RETURN_IF_ERROR(failure);
-  RAG_RETURN_IF_ERROR(weights.ReadPositions(finder, config, options.max_tokens));
 
   for (const std::string& name : weights.file_.TensorNames()) {
     weights.bytes += weights.file_.Find(name)->bytes.size();
   }
-  weights.hash = HashTensors(weights.file_, runtime.pool());
   return weights;
 }
 

@@ -64,6 +64,7 @@ class TransformerWeights {
   // Row `id` of the word table, id < vocab, into out [embedding]. Read from the mapped file: a text
   // touches a few hundred rows of a table that is often larger than all else together.
   void ReadWord(size_t id, std::span<float> out) const;
+  const SafetensorsFile& file() const { return file_; }
   // The file's tensors by their whole names, as heads need them, and the prefix of the network's.
   TensorFinder finder() const { return TensorFinder(file_, folder_, ""); }
   const std::string& prefix() const { return prefix_; }
@@ -78,7 +79,6 @@ class TransformerWeights {
   ScoreBias score_bias;
   std::vector<TransformerLayer> layers;  // stored_layers() of them
   size_t bytes = 0;                      // of the tensors, as stored
-  uint64_t hash = 0;  // of every tensor of the file: names, types, shapes and bytes
 
  private:
   TransformerWeights(SafetensorsFile file, std::string folder)

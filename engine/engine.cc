@@ -103,6 +103,29 @@ Status RemoveOthers(Collection& collection, const std::unordered_set<std::string
   }
 }
 
+// The metric that an encoder's vectors are meant for, unless the caller named another than the
+// default.
+void CompareAs(Similarity similarity, VectorIndexOptions& vectors) {
+  if (vectors.metric != VectorIndexOptions().metric) return;
+  switch (similarity) {
+    case Similarity::kCosine:
+      vectors.metric = Metric::kCosine;
+      return;
+    case Similarity::kDot:
+      vectors.metric = Metric::kInnerProduct;
+      return;
+    case Similarity::kEuclidean:
+      vectors.metric = Metric::kL2;
+      return;
+    case Similarity::kManhattan:
+      vectors.metric = Metric::kManhattan;
+      // No codes go with it.
+      vectors.hnsw.codes = CodeKind::kNone;
+      vectors.hnsw.code_dims = 0;
+      return;
+  }
+}
+
 // What a collection is made for. Evaluation makes its own: it removes what is not in its corpus.
 // One for lexical search alone needs no vectors.
 enum class Use { kDocuments, kEvaluation, kLexicalEvaluation };
@@ -230,6 +253,7 @@ struct Engine::Impl {
       RAG_ASSIGN_OR_RETURN(const Encoder* loaded, LoadEncoder());
       config.vectors.dim = loaded->info().dim;
       config.encoder_fingerprint = loaded->info().fingerprint;
+      CompareAs(loaded->info().similarity, config.vectors);
       properties.encoder_name = options.encoder;
     }
     config.properties = PackProperties(properties);
@@ -253,7 +277,8 @@ struct Engine::Impl {
     return names;
   }
 
-  Result<SearchResponse> Search(const Collection& collection, const SearchRequest& request) {
+  Result<SearchResponse> Search(const Collection& collection, const SearchRequest& request,
+                                const CancelToken* cancel) {
     RAG_RETURN_IF_ERROR(CheckSearchRequest(request));
     RAG_ASSIGN_OR_RETURN(const SearchMode mode,
                          EffectiveMode(collection.config(), has_encoder(), request.mode));
@@ -264,7 +289,7 @@ struct Engine::Impl {
     if (request.rerank_top != 0) {
       RAG_ASSIGN_OR_RETURN(models.reranker, NeedReranker());
     }
-    return SearchCollection(collection, models, request, mode);
+    return SearchCollection(collection, models, request, mode, cancel);
   }
 };
 
@@ -450,10 +475,10 @@ Status Engine::RemoveDocument(std::string_view collection, std::string_view key)
 
 // --- questions ---
 
-Result<SearchResponse> Engine::Search(std::string_view collection,
-                                      const SearchRequest& request) const {
+Result<SearchResponse> Engine::Search(std::string_view collection, const SearchRequest& request,
+                                      const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
-  return impl_->Search(*opened, request);
+  return impl_->Search(*opened, request, cancel);
 }
 
 Result<Answer> Engine::Ask(std::string_view collection, const AskRequest& request,
@@ -461,7 +486,7 @@ Result<Answer> Engine::Ask(std::string_view collection, const AskRequest& reques
                            const CancelToken* cancel) const {
   const auto start = std::chrono::steady_clock::now();
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
-  RAG_ASSIGN_OR_RETURN(SearchResponse sources, impl_->Search(*opened, request.search));
+  RAG_ASSIGN_OR_RETURN(SearchResponse sources, impl_->Search(*opened, request.search, cancel));
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
   RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->LoadGenerator());
   const double search_ms = sources.took_ms;

@@ -49,7 +49,7 @@ struct EngineOptions {
 // Settings of a new collection.
 struct CollectionOptions {
   ChunkOptions chunk;
-  // dim is the encoder's.
+  // dim is the encoder's, and so is the metric unless another than cosine is named here.
   VectorIndexOptions vectors{.hnsw = {.codes = CodeKind::kPca8}};
   // The index follows from this instead, once there are enough vectors: Ingest tunes it when it
   // ends, and again whenever there are four times as many.
@@ -108,7 +108,9 @@ class Engine {
   Status RemoveDocument(std::string_view collection, std::string_view key);
 
   // --- questions ---
-  Result<SearchResponse> Search(std::string_view collection, const SearchRequest& request) const;
+  // Errors: cancelled, besides those above.
+  Result<SearchResponse> Search(std::string_view collection, const SearchRequest& request,
+                                const CancelToken* cancel = nullptr) const;
   // on_text gets the answer's text as it is made (never the reasoning); null: not streamed.
   Result<Answer> Ask(std::string_view collection, const AskRequest& request,
                      const Generator::TokenCallback* on_text = nullptr,

@@ -6,6 +6,7 @@
 
 #include "generate/head_attention.h"
 #include "lib/kernels/kernels.h"
+#include "lib/nn/score_bias.h"
 
 namespace rag {
 namespace {
@@ -59,7 +60,8 @@ Decoder::Decoder(const DecoderConfig& config, const DecoderWeights& weights, KvC
   }
   if (config.alibi_bias > 0) {
     for (size_t head = 0; head < config.heads; ++head) {
-      alibi_slopes_.push_back(AlibiSlope(head, config.heads, config.alibi_bias));
+      alibi_slopes_.push_back(
+          static_cast<float>(AlibiSlope(head, config.heads, config.alibi_bias)));
     }
   }
   if (config.experts > 0) {

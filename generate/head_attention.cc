@@ -1,7 +1,6 @@
 #include "generate/head_attention.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 namespace rag {
@@ -73,13 +72,6 @@ void AttendHead(const Kernels& kernels, const HeadAttention& head) {
     args.out = head.out + i * head.out_stride;
     kernels.attention(args);
   }
-}
-
-float AlibiSlope(size_t head, size_t heads, double max_bias) {
-  const size_t power = std::bit_floor(heads);
-  const double base = std::exp2(-max_bias / static_cast<double>(power));
-  if (head < power) return static_cast<float>(std::pow(base, static_cast<double>(head + 1)));
-  return static_cast<float>(std::pow(base, static_cast<double>(head - power) + 0.5));
 }
 
 }  // namespace rag

@@ -27,8 +27,4 @@ struct HeadAttention {
 };
 void AttendHead(const Kernels& kernels, const HeadAttention& head);
 
-// The slope of one of `heads` heads; max_bias is 8 in the paper. Heads beyond a power of two take
-// the odd slopes of twice as many, as its authors' code does.
-float AlibiSlope(size_t head, size_t heads, double max_bias);
-
 }  // namespace rag

@@ -55,21 +55,4 @@ void RotaryTable::Angles(size_t position, float* cosines, float* sines) const {
   }
 }
 
-void ApplyRotary(RopePairs pairs, const float* cosines, const float* sines, size_t pair_count,
-                 float* heads, size_t count, size_t head_dim) {
-  const size_t step = pairs == RopePairs::kNeighbors ? 2 : 1;
-  const size_t other = pairs == RopePairs::kNeighbors ? 1 : pair_count;
-  for (size_t head = 0; head < count; ++head) {
-    float* x = heads + head * head_dim;
-    for (size_t i = 0; i < pair_count; ++i) {
-      float& first = x[i * step];
-      float& second = x[i * step + other];
-      const float a = first;
-      const float b = second;
-      first = a * cosines[i] - b * sines[i];
-      second = a * sines[i] + b * cosines[i];
-    }
-  }
-}
-
 }  // namespace rag

@@ -1,4 +1,4 @@
-// Rotary positions (Su et al. 2021, "RoFormer") and the ways in which models stretch them.
+// The angles of decoders' rotary positions and the ways in which models stretch them.
 #pragma once
 
 #include <cstddef>
@@ -6,13 +6,10 @@
 #include <vector>
 
 #include "lib/base/status.h"
+#include "lib/nn/rotary.h"
 #include "lib/tensor/tensor.h"
 
 namespace rag {
-
-// Which elements of a head are rotated together: (2i, 2i + 1), as GGUF's llama files order them, or
-// (i, i + dimensions / 2), as Hugging Face's models and GGUF's other files do.
-enum class RopePairs { kNone, kNeighbors, kHalves };
 
 enum class RopeScaling {
   kNone,
@@ -52,9 +49,5 @@ class RotaryTable {
   std::vector<double> frequencies_;  // radians a position
   double magnitude_ = 1;
 };
-
-// Rotates `count` heads of head_dim elements each in place.
-void ApplyRotary(RopePairs pairs, const float* cosines, const float* sines, size_t pair_count,
-                 float* heads, size_t count, size_t head_dim);
 
 }  // namespace rag

@@ -30,7 +30,7 @@ Result<SearchResponse> Search(Session& session) {
   RAG_ASSIGN_OR_RETURN(const SearchRequest request,
                        ToSearchRequest(options, std::move(query), options.settings.search.k));
   RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(/*create=*/false));
-  return engine->Search(session.collection(), request);
+  return engine->Search(session.collection(), request, &session.cancel());
 }
 
 Result<Answer> Ask(Session& session, bool& streamed) {

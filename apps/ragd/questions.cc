@@ -23,7 +23,7 @@ void Search(const Service& service, const HttpRequest& request, ResponseWriter& 
   const std::string collection = fields.String("collection", service.settings.collection);
   ReadSearch(fields, service.search_defaults(service.settings.search.k), search);
   if (SentError(fields, out)) return;
-  const Result<SearchResponse> found = service.engine.Search(collection, search);
+  const Result<SearchResponse> found = service.engine.Search(collection, search, &out.cancel());
   if (!found.ok()) {
     SentError(found.status(), out);
     return;

@@ -23,12 +23,13 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 class Measurer {
  public:
   Measurer(const Collection& collection, const EvaluateRequest& request, SearchMode mode,
-           size_t depth, const Filter* filter, const Reranker* reranker)
+           size_t depth, const Filter* filter, const Reranker* reranker, const CancelToken* cancel)
       : collection_(collection),
         mode_(mode),
         depth_(depth),
         filter_(filter),
         reranker_(reranker),
+        cancel_(cancel),
         search_(request.search) {}
 
   // The best `depth` documents. Documents of several chunks take several places of the ranking, so
@@ -36,7 +37,8 @@ class Measurer {
   Result<std::vector<std::string>> Rank(const BeirQuery& query, std::span<const float> vector) {
     search_.query = query.text;
     reranked_.clear();
-    for (size_t k = depth_ * 2;; k *= 2) {
+    const size_t candidates = reranker_ == nullptr ? 0 : search_.rerank_top;
+    for (size_t k = std::max(depth_ * 2, candidates);; k *= 2) {
       search_.k = std::min(k, kMaxSearchK);
       RAG_ASSIGN_OR_RETURN(std::vector<RankedChunk> ranked,
                            RankChunks(collection_, search_, mode_, vector, filter_));
@@ -64,7 +66,7 @@ class Measurer {
         RAG_ASSIGN_OR_RETURN(Hit hit, UnpackHit(std::move(record)));
         reranked_.push_back(std::move(hit));
       }
-      RAG_RETURN_IF_ERROR(RerankHits(*reranker_, query, reranked_));
+      RAG_RETURN_IF_ERROR(RerankHits(*reranker_, query, reranked_, cancel_));
     }
     std::unordered_set<ChunkId> moved;
     std::vector<RankedChunk> reordered;
@@ -91,6 +93,7 @@ class Measurer {
   const size_t depth_;
   const Filter* const filter_;
   const Reranker* const reranker_;  // null: not reranked
+  const CancelToken* const cancel_;
   SearchRequest search_;
   std::vector<Hit> reranked_;  // of the query
   std::unordered_map<ChunkId, std::string> documents_;
@@ -115,7 +118,7 @@ Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& c
   const auto start = std::chrono::steady_clock::now();
   const size_t depth = *std::max_element(request.cutoffs.begin(), request.cutoffs.end());
   Measurer measurer(collection, request, mode, depth, filter.has_value() ? &*filter : nullptr,
-                    request.search.rerank_top == 0 ? nullptr : models.reranker);
+                    request.search.rerank_top == 0 ? nullptr : models.reranker, cancel);
   MetricMeans means(request.cutoffs);
   for (size_t begin = 0; begin < queries.size(); begin += kQueriesAtOnce) {
     const size_t count = std::min(kQueriesAtOnce, queries.size() - begin);

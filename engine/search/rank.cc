@@ -130,7 +130,8 @@ Result<std::vector<Hit>> TakeHits(const Collection& collection, const SearchRequ
 }  // namespace
 
 Result<SearchResponse> SearchCollection(const Collection& collection, const SearchModels& models,
-                                        const SearchRequest& wanted, SearchMode mode) {
+                                        const SearchRequest& wanted, SearchMode mode,
+                                        const CancelToken* cancel) {
   const auto start = std::chrono::steady_clock::now();
   RAG_RETURN_IF_ERROR(CheckSearchRequest(wanted));
   SearchRequest request = wanted;
@@ -145,7 +146,7 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Sear
   std::span<const float> query_vector;
   if (mode != SearchMode::kLexical) {
     const std::string_view query = request.query;
-    RAG_ASSIGN_OR_RETURN(embeddings, models.encoder->Encode({&query, 1}, TextRole::kQuery));
+    RAG_ASSIGN_OR_RETURN(embeddings, models.encoder->Encode({&query, 1}, TextRole::kQuery, cancel));
     query_vector = embeddings.vectors.row(0);
     response.encode_ms = MillisecondsSince(start);
   }
@@ -163,7 +164,7 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Sear
   }
   if (wanted.rerank_top != 0) {
     const auto rerank_start = std::chrono::steady_clock::now();
-    RAG_RETURN_IF_ERROR(RerankHits(*models.reranker, request.query, response.hits));
+    RAG_RETURN_IF_ERROR(RerankHits(*models.reranker, request.query, response.hits, cancel));
     if (response.hits.size() > wanted.k) response.hits.resize(wanted.k);
     response.rerank_ms = MillisecondsSince(rerank_start);
   }

@@ -10,6 +10,7 @@
 #include "engine/search.h"
 #include "engine/search/fuse.h"
 #include "index/store.h"
+#include "lib/base/cancel.h"
 #include "lib/base/status.h"
 
 namespace rag {
@@ -38,8 +39,9 @@ struct SearchModels {
   const Reranker* reranker = nullptr;  // needed when request.rerank_top is not 0
 };
 
-// The whole of a search.
+// The whole of a search. `cancel` ends the encoding and the reranking; may be null.
 Result<SearchResponse> SearchCollection(const Collection& collection, const SearchModels& models,
-                                        const SearchRequest& request, SearchMode mode);
+                                        const SearchRequest& request, SearchMode mode,
+                                        const CancelToken* cancel);
 
 }  // namespace rag

@@ -20,6 +20,6 @@ std::string RerankText(const Hit& hit);
 // Scores every hit anew and sorts them by it, best first, equal ones in the order they had; ranks
 // are set again. Errors: those of Reranker::Score, which leave the hits as they were.
 Status RerankHits(const Reranker& reranker, std::string_view query, std::vector<Hit>& hits,
-                  const CancelToken* cancel = nullptr);
+                  const CancelToken* cancel);
 
 }  // namespace rag

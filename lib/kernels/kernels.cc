@@ -28,6 +28,7 @@ bool HasAvx512() {
 float QuantizeWeights(const float* x, size_t n, int8_t* out) {
   float largest = 0;
   for (size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  if (!(largest > kLeastInt8Range)) largest = 0;
   const float factor = largest > 0 ? 127.0f / largest : 0.0f;
   for (size_t i = 0; i < n; ++i) {
     const float value = std::nearbyint(x[i] * factor);

@@ -177,7 +177,8 @@ Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
   for (; i + 8 <= n; i += 8) widen(_mm256_loadu_ps(x + i));
   if (i < n) widen(Avx2::LoadFirst(x + i, n - i));
   const float low = -Avx2::MaxLanes(_mm256_sub_ps(_mm256_setzero_ps(), lows));
-  const float range = Avx2::MaxLanes(highs) - low;
+  const float reach = Avx2::MaxLanes(highs) - low;
+  const float range = reach > kLeastInt8Range ? reach : 0.0f;
   const float scale = range > 0 ? kInt8Steps / range : 0.0f;
   const int32_t zero = _mm_cvtss_si32(_mm_set_ss(-127.0f - low * scale));
   const __m256 factor = _mm256_set1_ps(scale);

@@ -128,7 +128,8 @@ Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
   for (; i + 16 <= n; i += 16) widen(_mm512_loadu_ps(x + i));
   if (i < n) widen(Avx512::LoadFirst(x + i, n - i));
   const float low = _mm512_reduce_min_ps(lows);
-  const float range = _mm512_reduce_max_ps(highs) - low;
+  const float reach = _mm512_reduce_max_ps(highs) - low;
+  const float range = reach > kLeastInt8Range ? reach : 0.0f;
   const float scale = range > 0 ? kInt8Steps / range : 0.0f;
   const int32_t zero = _mm_cvtss_si32(_mm_set_ss(-127.0f - low * scale));
   const __m512 factor = _mm512_set1_ps(scale);

@@ -96,7 +96,7 @@ Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
     low = std::min(low, x[i]);
     high = std::max(high, x[i]);
   }
-  const float range = high - low;
+  const float range = high - low > kLeastInt8Range ? high - low : 0.0f;
   const float factor = range > 0 ? kInt8Steps / range : 0.0f;
   const float zero = std::nearbyint(-127.0f - low * factor);
   for (size_t i = 0; i < n; ++i) {

@@ -16,5 +16,8 @@ inline constexpr size_t kMaxAttentionRows = 12;
 
 // Steps of quantize_int8: so few that rounding twice, the value and the zero, stays within a byte.
 inline constexpr float kInt8Steps = 253.0f;
+// Rows that reach less far are zeros: the steps of still smaller ones overflow when they are
+// divided by.
+inline constexpr float kLeastInt8Range = 1e-30f;
 
 }  // namespace rag

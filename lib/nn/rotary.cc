@@ -4,6 +4,23 @@
 
 namespace rag {
 
+void ApplyRotary(RopePairs pairs, const float* cosines, const float* sines, size_t pair_count,
+                 float* heads, size_t count, size_t head_dim) {
+  const size_t step = pairs == RopePairs::kNeighbors ? 2 : 1;
+  const size_t other = pairs == RopePairs::kNeighbors ? 1 : pair_count;
+  for (size_t head = 0; head < count; ++head) {
+    float* x = heads + head * head_dim;
+    for (size_t i = 0; i < pair_count; ++i) {
+      float& first = x[i * step];
+      float& second = x[i * step + other];
+      const float a = first;
+      const float b = second;
+      first = a * cosines[i] - b * sines[i];
+      second = a * sines[i] + b * cosines[i];
+    }
+  }
+}
+
 Rotary::Rotary(size_t positions, size_t head_dim, double base, double divisor)
     : cosines_(positions, head_dim / 2), sines_(positions, head_dim / 2) {
   for (size_t i = 0; i < head_dim / 2; ++i) {
@@ -20,16 +37,8 @@ Rotary::Rotary(size_t positions, size_t head_dim, double base, double divisor)
 
 void Rotary::Apply(size_t position, size_t heads, float* x) const {
   const size_t half = cosines_.cols();
-  const float* cosines = cosines_.row(position).data();
-  const float* sines = sines_.row(position).data();
-  for (size_t head = 0; head < heads; ++head, x += 2 * half) {
-    for (size_t i = 0; i < half; ++i) {
-      const float a = x[i];
-      const float b = x[i + half];
-      x[i] = a * cosines[i] - b * sines[i];
-      x[i + half] = b * cosines[i] + a * sines[i];
-    }
-  }
+  ApplyRotary(RopePairs::kHalves, cosines_.row(position).data(), sines_.row(position).data(), half,
+              x, heads, 2 * half);
 }
 
 }  // namespace rag

@@ -8,8 +8,16 @@
 
 namespace rag {
 
-// Angles of positions [0, positions), for heads of `head_dim` elements (even). Element i is paired
-// with i + head_dim / 2, as transformers and GPT-NeoX pair them. Immutable after construction.
+// Which elements of a head are rotated together: (2i, 2i + 1), as GGUF's llama files order them, or
+// (i, i + dimensions / 2), as Hugging Face's models and GGUF's other files do.
+enum class RopePairs { kNone, kNeighbors, kHalves };
+
+// Rotates `count` heads of head_dim elements each in place; the first 2 * pair_count of a head.
+void ApplyRotary(RopePairs pairs, const float* cosines, const float* sines, size_t pair_count,
+                 float* heads, size_t count, size_t head_dim);
+
+// A table of the angles of positions [0, positions), for heads of `head_dim` elements (even),
+// paired by halves. Immutable after construction.
 class Rotary {
  public:
   Rotary() = default;
@@ -18,8 +26,6 @@ class Rotary {
 
   // Turns `heads` [heads, head_dim], one after another, by the angles of `position`, in place.
   void Apply(size_t position, size_t heads, float* x) const;
-
-  size_t positions() const { return cosines_.rows(); }
 
  private:
   Matrix cosines_;  // [positions, head_dim / 2]

@@ -7,16 +7,6 @@
 namespace rag {
 namespace {
 
-double AlibiSlope(size_t head, size_t heads) {
-  const size_t power = std::bit_floor(heads);
-  if (head < power) {
-    return std::exp2(-8.0 * static_cast<double>(head + 1) / static_cast<double>(power));
-  }
-  // Every other slope of twice as many heads.
-  const size_t odd = 2 * (head - power) + 1;
-  return std::exp2(-4.0 * static_cast<double>(odd) / static_cast<double>(power));
-}
-
 size_t Bucket(size_t distance, size_t buckets) {
   const size_t exact = buckets / 2;
   if (distance < exact) return distance;
@@ -30,11 +20,20 @@ size_t Bucket(size_t distance, size_t buckets) {
 
 }  // namespace
 
+double AlibiSlope(size_t head, size_t heads, double max_bias) {
+  const size_t power = std::bit_floor(heads);
+  if (head < power) {
+    return std::exp2(-max_bias * static_cast<double>(head + 1) / static_cast<double>(power));
+  }
+  const size_t odd = 2 * (head - power) + 1;
+  return std::exp2(-max_bias / 2 * static_cast<double>(odd) / static_cast<double>(power));
+}
+
 ScoreBias ScoreBias::Alibi(size_t heads, size_t max_length) {
   ScoreBias bias;
   bias.values_ = Matrix(heads, 2 * max_length - 1);
   for (size_t head = 0; head < heads; ++head) {
-    const double slope = AlibiSlope(head, heads);
+    const double slope = AlibiSlope(head, heads, 8.0);
     for (size_t i = 0; i < bias.values_.cols(); ++i) {
       const double distance = static_cast<double>(i) - static_cast<double>(max_length - 1);
       bias.values_.row(head)[i] = static_cast<float>(-slope * std::abs(distance));

@@ -8,12 +8,15 @@
 
 namespace rag {
 
+// The slope of one of `heads` heads (Press et al. 2022); max_bias is 8 in the paper. Heads beyond a
+// power of two take the odd slopes of twice as many, as its authors' code does.
+double AlibiSlope(size_t head, size_t heads, double max_bias);
+
 // For each head one number for each distance. Immutable after construction.
 class ScoreBias {
  public:
   ScoreBias() = default;
-  // ALiBi (Press et al. 2022) on both sides: -slope * |distance|, with the paper's slopes; those of
-  // a number of heads that is no power of two are interpolated as its authors' code does.
+  // ALiBi on both sides: -slope * |distance|, with the paper's slopes.
   static ScoreBias Alibi(size_t heads, size_t max_length);
   // T5's relative positions (Raffel et al. 2020, section 2.1), on both sides: distances in
   // `table`'s rows [buckets, heads], half of them for each direction, exact when small and

@@ -62,6 +62,33 @@ TEST_CASE("Tensors of another shape are refused, naming both shapes") {
                      {"transformer.layer.2.", "missing"});
 }
 
+TEST_CASE("Sizes that the file's tensors do not have are refused before anything is allocated") {
+  // Each would take gigabytes.
+  CheckConfigRefused("bert", "\"max_position_embeddings\": 64",
+                     "\"max_position_embeddings\": 131072", kInvalid,
+                     {"position_embeddings", "[64, 32]", "[131072, 32]"});
+  CheckConfigRefused("bert", "\"intermediate_size\": 48", "\"intermediate_size\": 262144", kInvalid,
+                     {"intermediate.dense.weight", "[48, 32]", "[262144, 32]"});
+  CheckConfigRefused("bert", "\"type_vocab_size\": 2", "\"type_vocab_size\": 65536", kInvalid,
+                     {"token_type_embeddings", "[2, 32]", "[65536, 32]"});
+}
+
+TEST_CASE("DistilBERT's norms take the reference's epsilon, whatever config.json says") {
+  const auto runtime = MakeRuntime();
+  const std::vector<std::string> texts = GoldenTexts();
+  const EncoderFolder folder("distilbert");
+  const auto plain = folder.Load(*runtime);
+  REQUIRE_OK(plain);
+  folder.Replace("config.json", "\"n_layers\"", "\"layer_norm_eps\": 0.5, \"n_layers\"");
+  const auto other = folder.Load(*runtime);
+  REQUIRE_OK(other);
+  const Embeddings a = EncodeAll(**plain, texts);
+  const Embeddings b = EncodeAll(**other, texts);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    CHECK(std::equal(a.vectors.row(i).begin(), a.vectors.row(i).end(), b.vectors.row(i).begin()));
+  }
+}
+
 TEST_CASE("What is not known is refused, listing what is") {
   CheckConfigRefused("bert", "\"model_type\": \"bert\"", "\"model_type\": \"t5\"", kUnknown,
                      {"t5", "distilbert", "modernbert"});
@@ -70,6 +97,13 @@ TEST_CASE("What is not known is refused, listing what is") {
   CheckConfigRefused("bert", "\"hidden_act\"",
                      "\"position_embedding_type\": \"relative_key\", \"hidden_act\"", kUnknown,
                      {"relative_key", "absolute"});
+  // The reference computes both kinds of relative positions for every family with a table.
+  CheckConfigRefused("roberta", "\"hidden_act\"",
+                     "\"position_embedding_type\": \"relative_key_query\", \"hidden_act\"",
+                     kUnknown, {"position_embedding_type", "relative_key_query", "absolute"});
+  CheckConfigRefused("distilbert", "\"n_layers\"",
+                     "\"position_embedding_type\": \"relative_key\", \"n_layers\"", kUnknown,
+                     {"position_embedding_type", "relative_key", "absolute"});
   const EncoderFolder module("bert");
   module.Write("modules.json",
                R"([{"path": "", "type": "sentence_transformers.models.Transformer"},
@@ -156,7 +190,8 @@ TEST_CASE("The fingerprint is the same for the same files and changes with any o
   };
   std::set<std::string> seen;
   const std::string original = fingerprint(EncoderFolder("bert"));
-  CHECK(original.find("bert-32-mean-") == 0);
+  // Whoever changes this makes every user index every document again.
+  CHECK(original == "bert-32-mean-0ac9648fbe53d49d");
   CHECK(fingerprint(EncoderFolder("bert")) == original);
   CHECK(fingerprint(EncoderFolder("bert"), "scalar") == original);
   seen.insert(original);

@@ -52,7 +52,8 @@ std::vector<size_t> Order(std::span<const float> scores) {
   return order;
 }
 
-void CheckReranker(const std::string& name, size_t max_tokens, bool sigmoid) {
+void CheckReranker(const std::string& name, size_t max_tokens, bool sigmoid,
+                   const std::string& model_type = "") {
   const Pairs pairs = GoldenPairs();
   const std::vector<float> expected = GoldenScores(name);
   const size_t count = pairs.passages.size();
@@ -65,7 +66,7 @@ void CheckReranker(const std::string& name, size_t max_tokens, bool sigmoid) {
     const auto reranker = Reranker::Load(folder.path().string(), *runtime);
     REQUIRE_OK(reranker);
     const RerankerInfo& info = (*reranker)->info();
-    CHECK(info.model_type == name);
+    CHECK(info.model_type == (model_type.empty() ? name : model_type));
     CHECK(info.max_tokens == max_tokens);
     CHECK(info.sigmoid == sigmoid);
     const size_t queries = isa == Isa::kScalar ? 3 : pairs.queries.size();
@@ -96,6 +97,14 @@ TEST_CASE("ALBERT reranks as the reference does, in logits") {
   CheckReranker("albert", 200, false);
 }
 TEST_CASE("MPNet reranks as the reference does, in logits") { CheckReranker("mpnet", 200, false); }
+
+TEST_CASE("MobileBERT reranks as the reference does, in logits") {
+  CheckReranker("mobilebert", 200, false);
+}
+TEST_CASE("GTE reranks as the reference does, in logits") { CheckReranker("gte", 300, false); }
+TEST_CASE("JinaBERT reranks as BERT's head does, in logits") {
+  CheckReranker("jina-bert", 300, false, "bert");
+}
 
 TEST_CASE("A pair's score does not depend on its companions, bit for bit") {
   const Pairs pairs = GoldenPairs();

@@ -138,6 +138,47 @@ TEST_CASE("evaluation measures the reranked order") {
   CHECK(first->metrics.at("mrr@10") == Approx(1.0 / static_cast<double>(plain_at->rank)));
 }
 
+TEST_CASE("evaluation reranks as many as it was told to, however few it measures") {
+  Reranked reranked;
+  const TemporaryFolder data;
+  std::ofstream corpus(data.file("corpus.jsonl"));
+  for (int i = 0; i < 12; ++i) {
+    corpus << "{\"_id\": \"" << i << "\", \"title\": \"\", \"text\": \"cat "
+           << std::string(static_cast<size_t>(i), 'x') << " right " << i * i << "\"}\n";
+  }
+  corpus.close();
+  std::ofstream(data.file("queries.jsonl")) << "{\"_id\": \"q\", \"text\": \"cat right\"}\n";
+  std::ofstream(data.file("qrels.tsv")) << "query-id\tcorpus-id\tscore\nq\t3\t1\n";
+  EvaluateRequest request{.folder = data.path().string(), .cutoffs = {1}};
+  request.search = reranked.Request(0, 12);
+  REQUIRE_OK(reranked.engine().Evaluate("eval-lexical", request));
+  const Result<SearchResponse> plain =
+      reranked.engine().Search("eval-lexical", reranked.Request(2, 0));
+  const Result<SearchResponse> best =
+      reranked.engine().Search("eval-lexical", reranked.Request(1, 12));
+  REQUIRE_OK(plain);
+  REQUIRE_OK(best);
+  const std::string& relevant = best->hits.front().document;
+  for (const Hit& hit : plain->hits) REQUIRE(hit.document != relevant);
+  std::ofstream(data.file("qrels.tsv")) << "query-id\tcorpus-id\tscore\nq\t" << relevant << "\t1\n";
+  const Result<EvaluateReport> report = reranked.engine().Evaluate("eval-lexical", request);
+  REQUIRE_OK(report);
+  CHECK(report->metrics.at("mrr@1") == 1.0);
+}
+
+TEST_CASE("a cancelled search does not rerank") {
+  Reranked reranked;
+  CancelToken cancel;
+  cancel.Cancel();
+  const SearchRequest request = reranked.Request(3, 8);
+  CHECK(reranked.engine().Search("notes", request, &cancel).status().code() ==
+        StatusCode::kCancelled);
+  AskRequest ask;
+  ask.search = request;
+  CHECK(reranked.engine().Ask("notes", ask, nullptr, &cancel).status().code() ==
+        StatusCode::kCancelled);
+}
+
 TEST_CASE("reranking that cannot be done says why") {
   OpenedEngine opened;
   REQUIRE_OK(opened.engine->AddDocument("notes", TextDocument("k", "a cat")));

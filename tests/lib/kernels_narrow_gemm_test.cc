@@ -125,6 +125,33 @@ TEST_CASE("A row of zeros stays zero in 8 bits") {
   }
 }
 
+TEST_CASE("Rows too small for steps of their own are zeros in 8 bits") {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    const Kernels* kernels = GetKernels(isa);
+    if (kernels == nullptr) continue;
+    INFO(IsaName(isa));
+    std::mt19937 random(25);
+    const Shape s{1, 5, 20};
+    for (const float tiny : {1e-36f, 1e-38f, 1e-42f}) {
+      const Floats ones(s.k + 1, 0, 1.0f);
+      Floats x(s.k + 1, 0, tiny);
+      for (size_t i = 0; i < s.k; i += 2) x[i] = -tiny;
+      std::vector<uint8_t> bytes(s.k);
+      const Kernels::Int8Row row = kernels->quantize_int8(x.data(), s.k, bytes.data());
+      CHECK(row.scale == 0.0f);
+      CHECK(std::abs(row.zero) <= 127);
+      const Floats weight(s.n * s.k, 0, random);
+      for (const float y : Multiply(*kernels, Precision::kInt8, s, x, weight, {})) {
+        CHECK((y == 0.0f || y == 12345.0f));
+      }
+      const Floats small(s.n * s.k, 0, tiny);
+      for (const float y : Multiply(*kernels, Precision::kInt8, s, ones, small, {})) {
+        CHECK((y == 0.0f || y == 12345.0f));
+      }
+    }
+  }
+}
+
 TEST_CASE("Precisions are named") {
   for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
     const Result<Precision> parsed = ParsePrecision(PrecisionName(precision));

@@ -239,12 +239,11 @@ class JinaFeedForward(torch.nn.Module):
         return self.layernorm(x + self.wo(torch.nn.functional.gelu(activated) * other))
 
 
-def make_jina(tokenizers, max_length, heads, seed):
-    folder = HERE / "jina-bert"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+def jina_bert(max_length, heads, seed, **settings):
+    """The model, and what its config.json says."""
     shape = {**SHAPE, "num_attention_heads": heads}
-    config = transformers.BertConfig(vocab_size=600, max_position_embeddings=max_length, attn_implementation="sdpa", **shape)
+    config = transformers.BertConfig(vocab_size=600, max_position_embeddings=max_length, attn_implementation="sdpa", **shape,
+                                     **settings)
     model = transformers.BertModel(config, add_pooling_layer=False)
     for layer in model.encoder.layer:
         layer.mlp = JinaFeedForward(config.hidden_size, config.intermediate_size)
@@ -252,25 +251,37 @@ def make_jina(tokenizers, max_length, heads, seed):
     randomize(model, seed)
     with torch.no_grad():
         model.embeddings.position_embeddings.weight.zero_()
-    tensors = {k: v.half() for k, v in model.state_dict().items()
-               if "position" not in k and "intermediate.dense" not in k and ".output.dense" not in k.replace("attention.output", "")
-               and "output.LayerNorm" not in k.replace("attention.output.LayerNorm", "")}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    written = {**config.to_dict(), "architectures": ["JinaBertModel"], "position_embedding_type": "alibi",
-               "feed_forward_type": "geglu", "emb_pooler": "mean"}
-    (folder / "config.json").write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
+    return model, {**config.to_dict(), "architectures": ["JinaBertModel"], "position_embedding_type": "alibi",
+                   "feed_forward_type": "geglu", "emb_pooler": "mean"}
+
+
+def jina_tensors(model):
+    return {k: v.half() for k, v in model.state_dict().items()
+            if "position" not in k and "intermediate.dense" not in k and ".output.dense" not in k.replace("attention.output", "")
+            and "output.LayerNorm" not in k.replace("attention.output.LayerNorm", "")}
+
+
+def jina_states(model, inputs):
+    """The last hidden states [length, hidden] of one sequence."""
+    heads, length = model.config.num_attention_heads, inputs["input_ids"].shape[1]
+    # One row of biases over the keys, 0 at the last: MPT's are causal.
+    causal = build_mpt_alibi_tensor(heads, length)[:, 0]
+    distance = (torch.arange(length)[:, None] - torch.arange(length)[None, :]).abs()
+    bias = causal[:, length - 1 - distance]
+    with torch.no_grad():
+        return model(input_ids=inputs["input_ids"], token_type_ids=inputs["token_type_ids"],
+                     attention_mask=bias[None]).last_hidden_state[0]
+
+
+def make_jina(tokenizers, max_length, heads, seed):
+    folder = HERE / "jina-bert"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    model, config = jina_bert(max_length, heads, seed)
+    save_file(jina_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     tokenizer = as_hub_tokenizer(*tokenizers["word_piece"], max_length)
-    vectors = []
-    for text in TEXTS:
-        ids = tokenizer(text, truncation=True, return_tensors="pt")["input_ids"]
-        length = ids.shape[1]
-        # One row of biases over the keys, 0 at the last: MPT's are causal.
-        causal = build_mpt_alibi_tensor(heads, length)[:, 0]
-        distance = (torch.arange(length)[:, None] - torch.arange(length)[None, :]).abs()
-        bias = causal[:, length - 1 - distance]
-        with torch.no_grad():
-            states = model(input_ids=ids, attention_mask=bias[None]).last_hidden_state[0]
-        vectors.append(states.mean(0).numpy())
+    vectors = [jina_states(model, tokenizer(text, truncation=True, return_tensors="pt")).mean(0).numpy() for text in TEXTS]
     finish(folder, "word_piece", max_length, np.stack(vectors))
 
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 
 import numpy as np
+import torch
 import transformers as t
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
@@ -24,7 +25,7 @@ from tokenizers import Tokenizer
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "encoder_families"))
-from make_families import SPECIALS, TEXTS, as_hub_tokenizer, randomize  # noqa: E402
+from make_families import SPECIALS, TEXTS, as_hub_tokenizer, jina_bert, jina_states, jina_tensors, randomize  # noqa: E402
 
 QUERIES = [text for text in TEXTS if 0 < len(text) < 120][::7][:20]
 PASSAGES = sorted(TEXTS, key=len)[10::20][:15] + [max(TEXTS, key=len)]
@@ -51,6 +52,11 @@ def models():
                                           hidden_dim=40, num_labels=1), "word_piece", 200, {}),
         "albert": (t.AlbertConfig(vocab_size=1100, embedding_size=16, max_position_embeddings=200, **SHAPE), "unigram", 200,
                    {"sbert_ce_default_activation_function": IDENTITY}),
+        "mobilebert": (t.MobileBertConfig(vocab_size=600, embedding_size=8, max_position_embeddings=200, intra_bottleneck_size=16,
+                                          num_feedforward_networks=3, **{**SHAPE, "intermediate_size": 32}), "word_piece", 200,
+                       {"sbert_ce_default_activation_function": IDENTITY}),
+        "gte": (t.GteConfig(vocab_size=1100, max_position_embeddings=300, **SHAPE), "unigram", 300,
+                {"sbert_ce_default_activation_function": IDENTITY}),
         "mpnet": (t.MPNetConfig(vocab_size=1100, max_position_embeddings=202, pad_token_id=1, **SHAPE), "unigram", 200,
                   {"sbert_ce_default_activation_function": IDENTITY}),
     }
@@ -71,7 +77,9 @@ def main(wanted):
         shutil.rmtree(folder, ignore_errors=True)
         with tempfile.TemporaryDirectory() as temporary:
             hub = pathlib.Path(temporary) / "hub"
-            model = randomize(t.AutoModelForSequenceClassification.from_config(config), 200 + seed)
+            # MobileBERT's norms hold nothing back.
+            gain = 0.4 if name == "mobilebert" else 1.6
+            model = randomize(t.AutoModelForSequenceClassification.from_config(config), 200 + seed, gain)
             save_with_head(model, hub)
             path = hub / "config.json"
             path.write_text(json.dumps({**json.loads(path.read_text()), **settings}, indent=2) + "\n")
@@ -84,10 +92,44 @@ def main(wanted):
             folder.mkdir()
             for file in ("config.json", "model.safetensors"):
                 shutil.copy(hub / file, folder / file)
-        (folder / "tokenizer.txt").write_text(tokenizer_name + "\n")
-        (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": max_length}) + "\n")
-        scores.astype("<f4").tofile(folder / "scores.f32")
-        print(name, scores.shape, scores.min(), scores.max(), "distinct", len(np.unique(scores.round(4))))
+        finish(folder, tokenizer_name, max_length, scores)
+    if not wanted or "jina-bert" in wanted:
+        make_jina(300, 250)
+
+
+def finish(folder, tokenizer_name, max_length, scores):
+    (folder / "tokenizer.txt").write_text(tokenizer_name + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": max_length}) + "\n")
+    scores.astype("<f4").tofile(folder / "scores.f32")
+    print(folder.name, scores.shape, scores.min(), scores.max(), "distinct", len(np.unique(scores.round(4))))
+
+
+def make_jina(max_length, seed):
+    """BERT's head (tanh(pooler) and one output) on the reference of encoder_families."""
+    folder = HERE / "jina-bert"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    tokenizer = Tokenizer.from_file(str(HERE.parent / "encoder_families" / "tokenizers" / "word_piece.json"))
+    hub = as_hub_tokenizer(tokenizer, SPECIALS["word_piece"], max_length)
+    model, config = jina_bert(max_length, 4, seed, num_labels=1)
+    pooler, classifier = torch.nn.Linear(24, 24), torch.nn.Linear(24, 1)
+    randomize(pooler, seed + 1)
+    randomize(classifier, seed + 2)
+    heads = {"bert.pooler.dense": pooler, "classifier": classifier}
+    tensors = {f"bert.{k}": v for k, v in jina_tensors(model).items()}
+    tensors.update({f"{name}.{k}": v.half() for name, head in heads.items() for k, v in head.state_dict().items()})
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    written = {**config, "architectures": ["JinaBertForSequenceClassification"],
+               "sbert_ce_default_activation_function": IDENTITY}
+    (folder / "config.json").write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
+    scores = []
+    for query in QUERIES:
+        for passage in PASSAGES:
+            inputs = hub(query, passage, truncation=True, return_tensors="pt")
+            with torch.no_grad():
+                first = jina_states(model, inputs)[0]
+                scores.append(classifier(torch.tanh(pooler(first))).item())
+    finish(folder, "word_piece", max_length, np.array(scores))
 
 
 if __name__ == "__main__":
