@@ -144,7 +144,7 @@ void Decoder::Project(std::span<const std::pair<const Projection*, Matrix*>> out
                       size_t tokens) {
   std::vector<Product> products;
   for (const auto& [projection, out] : outputs) {
-    products.push_back({&projection->weights, out->data(), out->cols()});
+    products.push_back({&projection->weights, out->data(), out->cols(), &projection->packed});
   }
   MatMul(runtime_, input_, products);
   for (const auto& [projection, out] : outputs) {

@@ -156,6 +156,9 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options, bool folder
                         " tokens is longer than the file's ", config.file_context));
   }
   RAG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(config, weights_, context, runtime_));
+  if (!options.mapped_weights) {
+    RAG_RETURN_IF_ERROR(PackDecoderWeights(file_, runtime_, weights_));
+  }
 
   const Value* name = file_.FindMetadata("general.name");
   info_.name = name != nullptr && name->is_string() && !name->as_string().empty()

@@ -270,4 +270,23 @@ Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderCon
   return weights;
 }
 
+Status PackDecoderWeights(const GgufFile& file, const Runtime& runtime, DecoderWeights& weights) {
+  std::vector<Projection*> projections = {&weights.output};
+  for (DecoderLayer& layer : weights.layers) {
+    projections.insert(projections.end(),
+                       {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.router});
+    for (FeedForward& feed : layer.feed) {
+      projections.insert(projections.end(), {&feed.gate, &feed.up, &feed.down});
+    }
+  }
+  for (Projection* const projection : projections) {
+    if (!projection->exists()) continue;
+    Result<PackedMatrix> packed = PackedMatrix::Pack(projection->weights, runtime);
+    if (!packed.ok()) return std::move(packed).status().WithContext(file.path());
+    projection->packed = std::move(packed).value();
+    if (!projection->packed.empty()) file.Forget(projection->weights);
+  }
+  return OkStatus();
+}
+
 }  // namespace rag

@@ -7,7 +7,9 @@
 
 #include "generate/decoder_config.h"
 #include "lib/base/status.h"
+#include "lib/kernels/packed.h"
 #include "lib/model/model_file.h"
+#include "lib/runtime/runtime.h"
 #include "lib/tensor/tensor.h"
 
 namespace rag {
@@ -27,6 +29,7 @@ struct HeadNormWeights {
 
 struct Projection {
   TensorView weights;       // [out, in]; no shape: it does not exist
+  PackedMatrix packed;      // the same, once packed
   std::vector<float> bias;  // [out] or empty
 
   bool exists() const { return !weights.shape.empty(); }
@@ -76,5 +79,9 @@ struct DecoderWeights {
 // configuration needs; unimplemented for a tensor that the architecture does not have as we know
 // it, since leaving it out would give other results.
 Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderConfig& config);
+
+// Lays the projections out anew where the processor gains by it, and lets go of the file's own
+// bytes of them. Errors: resource_exhausted naming the file.
+Status PackDecoderWeights(const GgufFile& file, const Runtime& runtime, DecoderWeights& weights);
 
 }  // namespace rag

@@ -21,6 +21,9 @@ namespace rag {
 
 struct GeneratorOptions {
   size_t context_tokens = 0;  // 0: what the file says, at most 8,192; bounds the KV cache
+  // Weights are left where they are in the mapped file, which other processes share, instead of
+  // being laid out anew in memory of our own for faster products.
+  bool mapped_weights = false;
 };
 
 struct GeneratorInfo {

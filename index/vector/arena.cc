@@ -7,10 +7,11 @@
 #include <cstring>
 #include <utility>
 
+#include "lib/base/pages.h"
+
 namespace rag {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kBlockBytes = size_t{16} << 20;
 constexpr unsigned kMaxShift = 14;
 
@@ -45,21 +46,8 @@ void Arena::Clear() {
 size_t Arena::BlockBytes() const { return RoundUp(record_bytes_ << shift_, kHugePage); }
 
 Result<std::byte*> Arena::MapBlock(size_t block) const {
-  // Aligned to a huge page by mapping one more and giving the ends back.
-  const size_t bytes = BlockBytes();
-  void* mapped = ::mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (mapped == MAP_FAILED) {
-    return ResourceExhaustedError("no memory for another ", bytes, " bytes of vectors");
-  }
-  std::byte* const begin = static_cast<std::byte*>(mapped);
-  const size_t skip =
-      RoundUp(reinterpret_cast<uintptr_t>(begin), kHugePage) - reinterpret_cast<uintptr_t>(begin);
-  if (skip > 0) ::munmap(begin, skip);
-  if (skip < kHugePage) ::munmap(begin + skip + bytes, kHugePage - skip);
   // The first block is left alone, so that a small collection takes what it needs and not 2 MiB.
-  if (block > 0) ::madvise(begin + skip, bytes, MADV_HUGEPAGE);
-  return begin + skip;
+  return MapPages(BlockBytes(), block > 0);
 }
 
 Status Arena::Ensure(uint32_t i) {

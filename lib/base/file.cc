@@ -117,6 +117,17 @@ Result<MappedFile> MappedFile::Open(const std::string& path) {
   return mapped;
 }
 
+void MappedFile::Forget(std::span<const std::byte> bytes) const {
+  if (bytes.data() < data_ || bytes.data() + bytes.size() > data_ + size_) return;
+  // Whole pages of it alone: the mapping begins with one.
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t begin = (static_cast<size_t>(bytes.data() - data_) + page - 1) / page * page;
+  const size_t end = static_cast<size_t>(bytes.data() + bytes.size() - data_) / page * page;
+  if (begin < end) {
+    ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+  }
+}
+
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
 }

@@ -32,6 +32,9 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
+  // Lets go of the memory that holds these bytes of it; whoever reads them again reads the file.
+  // Nothing where they are not of this file.
+  void Forget(std::span<const std::byte> bytes) const;
 
  private:
   const std::byte* data_ = nullptr;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "lib/kernels/kernels.h"
+#include "lib/kernels/packed.h"
 #include "lib/kernels/quantized_blocks.h"
 #include "lib/kernels/quantized_tables.h"
 
@@ -16,9 +17,9 @@ constexpr size_t kActivationGroup = 32;
 // Tokens whose activations stay in the first-level cache while a block of weight rows passes:
 // 16 rows of 2,048 bytes.
 constexpr size_t kTokenTile = 16;
-// Weight rows a worker takes at once, at most: several tiles of tokens read them from the
+// Tiles of weight rows a worker takes at once, at most: several tiles of tokens read them from the
 // second-level cache.
-constexpr size_t kMaxGrain = 32;
+constexpr size_t kMaxGrain = 2;
 constexpr size_t kPiecesPerThread = 8;  // so that a thread that starts late delays little
 
 // Adding and removing 1.5 * 2^23 rounds |value| < 2^22 to the nearest integer, ties to even, in
@@ -31,8 +32,34 @@ struct Range {
   size_t end;
 };
 
+Activations8 From(Activations8 x, size_t first) {
+  x.values += first * x.stride;
+  x.scales += first * x.stride / kActivationGroup;
+  x.sums16 += first * x.stride / kScaleGroup;
+  x.sums32 += first * x.stride / kActivationGroup;
+  return x;
+}
+
+bool IsPacked(const Product& product) {
+  return product.packed != nullptr && !product.packed->empty();
+}
+
+// The range begins with a tile.
+void RunPacked(const Range& range, size_t tokens, const Activations8& quantized) {
+  const Product& product = *range.product;
+  for (size_t first = 0; first < tokens; first += kTokenTile) {
+    const Activations8 tile = From(quantized, first);
+    for (size_t row = range.begin; row < range.end; row += kTileRows) {
+      product.packed->Dot(row / kTileRows, tile, std::min(kTokenTile, tokens - first),
+                          std::min(kTileRows, range.end - row),
+                          product.out + first * product.out_stride + row, product.out_stride);
+    }
+  }
+}
+
 void RunRange(const QuantizedKernels& kernels, const Range& range, const MatrixView& x,
               const Activations8& quantized) {
+  if (IsPacked(*range.product)) return RunPacked(range, x.rows, quantized);
   const TensorView& weights = *range.product->weights;
   const size_t cols = x.cols;
   const DTypeInfo& info = GetDTypeInfo(weights.type);
@@ -41,17 +68,12 @@ void RunRange(const QuantizedKernels& kernels, const Range& range, const MatrixV
   const size_t out_stride = range.product->out_stride;
   for (size_t first = 0; first < x.rows; first += kTokenTile) {
     const size_t tokens = std::min(kTokenTile, x.rows - first);
-    Activations8 tile = quantized;
-    if (kernels.block_dot[type] != nullptr) {
-      tile.values += first * quantized.stride;
-      tile.scales += first * quantized.stride / kActivationGroup;
-      tile.sums16 += first * quantized.stride / kScaleGroup;
-      tile.sums32 += first * quantized.stride / kActivationGroup;
-    }
+    const bool blocks = kernels.block_dot[type] != nullptr;
+    const Activations8 tile = blocks ? From(quantized, first) : quantized;
     for (size_t row = range.begin; row < range.end; ++row) {
       const std::byte* bytes = weights.bytes.data() + row * row_bytes;
       float* out = range.product->out + first * out_stride + row;
-      if (kernels.block_dot[type] != nullptr) {
+      if (blocks) {
         kernels.block_dot[type](bytes, cols, tile, tokens, out, out_stride);
       } else {
         kernels.float_dot[type](bytes, cols, x.data + first * x.stride, x.stride, tokens, out,
@@ -139,21 +161,27 @@ const Activations8& ProductInput::Quantized(const Runtime& runtime) {
 
 void MatMul(const Runtime& runtime, ProductInput& input, std::span<const Product> products) {
   const QuantizedKernels& kernels = *GetQuantizedKernels(runtime.isa());
-  size_t rows = 0;
+  // In tiles of rows, of which a product's last may be shorter.
+  const auto tiles_of = [](const Product& product) {
+    return (product.weights->shape[0] + kTileRows - 1) / kTileRows;
+  };
+  size_t tiles = 0;
   Activations8 quantized;
   for (const Product& product : products) {
-    rows += product.weights->shape[0];
+    tiles += tiles_of(product);
     if (IsBlockType(product.weights->type)) quantized = input.Quantized(runtime);
   }
   const size_t pieces = static_cast<size_t>(runtime.pool().size()) * kPiecesPerThread;
-  const size_t grain = std::clamp<size_t>(rows / pieces, 1, kMaxGrain);
-  runtime.pool().ParallelFor(rows, grain, [&](size_t begin, size_t end, int) {
-    size_t first = 0;  // of the product, in rows of all products
+  const size_t grain = std::clamp<size_t>(tiles / pieces, 1, kMaxGrain);
+  runtime.pool().ParallelFor(tiles, grain, [&](size_t begin, size_t end, int) {
+    size_t first = 0;  // of the product, in tiles of all products
     for (const Product& product : products) {
-      const size_t last = first + product.weights->shape[0];
+      const size_t last = first + tiles_of(product);
       if (begin < last && end > first) {
-        RunRange(kernels, {&product, std::max(begin, first) - first, std::min(end, last) - first},
-                 input.x(), quantized);
+        const size_t from = (std::max(begin, first) - first) * kTileRows;
+        const size_t to = (std::min(end, last) - first) * kTileRows;
+        RunRange(kernels, {&product, from, std::min(to, product.weights->shape[0])}, input.x(),
+                 quantized);
       }
       first = last;
     }

@@ -69,11 +69,14 @@ class ProductInput {
   std::vector<float> sums32_;
 };
 
+class PackedMatrix;  // lib/kernels/packed.h
+
 // out [tokens, weights' rows] (row stride out_stride) = x * weights^T.
 struct Product {
   const TensorView* weights;  // [rows, cols], of a type with HasProduct, cols = the input's
   float* out;
   size_t out_stride;
+  const PackedMatrix* packed = nullptr;  // the same weights; null or empty: they are not packed
 };
 
 // Several products of one input in one parallel loop over all their rows. The bytes of each

@@ -57,6 +57,20 @@ uint32_t HighBits(const std::byte* block, size_t at) {
   return bits;
 }
 
+void SetWithoutMinima(float d, DecodedBlock& out) {
+  out.d = d;
+  out.dmin = 0;
+  std::memset(out.subminimum, 0, sizeof(out.subminimum));
+}
+
+// The scales of a block of 256, from what they are made of.
+void SetSubscales(DecodedBlock& out) {
+  for (size_t i = 0; i < kMaxBlockElements / kScaleGroup; ++i) {
+    out.scale[i] = out.d * static_cast<float>(out.subscale[i]);
+    out.offset[i] = out.dmin * static_cast<float>(out.subminimum[i]);
+  }
+}
+
 void DecodeQ8_0(const std::byte* block, DecodedBlock& out) {
   SetScales(out, Half(block, 0), 0.0f);
   std::memcpy(out.q, block + 2, 32);
@@ -64,12 +78,13 @@ void DecodeQ8_0(const std::byte* block, DecodedBlock& out) {
 
 // scales[16]: low nibble scale, high nibble minimum; qs[64]; d; dmin.
 void DecodeQ2_K(const std::byte* block, DecodedBlock& out) {
-  const float d = Half(block, 80);
-  const float dmin = Half(block, 82);
+  out.d = Half(block, 80);
+  out.dmin = Half(block, 82);
   for (size_t i = 0; i < 16; ++i) {
-    out.scale[i] = d * static_cast<float>(Byte(block, i) & 15);
-    out.offset[i] = dmin * static_cast<float>(Byte(block, i) >> 4);
+    out.subscale[i] = static_cast<int8_t>(Byte(block, i) & 15);
+    out.subminimum[i] = Byte(block, i) >> 4;
   }
+  SetSubscales(out);
   for (size_t i = 0; i < 256; ++i) {
     const size_t shift = i % 128 / 32 * 2;
     out.q[i] = static_cast<int8_t>(Byte(block, 16 + i / 128 * 32 + i % 32) >> shift & 3);
@@ -78,14 +93,14 @@ void DecodeQ2_K(const std::byte* block, DecodedBlock& out) {
 
 // hmask[32]; qs[64]; scales[12] of 16 times 6 bits; d. A clear bit of hmask takes 4 off.
 void DecodeQ3_K(const std::byte* block, DecodedBlock& out) {
-  const float d = Half(block, 108);
+  SetWithoutMinima(Half(block, 108), out);
   const std::byte* scales = block + 96;
   for (size_t i = 0; i < 16; ++i) {
     const int low = Byte(scales, i % 8) >> (i / 8 * 4) & 15;
     const int high = Byte(scales, 8 + i % 4) >> (i / 4 * 2) & 3;
-    out.scale[i] = d * static_cast<float>((low | high << 4) - 32);
-    out.offset[i] = 0.0f;
+    out.subscale[i] = static_cast<int8_t>((low | high << 4) - 32);
   }
+  SetSubscales(out);
   for (size_t i = 0; i < 256; ++i) {
     const size_t shift = i % 128 / 32 * 2;
     const int low = Byte(block, 32 + i / 128 * 32 + i % 32) >> shift & 3;
@@ -96,8 +111,8 @@ void DecodeQ3_K(const std::byte* block, DecodedBlock& out) {
 
 // d; dmin; scales[12]: 8 scales and 8 minima of 6 bits (Q4_K and Q5_K).
 void DecodeScalesK4(const std::byte* block, DecodedBlock& out) {
-  const float d = Half(block, 0);
-  const float dmin = Half(block, 2);
+  out.d = Half(block, 0);
+  out.dmin = Half(block, 2);
   const std::byte* packed = block + 4;
   for (size_t i = 0; i < 8; ++i) {
     int scale;
@@ -110,10 +125,11 @@ void DecodeScalesK4(const std::byte* block, DecodedBlock& out) {
       minimum = Byte(packed, i + 4) >> 4 | (Byte(packed, i) >> 6) << 4;
     }
     for (size_t j = 2 * i; j < 2 * i + 2; ++j) {
-      out.scale[j] = d * static_cast<float>(scale);
-      out.offset[j] = dmin * static_cast<float>(minimum);
+      out.subscale[j] = static_cast<int8_t>(scale);
+      out.subminimum[j] = static_cast<uint8_t>(minimum);
     }
   }
+  SetSubscales(out);
 }
 
 void DecodeQ4_K(const std::byte* block, DecodedBlock& out) {
@@ -136,11 +152,9 @@ void DecodeQ5_K(const std::byte* block, DecodedBlock& out) {
 
 // ql[128]; qh[64]; scales[16] signed; d. Each half of 128 elements has 64 bytes of ql, 32 of qh.
 void DecodeQ6_K(const std::byte* block, DecodedBlock& out) {
-  const float d = Half(block, 208);
-  for (size_t i = 0; i < 16; ++i) {
-    out.scale[i] = d * static_cast<float>(static_cast<int8_t>(Byte(block, 192 + i)));
-    out.offset[i] = 0.0f;
-  }
+  SetWithoutMinima(Half(block, 208), out);
+  std::memcpy(out.subscale, block + 192, 16);
+  SetSubscales(out);
   for (size_t i = 0; i < 256; ++i) {
     const size_t half = i / 128;
     const int byte = Byte(block, half * 64 + i % 64);
@@ -152,16 +166,16 @@ void DecodeQ6_K(const std::byte* block, DecodedBlock& out) {
 
 // d; scales_h; scales_l[4]; qs[128]: eight groups of 32 with a scale of 6 bits each.
 void DecodeIQ4_XS(const std::byte* block, DecodedBlock& out) {
-  const float d = Half(block, 0);
+  SetWithoutMinima(Half(block, 0), out);
   for (size_t i = 0; i < 8; ++i) {
     const int low = Byte(block, 4 + i / 2) >> (i % 2 * 4) & 15;
     const int high = Byte(block, 2 + i / 4) >> (i % 4 * 2) & 3;
     for (size_t j = 2 * i; j < 2 * i + 2; ++j) {
-      out.scale[j] = d * static_cast<float>((low | high << 4) - 32);
-      out.offset[j] = 0.0f;
+      out.subscale[j] = static_cast<int8_t>((low | high << 4) - 32);
     }
     DecodeCodes(block + 8 + i * 16, kNonLinear4, out.q + i * 32);
   }
+  SetSubscales(out);
 }
 
 }  // namespace

@@ -21,6 +21,12 @@ struct DecodedBlock {
   int8_t q[kMaxBlockElements];
   float scale[kMaxBlockElements / kScaleGroup];
   float offset[kMaxBlockElements / kScaleGroup];
+  // What they are made of in the types with blocks of 256: scale[i] = d * subscale[i], offset[i] =
+  // dmin * subminimum[i]. Not set in the others.
+  float d;
+  float dmin;
+  int8_t subscale[kMaxBlockElements / kScaleGroup];
+  uint8_t subminimum[kMaxBlockElements / kScaleGroup];
 };
 
 // Q4_0 ... MXFP4: the types whose products take 8-bit activations.

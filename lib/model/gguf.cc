@@ -159,6 +159,10 @@ std::vector<std::string> GgufFile::TensorNames() const {
   return names;
 }
 
+void GgufFile::Forget(const TensorView& tensor) const {
+  for (const MappedFile& file : impl_->files) file.Forget(tensor.bytes);
+}
+
 const std::string& GgufFile::path() const { return impl_->path; }
 
 }  // namespace rag

@@ -1,0 +1,45 @@
+// Weights laid out anew when they are loaded: 16 rows interleaved, so that each of a register's 16
+// lanes is a row, four columns of it feed one multiply-add of bytes, and no sums across lanes are
+// left to make. The codes keep the bits that the file has, so that a product reads as much memory.
+//
+// A tile is 16 rows, 256 columns after 256 columns: first their scales, then their codes, 32
+// columns after 32 columns (four columns of all rows are 64 bytes, or the low or the high half of
+// as many; bits beyond the fourth are masks of 64). So a product reads one stream of memory.
+#pragma once
+
+#include <cstddef>
+
+#include "lib/base/pages.h"
+#include "lib/base/status.h"
+#include "lib/kernels/packed_tables.h"
+#include "lib/runtime/runtime.h"
+#include "lib/tensor/tensor.h"
+
+namespace rag {
+
+// Null where an instruction set has no such products of the type.
+const PackedKernels* GetPackedKernels(Isa isa, DType type);
+
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+  // weights [rows, cols]; empty where there are no such products of its type here. Errors:
+  // resource_exhausted.
+  static Result<PackedMatrix> Pack(const TensorView& weights, const Runtime& runtime);
+
+  bool empty() const { return kernels_ == nullptr; }
+  size_t bytes() const { return buffer_.size(); }
+  // Rows [16 * tile, 16 * tile + rows) of the product, at `out` and out_stride apart a token.
+  void Dot(size_t tile, const Activations8& x, size_t tokens, size_t rows, float* out,
+           size_t out_stride) const {
+    kernels_->dot(buffer_.data() + tile * tile_bytes_, cols_, x, tokens, rows, out, out_stride);
+  }
+
+ private:
+  const PackedKernels* kernels_ = nullptr;
+  size_t cols_ = 0;
+  size_t tile_bytes_ = 0;
+  PageBuffer buffer_;
+};
+
+}  // namespace rag
