@@ -15,6 +15,8 @@
 #include <cstring>
 #include <thread>
 
+#include "lib/base/descriptor.h"
+
 namespace rag {
 namespace {
 
@@ -23,38 +25,18 @@ constexpr int kPollMs = 50;
 
 using Clock = std::chrono::steady_clock;
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  ~Descriptor() { Close(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  void Reset(int fd) {
-    Close();
-    fd_ = fd;
-  }
-  void Close() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-Status ErrnoError(std::string_view what) { return IoError(what, ": ", std::strerror(errno)); }
+Status SystemError(std::string_view what) { return IoError(what, ": ", std::strerror(errno)); }
 
 Status WriteAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd, bytes.data(), bytes.size());
     if (written < 0) {
       if (errno == EINTR) continue;
-      return ErrnoError("cannot write a temporary file");
+      return SystemError("cannot write a temporary file");
     }
     bytes.remove_prefix(static_cast<size_t>(written));
   }
-  if (::lseek(fd, 0, SEEK_SET) < 0) return ErrnoError("cannot rewind a temporary file");
+  if (::lseek(fd, 0, SEEK_SET) < 0) return SystemError("cannot rewind a temporary file");
   return OkStatus();
 }
 
@@ -63,7 +45,7 @@ struct Pipe {
   Descriptor write;
   Status Open() {
     int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) return ErrnoError("cannot make a pipe");
+    if (::pipe2(ends, O_CLOEXEC) != 0) return SystemError("cannot make a pipe");
     read.Reset(ends[0]);
     write.Reset(ends[1]);
     return OkStatus();
@@ -170,7 +152,7 @@ Result<ChildOutput> RunChild(const std::vector<std::string>& arguments, std::str
                              const ChildLimits& limits, const CancelToken* cancel) {
   const auto deadline = Clock::now() + std::chrono::milliseconds(limits.timeout_ms);
   Descriptor file(::memfd_create("rag-input", MFD_CLOEXEC));
-  if (file.get() < 0) return ErrnoError("cannot make a file in memory");
+  if (file.get() < 0) return SystemError("cannot make a file in memory");
   RAG_RETURN_IF_ERROR(WriteAll(file.get(), input));
   Pipe output;
   Pipe error;

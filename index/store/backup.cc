@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "index/store/checked_json.h"
+#include "lib/base/descriptor.h"
 #include "lib/base/hash.h"
 
 namespace rag {
@@ -21,31 +22,6 @@ constexpr int kBackupFormat = 1;
 constexpr size_t kHashBlock = size_t{4} << 20;
 constexpr const char* kListName = "backup.json";
 constexpr const char* kFilesFolder = "store";
-
-Status ErrnoError(std::string_view what, const fs::path& path) {
-  return IoError(what, " '", path.string(), "': ", std::strerror(errno));
-}
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-Status SyncFolder(const fs::path& folder) {
-  Descriptor descriptor(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (descriptor.get() < 0) return ErrnoError("cannot open folder", folder);
-  if (::fsync(descriptor.get()) != 0) return ErrnoError("cannot sync folder", folder);
-  return OkStatus();
-}
 
 struct Copied {
   uint64_t bytes = 0;

@@ -13,17 +13,12 @@
 #include <vector>
 
 #include "index/vector/saved_rows.h"
+#include "lib/base/descriptor.h"
 
 namespace rag {
 namespace {
 
 constexpr unsigned kChunkShift = 13;
-
-Status ErrnoError(std::string_view what, const std::string& path) {
-  const int error = errno;
-  const std::string message = StrCat(what, " '", path, "': ", std::strerror(error));
-  return error == ENOSPC || error == EDQUOT ? ResourceExhaustedError(message) : IoError(message);
-}
 
 // A file that no other process sees, and nobody after this one.
 Result<int> OpenNameless(const std::string& folder) {

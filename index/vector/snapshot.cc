@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "lib/base/descriptor.h"
 #include "lib/base/hash.h"
 
 namespace rag {
@@ -17,27 +18,7 @@ uint64_t HeaderHash(const SnapshotHeader& header) {
   return Hash64(std::as_bytes(std::span(&header, 1)).first(offsetof(SnapshotHeader, header_hash)));
 }
 
-Status ErrnoError(std::string_view what, const std::string& path) {
-  const int error = errno;
-  const std::string message = StrCat(what, " '", path, "': ", std::strerror(error));
-  return error == ENOSPC || error == EDQUOT ? ResourceExhaustedError(message) : IoError(message);
-}
-
 uint64_t Aligned(uint64_t at) { return (at + kSectionAlign - 1) / kSectionAlign * kSectionAlign; }
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 Status WriteAll(int fd, std::span<const std::byte> bytes, const std::string& path) {
   while (!bytes.empty()) {
@@ -132,11 +113,8 @@ Result<uint64_t> WriteSnapshot(const std::string& path, SnapshotHeader header,
     ::unlink(temporary.c_str());
     return status;
   }
-  std::string folder = std::filesystem::path(path).parent_path().string();
-  if (folder.empty()) folder = ".";
-  Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0) return ErrnoError("cannot open folder", folder);
-  if (::fsync(directory.get()) != 0) return ErrnoError("cannot sync folder", folder);
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  RAG_RETURN_IF_ERROR(SyncFolder(folder.empty() ? "." : folder));
   return rows_at;
 }
 

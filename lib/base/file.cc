@@ -10,33 +10,13 @@
 #include <filesystem>
 #include <utility>
 
+#include "lib/base/descriptor.h"
+
 namespace rag {
 namespace {
 
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  ~FileDescriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-Status ErrnoError(std::string_view what, const std::string& path) {
-  const int error = errno;
-  const std::string message = StrCat(what, " '", path, "': ", std::strerror(error));
-  if (error == ENOENT || error == ENOTDIR) return NotFoundError(message);
-  if (error == EACCES || error == EPERM) return PermissionDeniedError(message);
-  return IoError(message);
-}
-
 // Size of an open regular file; a folder or a device is an error here.
-Result<size_t> RegularFileSize(const FileDescriptor& file, const std::string& path) {
+Result<size_t> RegularFileSize(const Descriptor& file, const std::string& path) {
   struct stat info;
   if (::fstat(file.get(), &info) != 0) return ErrnoError("cannot stat", path);
   if (!S_ISREG(info.st_mode)) return InvalidArgumentError("'", path, "' is not a regular file");
@@ -46,7 +26,7 @@ Result<size_t> RegularFileSize(const FileDescriptor& file, const std::string& pa
 }  // namespace
 
 Result<std::string> ReadFile(const std::string& path, size_t max_bytes) {
-  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return ErrnoError("cannot open", path);
   RAG_ASSIGN_OR_RETURN(const size_t size, RegularFileSize(file, path));
   if (size > max_bytes) {
@@ -71,7 +51,7 @@ Result<std::string> ReadFile(const std::string& path, size_t max_bytes) {
 Status WriteFileAtomic(const std::string& path, std::string_view content) {
   const std::string temporary = StrCat(path, ".tmp.", static_cast<long long>(::getpid()));
   {
-    FileDescriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
+    Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (file.get() < 0) return ErrnoError("cannot create", temporary);
     size_t done = 0;
     while (done < content.size()) {
@@ -95,16 +75,12 @@ Status WriteFileAtomic(const std::string& path, std::string_view content) {
     ::unlink(temporary.c_str());
     return status;
   }
-  std::string folder = std::filesystem::path(path).parent_path().string();
-  if (folder.empty()) folder = ".";
-  FileDescriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0) return ErrnoError("cannot open folder", folder);
-  if (::fsync(directory.get()) != 0) return ErrnoError("cannot sync folder", folder);
-  return OkStatus();
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  return SyncFolder(folder.empty() ? "." : folder);
 }
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
-  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() < 0) return ErrnoError("cannot open", path);
   RAG_ASSIGN_OR_RETURN(const size_t size, RegularFileSize(file, path));
   MappedFile mapped;

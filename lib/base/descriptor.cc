@@ -1,0 +1,41 @@
+#include "lib/base/descriptor.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace rag {
+
+void Descriptor::Close() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
+}
+
+Status ErrnoError(std::string_view what, const std::string& path) {
+  const int error = errno;
+  const std::string message = StrCat(what, " '", path, "': ", std::strerror(error));
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+      return NotFoundError(message);
+    case EACCES:
+    case EPERM:
+      return PermissionDeniedError(message);
+    case ENOSPC:
+    case EDQUOT:
+      return ResourceExhaustedError(message);
+    default:
+      return IoError(message);
+  }
+}
+
+Status SyncFolder(const std::string& folder) {
+  Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0) return ErrnoError("cannot open folder", folder);
+  if (::fsync(directory.get()) != 0) return ErrnoError("cannot sync folder", folder);
+  return OkStatus();
+}
+
+}  // namespace rag

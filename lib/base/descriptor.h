@@ -1,0 +1,37 @@
+// File descriptors, owned, and what the system says of a failure.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "lib/base/status.h"
+
+namespace rag {
+
+// Closed at the end of its life; -1 is none.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  ~Descriptor() { Close(); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  void Reset(int fd) {
+    Close();
+    fd_ = fd;
+  }
+  void Close();
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// "WHAT 'PATH': …" from errno: not_found, permission_denied, resource_exhausted when a disk is full
+// or a quota reached, else io_error.
+Status ErrnoError(std::string_view what, const std::string& path);
+
+// So that what was renamed into the folder stays there after a loss of power. Errors: as
+// ErrnoError.
+Status SyncFolder(const std::string& folder);
+
+}  // namespace rag
