@@ -21,7 +21,7 @@ std::vector<std::span<const size_t>> CutBatches(std::span<const TokenSequence> s
   size_t first = 0;
   size_t tokens = 0;
   for (size_t i = 0; i < order.size(); ++i) {
-    const size_t length = sequences[order[i]].ids.size();
+    const size_t length = sequences[order[i]].size();
     if (i > first && tokens + length > budget) {
       batches.push_back(order.subspan(first, i - first));
       first = i;
@@ -41,9 +41,8 @@ Status RunSequences(const Transformer& transformer, const Runtime& runtime,
   ThreadPool& pool = runtime.pool();
   std::vector<size_t> order(sequences.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-    return sequences[a].ids.size() > sequences[b].ids.size();
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return sequences[a].size() > sequences[b].size(); });
   const size_t workers = static_cast<size_t>(pool.size());
   std::vector<TransformerWorkspace> workspaces(workers);
   std::vector<TransformerScratch> scratch(workers);
@@ -56,7 +55,7 @@ Status RunSequences(const Transformer& transformer, const Runtime& runtime,
     if (!transformer.Run(members, workspace, scratch, cancel)) return false;
     const float* states = workspace.hidden.data();
     for (const size_t index : batch) {
-      const size_t length = sequences[index].ids.size();
+      const size_t length = sequences[index].size();
       consume(index, MatrixView(states, length, transformer.hidden()));
       states += length * transformer.hidden();
     }
@@ -69,7 +68,7 @@ Status RunSequences(const Transformer& transformer, const Runtime& runtime,
     stopped = !run(order, workspaces[0]);
   } else {
     size_t tokens = 0;
-    for (const TokenSequence& sequence : sequences) tokens += sequence.ids.size();
+    for (const TokenSequence& sequence : sequences) tokens += sequence.size();
     const size_t share = (tokens + workers - 1) / workers;
     const auto batches = CutBatches(sequences, order, std::clamp<size_t>(share, 1, kBatchTokens));
     pool.ParallelFor(batches.size(), 1, [&](size_t begin, size_t end, int worker) {

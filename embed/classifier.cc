@@ -35,6 +35,10 @@ Result<HeadNames> FamilyHead(const ConfigFile& file, EncoderFamily family) {
     case EncoderFamily::kModernBert:
       return HeadNames{"head.dense", false, EncoderActivation::kGelu, "classifier"};
     case EncoderFamily::kNomic:
+    case EncoderFamily::kClipText:
+    case EncoderFamily::kClipVision:
+    case EncoderFamily::kSiglipText:
+    case EncoderFamily::kSiglipVision:
       break;
   }
   return UnimplementedError(file.path(), ": a classification head of model_type '",

@@ -5,6 +5,7 @@
 
 #include "embed/encoder_config.h"
 #include "embed/fingerprint.h"
+#include "embed/image_tower.h"
 #include "embed/pooling.h"
 #include "embed/text_network.h"
 #include "lib/text/unicode.h"
@@ -15,16 +16,20 @@ namespace {
 class FolderEncoder final : public Encoder {
  public:
   FolderEncoder(std::unique_ptr<const EncoderConfig> config,
-                std::unique_ptr<const TextNetwork> network, VectorHead head, EncoderInfo info,
+                std::unique_ptr<const TextNetwork> network, VectorHead head,
+                std::unique_ptr<const ImageTower> images, EncoderInfo info,
                 std::array<size_t, kTextRoles> prompt_ends)
       : config_(std::move(config)),
         network_(std::move(network)),
         head_(std::move(head)),
+        images_(std::move(images)),
         info_(std::move(info)),
         prompt_ends_(prompt_ends) {}
 
   Result<Embeddings> Encode(std::span<const std::string_view> texts, TextRole role,
                             const CancelToken* cancel) const override;
+  Result<Embeddings> EncodeImages(std::span<const Image> images,
+                                  const CancelToken* cancel) const override;
   const EncoderInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return network_->tokenizer(); }
 
@@ -32,6 +37,7 @@ class FolderEncoder final : public Encoder {
   const std::unique_ptr<const EncoderConfig> config_;  // head_ points to it
   const std::unique_ptr<const TextNetwork> network_;
   const VectorHead head_;
+  const std::unique_ptr<const ImageTower> images_;  // null: there is none
   const EncoderInfo info_;
   // Where a text's own tokens begin after a role's prompt; 0 without one.
   const std::array<size_t, kTextRoles> prompt_ends_;
@@ -67,6 +73,19 @@ Result<Embeddings> FolderEncoder::Encode(std::span<const std::string_view> texts
   return result;
 }
 
+Result<Embeddings> FolderEncoder::EncodeImages(std::span<const Image> images,
+                                               const CancelToken* cancel) const {
+  if (images_ == nullptr) {
+    return FailedPreconditionError("encoder ", info_.model_type, " of ", config_->folder,
+                                   " does not encode images");
+  }
+  Embeddings result;
+  result.vectors = Matrix(images.size(), info_.dim);
+  result.truncated.resize(images.size());
+  RAG_RETURN_IF_ERROR(images_->Encode(images, result.vectors, cancel));
+  return result;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Encoder>> Encoder::Load(const std::string& folder, const Runtime& runtime,
@@ -79,6 +98,16 @@ Result<std::unique_ptr<Encoder>> Encoder::Load(const std::string& folder, const 
       TextNetwork::Load(config.folder, config.model, config.limits, options.precision, runtime));
   const Tokenizer& tokenizer = network->tokenizer();
   RAG_ASSIGN_OR_RETURN(VectorHead head, VectorHead::Load(config, runtime));
+  std::unique_ptr<const ImageTower> images;
+  std::optional<ImageEncoderInfo> image_info;
+  if (config.images.has_value()) {
+    RAG_ASSIGN_OR_RETURN(images, ImageTower::Load(config, options.precision, runtime));
+    image_info = {.image_size = config.images->model.image_size,
+                  .layers = config.images->model.layers,
+                  .logit_scale = images->logit_scale(),
+                  .logit_bias = images->logit_bias(),
+                  .sigmoid = config.images->sigmoid()};
+  }
   RAG_ASSIGN_OR_RETURN(const uint64_t tokenizer_hash, HashTokenizer(config.folder));
   EncoderInfo info{
       .model_type = config.model.model_type,
@@ -90,6 +119,7 @@ Result<std::unique_ptr<Encoder>> Encoder::Load(const std::string& folder, const 
       .normalize = config.normalizes(),
       .similarity = config.similarity,
       .precision = options.precision,
+      .images = image_info,
       .fingerprint = MakeFingerprint(
           config, {.tokenizer = tokenizer_hash,
                    .weights = HashTensors(network->weights().file(), runtime.pool()),
@@ -113,8 +143,9 @@ Result<std::unique_ptr<Encoder>> Encoder::Load(const std::string& folder, const 
     // As sentence-transformers counts them: what the tokenizer adds in front is the prompt's too.
     prompt_ends[role] = tokens - (tokens > 0 && tokenizer.IsSpecial(encoding.ids.back()) ? 1 : 0);
   }
-  return std::unique_ptr<Encoder>(std::make_unique<FolderEncoder>(
-      std::move(owned), std::move(network), std::move(head), std::move(info), prompt_ends));
+  return std::unique_ptr<Encoder>(
+      std::make_unique<FolderEncoder>(std::move(owned), std::move(network), std::move(head),
+                                      std::move(images), std::move(info), prompt_ends));
 }
 
 }  // namespace rag

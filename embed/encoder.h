@@ -1,9 +1,10 @@
-// Encoder: text -> vector, from a Hugging Face folder.
+// Encoder: text -> vector, and with some models image -> vector, from a Hugging Face folder.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
+#include "lib/image/image.h"
 #include "lib/nn/linear.h"
 #include "lib/runtime/runtime.h"
 #include "lib/tensor/tensor.h"
@@ -53,6 +55,17 @@ struct EncoderOptions {
   Precision precision = Precision::kF32;
 };
 
+// Of an encoder that encodes images too.
+struct ImageEncoderInfo {
+  size_t image_size = 0;  // pixels of an edge, as the network sees it
+  size_t layers = 0;
+  // How likely a text goes with an image: logit = logit_scale * (product of the two vectors) +
+  // logit_bias, over all the texts at once by softmax or, with `sigmoid`, for each by itself.
+  float logit_scale = 1;
+  float logit_bias = 0;
+  bool sigmoid = false;
+};
+
 struct EncoderInfo {
   std::string model_type;  // as in config.json: "bert", "modernbert"
   size_t dim = 0;          // of the vectors
@@ -63,6 +76,7 @@ struct EncoderInfo {
   bool normalize = false;        // vectors are of unit length
   Similarity similarity = Similarity::kCosine;
   Precision precision = Precision::kF32;
+  std::optional<ImageEncoderInfo> images;  // nullopt: EncodeImages gives an error
   std::array<EncoderPrompt, kTextRoles> prompts;
   const EncoderPrompt& prompt(TextRole role) const { return prompts[static_cast<size_t>(role)]; }
   // Names the weights, tokenizer, pooling, prompts and options: equal fingerprints give equal
@@ -90,7 +104,8 @@ class Encoder {
  public:
   // `folder` holds config.json, a tokenizer (see Tokenizer::Load), model.safetensors, and
   // optionally the sentence-transformers files modules.json, sentence_bert_config.json,
-  // config_sentence_transformers.json and the modules' folders. Errors: not_found naming the
+  // config_sentence_transformers.json and the modules' folders; of CLIP and SigLIP also
+  // preprocessor_config.json. Errors: not_found naming the
   // missing file; invalid_argument naming the tensor or field; unimplemented for a model_type that
   // is not known, listing those that are.
   static Result<std::unique_ptr<Encoder>> Load(const std::string& folder, const Runtime& runtime,
@@ -102,6 +117,13 @@ class Encoder {
   // cancelled.
   virtual Result<Embeddings> Encode(std::span<const std::string_view> texts, TextRole role,
                                     const CancelToken* cancel = nullptr) const = 0;
+
+  // Images into the space of the texts' vectors: [images, dim] f32, unit rows; of any size, each
+  // preprocessed as the model's files say. Errors: failed_precondition when this model does not
+  // encode images (info().images has no value); invalid_argument naming the number of one without
+  // pixels; cancelled.
+  virtual Result<Embeddings> EncodeImages(std::span<const Image> images,
+                                          const CancelToken* cancel = nullptr) const = 0;
 
   virtual const EncoderInfo& info() const = 0;
   virtual const Tokenizer& tokenizer() const = 0;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "embed/two_towers.h"
+
 namespace rag {
 namespace {
 
@@ -140,14 +142,25 @@ Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const Encoder
   config.folder = modules.transformer;
   RAG_ASSIGN_OR_RETURN(const ConfigFile file,
                        ReadConfigFile(JoinPath(config.folder, "config.json"), config.source_bytes));
-  RAG_ASSIGN_OR_RETURN(config.model, ReadTransformerConfig(file));
+  config.steps = std::move(modules.steps);
+  if (IsTwoTowers(file)) {
+    RAG_RETURN_IF_ERROR(ReadTwoTowers(file, config));
+  } else {
+    RAG_ASSIGN_OR_RETURN(config.model, ReadTransformerConfig(file));
+  }
+  if (config.model.vocab == 0 || config.model.model_type.ends_with("_text_model")) {
+    return UnimplementedError(file.path(), ": model_type '", config.model.model_type,
+                              "' is a part of a model; known are the whole ones, clip and siglip");
+  }
   RAG_ASSIGN_OR_RETURN(
-      config.limits, ReadTextLimits(config.folder, config.model.max_sequence, config.source_bytes));
+      const TextLimits limits,
+      ReadTextLimits(config.folder, config.model.max_sequence, config.source_bytes));
+  config.limits.max_tokens = limits.max_tokens;
+  config.limits.lower_case = limits.lower_case;
   if (modules.pooling.has_value()) {
     RAG_ASSIGN_OR_RETURN(config.pooling,
                          ReadPooling(*modules.pooling, config.model.hidden, config.source_bytes));
   }
-  config.steps = std::move(modules.steps);
   RAG_RETURN_IF_ERROR(ReadSettings(folder, config));
   FinishPrompts(options, config);
   RAG_RETURN_IF_ERROR(SetDim(folder, options, config));

@@ -3,10 +3,12 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "embed/encoder.h"
+#include "embed/image_processor.h"
 #include "embed/modules.h"
 #include "embed/transformer_config.h"
 #include "lib/base/status.h"
@@ -16,10 +18,23 @@ namespace rag {
 struct TextLimits {
   size_t max_tokens = 0;    // special tokens included; at most TransformerConfig::max_sequence
   bool lower_case = false;  // lower-case the text before the tokenizer sees it
+  // Shorter texts are filled up to max_tokens, and the filling is seen (SigLIP), with the
+  // tokenizer's padding or, where it names none, this.
+  bool pad = false;
+  TokenId padding_id = 0;
+};
+
+// The network beside the text's that reads pictures.
+struct ImageTowerConfig {
+  TransformerConfig model;
+  ImageProcessorConfig processor;
+  // Each label is right or wrong by itself, instead of one of them being right.
+  bool sigmoid() const { return model.family == EncoderFamily::kSiglipVision; }
 };
 
 struct EncoderConfig {
-  TransformerConfig model;
+  TransformerConfig model;  // the texts'
+  std::optional<ImageTowerConfig> images;
   TextLimits limits;
   PoolingConfig pooling;
   std::vector<VectorStep> steps;  // behind the pooling
@@ -43,7 +58,8 @@ struct EncoderConfig {
 Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence,
                                   std::string& source_bytes);
 
-// Reads config.json and, where they exist, modules.json, sentence_bert_config.json (and its older
+// Reads config.json and, where they exist (of a model that also encodes images the preprocessor's
+// must), modules.json, sentence_bert_config.json (and its older
 // names), tokenizer_config.json, config_sentence_transformers.json and the modules' config.json.
 // Without modules.json the pooling is the mean and nothing is normalized, as sentence-transformers
 // does. Prompts are chosen as its encode, encode_query and encode_document say they do: the

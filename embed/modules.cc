@@ -92,7 +92,7 @@ Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes
     RAG_ASSIGN_OR_RETURN(const std::string its_folder, ModuleFolder(folder, module));
     // "sentence_transformers.models.Pooling"; the package in front changed over the versions.
     const std::string name = type.substr(type.rfind('.') + 1);
-    if (name == "Transformer") {
+    if (name == "Transformer" || name == "CLIPModel") {
       modules.transformer = its_folder;
     } else if (name == "Pooling") {
       modules.pooling = its_folder;
@@ -107,8 +107,8 @@ Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes
           {.kind = VectorStep::Kind::kDense, .dense = std::move(dense), .folder = ""});
     } else if (name != "Dropout") {
       return UnimplementedError(path, ": module '", type,
-                                "' is not known; known are Transformer, Pooling, Dense, LayerNorm, "
-                                "Dropout and Normalize");
+                                "' is not known; known are Transformer, CLIPModel, Pooling, Dense, "
+                                "LayerNorm, Dropout and Normalize");
     }
   }
   return modules;

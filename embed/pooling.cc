@@ -15,13 +15,13 @@ namespace {
 // torch.nn.LayerNorm's, which the module does not change.
 constexpr float kLayerNormEpsilon = 1e-5f;
 
+}  // namespace
+
 void NormalizeLength(const Kernels& kernels, std::span<float> x) {
   // torch.nn.functional.normalize's smallest divisor.
   const float norm = std::max(std::sqrt(kernels.dot(x.data(), x.data(), x.size())), 1e-12f);
   for (float& value : x) value /= norm;
 }
-
-}  // namespace
 
 void PoolRows(const Kernels& kernels, Pooling mode, MatrixView states, size_t pool_begin,
               float* out) {
@@ -80,7 +80,7 @@ Result<VectorHead> VectorHead::Load(const EncoderConfig& config, const Runtime& 
       RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(folder));
       const TensorFinder finder(file, folder, "");
       if (is_dense) {
-        const std::string name[] = {"linear"};
+        const std::string name[] = {step.dense.tensor};
         RAG_ASSIGN_OR_RETURN(
             loaded.dense,
             finder.ReadLinear(runtime.kernels(), name,
@@ -97,6 +97,11 @@ Result<VectorHead> VectorHead::Load(const EncoderConfig& config, const Runtime& 
         dim = step.dense.out;
       } else {
         RAG_ASSIGN_OR_RETURN(loaded.norm, finder.ReadNorm("norm", dim));
+      }
+      // The network's own file is hashed with it.
+      if (folder == config.folder) {
+        head.steps_.push_back(std::move(loaded));
+        continue;
       }
       for (const std::string& name : file.TensorNames()) {
         const TensorView& tensor = *file.Find(name);

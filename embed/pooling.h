@@ -47,6 +47,9 @@ class VectorHead {
   uint64_t hash_ = 0;
 };
 
+// x / |x|.
+void NormalizeLength(const Kernels& kernels, std::span<float> x);
+
 // The rows of `states` from pool_begin on as one, in `mode` -> out [hidden].
 void PoolRows(const Kernels& kernels, Pooling mode, MatrixView states, size_t pool_begin,
               float* out);

@@ -108,6 +108,38 @@ constexpr TensorNames kJinaBert = {
         .up_bias = BiasRule::kNone,
     }};
 
+constexpr LayerNames MakeVitLayers(std::string_view layer) {
+  return {
+      .layer = layer,
+      .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+      .attention_out = "self_attn.out_proj",
+      .attention_norm = "layer_norm1",
+      .up = {"mlp.fc1"},
+      .down = "mlp.fc2",
+      .output_norm = "layer_norm2",
+  };
+}
+
+constexpr TensorNames kTextTower = {.words = "text_model.embeddings.token_embedding.weight",
+                                    .positions = "text_model.embeddings.position_embedding.weight",
+                                    .embedding_norm = "",
+                                    .final_norm = "text_model.final_layer_norm",
+                                    .layers = MakeVitLayers("text_model.encoder.layers.")};
+
+constexpr TensorNames kClipVision = {
+    .words = "",
+    .positions = "vision_model.embeddings.position_embedding.weight",
+    .embedding_norm = "vision_model.pre_layrnorm",
+    .final_norm = "vision_model.post_layernorm",
+    .layers = MakeVitLayers("vision_model.encoder.layers.")};
+
+constexpr TensorNames kSiglipVision = {
+    .words = "",
+    .positions = "vision_model.embeddings.position_embedding.weight",
+    .embedding_norm = "",
+    .final_norm = "vision_model.post_layernorm",
+    .layers = MakeVitLayers("vision_model.encoder.layers.")};
+
 constexpr std::string_view kPrefixes[] = {
     "",        "bert.",    "roberta.",    "distilbert.", "model.", "mpnet.",
     "albert.", "electra.", "mobilebert.", "nomic_bert.", "new.",   "gte.",
@@ -138,6 +170,13 @@ const TensorNames& FamilyTensorNames(EncoderFamily family) {
       return kJinaBert;
     case EncoderFamily::kGte:
       return kGte;
+    case EncoderFamily::kClipText:
+    case EncoderFamily::kSiglipText:
+      return kTextTower;
+    case EncoderFamily::kClipVision:
+      return kClipVision;
+    case EncoderFamily::kSiglipVision:
+      return kSiglipVision;
   }
   return kBert;
 }

@@ -31,7 +31,7 @@ struct TensorNames {
   std::string_view words = "embeddings.word_embeddings.weight";
   std::string_view types = "embeddings.token_type_embeddings.weight";
   std::string_view positions = "embeddings.position_embeddings.weight";
-  std::string_view embedding_norm = "embeddings.LayerNorm";
+  std::string_view embedding_norm = "embeddings.LayerNorm";  // "": none
   std::string_view projection;  // from the word vectors' size to the hidden size
   std::string_view final_norm;
   LayerNames layers;

@@ -69,12 +69,21 @@ Status TextNetwork::Run(std::span<const Encoding> encodings, SequenceConsumer co
                         EncodeStats& stats, const CancelToken* cancel) const {
   std::vector<TokenSequence> sequences;
   sequences.reserve(encodings.size());
+  std::vector<std::vector<TokenId>> padded(limits_.pad ? encodings.size() : 0);
+  const TokenId padding = tokenizer_->pad_id().value_or(limits_.padding_id);
   for (const Encoding& encoding : encodings) {
     if (encoding.ids.size() > limits_.max_tokens) {
       return InternalError("the tokenizer gave ", encoding.ids.size(), " tokens, more than ",
                            limits_.max_tokens);
     }
-    sequences.push_back({encoding.ids, encoding.type_ids});
+    if (limits_.pad) {
+      std::vector<TokenId>& ids = padded[sequences.size()];
+      ids = encoding.ids;
+      ids.resize(limits_.max_tokens, padding);
+      sequences.push_back({.ids = ids});
+    } else {
+      sequences.push_back({.ids = encoding.ids, .type_ids = encoding.type_ids});
+    }
     stats.tokens += encoding.ids.size();
     stats.truncated_texts += encoding.truncated > 0;
     stats.truncated_tokens += encoding.truncated;

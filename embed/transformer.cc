@@ -22,6 +22,14 @@ void Activate(const Kernels& kernels, EncoderActivation activation, float* x, si
       return kernels.gelu_tanh(x, n);
     case EncoderActivation::kSilu:
       return kernels.silu(x, n);
+    case EncoderActivation::kQuickGelu: {
+      // Hendrycks & Gimpel 2016: x * sigmoid(1.702 x).
+      constexpr float kSlope = 1.702f;
+      for (size_t i = 0; i < n; ++i) x[i] *= kSlope;
+      kernels.silu(x, n);
+      for (size_t i = 0; i < n; ++i) x[i] /= kSlope;
+      return;
+    }
     case EncoderActivation::kRelu:
       for (size_t i = 0; i < n; ++i) x[i] = std::max(x[i], 0.0f);
       return;
@@ -47,8 +55,8 @@ bool Transformer::Run(std::span<const TokenSequence> sequences, TransformerWorks
   size_t tokens = 0;
   workspace.places.clear();
   for (const TokenSequence& sequence : sequences) {
-    tokens += sequence.ids.size();
-    for (size_t i = 0; i < sequence.ids.size(); ++i) {
+    tokens += sequence.size();
+    for (size_t i = 0; i < sequence.size(); ++i) {
       workspace.places.push_back(static_cast<uint32_t>(i));
     }
   }
@@ -89,6 +97,10 @@ bool Transformer::Run(std::span<const TokenSequence> sequences, TransformerWorks
 // The word vector of a token; with `trigram`, between those of its neighbours: next, own, previous.
 void Transformer::ReadWords(const TokenSequence& sequence, size_t place, float* out) const {
   const size_t width = config_.embedding;
+  if (sequence.rows.data != nullptr) {
+    std::copy_n(sequence.rows.row(place).data(), width, out);
+    return;
+  }
   const auto read = [&](size_t at, float* to) {
     weights_.ReadWord(static_cast<size_t>(sequence.ids[at]), {to, width});
   };
@@ -119,6 +131,7 @@ void Transformer::EmbedRow(const TokenSequence& sequence, size_t place, float* x
   if (!weights_.projection.has_value()) {
     ReadWords(sequence, place, x);
     AddPosition(sequence, place, x, config_.hidden);
+    if (weights_.norm.gamma.empty()) return;
     return Normalize(weights_.norm, x, x, config_.hidden);
   }
   const Linear& projection = *weights_.projection;
@@ -140,7 +153,7 @@ void Transformer::Embed(std::span<const TokenSequence> sequences, TransformerWor
   std::vector<const TokenSequence*> owners;  // of each row
   owners.reserve(workspace.places.size());
   for (const TokenSequence& sequence : sequences) {
-    owners.insert(owners.end(), sequence.ids.size(), &sequence);
+    owners.insert(owners.end(), sequence.size(), &sequence);
   }
   runtime_.pool().ParallelFor(owners.size(), kRowBlock, [&](size_t begin, size_t end, int worker) {
     for (size_t row = begin; row < end; ++row) {
@@ -223,12 +236,12 @@ void Transformer::Attend(std::span<const TokenSequence> sequences, bool local,
   size_t row = 0;
   for (const TokenSequence& sequence : sequences) {
     first_rows.push_back(row);
-    row += sequence.ids.size();
+    row += sequence.size();
   }
   runtime_.pool().ParallelFor(
       sequences.size() * heads, 1, [&](size_t begin, size_t end, int worker) {
         for (size_t item = begin; item < end; ++item) {
-          const size_t length = sequences[item / heads].ids.size();
+          const size_t length = sequences[item / heads].size();
           if (length == 0) continue;
           const size_t first_row = first_rows[item / heads];
           const size_t head = item % heads;
@@ -244,7 +257,7 @@ void Transformer::Attend(std::span<const TokenSequence> sequences, bool local,
               .kv_count = length,
               .head_dim = head_dim,
               .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
-              .causal = false,
+              .causal = config_.causal,
               .causal_offset = 0,
               .out = workspace.context.row(first_row).data() + head * head_dim,
               .out_stride = inner,

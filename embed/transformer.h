@@ -14,10 +14,13 @@
 
 namespace rag {
 
-// One text's tokens, borrowed. ids < vocab; at most as many as the weights were loaded for.
+// One input's tokens, borrowed; at most as many as the weights were loaded for.
 struct TokenSequence {
-  std::span<const TokenId> ids;
-  std::span<const uint8_t> type_ids;
+  std::span<const TokenId> ids;  // < vocab
+  std::span<const uint8_t> type_ids = {};
+  // [length, hidden], instead of ids: a picture's patches, without their positions.
+  MatrixView rows = {};
+  size_t size() const { return rows.data != nullptr ? rows.rows : ids.size(); }
 };
 
 // Working memory of one batch at a time; grows to the largest seen.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 namespace rag {
@@ -10,6 +11,8 @@ namespace {
 constexpr int64_t kMaxVocab = 1 << 24;
 // Rotary bases in use run from 1e3 to 1e6.
 constexpr double kMaxRotaryBase = 1e12;
+// Pixels of an edge.
+constexpr int64_t kMaxImageSize = 4'096;
 
 using Family = EncoderFamily;
 
@@ -24,15 +27,26 @@ struct SizeKeys {
   std::string_view activation = "hidden_act";
   double default_epsilon = 1e-12;
   std::string_view default_activation = "gelu";
+  // Where the file may leave them out, as it does inside a file of two networks.
+  std::optional<int64_t> default_hidden;
+  std::optional<int64_t> default_layers;
+  std::optional<int64_t> default_heads;
+  std::optional<int64_t> default_intermediate;
+  std::optional<int64_t> default_vocab;
+  int64_t default_positions = 512;
 };
 
 Status ReadSizes(const ConfigFile& file, const SizeKeys& keys, TransformerConfig& config) {
-  RAG_ASSIGN_OR_RETURN(config.hidden, file.Size(keys.hidden, 1, kMaxHidden));
-  RAG_ASSIGN_OR_RETURN(config.layers, file.Size(keys.layers, 1, kMaxLayers));
-  RAG_ASSIGN_OR_RETURN(config.heads, file.Size(keys.heads, 1, kMaxHidden));
-  RAG_ASSIGN_OR_RETURN(config.intermediate, file.Size(keys.intermediate, 1, kMaxHidden * 4));
-  RAG_ASSIGN_OR_RETURN(config.vocab, file.Size("vocab_size", 1, kMaxVocab));
-  RAG_ASSIGN_OR_RETURN(config.max_sequence, file.Size(keys.positions, 1, kMaxPositions, 512));
+  RAG_ASSIGN_OR_RETURN(config.hidden, file.Size(keys.hidden, 1, kMaxHidden, keys.default_hidden));
+  RAG_ASSIGN_OR_RETURN(config.layers, file.Size(keys.layers, 1, kMaxLayers, keys.default_layers));
+  RAG_ASSIGN_OR_RETURN(config.heads, file.Size(keys.heads, 1, kMaxHidden, keys.default_heads));
+  RAG_ASSIGN_OR_RETURN(config.intermediate,
+                       file.Size(keys.intermediate, 1, kMaxHidden * 4, keys.default_intermediate));
+  if (keys.default_vocab != 0) {
+    RAG_ASSIGN_OR_RETURN(config.vocab, file.Size("vocab_size", 1, kMaxVocab, keys.default_vocab));
+  }
+  RAG_ASSIGN_OR_RETURN(config.max_sequence,
+                       file.Size(keys.positions, 1, kMaxPositions, keys.default_positions));
   double epsilon = keys.default_epsilon;
   if (!keys.epsilon.empty()) {
     RAG_ASSIGN_OR_RETURN(epsilon, file.Number(keys.epsilon, 0.0, 1.0, epsilon));
@@ -275,11 +289,57 @@ Status ReadDistilBert(const ConfigFile& file, TransformerConfig& config) {
   return UsePositionTable(file, "", 0, config);
 }
 
+// Radford et al. 2021.
+Status ReadClipText(const ConfigFile& file, TransformerConfig& config) {
+  config.pre_norm = true;
+  config.causal = true;
+  return UsePositionTable(file, "", 0, config);
+}
+
+// Zhai et al. 2023.
+Status ReadSiglipText(const ConfigFile& file, TransformerConfig& config) {
+  config.pre_norm = true;
+  return UsePositionTable(file, "", 0, config);
+}
+
+// Every patch has a position, and so has what stands before them.
+Status ReadVision(const ConfigFile& file, TransformerConfig& config, int64_t default_patch) {
+  config.pre_norm = true;
+  RAG_ASSIGN_OR_RETURN(config.image_size, file.Size("image_size", 1, kMaxImageSize, 224));
+  RAG_ASSIGN_OR_RETURN(config.patch_size, file.Size("patch_size", 1, kMaxImageSize, default_patch));
+  RAG_RETURN_IF_ERROR(file.Size("num_channels", 3, 3, 3).status());
+  if (config.patch_size > config.image_size) {
+    return InvalidArgumentError(file.path(), ": 'patch_size' ", config.patch_size,
+                                " is more than 'image_size' ", config.image_size);
+  }
+  const size_t edge = config.image_size / config.patch_size;
+  config.positions = edge * edge + (config.class_token ? 1 : 0);
+  if (config.positions > static_cast<size_t>(kMaxPositions)) {
+    return InvalidArgumentError(file.path(), ": 'image_size' ", config.image_size,
+                                " and 'patch_size' ", config.patch_size, " give ", config.positions,
+                                " patches, more than ", kMaxPositions);
+  }
+  config.max_sequence = config.positions;
+  return OkStatus();
+}
+
+Status ReadClipVision(const ConfigFile& file, TransformerConfig& config) {
+  config.class_token = true;
+  return ReadVision(file, config, 32);
+}
+
+Status ReadSiglipVision(const ConfigFile& file, TransformerConfig& config) {
+  RAG_ASSIGN_OR_RETURN(const bool head, file.Bool("vision_use_head", true));
+  if (!head) return UnimplementedError(file.path(), ": vision_use_head false is not known");
+  return ReadVision(file, config, 16);
+}
+
 struct FamilyReader {
   std::string_view model_type;
   Family family;
   SizeKeys keys;
   Status (*read)(const ConfigFile&, TransformerConfig&);
+  bool part = false;  // of a model of two networks
 };
 
 constexpr SizeKeys kBertKeys;
@@ -303,6 +363,37 @@ constexpr SizeKeys kNomicOwnKeys = {.hidden = "n_embd",
                                     .activation = "activation_function",
                                     .default_activation = "swiglu"};
 
+constexpr SizeKeys kClipTextKeys = {.default_epsilon = 1e-5,
+                                    .default_activation = "quick_gelu",
+                                    .default_hidden = 512,
+                                    .default_layers = 12,
+                                    .default_heads = 8,
+                                    .default_intermediate = 2'048,
+                                    .default_vocab = 49'408,
+                                    .default_positions = 77};
+constexpr SizeKeys kClipVisionKeys = {.default_epsilon = 1e-5,
+                                      .default_activation = "quick_gelu",
+                                      .default_hidden = 768,
+                                      .default_layers = 12,
+                                      .default_heads = 12,
+                                      .default_intermediate = 3'072,
+                                      .default_vocab = 0};
+constexpr SizeKeys kSiglipTextKeys = {.default_epsilon = 1e-6,
+                                      .default_activation = "gelu_pytorch_tanh",
+                                      .default_hidden = 768,
+                                      .default_layers = 12,
+                                      .default_heads = 12,
+                                      .default_intermediate = 3'072,
+                                      .default_vocab = 32'000,
+                                      .default_positions = 64};
+constexpr SizeKeys kSiglipVisionKeys = {.default_epsilon = 1e-6,
+                                        .default_activation = "gelu_pytorch_tanh",
+                                        .default_hidden = 768,
+                                        .default_layers = 12,
+                                        .default_heads = 12,
+                                        .default_intermediate = 3'072,
+                                        .default_vocab = 0};
+
 constexpr FamilyReader kFamilies[] = {
     {"bert", Family::kBert, kBertKeys, ReadBert},
     {"distilbert", Family::kDistilBert, kDistilBertKeys, ReadDistilBert},
@@ -317,6 +408,10 @@ constexpr FamilyReader kFamilies[] = {
     {"nomic_bert", Family::kNomic, kNomicKeys, ReadNomic},
     {"gte", Family::kGte, kBertKeys, ReadGte},
     {"new", Family::kGte, kBertKeys, ReadGte},
+    {"clip_text_model", Family::kClipText, kClipTextKeys, ReadClipText, true},
+    {"clip_vision_model", Family::kClipVision, kClipVisionKeys, ReadClipVision, true},
+    {"siglip_text_model", Family::kSiglipText, kSiglipTextKeys, ReadSiglipText, true},
+    {"siglip_vision_model", Family::kSiglipVision, kSiglipVisionKeys, ReadSiglipVision, true},
 };
 
 }  // namespace
@@ -327,6 +422,7 @@ Result<EncoderActivation> ParseActivation(const std::string& path, std::string_v
       {"gelu_new", EncoderActivation::kGeluTanh},
       {"gelu_pytorch_tanh", EncoderActivation::kGeluTanh},
       {"gelu_fast", EncoderActivation::kGeluTanh},
+      {"quick_gelu", EncoderActivation::kQuickGelu},
       {"relu", EncoderActivation::kRelu},
       {"silu", EncoderActivation::kSilu},
       {"swish", EncoderActivation::kSilu},
@@ -341,8 +437,9 @@ Result<EncoderActivation> ParseActivation(const std::string& path, std::string_v
   for (const auto& [known, activation] : kNames) {
     if (name == known) return activation;
   }
-  return UnimplementedError(path, ": activation '", name,
-                            "' is not known; known are gelu, gelu_new, relu, silu and tanh");
+  return UnimplementedError(
+      path, ": activation '", name,
+      "' is not known; known are gelu, gelu_new, quick_gelu, relu, silu and tanh");
 }
 
 Result<TransformerConfig> ReadTransformerConfig(const ConfigFile& file) {
@@ -352,11 +449,13 @@ Result<TransformerConfig> ReadTransformerConfig(const ConfigFile& file) {
   std::string known;
   for (const FamilyReader& family : kFamilies) {
     if (family.model_type == config.model_type) found = &family;
+    if (family.part) continue;
     known += StrCat(known.empty() ? "" : ", ", family.model_type);
   }
   if (found == nullptr) {
     return UnimplementedError(file.path(), ": model_type '", config.model_type,
-                              "' is not known; known are ", known);
+                              "' is not known; known are ", known,
+                              ", and clip and siglip as encoders");
   }
   config.family = found->family;
   const bool own_keys = found->family == Family::kNomic && file.Has("n_embd");

@@ -32,9 +32,13 @@ enum class EncoderFamily {
   kNomic,
   kJinaBert,
   kGte,
+  kClipText,
+  kClipVision,
+  kSiglipText,
+  kSiglipVision,
 };
 
-enum class EncoderActivation { kGelu, kGeluTanh, kRelu, kSilu, kTanh, kIdentity };
+enum class EncoderActivation { kGelu, kGeluTanh, kQuickGelu, kRelu, kSilu, kTanh, kIdentity };
 
 struct TransformerConfig {
   std::string model_type;  // as in config.json
@@ -45,10 +49,15 @@ struct TransformerConfig {
   size_t layers = 0;
   size_t heads = 0;
   size_t intermediate = 0;
-  size_t vocab = 0;
+  size_t vocab = 0;       // rows of the word table; 0: the inputs are pictures
   size_t type_vocab = 0;  // rows of the token type table; 0: there is none
   float norm_epsilon = 1e-12f;
   EncoderActivation activation = EncoderActivation::kGelu;
+
+  // --- pictures (Dosovitskiy et al. 2021) ---
+  size_t image_size = 0;     // pixels of an edge; 0: the inputs are texts
+  size_t patch_size = 0;     // pixels of a token's edge
+  bool class_token = false;  // before the patches, and what the vector is read from
 
   // --- positions ---
   size_t max_sequence = 0;    // the longest sequence, in tokens
@@ -65,6 +74,7 @@ struct TransformerConfig {
   double local_rotary_base = 0;
 
   // --- the layers' form ---
+  bool causal = false;       // a token sees those before it alone
   bool pre_norm = false;     // norms before the blocks, and one after the last layer
   bool gated = false;        // feed-forward: down(activation(a) * b), a and b from one product
   bool no_norm = false;      // MobileBERT's norms scale and shift alone
@@ -85,7 +95,8 @@ struct TransformerConfig {
   bool is_local(size_t layer) const { return !local.empty() && local[layer]; }
 };
 
-// What config.json says of the network. Errors: invalid_argument naming file and key;
+// What config.json says of the network; of one that has two, its "text_config" or "vision_config".
+// Errors: invalid_argument naming file and key;
 // unimplemented for a model_type or a variant of it that is not known, listing those that are.
 Result<TransformerConfig> ReadTransformerConfig(const ConfigFile& file);
 

@@ -21,10 +21,11 @@ std::string LayerPrefix(const LayerNames& names, const TransformerConfig& config
 // What stands before the names of the network's tensors in this file.
 Result<std::string> FindPrefix(const SafetensorsFile& file, const std::string& folder,
                                const TensorNames& names) {
+  const std::string_view name = names.words.empty() ? names.positions : names.words;
   for (const std::string_view prefix : TensorPrefixes()) {
-    if (file.Find(StrCat(prefix, names.words)) != nullptr) return std::string(prefix);
+    if (file.Find(StrCat(prefix, name)) != nullptr) return std::string(prefix);
   }
-  return InvalidArgumentError(folder, ": the weights have no tensor '", names.words,
+  return InvalidArgumentError(folder, ": the weights have no tensor '", name,
                               "', with or without the model's name in front");
 }
 
@@ -129,8 +130,10 @@ class LayerReader {
 
 Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const TensorNames& names,
                                           const TransformerConfig& config, const Kernels& kernels) {
-  const size_t words_shape[] = {config.vocab, config.embedding};
-  RAG_ASSIGN_OR_RETURN(words_, finder.Find(names.words, words_shape));
+  if (config.vocab > 0) {
+    const size_t words_shape[] = {config.vocab, config.embedding};
+    RAG_ASSIGN_OR_RETURN(words_, finder.Find(names.words, words_shape));
+  }
   // MobileBERT projects the word vectors alone, the others the sum of all.
   const bool project_words = config.family == EncoderFamily::kMobileBert;
   const size_t width = project_words ? config.hidden : config.embedding;
@@ -140,7 +143,10 @@ Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const Tens
   if (config.type_vocab > 0) {
     RAG_ASSIGN_OR_RETURN(types, finder.ReadMatrix(names.types, config.type_vocab, width));
   }
-  RAG_ASSIGN_OR_RETURN(norm, finder.ReadNorm(names.embedding_norm, width, names.layers.norm_bias));
+  if (!names.embedding_norm.empty()) {
+    RAG_ASSIGN_OR_RETURN(norm,
+                         finder.ReadNorm(names.embedding_norm, width, names.layers.norm_bias));
+  }
   const bool projected = config.family == EncoderFamily::kAlbert || config.trigram ||
                          config.embedding != config.hidden;
   if (projected) {

@@ -61,8 +61,9 @@ class TransformerWeights {
   static Result<TransformerWeights> Load(const std::string& folder, const TransformerConfig& config,
                                          const TransformerOptions& options, const Runtime& runtime);
 
-  // Row `id` of the word table, id < vocab, into out [embedding]. Read from the mapped file: a text
-  // touches a few hundred rows of a table that is often larger than all else together.
+  // Row `id` of the word table, where there is one, id < vocab, into out [embedding]. Read from the
+  // mapped file: a text touches a few hundred rows of a table that is often larger than all else
+  // together.
   void ReadWord(size_t id, std::span<float> out) const;
   const SafetensorsFile& file() const { return file_; }
   // The file's tensors by their whole names, as heads need them, and the prefix of the network's.
@@ -71,7 +72,7 @@ class TransformerWeights {
 
   Matrix positions;                  // [positions, …], or empty
   Matrix types;                      // [type_vocab, …], or empty
-  EncoderNorm norm;                  // of the embeddings
+  EncoderNorm norm;                  // of the embeddings; empty: none
   std::optional<Linear> projection;  // of the embeddings, to the hidden size
   EncoderNorm final_norm;            // empty: none
   Rotary rotary;

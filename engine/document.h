@@ -34,6 +34,9 @@ struct Document {
   // is in it.
   std::string text;
   std::vector<Block> blocks;
+  // Of a picture: the image file's bytes, which its one chunk's vector is made from; they are not
+  // stored. Its text is the file's name, or a caption.
+  std::string image;
   Value metadata;  // an object: what the file says of itself, and the caller's; filters look here
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/ask.h"
+#include "engine/classify/classify.h"
 #include "engine/evaluate/measure.h"
 #include "engine/ingest/manifest.h"
 #include "engine/ingest/pipeline.h"
@@ -160,6 +161,15 @@ struct Engine::Impl {
     return encoder.get();
   }
 
+  // Errors: failed_precondition in an engine without one.
+  Result<const Encoder*> NeedEncoder() {
+    RAG_ASSIGN_OR_RETURN(const Encoder* loaded, LoadEncoder());
+    if (loaded == nullptr) {
+      return FailedPreconditionError("this engine was opened without an encoder (encoder 'none')");
+    }
+    return loaded;
+  }
+
   // Null when no reranker is configured.
   Result<const Reranker*> LoadReranker() {
     if (options.reranker.empty()) return static_cast<const Reranker*>(nullptr);
@@ -280,8 +290,10 @@ struct Engine::Impl {
   Result<SearchResponse> Search(const Collection& collection, const SearchRequest& request,
                                 const CancelToken* cancel) {
     RAG_RETURN_IF_ERROR(CheckSearchRequest(request));
+    // A picture's words are unknown.
+    const SearchMode wanted = request.image.empty() ? request.mode : SearchMode::kDense;
     RAG_ASSIGN_OR_RETURN(const SearchMode mode,
-                         EffectiveMode(collection.config(), has_encoder(), request.mode));
+                         EffectiveMode(collection.config(), has_encoder(), wanted));
     SearchModels models;
     if (mode != SearchMode::kLexical) {
       RAG_ASSIGN_OR_RETURN(models.encoder, EncoderFor(collection.config()));
@@ -371,7 +383,8 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->EncoderFor(opened->config()));
   RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(opened->config()));
   RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
-  const PipelineContext context{*opened, manifest, encoder, properties.chunk};
+  const PipelineContext context{*opened, manifest, encoder, properties.chunk,
+                                impl_->runtime.pool()};
 
   IngestReport report;
   WalkResult walked =
@@ -403,6 +416,23 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
   return report;
 }
 
+namespace {
+
+// What a file's name and bytes say of a picture that came without one.
+Status DescribeImage(Document& document) {
+  const std::optional<ImageFormat> format = DetectImageFormat(document.image);
+  if (!format.has_value()) {
+    return InvalidArgumentError("the image of '", document.key,
+                                "' is no JPEG, PNG, WebP or GIF image");
+  }
+  document.media_type = ImageFormatMediaType(*format);
+  if (document.text.empty()) document.text = document.key;
+  document.blocks = {{.begin = 0, .end = static_cast<uint32_t>(document.text.size())}};
+  return OkStatus();
+}
+
+}  // namespace
+
 Result<DocumentStatus> Engine::AddDocument(std::string_view collection, Document document,
                                            const CollectionOptions& create) {
   if (!document.metadata.is_null() && !document.metadata.is_object()) {
@@ -410,6 +440,7 @@ Result<DocumentStatus> Engine::AddDocument(std::string_view collection, Document
                                 ", not an object");
   }
   if (document.key.empty()) return InvalidArgumentError("the document's key is empty");
+  if (!document.image.empty()) RAG_RETURN_IF_ERROR(DescribeImage(document));
   if (document.media_type.empty()) document.media_type = "text/plain";
   if (document.blocks.empty()) {
     const bool markdown = document.media_type == "text/markdown";
@@ -434,7 +465,8 @@ Result<DocumentStatus> Engine::AddDocument(std::string_view collection, Document
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->EncoderFor(opened->config()));
   RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(opened->config()));
   RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
-  return WriteDocument(document, {*opened, manifest, encoder, properties.chunk});
+  return WriteDocument(document,
+                       {*opened, manifest, encoder, properties.chunk, impl_->runtime.pool()});
 }
 
 Result<StoredDocument> Engine::GetDocument(std::string_view collection,
@@ -485,6 +517,9 @@ Result<Answer> Engine::Ask(std::string_view collection, const AskRequest& reques
                            const Generator::TokenCallback* on_text,
                            const CancelToken* cancel) const {
   const auto start = std::chrono::steady_clock::now();
+  if (!request.search.image.empty()) {
+    return InvalidArgumentError("a question is a text; only a search takes an image");
+  }
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
   RAG_ASSIGN_OR_RETURN(SearchResponse sources, impl_->Search(*opened, request.search, cancel));
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
@@ -519,11 +554,21 @@ Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages,
 
 Result<Embeddings> Engine::Embed(std::span<const std::string_view> texts, TextRole role,
                                  const CancelToken* cancel) const {
-  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
-  if (encoder == nullptr) {
-    return FailedPreconditionError("this engine was opened without an encoder (encoder 'none')");
-  }
+  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->NeedEncoder());
   return encoder->Encode(texts, role, cancel);
+}
+
+Result<Embeddings> Engine::EmbedImages(std::span<const Image> images,
+                                       const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->NeedEncoder());
+  return encoder->EncodeImages(images, cancel);
+}
+
+Result<std::vector<Classification>> Engine::Classify(std::span<const Image> images,
+                                                     const ClassifyRequest& request,
+                                                     const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->NeedEncoder());
+  return ClassifyImages(*encoder, images, request, cancel);
 }
 
 Result<RerankScores> Engine::Rerank(std::string_view query,
@@ -571,7 +616,8 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
   RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
 
   IngestReport ingested;
-  const PipelineContext context{*opened, manifest, encoder, properties.chunk};
+  const PipelineContext context{*opened, manifest, encoder, properties.chunk,
+                                impl_->runtime.pool()};
   if (progress != nullptr) {
     progress->files_total.store(1);
     progress->walking.store(false);

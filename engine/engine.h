@@ -22,6 +22,7 @@
 #include "embed/encoder.h"
 #include "embed/reranker.h"
 #include "engine/answer.h"
+#include "engine/classify.h"
 #include "engine/evaluate.h"
 #include "engine/ingest.h"
 #include "engine/models.h"
@@ -31,6 +32,7 @@
 #include "index/store.h"
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
+#include "lib/image/image.h"
 #include "lib/runtime/runtime.h"
 
 namespace rag {
@@ -88,15 +90,17 @@ class Engine {
   Result<CollectionInfo> GetCollection(std::string_view name) const;
 
   // --- documents ---
-  // Files, folders (walked), or "-" for standard input. Files whose content is known already are
-  // skipped; a bad file is reported and the rest goes on. `create` holds for a collection that is
-  // not there yet.
+  // Files, folders (walked), or "-" for standard input. A picture becomes a document of one chunk
+  // with its vector, if the encoder encodes images; else it is reported as failed_precondition.
+  // Files whose content is known already are skipped; a bad file is reported and the rest goes on.
+  // `create` holds for a collection that is not there yet.
   Result<IngestReport> Ingest(std::string_view collection, std::span<const std::string> paths,
                               const IngestOptions& options, const CollectionOptions& create = {},
                               IngestProgress* progress = nullptr,
                               const CancelToken* cancel = nullptr);
   // One document from memory: text of media type text/plain or text/markdown (blocks are found), or
-  // with blocks given. Durable on return.
+  // with blocks given; or an image, whose text is a caption or, when empty, the key. Durable on
+  // return.
   Result<DocumentStatus> AddDocument(std::string_view collection, Document document,
                                      const CollectionOptions& create = {});
   Result<StoredDocument> GetDocument(std::string_view collection, std::string_view key) const;
@@ -125,6 +129,16 @@ class Engine {
   Result<Embeddings> Embed(std::span<const std::string_view> texts,
                            TextRole role = TextRole::kPlain,
                            const CancelToken* cancel = nullptr) const;
+
+  // Pictures in the space of the texts' vectors. Errors: failed_precondition when the encoder does
+  // not encode images, or there is none; those of Encoder::EncodeImages.
+  Result<Embeddings> EmbedImages(std::span<const Image> images,
+                                 const CancelToken* cancel = nullptr) const;
+  // Which label each picture shows. Errors: as EmbedImages; invalid_argument naming what the
+  // request breaks.
+  Result<std::vector<Classification>> Classify(std::span<const Image> images,
+                                               const ClassifyRequest& request,
+                                               const CancelToken* cancel = nullptr) const;
 
   // How well each passage answers the query, by the reranker alone. Errors: failed_precondition
   // when no reranker is configured.

@@ -101,6 +101,15 @@ Value ToValue(const SearchResponse& response) {
                        {"rerank_ms", response.rerank_ms}};
 }
 
+Value ToValue(const Classification& scores) {
+  Value::Array labels;
+  for (const LabelScore& score : scores) {
+    labels.emplace_back(Value::Object{
+        {"label", score.label}, {"probability", score.probability}, {"logit", score.logit}});
+  }
+  return labels;
+}
+
 Value ToValue(const Citation& citation) {
   return Value::Object{{"n", citation.n},
                        {"document", citation.document},
@@ -242,6 +251,7 @@ Value ToValue(const EncoderInfo& info) {
                        {"similarity", SimilarityName(info.similarity)},
                        {"precision", PrecisionName(info.precision)},
                        {"prompts", std::move(prompts)},
+                       {"encodes_images", info.images.has_value()},
                        {"fingerprint", info.fingerprint},
                        {"weight_bytes", info.weight_bytes}};
 }

@@ -11,6 +11,7 @@ Value ToValue(const IngestReport& report);  // {"files","indexed","unchanged","r
 Value ToValue(const Hit& hit);              // {"rank","score","document","chunk_id",…}
 Value ToValue(const SearchResponse& response);  // {"hits","took_ms"}
 Value ToValue(const Citation& citation);
+Value ToValue(const Classification& scores);  // [{"label","probability","logit"}]
 Value ToValue(const Answer& answer);  // {"answer","citations","mode","usage","timings_ms",…}
 Value ToValue(const EvaluateReport& report);  // {"ndcg@10",…,"queries","seconds"}
 Value ToValue(const CollectionInfo& info);

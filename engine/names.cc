@@ -40,6 +40,8 @@ std::string_view FormatName(Format format) {
       return "jsonl";
     case Format::kCode:
       return "code";
+    case Format::kImage:
+      return "image";
   }
   return "unknown";
 }

@@ -12,7 +12,7 @@
 
 namespace rag {
 
-enum class Format { kText, kMarkdown, kHtml, kPdf, kDocx, kCsv, kJsonl, kCode };
+enum class Format { kText, kMarkdown, kHtml, kPdf, kDocx, kCsv, kJsonl, kCode, kImage };
 std::string_view FormatName(Format format);  // "text", "markdown", …
 
 // From the file's name (extension) and its first bytes: the bytes win where the two disagree about
@@ -32,7 +32,8 @@ struct ParsedFile {
 };
 
 // Errors name the file: invalid_argument (empty, not this format, damaged, encrypted, no text),
-// resource_exhausted, deadline_exceeded, io_error. `content` is the file's bytes, `path` its
+// resource_exhausted, deadline_exceeded, io_error. A picture is not decoded here, so a damaged one
+// is found when it is encoded. `content` is the file's bytes, `path` its
 // absolute path, used for titles, keys and messages.
 Result<ParsedFile> ParseContent(std::string_view content, const std::string& path, Format format,
                                 const ParseOptions& options = {},

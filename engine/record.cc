@@ -315,6 +315,7 @@ std::string HashDocument(const Document& document) {
     packer.Field(block.page);
     packer.Field(block.level);
   }
+  if (!document.image.empty()) packer.Field(HashContent(document.image));
   return HashContent(packer.Take());
 }
 

@@ -18,6 +18,9 @@ Result<SearchMode> ParseSearchMode(std::string_view name);
 
 struct SearchRequest {
   std::string query;
+  // An image file's bytes, instead of the query: by its vector, so the mode is dense (hybrid means
+  // that) and nothing is reranked. The collection's encoder encodes images.
+  std::string image;
   size_t k = 10;  // 1 .. 10,000
   SearchMode mode = SearchMode::kHybrid;
   std::string filter;       // index/filter.h's language; "" for none

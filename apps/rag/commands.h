@@ -10,6 +10,7 @@ int RunSearch(Session& session);
 int RunAsk(Session& session);
 int RunChat(Session& session);
 int RunEmbed(Session& session);
+int RunClassify(Session& session);
 int RunGet(Session& session);
 int RunRemove(Session& session);
 int RunCollectionsList(Session& session);

@@ -36,6 +36,8 @@ int Run(rag::Session& session) {
       return rag::RunChat(session);
     case Command::kEmbed:
       return rag::RunEmbed(session);
+    case Command::kClassify:
+      return rag::RunClassify(session);
     case Command::kGet:
       return rag::RunGet(session);
     case Command::kRemove:

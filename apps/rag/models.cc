@@ -3,6 +3,7 @@
 #include <iostream>
 
 #include "apps/rag/commands.h"
+#include "apps/rag/images.h"
 #include "apps/rag/output.h"
 #include "engine/models.h"
 
@@ -35,6 +36,18 @@ std::vector<std::string> Texts(const Options& options) {
     while (std::getline(std::cin, line)) texts.push_back(line);
   }
   return texts;
+}
+
+Result<Embeddings> EmbedArguments(const Engine& engine, Session& session) {
+  const Options& options = session.options();
+  if (!options.embed_images.empty()) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<Image> images, ReadImages(options.embed_images));
+    return engine.EmbedImages(images, &session.cancel());
+  }
+  RAG_ASSIGN_OR_RETURN(const TextRole role, ParseTextRole(options.embed_role));
+  const std::vector<std::string> texts = Texts(options);
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  return engine.Embed(views, role, &session.cancel());
 }
 
 void PrintVectors(const Embeddings& embeddings) {
@@ -137,11 +150,7 @@ int RunEmbed(Session& session) {
   const Options& options = session.options();
   const Result<Engine*> engine = session.OpenScratchEngine();
   if (!engine.ok()) return Fail(engine.status(), options.json);
-  const std::vector<std::string> texts = Texts(options);
-  const std::vector<std::string_view> views(texts.begin(), texts.end());
-  const Result<TextRole> role = ParseTextRole(options.embed_role);
-  if (!role.ok()) return Fail(role.status(), options.json);
-  const Result<Embeddings> embeddings = (*engine)->Embed(views, *role, &session.cancel());
+  const Result<Embeddings> embeddings = EmbedArguments(**engine, session);
   if (!embeddings.ok()) return Fail(embeddings.status(), options.json);
   if (options.json) {
     PrintJson(VectorsValue(options, *embeddings));

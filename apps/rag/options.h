@@ -15,6 +15,7 @@ enum class Command {
   kAsk,
   kChat,
   kEmbed,
+  kClassify,
   kGet,
   kRemove,
   kCollectionsList,
@@ -54,6 +55,7 @@ struct Options {
   } index;
 
   struct Search {
+    std::string image;  // search alone: a file instead of the query
     std::string filter;
     bool exact = false;
     uint64_t per_document = 0;
@@ -95,7 +97,13 @@ struct Options {
     bool dry_run = false;
   } tune;
 
+  struct Classify {
+    std::vector<std::string> labels;
+    std::vector<std::string> templates;
+  } classify;
+
   std::string embed_role = "plain";
+  std::vector<std::string> embed_images;      // files
   uint64_t recall_sample = 0;                 // of verify; 0: recall is not measured
   std::vector<uint64_t> cutoffs = {10, 100};  // of eval
   double bench_seconds = 3;

@@ -36,6 +36,7 @@ class CommandLine {
     AddAsk();
     AddChat();
     AddEmbed();
+    AddClassify();
     AddGet();
     AddRemove();
     AddCollections();
@@ -219,12 +220,19 @@ class CommandLine {
     CLI::App* sub = Add(Command::kSearch, "search", "Find passages",
                         "  rag search \"rotating the signing key\" -k 5\n"
                         "  rag search \"key\" --mode lexical --filter 'year >= 2020'\n"
+                        "  rag search --image beach.jpg --encoder clip-vit-base-patch32\n"
                         "  rag search \"key\" --json | jq '.hits[0].text'");
-    sub->add_option("query", options_.arguments, "what to look for; - reads it")
-        ->required()
-        ->expected(1);
+    CLI::Option* query =
+        sub->add_option("query", options_.arguments, "what to look for; - reads it")->expected(1);
+    CLI::Option* image = sub->add_option("--image", options_.search.image,
+                                         "what looks like this picture, with an image encoder");
+    image->excludes(query);
     AddCollectionFlag(sub);
     AddSearchFlags(sub, "search.k");
+    sub->callback([this, query, image] {
+      options_.command = Command::kSearch;
+      if (query->count() + image->count() == 0) throw CLI::RequiredError("query or --image");
+    });
   }
 
   void AddAsk() {
@@ -256,13 +264,46 @@ class CommandLine {
   void AddEmbed() {
     CLI::App* sub = Add(Command::kEmbed, "embed", "Print the vectors of texts",
                         "  rag embed \"a sentence\" \"another\" --json\n"
-                        "  rag embed - < sentences.txt          # one a line");
-    sub->add_option("text", options_.arguments, "texts, or - for the lines of standard input")
-        ->required();
+                        "  rag embed - < sentences.txt          # one a line\n"
+                        "  rag embed --image cat.jpg --encoder clip-vit-base-patch32");
+    CLI::Option* texts =
+        sub->add_option("text", options_.arguments, "texts, or - for the lines of standard input");
+    CLI::Option* images = sub->add_option("--image", options_.embed_images,
+                                          "a picture, with an image encoder; may be repeated")
+                              ->allow_extra_args(false);
+    images->excludes(texts);
+    sub->callback([this, texts, images] {
+      options_.command = Command::kEmbed;
+      if (texts->count() + images->count() == 0) throw CLI::RequiredError("text or --image");
+    });
     sub->add_option("--role", options_.embed_role,
                     "whose prompt of the model stands before the text: plain, query or document")
         ->check(CLI::IsMember({"plain", "query", "document"}))
         ->capture_default_str();
+  }
+
+  void AddClassify() {
+    CLI::App* sub = Add(Command::kClassify, "classify",
+                        "Say which of some labels pictures show, with an image encoder",
+                        "  rag classify *.jpg --labels cat,dog,horse\n"
+                        "  rag classify a.png --label \"a cat\" --label \"a dog, asleep\"\n"
+                        "  rag classify a.png --labels cat,dog --template \"a photo of a {}\" \\\n"
+                        "      --template \"a drawing of a {}\" --json");
+    sub->add_option("image", options_.arguments, "image files")->required();
+    CLI::Option* list = sub->add_option("--labels", options_.classify.labels,
+                                        "what a picture may show, with commas in between")
+                            ->delimiter(',');
+    CLI::Option* label =
+        sub->add_option("--label", options_.classify.labels, "one of them; may be repeated")
+            ->allow_extra_args(false);
+    list->allow_extra_args(false)->excludes(label);
+    sub->add_option("--template", options_.classify.templates,
+                    "a sentence with {} for the label; of several the mean is taken")
+        ->allow_extra_args(false);
+    sub->callback([this, list, label] {
+      options_.command = Command::kClassify;
+      if (list->count() + label->count() == 0) throw CLI::RequiredError("--labels");
+    });
   }
 
   void AddGet() {

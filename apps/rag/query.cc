@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "apps/rag/commands.h"
+#include "apps/rag/images.h"
 #include "apps/rag/output.h"
 #include "engine/json.h"
 #include "lib/base/file.h"
@@ -26,9 +27,16 @@ void PrintHit(const Hit& hit) {
 
 Result<SearchResponse> Search(Session& session) {
   const Options& options = session.options();
-  RAG_ASSIGN_OR_RETURN(std::string query, ReadArgument(options.arguments.front()));
-  RAG_ASSIGN_OR_RETURN(const SearchRequest request,
+  std::string query;
+  if (!options.arguments.empty()) {
+    RAG_ASSIGN_OR_RETURN(query, ReadArgument(options.arguments.front()));
+  }
+  RAG_ASSIGN_OR_RETURN(SearchRequest request,
                        ToSearchRequest(options, std::move(query), options.settings.search.k));
+  if (!options.search.image.empty()) {
+    RAG_ASSIGN_OR_RETURN(request.image, ReadImageFile(options.search.image));
+    request.rerank_top = 0;
+  }
   RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(/*create=*/false));
   return engine->Search(session.collection(), request, &session.cancel());
 }

@@ -2,6 +2,7 @@
 #include <set>
 
 #include "apps/ragd/fields.h"
+#include "apps/ragd/image_field.h"
 #include "apps/ragd/service.h"
 #include "engine/json.h"
 
@@ -21,7 +22,7 @@ struct Item {
 void ReadItem(const Value& value, const std::string& place, std::string_view collection,
               std::vector<Item>& items, Fields& errors) {
   Fields fields(value, place);
-  fields.AllowOnly({"collection", "key", "id", "text", "title", "metadata", "media_type"});
+  fields.AllowOnly({"collection", "key", "id", "text", "image", "title", "metadata", "media_type"});
   Item item;
   item.collection = fields.String("collection", collection);
   if (fields.Has("key") && fields.Has("id")) fields.Fail("id", "and 'key' say the same thing");
@@ -30,10 +31,13 @@ void ReadItem(const Value& value, const std::string& place, std::string_view col
     fields.Fail("key", StrCat("is ", item.document.key.size(), " bytes long; at most ",
                               kMaxKeyBytes, " are taken"));
   }
-  item.document.text = fields.RequiredString("text");
+  const bool is_image = fields.Has("image");
+  if (is_image) item.document.image = ReadImageField(fields, "image");
+  item.document.text = is_image ? fields.String("text", "") : fields.RequiredString("text");
   item.document.title = fields.String("title", "");
-  item.document.media_type = fields.String("media_type", "text/plain");
-  if (item.document.media_type != "text/plain" && item.document.media_type != "text/markdown") {
+  item.document.media_type = fields.String("media_type", is_image ? "" : "text/plain");
+  if (!is_image && item.document.media_type != "text/plain" &&
+      item.document.media_type != "text/markdown") {
     fields.Fail("media_type",
                 StrCat("'", item.document.media_type, "' is not text/plain or text/markdown"));
   }

@@ -1,5 +1,6 @@
 // POST /v1/search and /v1/ask.
 #include "apps/ragd/fields.h"
+#include "apps/ragd/image_field.h"
 #include "apps/ragd/service.h"
 #include "engine/json.h"
 
@@ -16,13 +17,19 @@ void Search(const Service& service, const HttpRequest& request, ResponseWriter& 
     return;
   }
   Fields fields(*body);
-  fields.AllowOnly({"query", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact",
-                    "per_document", "rerank", "rerank_top"});
+  fields.AllowOnly({"query", "image", "collection", "k", "top_k", "mode", "filter", "ef_search",
+                    "exact", "per_document", "rerank", "rerank_top"});
   SearchRequest search;
-  search.query = fields.RequiredString("query");
+  if (fields.Has("image")) {
+    search.image = ReadImageField(fields, "image");
+    if (fields.Has("query")) fields.Fail("image", "and 'query' are two questions; give one");
+  } else {
+    search.query = fields.RequiredString("query");
+  }
   const std::string collection = fields.String("collection", service.settings.collection);
   ReadSearch(fields, service.search_defaults(service.settings.search.k), search);
   if (SentError(fields, out)) return;
+  if (!search.image.empty()) search.rerank_top = 0;
   const Result<SearchResponse> found = service.engine.Search(collection, search, &out.cancel());
   if (!found.ok()) {
     SentError(found.status(), out);

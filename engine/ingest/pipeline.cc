@@ -12,6 +12,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/ingest/encode.h"
 #include "engine/ingest/prepare.h"
 #include "engine/ingest/queue.h"
 #include "engine/record.h"
@@ -41,9 +42,11 @@ struct FileEnd {
 };
 
 struct Batch {
-  std::vector<DocumentInput> documents;
+  std::vector<UnencodedDocument> documents;
   std::vector<uint64_t> files;  // [documents] the file each came from
-  std::vector<FileEnd> ends;    // files whose last document is in this batch or before
+  std::vector<std::pair<uint64_t, IngestFailure>>
+      refused;                // documents that were taken out, by file
+  std::vector<FileEnd> ends;  // files whose last document is in this batch or before
   size_t chunks = 0;
   size_t bytes = 0;
 };
@@ -79,31 +82,16 @@ Result<bool> IsStored(const Collection& collection, const std::string& key,
   return payload.content_hash == content_hash && payload.source_hash == source_hash;
 }
 
-// Fills in the vectors of documents. Returns how many chunks the encoder had to cut.
-Result<uint64_t> EncodeDocuments(std::span<DocumentInput> documents, const Encoder& encoder,
-                                 IngestProgress* progress, const CancelToken* cancel) {
-  std::vector<ChunkInput*> chunks;
-  for (DocumentInput& document : documents) {
-    for (ChunkInput& chunk : document.chunks) chunks.push_back(&chunk);
+// Whether the document is a text, or a picture that this collection's encoder can encode.
+Status CheckImages(const Document& document, const PipelineContext& context) {
+  if (document.image.empty()) return OkStatus();
+  if (context.encoder == nullptr) {
+    return FailedPreconditionError("collection '", context.collection.config().name,
+                                   "' has no vectors, so images cannot be indexed");
   }
-  uint64_t truncated = 0;
-  std::vector<std::string_view> texts;
-  for (size_t begin = 0; begin < chunks.size(); begin += kBatchChunks) {
-    const size_t end = std::min(begin + kBatchChunks, chunks.size());
-    texts.clear();
-    for (size_t i = begin; i < end; ++i) texts.push_back(chunks[i]->lexical_text);
-    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
-                         encoder.Encode(texts, TextRole::kDocument, cancel));
-    for (size_t i = begin; i < end; ++i) {
-      const std::span<const float> row = embeddings.vectors.row(i - begin);
-      chunks[i]->vector.assign(row.begin(), row.end());
-      truncated += embeddings.truncated[i - begin] != 0;
-    }
-    if (progress != nullptr) {
-      progress->chunks_done.fetch_add(end - begin, std::memory_order_relaxed);
-    }
-  }
-  return truncated;
+  const EncoderInfo& info = context.encoder->info();
+  if (info.images.has_value()) return OkStatus();
+  return FailedPreconditionError("encoder ", info.fingerprint, " does not encode images");
 }
 
 // Source path -> keys of the stored documents that came from it.
@@ -225,13 +213,17 @@ class Pipeline {
     return OkStatus();
   }
 
-  Status PrepareOne(const Document& document, const SourceFile& file, FileEnd& end, Batch& batch) {
+  Status PrepareOne(Document& document, const SourceFile& file, FileEnd& end, Batch& batch) {
     std::string hash = HashDocument(document);
     std::string source_hash = file.many ? std::string() : file.content_hash;
     if (document.key.size() <= kMaxHashedKey) {
       RAG_ASSIGN_OR_RETURN(const bool stored,
                            IsStored(context_.collection, document.key, hash, source_hash));
       if (stored) return OkStatus();
+    }
+    if (Status images = CheckImages(document, context_); !images.ok()) {
+      end.problems.push_back({file.path, std::move(images)});
+      return OkStatus();
     }
     Result<DocumentInput> input =
         PrepareDocument(document, context_.chunk, budget_, std::move(hash), std::move(source_hash));
@@ -245,8 +237,8 @@ class Pipeline {
       batch_keys_.insert(document.key);
     }
     batch.chunks += input->chunks.size();
-    batch.bytes += 2 * document.text.size();
-    batch.documents.push_back(std::move(input).value());
+    batch.bytes += 2 * document.text.size() + document.image.size();
+    batch.documents.push_back({std::move(input).value(), std::move(document.image)});
     batch.files.push_back(end.file);
     if (batch.chunks >= kBatchChunks || batch.bytes >= kBatchBytes ||
         batch.documents.size() >= kBatchDocuments) {
@@ -270,16 +262,29 @@ class Pipeline {
       // of their files, so that the next run takes these up again.
       if (Stopped()) continue;
       if (context_.encoder != nullptr) {
-        Result<uint64_t> truncated =
-            EncodeDocuments(batch->documents, *context_.encoder, progress_, cancel_);
-        RAG_RETURN_IF_ERROR(truncated.status());
-        truncated_ += *truncated;
+        RAG_ASSIGN_OR_RETURN(EncodeReport encoded,
+                             EncodeDocuments(batch->documents, *context_.encoder, context_.pool,
+                                             progress_, cancel_));
+        truncated_ += encoded.truncated;
+        TakeOut(encoded.refused, *batch);
       } else if (progress_ != nullptr) {
         progress_->chunks_done.fetch_add(batch->chunks, std::memory_order_relaxed);
       }
       if (!encoded_.Push(std::move(*batch))) break;
     }
     return OkStatus();
+  }
+
+  // Documents that got no vector; the last ones first, since numbers move.
+  static void TakeOut(std::vector<std::pair<size_t, Status>>& refused, Batch& batch) {
+    for (auto entry = refused.rbegin(); entry != refused.rend(); ++entry) {
+      const auto at = static_cast<std::ptrdiff_t>(entry->first);
+      batch.refused.push_back(
+          {batch.files[entry->first],
+           {batch.documents[entry->first].input.key, std::move(entry->second)}});
+      batch.documents.erase(batch.documents.begin() + at);
+      batch.files.erase(batch.files.begin() + at);
+    }
   }
 
   // --- write ---
@@ -299,24 +304,31 @@ class Pipeline {
     return OkStatus();
   }
 
-  Status WriteBatch(const Batch& batch) {
+  Status WriteBatch(Batch& batch) {
+    for (auto& [file, failure] : batch.refused) {
+      tallies_[file].refused.push_back(std::move(failure));
+    }
     if (batch.documents.empty()) return OkStatus();
-    const Result<std::vector<WriteResult>> written =
-        context_.collection.ReplaceMany(batch.documents);
+    std::vector<DocumentInput> documents;
+    documents.reserve(batch.documents.size());
+    for (UnencodedDocument& document : batch.documents) {
+      documents.push_back(std::move(document.input));
+    }
+    const Result<std::vector<WriteResult>> written = context_.collection.ReplaceMany(documents);
     if (written.ok()) {
-      for (size_t i = 0; i < batch.documents.size(); ++i) {
-        CountWritten(batch, i, (*written)[i].chunks_added);
+      for (size_t i = 0; i < documents.size(); ++i) {
+        CountWritten(batch.files[i], documents[i], (*written)[i].chunks_added);
       }
       return OkStatus();
     }
     if (written.status().code() != StatusCode::kInvalidArgument) return written.status();
     // One of them is refused: the others must not suffer for it.
-    for (size_t i = 0; i < batch.documents.size(); ++i) {
-      const Result<WriteResult> one = context_.collection.Replace(batch.documents[i]);
+    for (size_t i = 0; i < documents.size(); ++i) {
+      const Result<WriteResult> one = context_.collection.Replace(documents[i]);
       if (one.ok()) {
-        CountWritten(batch, i, one->chunks_added);
+        CountWritten(batch.files[i], documents[i], one->chunks_added);
       } else if (one.status().code() == StatusCode::kInvalidArgument) {
-        tallies_[batch.files[i]].refused.push_back({batch.documents[i].key, one.status()});
+        tallies_[batch.files[i]].refused.push_back({documents[i].key, one.status()});
       } else {
         return one.status();
       }
@@ -324,13 +336,13 @@ class Pipeline {
     return OkStatus();
   }
 
-  void CountWritten(const Batch& batch, size_t i, size_t chunks) {
-    Tally& tally = tallies_[batch.files[i]];
+  void CountWritten(uint64_t file, const DocumentInput& document, size_t chunks) {
+    Tally& tally = tallies_[file];
     ++tally.documents;
     ++report_.documents;
     report_.chunks += chunks;
     if (progress_ != nullptr) {
-      const uint64_t bytes = batch.documents[i].body.size();
+      const uint64_t bytes = document.body.size();
       tally.bytes += bytes;
       progress_->bytes_done.fetch_add(bytes, std::memory_order_relaxed);
     }
@@ -431,15 +443,20 @@ Status RunPipeline(DocumentSource& source, const PipelineContext& context, Inges
 
 Result<DocumentStatus> WriteDocument(const Document& document, const PipelineContext& context) {
   DocumentStatus status;
+  RAG_RETURN_IF_ERROR(CheckImages(document, context));
   std::string hash = HashDocument(document);
-  RAG_ASSIGN_OR_RETURN(DocumentInput input,
+  UnencodedDocument unencoded{.input = {}, .image = document.image};
+  RAG_ASSIGN_OR_RETURN(unencoded.input,
                        PrepareDocument(document, context.chunk, BudgetOf(context), hash, ""));
   RAG_ASSIGN_OR_RETURN(status.unchanged, IsStored(context.collection, document.key, hash, ""));
   if (status.unchanged) return status;
   if (context.encoder != nullptr) {
-    RAG_RETURN_IF_ERROR(EncodeDocuments({&input, 1}, *context.encoder, nullptr, nullptr).status());
+    RAG_ASSIGN_OR_RETURN(
+        const EncodeReport encoded,
+        EncodeDocuments({&unencoded, 1}, *context.encoder, context.pool, nullptr, nullptr));
+    if (!encoded.refused.empty()) return encoded.refused.front().second;
   }
-  RAG_ASSIGN_OR_RETURN(const WriteResult written, context.collection.Replace(input));
+  RAG_ASSIGN_OR_RETURN(const WriteResult written, context.collection.Replace(unencoded.input));
   status.replaced = written.replaced;
   status.chunks = written.chunks_added;
   return status;

@@ -22,6 +22,7 @@
 #include "index/store.h"
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
+#include "lib/runtime/runtime.h"
 
 namespace rag {
 
@@ -30,6 +31,7 @@ struct PipelineContext {
   Manifest& manifest;
   const Encoder* encoder = nullptr;  // null: the collection has no vectors
   ChunkOptions chunk;
+  ThreadPool& pool;  // decodes pictures
 };
 
 // Takes in everything the source has and adds to `report`. Errors are those that end the run (the

@@ -62,9 +62,13 @@ Result<DocumentInput> PrepareDocument(const Document& document, const ChunkOptio
     return InvalidArgumentError("the text of '", document.key, "' has ", document.text.size(),
                                 " bytes, over the limit of ", kMaxTextBytes);
   }
-  RAG_ASSIGN_OR_RETURN(
-      const std::vector<Chunk> chunks,
-      ChunkDocument(document, FitToEncoder(options, budget, document), budget.tokenizer));
+  std::vector<Chunk> chunks;
+  if (document.image.empty()) {
+    RAG_ASSIGN_OR_RETURN(
+        chunks, ChunkDocument(document, FitToEncoder(options, budget, document), budget.tokenizer));
+  } else {
+    chunks = {Chunk{.begin = 0, .end = static_cast<uint32_t>(document.text.size())}};
+  }
   DocumentInput input =
       PackDocumentInput(document, std::move(content_hash), std::move(source_hash));
   input.chunks.reserve(chunks.size());

@@ -18,9 +18,9 @@ struct ChunkBudget {
   size_t max_tokens = 0;  // that the encoder reads after its prompt, special tokens included
 };
 
-// Chunks the document and packs it. A chunk's indexed text begins with the document's title and
-// headings, so chunks are kept small enough for both to fit into what the encoder reads. Errors:
-// invalid_argument naming the bound that the document breaks.
+// Chunks the document and packs it; a picture is one chunk. A chunk's indexed text begins with the
+// document's title and headings, so chunks are kept small enough for both to fit into what the
+// encoder reads. Errors: invalid_argument naming the bound that the document breaks.
 Result<DocumentInput> PrepareDocument(const Document& document, const ChunkOptions& options,
                                       const ChunkBudget& budget, std::string content_hash,
                                       std::string source_hash);

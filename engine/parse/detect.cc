@@ -4,6 +4,7 @@
 
 #include "engine/parse/encoding.h"
 #include "engine/parse/parser.h"
+#include "lib/image/image.h"
 
 namespace rag {
 namespace {
@@ -57,12 +58,9 @@ constexpr Magic kUnsupported[] = {
     {"\x28\xB5\x2F\xFD"sv, "a zstd archive"},
     {"7z\xBC\xAF\x27\x1C"sv, "a 7z archive"},
     {"Rar!\x1A"sv, "a RAR archive"},
-    {"\x89PNG\r\n\x1A\n"sv, "a PNG image"},
-    {"\xFF\xD8\xFF"sv, "a JPEG image"},
-    {"GIF8"sv, "a GIF image"},
     {"II*\0"sv, "a TIFF image"},
     {"MM\0*"sv, "a TIFF image"},
-    {"RIFF"sv, "a RIFF file (WebP, WAV or AVI)"},
+    {"RIFF"sv, "a RIFF file (WAV or AVI)"},
     {"\x7F"
      "ELF"sv,
      "an ELF program"},
@@ -111,6 +109,7 @@ Result<Format> DetectFormat(std::string_view path, std::string_view first_bytes)
     return Format::kPdf;
   }
   if (first_bytes.starts_with("PK\x03\x04")) return DetectZip(path, extension, first_bytes);
+  if (DetectImageFormat(first_bytes).has_value()) return Format::kImage;
   for (const Magic& magic : kUnsupported) {
     if (first_bytes.starts_with(magic.bytes)) {
       return UnimplementedError(path, ": unsupported format: ", magic.what);

@@ -34,6 +34,8 @@ Result<ParsedFile> Dispatch(std::string_view content, Format format, const Parse
       return ParseJsonl(content, source);
     case Format::kCode:
       return ParseCode(content, source);
+    case Format::kImage:
+      return ParseImage(content, source);
   }
   return InternalError("format ", static_cast<int>(format), " has no parser");
 }
@@ -101,6 +103,10 @@ std::string LowerExtension(std::string_view path) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   }
   return extension;
+}
+
+std::string FileName(std::string_view path) {
+  return std::string(path.substr(path.find_last_of('/') + 1));
 }
 
 std::string FileStem(std::string_view path) {

@@ -24,12 +24,15 @@ Result<ParsedFile> ParseDocx(std::string_view content, const ParseSource& source
 Result<ParsedFile> ParseCsv(std::string_view content, const ParseSource& source);
 Result<ParsedFile> ParseJsonl(std::string_view content, const ParseSource& source);
 Result<ParsedFile> ParseCode(std::string_view content, const ParseSource& source);
+Result<ParsedFile> ParseImage(std::string_view content, const ParseSource& source);
 
 // A document with key, source and title (the file's name without its extension) from the path, and
 // an empty object as metadata.
 Document MakeDocument(const ParseSource& source, std::string_view media_type);
 // "md" of "a/b.MD"; "" when there is none.
 std::string LowerExtension(std::string_view path);
+// "b.md" of "a/b.md".
+std::string FileName(std::string_view path);
 // "b" of "a/b.md".
 std::string FileStem(std::string_view path);
 

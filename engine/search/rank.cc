@@ -10,6 +10,7 @@
 
 #include "engine/record.h"
 #include "engine/search/rerank.h"
+#include "lib/image/image.h"
 
 namespace rag {
 namespace {
@@ -57,10 +58,22 @@ Status CheckSearchRequest(const SearchRequest& request) {
   if (request.k == 0 || request.k > kMaxSearchK) {
     return InvalidArgumentError("k ", request.k, " is not between 1 and ", kMaxSearchK);
   }
-  if (request.query.find_first_not_of(" \t\r\n") == std::string::npos) {
-    return InvalidArgumentError("the query is empty");
+  RAG_RETURN_IF_ERROR(CheckSearchOptions(request));
+  const bool has_query = request.query.find_first_not_of(" \t\r\n") != std::string::npos;
+  if (request.image.empty()) {
+    return has_query ? OkStatus() : InvalidArgumentError("the query is empty");
   }
-  return CheckSearchOptions(request);
+  if (has_query) {
+    return InvalidArgumentError("the query is a text or an image, and both are given");
+  }
+  if (request.mode == SearchMode::kLexical) {
+    return InvalidArgumentError("an image has no words for mode 'lexical'");
+  }
+  if (request.rerank_top != 0) {
+    return InvalidArgumentError("a reranker reads texts: rerank_top is ", request.rerank_top,
+                                " and the query is an image");
+  }
+  return OkStatus();
 }
 
 Status CheckSearchOptions(const SearchRequest& request) {
@@ -105,6 +118,16 @@ Result<std::vector<RankedChunk>> RankChunks(const Collection& collection,
 
 namespace {
 
+Result<Embeddings> EncodeQuery(const Encoder& encoder, const SearchRequest& request,
+                               const CancelToken* cancel) {
+  if (request.image.empty()) {
+    const std::string_view query = request.query;
+    return encoder.Encode({&query, 1}, TextRole::kQuery, cancel);
+  }
+  RAG_ASSIGN_OR_RETURN(const Image image, DecodeImage(request.image, "the query's image"));
+  return encoder.EncodeImages({&image, 1}, cancel);
+}
+
 // The first k of the ranked chunks that are there, as the limit on a document allows.
 Result<std::vector<Hit>> TakeHits(const Collection& collection, const SearchRequest& request,
                                   std::span<const RankedChunk> ranked) {
@@ -145,8 +168,7 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Sear
   Embeddings embeddings;
   std::span<const float> query_vector;
   if (mode != SearchMode::kLexical) {
-    const std::string_view query = request.query;
-    RAG_ASSIGN_OR_RETURN(embeddings, models.encoder->Encode({&query, 1}, TextRole::kQuery, cancel));
+    RAG_ASSIGN_OR_RETURN(embeddings, EncodeQuery(*models.encoder, request, cancel));
     query_vector = embeddings.vectors.row(0);
     response.encode_ms = MillisecondsSince(start);
   }

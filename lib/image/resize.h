@@ -25,9 +25,9 @@ struct PixelBox {
   size_t height = 0;
 };
 
-// The picture in width x height pixels, both at least 1, byte for byte as Pillow's Image.resize
-// gives it: a filter as wide as the reduction (a = -0.5 for the bicubic), across and then down with
-// a rounding to 8 bits in between, weights in 22 bits of fraction.
+// The picture in width x height pixels, both at least 1, byte for byte as Image.resize of
+// Pillow up to 12 gives it: a filter as wide as the reduction (a = -0.5 for the bicubic), across
+// and then down with a rounding to 8 bits in between, weights in 22 bits of fraction.
 Image Resize(const Image& image, size_t width, size_t height, ResampleFilter filter);
 // Of that the part `box`, which lies in it; the rest, however large, costs nothing.
 Image ResizeBox(const Image& image, size_t width, size_t height, const PixelBox& box,

@@ -4,6 +4,7 @@ incremental and survives kill -9, bad files of every format, standard input, Kor
 
 Usage: cli_test.py PATH_OF_RAG [TEST…]
 """
+import base64
 import json
 import os
 import pathlib
@@ -84,7 +85,7 @@ class Usage(CliTest):
     def test_exit_codes(self):
         commands = ["index", "search", "ask", "chat", "embed", "get", "rm", "collections", "stats",
                     "models", "verify", "backup", "restore", "vacuum", "tune", "bench", "eval",
-                    "completion"]
+                    "classify", "completion"]
         for command in commands:
             text = self.run_rag(command, "--help", db=False).stdout
             self.assertIn("Examples:", text, command)
@@ -92,7 +93,8 @@ class Usage(CliTest):
         self.assertIn("index", self.run_rag("--help", db=False).stdout)
         for wrong in (["fly"], [], ["search"], ["search", "x", "--mode", "magic"],
                       ["search", "x", "-k", "0"], ["index"], ["search", "x", "--no-such-flag"],
-                      ["index", "x", "--chunk-tokens", "many"]):
+                      ["index", "x", "--chunk-tokens", "many"], ["embed"], ["classify", "a.png"],
+                      ["search", "x", "--image", "a.png"]):
             done = self.run_rag(*wrong, code=2)
             self.assertNotEqual(done.stderr, "", wrong)
             self.assertEqual(done.stdout, "", wrong)
@@ -356,6 +358,52 @@ class BadFiles(CliTest):
         self.run_rag("index", self.docs, "--strict", code=1)
         self.run_rag("index", self.docs / "wrong.pdf", code=1)
         self.run_rag("index", self.docs / "absent.txt", code=1)
+
+
+class Pictures(CliTest):
+    """With a small CLIP model of random weights."""
+
+    def setUp(self):
+        super().setUp()
+        golden = ROOT / "tests" / "golden"
+        model = self.folder / "small-clip"
+        shutil.copytree(golden / "image_encoders" / "clip", model)
+        shutil.copy(golden / "image_encoders" / "clip_tokenizer.json", model / "tokenizer.json")
+        self.encoder = str(model)
+        for row in json.loads((golden / "images" / "decode.json").read_text(encoding="utf-8")):
+            if row["name"] in ("jpeg", "png-palette", "webp-lossy", "gif-interlaced"):
+                self.put(f"{row['name']}.bin", base64.b64decode(row["file"]))
+
+    def test_pictures_are_found_by_pictures_and_words(self):
+        self.assertEqual(self.rag_json("index", self.docs)["indexed"], 4)
+        picture = str(self.docs / "webp-lossy.bin")
+        hits = self.rag_json("search", "--image", picture)["hits"]
+        self.assertEqual((len(hits), hits[0]["document"], hits[0]["text"]), (4, picture, "webp-lossy.bin"))
+        self.assertAlmostEqual(hits[0]["score"], 1, places=4)
+        self.assertEqual(len(self.rag_json("search", "a barn", "--mode", "dense")["hits"]), 4)
+        self.assertIn("webp-lossy.bin", self.run_rag("search", "--image", picture).stdout)
+        error = self.rag_json("search", "--image", self.put("a.txt", "text"), code=1)["error"]
+        self.assertEqual(error["code"], "invalid_argument")
+
+    def test_vectors_of_pictures(self):
+        paths = sorted(self.docs.iterdir())
+        made = self.rag_json("embed", *[part for path in paths for part in ("--image", path)])
+        self.assertEqual((made["dim"], len(made["vectors"])), (20, 4))
+        for vector in made["vectors"]:
+            self.assertAlmostEqual(sum(v * v for v in vector), 1, places=4)
+
+    def test_labels(self):
+        paths = sorted(str(path) for path in self.docs.iterdir())
+        results = self.rag_json("classify", *paths, "--labels", "cat,dog,barn", "--template", "a {}", "--template",
+                                "one {}")["results"]
+        self.assertEqual([result["image"] for result in results], paths)
+        for result in results:
+            self.assertEqual({label["label"] for label in result["labels"]}, {"cat", "dog", "barn"})
+            self.assertAlmostEqual(sum(label["probability"] for label in result["labels"]), 1, places=6)
+        text = self.run_rag("classify", paths[0], "--label", "a cat, asleep", "--label", "dog").stdout
+        self.assertIn("a cat, asleep", text)
+        error = self.rag_json("classify", paths[0], self.docs / "absent.png", "--labels", "a", code=1)["error"]
+        self.assertIn("absent.png", error["message"])
 
 
 class Interrupted(CliTest):

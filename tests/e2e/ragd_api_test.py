@@ -406,6 +406,43 @@ class Rerank(Api):
         self.fails("POST", "/v1/search", body | {"rerank_top": 1001}, 400, "invalid_argument", "rerank_top")
 
 
+class Pictures(Api):
+    """With a small CLIP model of random weights."""
+
+    @classmethod
+    def start(cls):
+        cls.folder = tempfile.TemporaryDirectory(prefix="ragd-clip-")
+        model = pathlib.Path(cls.folder.name) / "small-clip"
+        shutil.copytree(GOLDEN / "image_encoders" / "clip", model)
+        shutil.copy(GOLDEN / "image_encoders" / "clip_tokenizer.json", model / "tokenizer.json")
+        return Daemon(PROGRAM, "--encoder", str(model))
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.folder.cleanup()
+
+    def test_pictures_are_kept_and_found(self):
+        rows = {row["name"]: row["file"] for row in json.loads((GOLDEN / "images" / "decode.json").read_text())}
+        documents = [{"key": name, "image": rows[name], "text": f"a picture called {name}"}
+                     for name in ("jpeg", "webp-lossy", "gif")]
+        documents[1]["image"] = "data:image/webp;base64," + documents[1]["image"]
+        added = self.call("POST", "/v1/documents", {"collection": "pictures", "documents": documents}, 201)
+        self.assertEqual((added["written"], added["failed"]), (3, 0))
+        hits = self.call("POST", "/v1/search", {"collection": "pictures", "image": rows["gif"]})["hits"]
+        self.assertEqual((len(hits), hits[0]["document"], hits[0]["text"]), (3, "gif", "a picture called gif"))
+        self.assertAlmostEqual(hits[0]["score"], 1, places=4)
+        found = self.call("POST", "/v1/search", {"collection": "pictures", "query": "lossy", "mode": "lexical"})
+        self.assertEqual([hit["document"] for hit in found["hits"]], ["webp-lossy"])
+
+    def test_errors(self):
+        good = {"collection": "wrong", "key": "a"}
+        self.fails("POST", "/v1/documents", good | {"image": "not base64!"}, 400, "invalid_argument", "image")
+        self.fails("POST", "/v1/documents", good | {"image": "d29yZHM="}, 400, "invalid_argument")
+        both = {"collection": "pictures", "image": "d29yZHM=", "query": "x"}
+        self.fails("POST", "/v1/search", both, 400, "invalid_argument", "image")
+
+
 @unittest.skipUnless(shared_data("models/stories260K/stories260K.gguf"), "stories260K.gguf is not here")
 class Chat(Api):
     MODEL = "stories260K"

@@ -11,8 +11,9 @@
 namespace rag {
 namespace {
 
-constexpr Format kFormats[] = {Format::kText, Format::kMarkdown, Format::kHtml,  Format::kPdf,
-                               Format::kDocx, Format::kCsv,      Format::kJsonl, Format::kCode};
+constexpr Format kFormats[] = {Format::kText,  Format::kMarkdown, Format::kHtml,
+                               Format::kPdf,   Format::kDocx,     Format::kCsv,
+                               Format::kJsonl, Format::kCode,     Format::kImage};
 
 constexpr const char* kDocument =
     R"(<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>

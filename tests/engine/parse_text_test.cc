@@ -118,6 +118,9 @@ TEST_CASE("formats are known by name, and binary ones by their bytes") {
   CHECK(Detected("/a/b.docx", "%PDF-1.7\n") == Format::kPdf);
   CHECK(Detected("/a/b.txt", "%PDF-1.7\n") == Format::kPdf);
   CHECK(Detected("/a/b.bin", std::string("PK\x03\x04....word/document.xml")) == Format::kDocx);
+  CHECK(Detected("/a/b.txt", "\x89PNG\r\n\x1A\n") == Format::kImage);
+  CHECK(Detected("/a/b", "GIF89a") == Format::kImage);
+  CHECK(Detected("/a/b.pdf", std::string("RIFF....WEBPVP8 ")) == Format::kImage);
   // Named as a binary format that it is not: its parser says so.
   CHECK(Detected("/a/b.pdf", "hello") == Format::kPdf);
   CHECK(ParseContent("hello", "/a/b.pdf", Format::kPdf).status().code() ==
@@ -130,7 +133,7 @@ TEST_CASE("formats are known by name, and binary ones by their bytes") {
     CHECK(status.message().starts_with(path));
     return status.message();
   };
-  CHECK(refused("/a/b.txt", "\x89PNG\r\n\x1A\n").find("PNG") != std::string::npos);
+  CHECK(refused("/a/b.txt", std::string_view("II*\0", 4)).find("TIFF") != std::string::npos);
   CHECK(refused("/a/b.xlsx", std::string("PK\x03\x04")).find(".xlsx") != std::string::npos);
   CHECK(refused("/a/b.rtf", "{\\rtf1").find("RTF") != std::string::npos);
   CHECK(refused("/a/b.dat", std::string_view("\0\x01\x02\x03", 4)).find("00 01 02 03") !=

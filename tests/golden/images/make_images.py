@@ -3,7 +3,7 @@
 
     make_images.py SHARED_DATA
 
-Made with Pillow 13.0.0, xxhash 4.1.0. SHARED_DATA: the folder of the large test data.
+Made with Pillow 12.0.0, xxhash 4.1.0 (Pillow 13 resizes down before across where that is less work, and gives other pixels then). SHARED_DATA: the folder of the large test data.
 
 decode.json: small files made here, each with the pixels of ImageOps.exif_transpose(Image.open(file)).convert("RGB") (base64,
 rows of red, green and blue). resize.json: one of them resized by Image.resize. shared.json: of the files of SHARED_DATA

@@ -1,0 +1,190 @@
+#include "embed/image_processor.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace rag {
+namespace {
+
+// Pixels of an edge: published models read 224 to 512.
+constexpr int64_t kMaxEdge = 4'096;
+
+// "size": 224, or {"shortest_edge": 224}, or {"height": 224, "width": 224}.
+struct EdgeSizes {
+  size_t shortest = 0;
+  size_t width = 0;
+  size_t height = 0;
+};
+
+Result<EdgeSizes> ReadEdges(const ConfigFile& file, std::string_view key, bool number_is_shortest,
+                            const EdgeSizes& fallback) {
+  if (!file.Has(key)) return fallback;
+  const Value& value = *file.value().Find(key);
+  EdgeSizes sizes;
+  if (!value.is_object()) {
+    RAG_ASSIGN_OR_RETURN(const size_t edge, file.Size(key, 1, kMaxEdge));
+    if (number_is_shortest) return EdgeSizes{.shortest = edge};
+    return EdgeSizes{.width = edge, .height = edge};
+  }
+  const ConfigFile object(StrCat(file.path(), ": ", key), value);
+  if (object.Has("shortest_edge")) {
+    if (object.Has("longest_edge")) {
+      return UnimplementedError(object.path(), " with 'longest_edge' is not known");
+    }
+    RAG_ASSIGN_OR_RETURN(sizes.shortest, object.Size("shortest_edge", 1, kMaxEdge));
+    return sizes;
+  }
+  RAG_ASSIGN_OR_RETURN(sizes.height, object.Size("height", 1, kMaxEdge));
+  RAG_ASSIGN_OR_RETURN(sizes.width, object.Size("width", 1, kMaxEdge));
+  return sizes;
+}
+
+Status ReadColors(const ConfigFile& file, std::string_view key, double low,
+                  std::array<float, 3>& colors) {
+  if (!file.Has(key)) return OkStatus();
+  const Value& value = *file.value().Find(key);
+  if (!value.is_array() || value.as_array().size() != colors.size()) {
+    return InvalidArgumentError(file.path(), ": '", key, "' is no array of three numbers");
+  }
+  for (size_t i = 0; i < colors.size(); ++i) {
+    const Value& color = value.as_array()[i];
+    if (!color.is_number() || !(color.as_double() >= low && color.as_double() <= 1e3)) {
+      return InvalidArgumentError(file.path(), ": '", key, "' entry ", i, " is ", ToJson(color),
+                                  ", not a number from ", low, " to 1000");
+    }
+    colors[i] = static_cast<float>(color.as_double());
+  }
+  return OkStatus();
+}
+
+// The processors' own defaults, where the file says nothing.
+struct Defaults {
+  bool crop;
+  EdgeSizes size;
+  std::array<float, 3> mean;
+  std::array<float, 3> deviation;
+};
+constexpr Defaults kClip = {.crop = true,
+                            .size = {.shortest = 224},
+                            .mean = {0.48145466f, 0.4578275f, 0.40821073f},
+                            .deviation = {0.26862954f, 0.26130258f, 0.27577711f}};
+constexpr Defaults kSiglip = {.crop = false,
+                              .size = {.width = 224, .height = 224},
+                              .mean = {0.5f, 0.5f, 0.5f},
+                              .deviation = {0.5f, 0.5f, 0.5f}};
+
+Result<Defaults> ReadKind(const ConfigFile& file) {
+  RAG_ASSIGN_OR_RETURN(const std::string old_type,
+                       file.String("feature_extractor_type", "CLIPFeatureExtractor"));
+  RAG_ASSIGN_OR_RETURN(const std::string type, file.String("image_processor_type", old_type));
+  for (const std::string_view known : {"CLIPImageProcessor", "CLIPImageProcessorFast",
+                                       "CLIPImageProcessorPil", "CLIPFeatureExtractor"}) {
+    if (type == known) return kClip;
+  }
+  for (const std::string_view known :
+       {"SiglipImageProcessor", "SiglipImageProcessorFast", "SiglipImageProcessorPil"}) {
+    if (type == known) return kSiglip;
+  }
+  return UnimplementedError(file.path(), ": image_processor_type '", type,
+                            "' is not known; known are CLIPImageProcessor and "
+                            "SiglipImageProcessor");
+}
+
+Result<ConfigFile> OpenSettings(const std::string& folder, std::string& source_bytes) {
+  const std::string path = JoinPath(folder, "preprocessor_config.json");
+  const std::string whole = JoinPath(folder, "processor_config.json");
+  if (FileExists(path) || !FileExists(whole)) return ReadConfigFile(path, source_bytes);
+  RAG_ASSIGN_OR_RETURN(const ConfigFile file, ReadConfigFile(whole, source_bytes));
+  const Value* part = file.value().Find("image_processor");
+  if (part == nullptr || !part->is_object()) {
+    return InvalidArgumentError(whole, ": there is no 'image_processor', and no ", path);
+  }
+  return ConfigFile(StrCat(whole, ": image_processor"), *part);
+}
+
+// Of an edge of `from` pixels the middle `to`, or all of it in the middle of `to`.
+struct Crop {
+  size_t first = 0;   // of the source
+  size_t before = 0;  // black pixels in front
+  size_t count = 0;
+};
+Crop CentreCrop(size_t from, size_t to) {
+  if (from >= to) return {.first = (from - to) / 2, .before = 0, .count = to};
+  return {.first = 0, .before = (to - from + 1) / 2, .count = from};
+}
+
+}  // namespace
+
+Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_t image_size,
+                                                std::string& source_bytes) {
+  RAG_ASSIGN_OR_RETURN(const ConfigFile file, OpenSettings(folder, source_bytes));
+  RAG_ASSIGN_OR_RETURN(const Defaults defaults, ReadKind(file));
+  ImageProcessorConfig config;
+  RAG_ASSIGN_OR_RETURN(config.resize, file.Bool("do_resize", true));
+  if (!config.resize) return UnimplementedError(file.path(), ": do_resize false is not known");
+  RAG_ASSIGN_OR_RETURN(const EdgeSizes size, ReadEdges(file, "size", true, defaults.size));
+  config.shortest_edge = size.shortest;
+  config.resize_width = size.width;
+  config.resize_height = size.height;
+  RAG_ASSIGN_OR_RETURN(const size_t filter, file.Size("resample", 0, 5, 3));
+  config.filter = static_cast<ResampleFilter>(filter);
+  RAG_ASSIGN_OR_RETURN(config.crop, file.Bool("do_center_crop", defaults.crop));
+  RAG_ASSIGN_OR_RETURN(const EdgeSizes crop,
+                       ReadEdges(file, "crop_size", false, {.width = 224, .height = 224}));
+  config.crop_width = crop.width;
+  config.crop_height = crop.height;
+  if (config.crop && crop.shortest != 0) {
+    return UnimplementedError(file.path(), ": crop_size with 'shortest_edge' is not known");
+  }
+  const size_t width = config.crop ? config.crop_width : config.resize_width;
+  const size_t height = config.crop ? config.crop_height : config.resize_height;
+  if (width != image_size || height != image_size) {
+    return InvalidArgumentError(file.path(), ": 'size' and 'crop_size' give ", width, " x ", height,
+                                " pixels (0: any number), and config.json's 'image_size' is ",
+                                image_size);
+  }
+  RAG_ASSIGN_OR_RETURN(const bool rescale, file.Bool("do_rescale", true));
+  RAG_ASSIGN_OR_RETURN(const double factor, file.Number("rescale_factor", 0.0, 1e3, 1.0 / 255.0));
+  if (rescale) config.scale = static_cast<float>(factor);
+  RAG_ASSIGN_OR_RETURN(const bool normalize, file.Bool("do_normalize", true));
+  if (!normalize) return config;
+  config.mean = defaults.mean;
+  config.deviation = defaults.deviation;
+  RAG_RETURN_IF_ERROR(ReadColors(file, "image_mean", -1e3, config.mean));
+  RAG_RETURN_IF_ERROR(ReadColors(file, "image_std", 1e-6, config.deviation));
+  return config;
+}
+
+void PreprocessImage(const ImageProcessorConfig& config, const Image& image, std::span<float> out) {
+  size_t width = config.resize_width;
+  size_t height = config.resize_height;
+  if (config.shortest_edge != 0) {
+    // The longer edge is cut down to whole pixels, and one side of a long strip never vanishes.
+    const size_t shorter = std::min(image.width, image.height);
+    width = config.shortest_edge * image.width / shorter;
+    height = config.shortest_edge * image.height / shorter;
+  }
+  const Crop across = CentreCrop(width, config.crop ? config.crop_width : width);
+  const Crop down = CentreCrop(height, config.crop ? config.crop_height : height);
+  const size_t out_width = config.crop ? config.crop_width : width;
+  const size_t out_height = config.crop ? config.crop_height : height;
+  const Image part =
+      ResizeBox(image, width, height,
+                {.x = across.first, .y = down.first, .width = across.count, .height = down.count},
+                config.filter);
+  for (size_t c = 0; c < 3; ++c) {
+    const auto value = [&](uint8_t color) {
+      return (static_cast<float>(color) * config.scale - config.mean[c]) / config.deviation[c];
+    };
+    float* plane = out.data() + c * out_width * out_height;
+    std::fill_n(plane, out_width * out_height, value(0));
+    for (size_t y = 0; y < down.count; ++y) {
+      const uint8_t* from = part.row(y) + c;
+      float* to = plane + (down.before + y) * out_width + across.before;
+      for (size_t x = 0; x < across.count; ++x) to[x] = value(from[3 * x]);
+    }
+  }
+}
+
+}  // namespace rag

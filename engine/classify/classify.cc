@@ -1,0 +1,117 @@
+#include "engine/classify/classify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+
+namespace rag {
+namespace {
+
+constexpr size_t kMaxLabels = 10'000;
+constexpr size_t kMaxTemplates = 1'000;
+constexpr std::string_view kPlace = "{}";
+
+Status CheckRequest(const ClassifyRequest& request) {
+  if (request.labels.empty() || request.labels.size() > kMaxLabels) {
+    return InvalidArgumentError(request.labels.size(), " labels are not between 1 and ",
+                                kMaxLabels);
+  }
+  if (request.templates.empty() || request.templates.size() > kMaxTemplates) {
+    return InvalidArgumentError(request.templates.size(), " templates are not between 1 and ",
+                                kMaxTemplates);
+  }
+  std::unordered_set<std::string_view> seen;
+  for (const std::string& label : request.labels) {
+    if (label.empty()) return InvalidArgumentError("a label is empty");
+    if (!seen.insert(label).second) {
+      return InvalidArgumentError("label '", label, "' is there twice");
+    }
+  }
+  for (const std::string& text : request.templates) {
+    if (text.find(kPlace) == std::string::npos) {
+      return InvalidArgumentError("template '", text, "' has no {} for the label");
+    }
+  }
+  return OkStatus();
+}
+
+std::string Fill(std::string_view text, std::string_view label) {
+  std::string filled;
+  for (size_t at = 0; (at = text.find(kPlace)) != std::string_view::npos;) {
+    filled += text.substr(0, at);
+    filled += label;
+    text.remove_prefix(at + kPlace.size());
+  }
+  filled += text;
+  return filled;
+}
+
+double Dot(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += static_cast<double>(a[i]) * b[i];
+  return sum;
+}
+
+void SetProbabilities(bool sigmoid, Classification& scores) {
+  if (sigmoid) {
+    for (LabelScore& score : scores) score.probability = 1 / (1 + std::exp(-score.logit));
+    return;
+  }
+  double largest = scores.front().logit;
+  for (const LabelScore& score : scores) largest = std::max(largest, score.logit);
+  double sum = 0;
+  for (LabelScore& score : scores) sum += score.probability = std::exp(score.logit - largest);
+  for (LabelScore& score : scores) score.probability /= sum;
+}
+
+}  // namespace
+
+Result<Matrix> EncodeLabels(const Encoder& encoder, const ClassifyRequest& request,
+                            const CancelToken* cancel) {
+  RAG_RETURN_IF_ERROR(CheckRequest(request));
+  const size_t dim = encoder.info().dim;
+  Matrix labels(request.labels.size(), dim);
+  for (size_t i = 0; i < request.labels.size(); ++i) {
+    std::vector<std::string> texts;
+    for (const std::string& text : request.templates) {
+      texts.push_back(Fill(text, request.labels[i]));
+    }
+    const std::vector<std::string_view> views(texts.begin(), texts.end());
+    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
+                         encoder.Encode(views, TextRole::kPlain, cancel));
+    const std::span<float> mean = labels.row(i);
+    for (size_t t = 0; t < texts.size(); ++t) {
+      for (size_t d = 0; d < dim; ++d) mean[d] += embeddings.vectors.row(t)[d];
+    }
+    const double length = std::sqrt(Dot(mean, mean));
+    for (float& value : mean) value = static_cast<float>(value / std::max(length, 1e-12));
+  }
+  return labels;
+}
+
+Result<std::vector<Classification>> ClassifyImages(const Encoder& encoder,
+                                                   std::span<const Image> images,
+                                                   const ClassifyRequest& request,
+                                                   const CancelToken* cancel) {
+  // First: it tells at once when the encoder has no pictures.
+  RAG_ASSIGN_OR_RETURN(const Embeddings pictures, encoder.EncodeImages(images, cancel));
+  RAG_ASSIGN_OR_RETURN(const Matrix labels, EncodeLabels(encoder, request, cancel));
+  const ImageEncoderInfo& info = *encoder.info().images;
+  std::vector<Classification> results(images.size());
+  for (size_t i = 0; i < images.size(); ++i) {
+    for (size_t j = 0; j < request.labels.size(); ++j) {
+      const double product = Dot(pictures.vectors.row(i), labels.row(j));
+      results[i].push_back(
+          {.label = request.labels[j], .logit = info.logit_scale * product + info.logit_bias});
+    }
+    SetProbabilities(info.sigmoid, results[i]);
+    std::stable_sort(results[i].begin(), results[i].end(),
+                     [](const LabelScore& a, const LabelScore& b) { return a.logit > b.logit; });
+  }
+  return results;
+}
+
+}  // namespace rag

@@ -1,0 +1,133 @@
+#include "engine/ingest/encode.h"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+
+#include "lib/image/image.h"
+
+namespace rag {
+namespace {
+
+// Texts encoded at once: enough that every core is busy for a second or two.
+constexpr size_t kBatchChunks = 256;
+// Pictures decoded before they are encoded, and pixels of them (three bytes each).
+constexpr size_t kBatchImages = 32;
+constexpr size_t kBatchPixels = size_t{1} << 26;
+
+void CountChunks(IngestProgress* progress, size_t count) {
+  if (progress != nullptr) progress->chunks_done.fetch_add(count, std::memory_order_relaxed);
+}
+
+Status EncodeTexts(std::span<UnencodedDocument> documents, const Encoder& encoder,
+                   IngestProgress* progress, const CancelToken* cancel, EncodeReport& report) {
+  std::vector<ChunkInput*> chunks;
+  for (UnencodedDocument& document : documents) {
+    if (!document.image.empty()) continue;
+    for (ChunkInput& chunk : document.input.chunks) chunks.push_back(&chunk);
+  }
+  std::vector<std::string_view> texts;
+  for (size_t begin = 0; begin < chunks.size(); begin += kBatchChunks) {
+    const size_t end = std::min(begin + kBatchChunks, chunks.size());
+    texts.clear();
+    for (size_t i = begin; i < end; ++i) texts.push_back(chunks[i]->lexical_text);
+    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
+                         encoder.Encode(texts, TextRole::kDocument, cancel));
+    for (size_t i = begin; i < end; ++i) {
+      const std::span<const float> row = embeddings.vectors.row(i - begin);
+      chunks[i]->vector.assign(row.begin(), row.end());
+      report.truncated += embeddings.truncated[i - begin] != 0;
+    }
+    CountChunks(progress, end - begin);
+  }
+  return OkStatus();
+}
+
+// The pictures of a batch, decoded on all threads and encoded when enough of them are there.
+class ImageBatch {
+ public:
+  ImageBatch(std::span<UnencodedDocument> documents, const Encoder& encoder, ThreadPool& pool,
+             IngestProgress* progress, const CancelToken* cancel, EncodeReport& report)
+      : documents_(documents),
+        encoder_(encoder),
+        pool_(pool),
+        progress_(progress),
+        cancel_(cancel),
+        report_(report) {}
+
+  Status Run() {
+    std::vector<size_t> waiting;  // as many as threads, decoded together
+    for (size_t i = 0; i < documents_.size(); ++i) {
+      if (documents_[i].image.empty()) continue;
+      waiting.push_back(i);
+      if (waiting.size() < static_cast<size_t>(pool_.size())) continue;
+      RAG_RETURN_IF_ERROR(Decode(waiting));
+      waiting.clear();
+    }
+    RAG_RETURN_IF_ERROR(Decode(waiting));
+    return Encode();
+  }
+
+ private:
+  Status Decode(std::span<const size_t> numbers) {
+    if (cancel_ != nullptr && cancel_->cancelled()) return CancelledError("cancelled");
+    std::vector<std::optional<Result<Image>>> decoded(numbers.size());
+    pool_.ParallelFor(numbers.size(), 1, [&](size_t begin, size_t end, int) {
+      for (size_t i = begin; i < end; ++i) {
+        const UnencodedDocument& document = documents_[numbers[i]];
+        decoded[i] = DecodeImage(document.image, document.input.key);
+      }
+    });
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      documents_[numbers[i]].image.clear();
+      if (!decoded[i]->ok()) {
+        report_.refused.emplace_back(numbers[i], decoded[i]->status());
+        continue;
+      }
+      pixels_ += (*decoded[i])->width * (*decoded[i])->height;
+      images_.push_back(std::move(**decoded[i]));
+      owners_.push_back(numbers[i]);
+    }
+    return images_.size() >= kBatchImages || pixels_ >= kBatchPixels ? Encode() : OkStatus();
+  }
+
+  Status Encode() {
+    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings, encoder_.EncodeImages(images_, cancel_));
+    for (size_t i = 0; i < owners_.size(); ++i) {
+      const std::span<const float> row = embeddings.vectors.row(i);
+      for (ChunkInput& chunk : documents_[owners_[i]].input.chunks) {
+        chunk.vector.assign(row.begin(), row.end());
+      }
+    }
+    CountChunks(progress_, owners_.size());
+    images_.clear();
+    owners_.clear();
+    pixels_ = 0;
+    return OkStatus();
+  }
+
+  const std::span<UnencodedDocument> documents_;
+  const Encoder& encoder_;
+  ThreadPool& pool_;
+  IngestProgress* const progress_;
+  const CancelToken* const cancel_;
+  EncodeReport& report_;
+  std::vector<Image> images_;
+  std::vector<size_t> owners_;  // of each image, its document's number
+  size_t pixels_ = 0;
+};
+
+}  // namespace
+
+Result<EncodeReport> EncodeDocuments(std::span<UnencodedDocument> documents, const Encoder& encoder,
+                                     ThreadPool& pool, IngestProgress* progress,
+                                     const CancelToken* cancel) {
+  EncodeReport report;
+  RAG_RETURN_IF_ERROR(EncodeTexts(documents, encoder, progress, cancel, report));
+  if (encoder.info().images.has_value()) {
+    RAG_RETURN_IF_ERROR(ImageBatch(documents, encoder, pool, progress, cancel, report).Run());
+  }
+  return report;
+}
+
+}  // namespace rag

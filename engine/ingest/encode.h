@@ -1,0 +1,37 @@
+// From chunks to their vectors: passages by their texts, pictures by their pixels.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "embed/encoder.h"
+#include "engine/ingest.h"
+#include "index/store.h"
+#include "lib/base/cancel.h"
+#include "lib/base/status.h"
+#include "lib/runtime/runtime.h"
+
+namespace rag {
+
+// A document without its vectors.
+struct UnencodedDocument {
+  DocumentInput input;
+  std::string image;  // a picture's file, whose vector is its one chunk's; "": its chunks are texts
+};
+
+struct EncodeReport {
+  uint64_t truncated = 0;  // chunks that the encoder had to cut
+  // Documents whose picture could not be decoded, by their number, ascending; they have no vectors.
+  std::vector<std::pair<size_t, Status>> refused;
+};
+
+// Fills in the vectors. Where one document has a picture, the encoder encodes images. progress and
+// cancel may be null. Errors: those of the encoder.
+Result<EncodeReport> EncodeDocuments(std::span<UnencodedDocument> documents, const Encoder& encoder,
+                                     ThreadPool& pool, IngestProgress* progress,
+                                     const CancelToken* cancel);
+
+}  // namespace rag
