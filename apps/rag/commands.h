@@ -11,6 +11,8 @@ int RunAsk(Session& session);
 int RunChat(Session& session);
 int RunEmbed(Session& session);
 int RunClassify(Session& session);
+int RunProbeTrain(Session& session);
+int RunProbePredict(Session& session);
 int RunGet(Session& session);
 int RunRemove(Session& session);
 int RunCollectionsList(Session& session);

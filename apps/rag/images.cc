@@ -15,9 +15,6 @@
 namespace rag {
 namespace {
 
-// Pictures decoded at a time.
-constexpr size_t kImagesAtOnce = 32;
-
 Result<std::vector<Classification>> ClassifyFiles(Session& session) {
   const Options& options = session.options();
   ClassifyRequest request;
@@ -43,14 +40,32 @@ Result<std::string> ReadImageFile(const std::string& path) {
   return ReadFile(path, kMaxImageBytes);
 }
 
+Result<Image> ReadImage(const std::string& path) {
+  RAG_ASSIGN_OR_RETURN(const std::string bytes, ReadImageFile(path));
+  return DecodeImage(bytes, path);
+}
+
 Result<std::vector<Image>> ReadImages(std::span<const std::string> paths) {
   std::vector<Image> images;
   for (const std::string& path : paths) {
-    RAG_ASSIGN_OR_RETURN(const std::string bytes, ReadImageFile(path));
-    RAG_ASSIGN_OR_RETURN(Image image, DecodeImage(bytes, path));
+    RAG_ASSIGN_OR_RETURN(Image image, ReadImage(path));
     images.push_back(std::move(image));
   }
   return images;
+}
+
+void AddClassification(const std::string& path, const Classification& scores, bool json,
+                       Value::Array& list) {
+  if (json) {
+    list.emplace_back(Value::Object{{"image", path}, {"labels", ToValue(scores)}});
+    return;
+  }
+  Print(StrCat(Bold(Printable(path)), "\n"));
+  for (const LabelScore& score : scores) {
+    char percent[32];
+    std::snprintf(percent, sizeof(percent), "%6.2f%%", 100 * score.probability);
+    Print(StrCat("  ", percent, "  ", Printable(score.label), "\n"));
+  }
 }
 
 int RunClassify(Session& session) {
@@ -59,18 +74,7 @@ int RunClassify(Session& session) {
   if (!results.ok()) return Fail(results.status(), options.json);
   Value::Array list;
   for (size_t i = 0; i < results->size(); ++i) {
-    const Classification& scores = (*results)[i];
-    if (options.json) {
-      list.emplace_back(
-          Value::Object{{"image", options.arguments[i]}, {"labels", ToValue(scores)}});
-      continue;
-    }
-    Print(StrCat(Bold(Printable(options.arguments[i])), "\n"));
-    for (const LabelScore& score : scores) {
-      char percent[32];
-      std::snprintf(percent, sizeof(percent), "%6.2f%%", 100 * score.probability);
-      Print(StrCat("  ", percent, "  ", Printable(score.label), "\n"));
-    }
+    AddClassification(options.arguments[i], (*results)[i], options.json, list);
   }
   if (options.json) PrintJson(Value::Object{{"results", std::move(list)}});
   return kExitDone;

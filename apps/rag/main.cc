@@ -38,6 +38,10 @@ int Run(rag::Session& session) {
       return rag::RunEmbed(session);
     case Command::kClassify:
       return rag::RunClassify(session);
+    case Command::kProbeTrain:
+      return rag::RunProbeTrain(session);
+    case Command::kProbePredict:
+      return rag::RunProbePredict(session);
     case Command::kGet:
       return rag::RunGet(session);
     case Command::kRemove:

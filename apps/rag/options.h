@@ -16,6 +16,8 @@ enum class Command {
   kChat,
   kEmbed,
   kClassify,
+  kProbeTrain,
+  kProbePredict,
   kGet,
   kRemove,
   kCollectionsList,
@@ -101,6 +103,11 @@ struct Options {
     std::vector<std::string> labels;
     std::vector<std::string> templates;
   } classify;
+
+  struct Probe {
+    std::string output;
+    double c = 1.0;
+  } probe;
 
   std::string embed_role = "plain";
   std::vector<std::string> embed_images;      // files

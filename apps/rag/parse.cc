@@ -37,6 +37,7 @@ class CommandLine {
     AddChat();
     AddEmbed();
     AddClassify();
+    AddProbe();
     AddGet();
     AddRemove();
     AddCollections();
@@ -304,6 +305,30 @@ class CommandLine {
       options_.command = Command::kClassify;
       if (list->count() + label->count() == 0) throw CLI::RequiredError("--labels");
     });
+  }
+
+  void AddProbe() {
+    CLI::App* probe = app_.add_subcommand("probe", "Labels of pictures, learned from examples");
+    probe->require_subcommand(1);
+    probe->fallthrough();
+    probe->footer(
+        "Examples:\n  rag probe train shirts/ --output shirts.json\n"
+        "  rag probe predict shirts.json new/*.jpg");
+    CLI::App* train = Add(probe, Command::kProbeTrain, "train",
+                          "Train on FOLDER/LABEL/PICTURE: a logistic regression over the vectors",
+                          "  rag probe train shirts/ --output shirts.json --c 0.3");
+    train->add_option("folder", options_.arguments, "holds a folder of pictures for each label")
+        ->required()
+        ->expected(1);
+    train->add_option("--output", options_.probe.output, "file to write")->required();
+    train->add_option("--c", options_.probe.c, "how little large weights cost, above 0")
+        ->capture_default_str();
+    CLI::App* predict =
+        Add(probe, Command::kProbePredict, "predict", "Say which label pictures have",
+            "  rag probe predict shirts.json new/*.jpg --json");
+    predict->add_option("probe", options_.arguments, "what train wrote, then image files")
+        ->required()
+        ->expected(2, 1'000'000);
   }
 
   void AddGet() {

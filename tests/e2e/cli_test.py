@@ -85,7 +85,7 @@ class Usage(CliTest):
     def test_exit_codes(self):
         commands = ["index", "search", "ask", "chat", "embed", "get", "rm", "collections", "stats",
                     "models", "verify", "backup", "restore", "vacuum", "tune", "bench", "eval",
-                    "classify", "completion"]
+                    "classify", "probe", "completion"]
         for command in commands:
             text = self.run_rag(command, "--help", db=False).stdout
             self.assertIn("Examples:", text, command)
@@ -371,7 +371,7 @@ class Pictures(CliTest):
         shutil.copy(golden / "image_encoders" / "clip_tokenizer.json", model / "tokenizer.json")
         self.encoder = str(model)
         for row in json.loads((golden / "images" / "decode.json").read_text(encoding="utf-8")):
-            if row["name"] in ("jpeg", "png-palette", "webp-lossy", "gif-interlaced"):
+            if row["name"] in ("jpeg", "png-1-bit", "webp-lossy", "gif-grey"):
                 self.put(f"{row['name']}.bin", base64.b64decode(row["file"]))
 
     def test_pictures_are_found_by_pictures_and_words(self):
@@ -391,6 +391,24 @@ class Pictures(CliTest):
         self.assertEqual((made["dim"], len(made["vectors"])), (20, 4))
         for vector in made["vectors"]:
             self.assertAlmostEqual(sum(v * v for v in vector), 1, places=4)
+
+    def test_a_probe_is_trained_and_asked(self):
+        for number, path in enumerate(sorted(self.docs.iterdir())):
+            label = self.docs / ("one" if number < 2 else "two")
+            label.mkdir(exist_ok=True)
+            path.rename(label / path.name)
+        damaged = self.put("one/damaged.jpg", b"\xff\xd8\xff\xe0")
+        probe = self.folder / "probe.json"
+        report = self.rag_json("probe", "train", self.docs, "--output", probe, "--c", "1e7")
+        self.assertEqual((report["images"], report["labels"], report["training_accuracy"]), (4, 2, 1))
+        self.assertEqual([failure["path"] for failure in report["failed"]], [str(damaged)])
+        damaged.unlink()
+        pictures = sorted(self.docs.glob("*/*"))
+        results = self.rag_json("probe", "predict", probe, *pictures)["results"]
+        self.assertEqual([result["labels"][0]["label"] for result in results], [path.parent.name for path in pictures])
+        self.assertIn("one", self.run_rag("probe", "predict", probe, pictures[0]).stdout)
+        error = self.rag_json("probe", "train", self.folder / "absent", "--output", probe, code=1)["error"]
+        self.assertIn("absent", error["message"])
 
     def test_labels(self):
         paths = sorted(str(path) for path in self.docs.iterdir())

@@ -1,0 +1,156 @@
+// rag probe: a classifier of pictures over an encoder's vectors.
+#include "engine/probe.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <span>
+#include <utility>
+
+#include "apps/rag/commands.h"
+#include "apps/rag/images.h"
+#include "apps/rag/output.h"
+#include "engine/json.h"
+#include "lib/base/file.h"
+
+namespace rag {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct LabeledFile {
+  std::string path;
+  std::string label;
+};
+
+std::vector<std::string> SortedEntries(const std::string& folder, std::error_code& error) {
+  std::vector<std::string> paths;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    if (!entry->path().filename().string().starts_with('.')) {
+      paths.push_back(entry->path().string());
+    }
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+// FOLDER/LABEL/PICTURE; other files of FOLDER are no examples.
+Result<std::vector<LabeledFile>> ListExamples(const std::string& folder) {
+  std::error_code error;
+  std::vector<LabeledFile> files;
+  for (const std::string& label_folder : SortedEntries(folder, error)) {
+    std::error_code ignored;
+    if (!fs::is_directory(label_folder, ignored)) continue;
+    for (const std::string& path : SortedEntries(label_folder, error)) {
+      files.push_back({path, fs::path(label_folder).filename().string()});
+    }
+  }
+  if (error) return IoError("cannot list '", folder, "': ", error.message());
+  if (files.empty()) {
+    return InvalidArgumentError("'", folder, "' has no folder of a label with pictures in it");
+  }
+  return files;
+}
+
+// The vectors of the files that can be read; the others are told in `failed`.
+struct Examples {
+  std::vector<float> vectors;  // [labels, dim]
+  std::vector<std::string> labels;
+  Value::Array failed;
+};
+
+Result<Examples> EncodeExamples(const Engine& engine, std::span<const LabeledFile> files,
+                                const CancelToken& cancel) {
+  Examples examples;
+  for (size_t begin = 0; begin < files.size(); begin += kImagesAtOnce) {
+    std::vector<Image> images;
+    for (const LabeledFile& file :
+         files.subspan(begin, std::min(kImagesAtOnce, files.size() - begin))) {
+      Result<Image> image = ReadImage(file.path);
+      if (!image.ok()) {
+        examples.failed.emplace_back(
+            Value::Object{{"path", file.path},
+                          {"error", image.status().message()},
+                          {"code", StatusCodeName(image.status().code())}});
+        continue;
+      }
+      images.push_back(std::move(*image));
+      examples.labels.push_back(file.label);
+    }
+    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings, engine.EmbedImages(images, &cancel));
+    const Matrix& rows = embeddings.vectors;
+    examples.vectors.insert(examples.vectors.end(), rows.data(),
+                            rows.data() + rows.rows() * rows.cols());
+  }
+  return examples;
+}
+
+Result<Value> Train(Session& session) {
+  const Options& options = session.options();
+  RAG_ASSIGN_OR_RETURN(const std::vector<LabeledFile> files,
+                       ListExamples(options.arguments.front()));
+  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenScratchEngine());
+  RAG_ASSIGN_OR_RETURN(const EncoderInfo encoder, engine->GetEncoderInfo());
+  RAG_ASSIGN_OR_RETURN(const Runtime* runtime, session.GetRuntime());
+  RAG_ASSIGN_OR_RETURN(Examples examples, EncodeExamples(*engine, files, session.cancel()));
+  RAG_ASSIGN_OR_RETURN(
+      const ProbeReport report,
+      TrainProbe(MatrixView(examples.vectors.data(), examples.labels.size(), encoder.dim),
+                 examples.labels, encoder, {.c = options.probe.c}, *runtime, &session.cancel()));
+  RAG_RETURN_IF_ERROR(WriteFileAtomic(options.probe.output, ToJson(ToValue(report.probe))));
+  return Value::Object{
+      {"output", options.probe.output},       {"images", examples.labels.size()},
+      {"labels", report.probe.labels.size()}, {"iterations", report.iterations},
+      {"converged", report.converged},        {"training_accuracy", report.accuracy},
+      {"failed", std::move(examples.failed)}};
+}
+
+Result<Value::Array> Predict(Session& session) {
+  const Options& options = session.options();
+  RAG_ASSIGN_OR_RETURN(const Probe probe, ReadProbe(options.arguments.front()));
+  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenScratchEngine());
+  RAG_ASSIGN_OR_RETURN(const EncoderInfo encoder, engine->GetEncoderInfo());
+  const std::span<const std::string> paths = std::span(options.arguments).subspan(1);
+  Value::Array list;
+  for (size_t begin = 0; begin < paths.size(); begin += kImagesAtOnce) {
+    const auto some = paths.subspan(begin, std::min(kImagesAtOnce, paths.size() - begin));
+    RAG_ASSIGN_OR_RETURN(const std::vector<Image> images, ReadImages(some));
+    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
+                         engine->EmbedImages(images, &session.cancel()));
+    RAG_ASSIGN_OR_RETURN(const std::vector<Classification> found,
+                         ApplyProbe(probe, embeddings, encoder));
+    for (size_t i = 0; i < found.size(); ++i) {
+      AddClassification(some[i], found[i], options.json, list);
+    }
+  }
+  return list;
+}
+
+}  // namespace
+
+int RunProbeTrain(Session& session) {
+  const Options& options = session.options();
+  const Result<Value> report = Train(session);
+  if (!report.ok()) return Fail(report.status(), options.json);
+  if (options.json) {
+    PrintJson(*report);
+    return kExitDone;
+  }
+  Print(StrCat(options.probe.output, ": ", report->Find("labels")->as_int(), " labels from ",
+               report->Find("images")->as_int(), " pictures, of which ",
+               100 * report->Find("training_accuracy")->as_double(), "% are told right\n"));
+  for (const Value& failure : report->Find("failed")->as_array()) {
+    Print(StrCat("left out: ", Printable(failure.Find("error")->as_string()), "\n"));
+  }
+  return kExitDone;
+}
+
+int RunProbePredict(Session& session) {
+  const Options& options = session.options();
+  Result<Value::Array> results = Predict(session);
+  if (!results.ok()) return Fail(results.status(), options.json);
+  if (options.json) PrintJson(Value::Object{{"results", std::move(*results)}});
+  return kExitDone;
+}
+
+}  // namespace rag
