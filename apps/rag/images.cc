@@ -1,11 +1,9 @@
 // rag classify, and what the commands that take pictures share.
 #include "apps/rag/images.h"
 
-#include <algorithm>
 #include <cstdio>
-#include <iterator>
-#include <span>
 #include <utility>
+#include <vector>
 
 #include "apps/rag/commands.h"
 #include "apps/rag/output.h"
@@ -15,23 +13,32 @@
 namespace rag {
 namespace {
 
-Result<std::vector<Classification>> ClassifyFiles(Session& session) {
+constexpr size_t kMaxImageBytes = size_t{64} << 20;
+// Pictures, and pixels of three bytes, that are held at a time.
+constexpr size_t kImagesAtOnce = 32;
+constexpr size_t kPixelsAtOnce = size_t{1} << 26;
+
+Result<Image> ReadImage(const std::string& path) {
+  RAG_ASSIGN_OR_RETURN(const std::string bytes, ReadImageFile(path));
+  return DecodeImage(bytes, path);
+}
+
+Status Classify(Session& session, Value::Array& list) {
   const Options& options = session.options();
   ClassifyRequest request;
   request.labels = options.classify.labels;
   if (!options.classify.templates.empty()) request.templates = options.classify.templates;
   RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenScratchEngine());
-  std::vector<Classification> results;
-  const std::span<const std::string> paths = options.arguments;
-  for (size_t begin = 0; begin < paths.size(); begin += kImagesAtOnce) {
-    RAG_ASSIGN_OR_RETURN(
-        const std::vector<Image> images,
-        ReadImages(paths.subspan(begin, std::min(kImagesAtOnce, paths.size() - begin))));
-    RAG_ASSIGN_OR_RETURN(std::vector<Classification> some,
+  const auto classify = [&](std::span<const size_t> numbers,
+                            std::span<const Image> images) -> Status {
+    RAG_ASSIGN_OR_RETURN(const std::vector<Classification> found,
                          engine->Classify(images, request, &session.cancel()));
-    std::move(some.begin(), some.end(), std::back_inserter(results));
-  }
-  return results;
+    for (size_t i = 0; i < found.size(); ++i) {
+      AddClassification(options.arguments[numbers[i]], found[i], options.json, list);
+    }
+    return OkStatus();
+  };
+  return ForImages(options.arguments, classify);
 }
 
 }  // namespace
@@ -40,18 +47,34 @@ Result<std::string> ReadImageFile(const std::string& path) {
   return ReadFile(path, kMaxImageBytes);
 }
 
-Result<Image> ReadImage(const std::string& path) {
-  RAG_ASSIGN_OR_RETURN(const std::string bytes, ReadImageFile(path));
-  return DecodeImage(bytes, path);
+Status ForImages(std::span<const std::string> paths,
+                 FunctionRef<Status(size_t, const Status&)> on_error,
+                 FunctionRef<Status(std::span<const size_t>, std::span<const Image>)> use) {
+  std::vector<size_t> numbers;
+  std::vector<Image> images;
+  size_t pixels = 0;
+  for (size_t i = 0; i < paths.size(); ++i) {
+    Result<Image> image = ReadImage(paths[i]);
+    if (!image.ok()) {
+      RAG_RETURN_IF_ERROR(on_error(i, image.status()));
+      continue;
+    }
+    pixels += image->width * image->height;
+    images.push_back(std::move(*image));
+    numbers.push_back(i);
+    if (images.size() < kImagesAtOnce && pixels < kPixelsAtOnce) continue;
+    RAG_RETURN_IF_ERROR(use(numbers, images));
+    numbers.clear();
+    images.clear();
+    pixels = 0;
+  }
+  return images.empty() ? OkStatus() : use(numbers, images);
 }
 
-Result<std::vector<Image>> ReadImages(std::span<const std::string> paths) {
-  std::vector<Image> images;
-  for (const std::string& path : paths) {
-    RAG_ASSIGN_OR_RETURN(Image image, ReadImage(path));
-    images.push_back(std::move(image));
-  }
-  return images;
+Status ForImages(std::span<const std::string> paths,
+                 FunctionRef<Status(std::span<const size_t>, std::span<const Image>)> use) {
+  return ForImages(
+      paths, [](size_t, const Status& error) { return error; }, use);
 }
 
 void AddClassification(const std::string& path, const Classification& scores, bool json,
@@ -70,12 +93,9 @@ void AddClassification(const std::string& path, const Classification& scores, bo
 
 int RunClassify(Session& session) {
   const Options& options = session.options();
-  const Result<std::vector<Classification>> results = ClassifyFiles(session);
-  if (!results.ok()) return Fail(results.status(), options.json);
   Value::Array list;
-  for (size_t i = 0; i < results->size(); ++i) {
-    AddClassification(options.arguments[i], (*results)[i], options.json, list);
-  }
+  const Status status = Classify(session, list);
+  if (!status.ok()) return Fail(status, options.json);
   if (options.json) PrintJson(Value::Object{{"results", std::move(list)}});
   return kExitDone;
 }

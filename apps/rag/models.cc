@@ -1,4 +1,5 @@
 // rag models, rag embed: the commands about models alone.
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -38,11 +39,26 @@ std::vector<std::string> Texts(const Options& options) {
   return texts;
 }
 
+Result<Embeddings> EmbedFiles(const Engine& engine, Session& session) {
+  const std::vector<std::string>& paths = session.options().embed_images;
+  Embeddings all;
+  const auto embed = [&](std::span<const size_t> numbers, std::span<const Image> images) -> Status {
+    RAG_ASSIGN_OR_RETURN(const Embeddings some, engine.EmbedImages(images, &session.cancel()));
+    if (numbers.front() == 0) all.vectors = Matrix(paths.size(), some.vectors.cols());
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      std::ranges::copy(some.vectors.row(i), all.vectors.row(numbers[i]).begin());
+    }
+    return OkStatus();
+  };
+  RAG_RETURN_IF_ERROR(ForImages(paths, embed));
+  all.truncated.resize(paths.size());
+  return all;
+}
+
 Result<Embeddings> EmbedArguments(const Engine& engine, Session& session) {
   const Options& options = session.options();
   if (!options.embed_images.empty()) {
-    RAG_ASSIGN_OR_RETURN(const std::vector<Image> images, ReadImages(options.embed_images));
-    return engine.EmbedImages(images, &session.cancel());
+    return EmbedFiles(engine, session);
   }
   RAG_ASSIGN_OR_RETURN(const TextRole role, ParseTextRole(options.embed_role));
   const std::vector<std::string> texts = Texts(options);

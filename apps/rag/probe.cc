@@ -17,9 +17,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct LabeledFile {
-  std::string path;
-  std::string label;
+// Pictures and, of each, the name of its folder.
+struct ExampleFiles {
+  std::vector<std::string> paths;
+  std::vector<std::string> labels;
 };
 
 std::vector<std::string> SortedEntries(const std::string& folder, std::error_code& error) {
@@ -35,18 +36,19 @@ std::vector<std::string> SortedEntries(const std::string& folder, std::error_cod
 }
 
 // FOLDER/LABEL/PICTURE; other files of FOLDER are no examples.
-Result<std::vector<LabeledFile>> ListExamples(const std::string& folder) {
+Result<ExampleFiles> ListExamples(const std::string& folder) {
   std::error_code error;
-  std::vector<LabeledFile> files;
+  ExampleFiles files;
   for (const std::string& label_folder : SortedEntries(folder, error)) {
     std::error_code ignored;
     if (!fs::is_directory(label_folder, ignored)) continue;
-    for (const std::string& path : SortedEntries(label_folder, error)) {
-      files.push_back({path, fs::path(label_folder).filename().string()});
+    for (std::string& path : SortedEntries(label_folder, error)) {
+      files.paths.push_back(std::move(path));
+      files.labels.push_back(fs::path(label_folder).filename().string());
     }
   }
   if (error) return IoError("cannot list '", folder, "': ", error.message());
-  if (files.empty()) {
+  if (files.paths.empty()) {
     return InvalidArgumentError("'", folder, "' has no folder of a label with pictures in it");
   }
   return files;
@@ -59,36 +61,31 @@ struct Examples {
   Value::Array failed;
 };
 
-Result<Examples> EncodeExamples(const Engine& engine, std::span<const LabeledFile> files,
+Result<Examples> EncodeExamples(const Engine& engine, const ExampleFiles& files,
                                 const CancelToken& cancel) {
   Examples examples;
-  for (size_t begin = 0; begin < files.size(); begin += kImagesAtOnce) {
-    std::vector<Image> images;
-    for (const LabeledFile& file :
-         files.subspan(begin, std::min(kImagesAtOnce, files.size() - begin))) {
-      Result<Image> image = ReadImage(file.path);
-      if (!image.ok()) {
-        examples.failed.emplace_back(
-            Value::Object{{"path", file.path},
-                          {"error", image.status().message()},
-                          {"code", StatusCodeName(image.status().code())}});
-        continue;
-      }
-      images.push_back(std::move(*image));
-      examples.labels.push_back(file.label);
-    }
+  const auto leave_out = [&](size_t number, const Status& error) {
+    examples.failed.emplace_back(Value::Object{{"path", files.paths[number]},
+                                               {"error", error.message()},
+                                               {"code", StatusCodeName(error.code())}});
+    return OkStatus();
+  };
+  const auto encode = [&](std::span<const size_t> numbers,
+                          std::span<const Image> images) -> Status {
     RAG_ASSIGN_OR_RETURN(const Embeddings embeddings, engine.EmbedImages(images, &cancel));
     const Matrix& rows = embeddings.vectors;
     examples.vectors.insert(examples.vectors.end(), rows.data(),
                             rows.data() + rows.rows() * rows.cols());
-  }
+    for (const size_t number : numbers) examples.labels.push_back(files.labels[number]);
+    return OkStatus();
+  };
+  RAG_RETURN_IF_ERROR(ForImages(files.paths, leave_out, encode));
   return examples;
 }
 
 Result<Value> Train(Session& session) {
   const Options& options = session.options();
-  RAG_ASSIGN_OR_RETURN(const std::vector<LabeledFile> files,
-                       ListExamples(options.arguments.front()));
+  RAG_ASSIGN_OR_RETURN(const ExampleFiles files, ListExamples(options.arguments.front()));
   RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenScratchEngine());
   RAG_ASSIGN_OR_RETURN(const EncoderInfo encoder, engine->GetEncoderInfo());
   RAG_ASSIGN_OR_RETURN(const Runtime* runtime, session.GetRuntime());
@@ -105,25 +102,24 @@ Result<Value> Train(Session& session) {
       {"failed", std::move(examples.failed)}};
 }
 
-Result<Value::Array> Predict(Session& session) {
+Status Predict(Session& session, Value::Array& list) {
   const Options& options = session.options();
   RAG_ASSIGN_OR_RETURN(const Probe probe, ReadProbe(options.arguments.front()));
   RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenScratchEngine());
   RAG_ASSIGN_OR_RETURN(const EncoderInfo encoder, engine->GetEncoderInfo());
   const std::span<const std::string> paths = std::span(options.arguments).subspan(1);
-  Value::Array list;
-  for (size_t begin = 0; begin < paths.size(); begin += kImagesAtOnce) {
-    const auto some = paths.subspan(begin, std::min(kImagesAtOnce, paths.size() - begin));
-    RAG_ASSIGN_OR_RETURN(const std::vector<Image> images, ReadImages(some));
+  const auto predict = [&](std::span<const size_t> numbers,
+                           std::span<const Image> images) -> Status {
     RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
                          engine->EmbedImages(images, &session.cancel()));
     RAG_ASSIGN_OR_RETURN(const std::vector<Classification> found,
                          ApplyProbe(probe, embeddings, encoder));
     for (size_t i = 0; i < found.size(); ++i) {
-      AddClassification(some[i], found[i], options.json, list);
+      AddClassification(paths[numbers[i]], found[i], options.json, list);
     }
-  }
-  return list;
+    return OkStatus();
+  };
+  return ForImages(paths, predict);
 }
 
 }  // namespace
@@ -147,9 +143,10 @@ int RunProbeTrain(Session& session) {
 
 int RunProbePredict(Session& session) {
   const Options& options = session.options();
-  Result<Value::Array> results = Predict(session);
-  if (!results.ok()) return Fail(results.status(), options.json);
-  if (options.json) PrintJson(Value::Object{{"results", std::move(*results)}});
+  Value::Array list;
+  const Status status = Predict(session, list);
+  if (!status.ok()) return Fail(status, options.json);
+  if (options.json) PrintJson(Value::Object{{"results", std::move(list)}});
   return kExitDone;
 }
 

@@ -92,6 +92,7 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   AddSystemRoutes(
       service, [&server] { return server->queue_length(); }, router);
   AddEmbeddingRoutes(service, router);
+  AddClassifyRoutes(service, router);
   AddChatRoutes(service, router);
   AddDocumentRoutes(service, router);
   AddCollectionRoutes(service, router);

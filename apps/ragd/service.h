@@ -40,6 +40,7 @@ inline constexpr std::string_view kExtractiveModel = "extractive";
 void AddSystemRoutes(const Service& service, std::function<size_t()> queue_length,
                      Router& router);  // /, /healthz, /metrics, /v1/models
 void AddEmbeddingRoutes(const Service& service, Router& router);   // /v1/embeddings
+void AddClassifyRoutes(const Service& service, Router& router);    // /v1/classify
 void AddChatRoutes(const Service& service, Router& router);        // /v1/chat/completions
 void AddDocumentRoutes(const Service& service, Router& router);    // /v1/documents
 void AddCollectionRoutes(const Service& service, Router& router);  // /v1/collections

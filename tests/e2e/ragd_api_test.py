@@ -435,6 +435,25 @@ class Pictures(Api):
         found = self.call("POST", "/v1/search", {"collection": "pictures", "query": "lossy", "mode": "lexical"})
         self.assertEqual([hit["document"] for hit in found["hits"]], ["webp-lossy"])
 
+    def test_labels(self):
+        rows = {row["name"]: row["file"] for row in json.loads((GOLDEN / "images" / "decode.json").read_text())}
+        body = {"images": [rows["jpeg"], "data:image/gif;base64," + rows["gif"]], "labels": ["cat", "dog", "barn"]}
+        results = self.call("POST", "/v1/classify", body)["results"]
+        self.assertEqual(len(results), 2)
+        for result in results:
+            scores = [label["probability"] for label in result["labels"]]
+            self.assertEqual({label["label"] for label in result["labels"]}, set(body["labels"]))
+            self.assertEqual(scores, sorted(scores, reverse=True))
+            self.assertAlmostEqual(sum(scores), 1, places=6)
+        other = self.call("POST", "/v1/classify", body | {"templates": ["{}", "one {}"]})["results"]
+        self.assertNotEqual(other, results)
+        for change, param in [({"images": []}, "images"), ({"images": ["d29yZHM="]}, "images"), ({"images": ["?"]}, "images"),
+                              ({"images": ["d29yZHM="] * 33}, "images"), ({"labels": []}, None),
+                              ({"templates": ["no place"]}, None)]:
+            with self.subTest(change=str(change)[:60]):
+                self.fails("POST", "/v1/classify", body | change, 400, "invalid_argument", param)
+        self.fails("POST", "/v1/classify", body | {"label": "cat"}, 400, "unknown_parameter", "label")
+
     def test_errors(self):
         good = {"collection": "wrong", "key": "a"}
         self.fails("POST", "/v1/documents", good | {"image": "not base64!"}, 400, "invalid_argument", "image")
