@@ -98,8 +98,8 @@ class DecoderGenerator final : public Generator {
   TokenLogprobs LogprobsOf(TokenId id, size_t top) const;
   Result<TokenConstraint*> FindConstraint(const OutputConstraint& wanted);
   // Takes away the logits of what may not come; false when nothing but an end may.
-  bool Mask(TokenConstraint& constraint, std::span<const TokenId> history, size_t left,
-            std::span<float> logits) const;
+  Result<bool> Mask(TokenConstraint& constraint, std::span<const TokenId> history, size_t left,
+                    std::span<float> logits) const;
   std::string BytesAfter(std::span<const TokenId> before, TokenId id) const;
   // Without the rows that fill up the embeddings: they are no tokens.
   std::span<float> Logits(size_t row) {
@@ -279,8 +279,8 @@ Result<TokenConstraint*> DecoderGenerator::FindConstraint(const OutputConstraint
   return constraints_.front().second.get();
 }
 
-bool DecoderGenerator::Mask(TokenConstraint& constraint, std::span<const TokenId> history,
-                            size_t left, std::span<float> logits) const {
+Result<bool> DecoderGenerator::Mask(TokenConstraint& constraint, std::span<const TokenId> history,
+                                    size_t left, std::span<float> logits) const {
   bool any = false;
   std::vector<std::pair<size_t, float>> ends;
   for (const TokenId end : prompt_->end_tokens()) {
@@ -296,15 +296,17 @@ bool DecoderGenerator::Mask(TokenConstraint& constraint, std::span<const TokenId
     // The first token's text can depend on the prompt (BytesAfter).
     for (size_t id = 0; id < logits.size(); ++id) {
       const TokenId token = static_cast<TokenId>(id);
-      const bool allowed =
-          !tokenizer_->IsSpecial(token) && constraint.Allows(BytesAfter(history, token), left - 1);
+      bool allowed = !tokenizer_->IsSpecial(token);
+      if (allowed) {
+        RAG_ASSIGN_OR_RETURN(allowed, constraint.Allows(BytesAfter(history, token), left - 1));
+      }
       any = any || allowed;
       if (!allowed) logits[id] = kImpossible;
     }
     set_ends();
     return any;
   }
-  const std::span<const uint64_t> allowed = constraint.Allowed(left);
+  RAG_ASSIGN_OR_RETURN(const std::span<const uint64_t> allowed, constraint.Allowed(left));
   for (size_t id = 0; id < logits.size(); ++id) {
     const bool fits = (allowed[id / 64] >> (id % 64) & 1) != 0;
     any = any || fits;
@@ -341,10 +343,10 @@ Status DecoderGenerator::Decode(const GenerateRequest& request, const TokenCallb
       if (constraint != nullptr && constraint->finished()) return FinishReason::kStop;
       const std::span<float> logits = Logits(0);
       if (request.logprobs) raw_logits_.assign(logits.begin(), logits.end());
-      if (constraint != nullptr &&
-          !Mask(*constraint, history, limit - result.tokens.size(), logits) &&
-          constraint->complete()) {
-        return FinishReason::kStop;
+      if (constraint != nullptr) {
+        RAG_ASSIGN_OR_RETURN(const bool any,
+                             Mask(*constraint, history, limit - result.tokens.size(), logits));
+        if (!any && constraint->complete()) return FinishReason::kStop;
       }
       RAG_ASSIGN_OR_RETURN(const TokenId id, sampler.Next(logits, history));
       const auto& ends = prompt_->end_tokens();

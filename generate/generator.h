@@ -141,7 +141,8 @@ class Generator {
 
   // Errors: invalid_argument naming the option, or when max_tokens (or the context) has no room for
   // the shortest text that the constraint allows; resource_exhausted when the prompt does not fit
-  // in the context; those of ValidateConstraint.
+  // in the context, or when what a constraint allows takes too much to work out; those of
+  // ValidateConstraint.
   virtual Result<GenerateResult> Generate(const GenerateRequest& request,
                                           const TokenCallback* on_text = nullptr,
                                           const CancelToken* cancel = nullptr) = 0;

@@ -2,14 +2,18 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <limits>
 #include <optional>
+#include <queue>
 #include <string>
 
 namespace rag {
 namespace {
 
 constexpr size_t kMaxStates = size_t{1} << 18;
+// A repetition of a choice copies its edges though few states: 16 bytes each.
+constexpr size_t kMaxEdges = size_t{1} << 22;
 constexpr uint32_t kNever = std::numeric_limits<uint32_t>::max() / 4;
 
 // A run of characters whose UTF-8 forms have one length and differ in whole ranges of each byte.
@@ -110,26 +114,32 @@ class AutomatonBuilder {
     return static_cast<State>(out_.edges_.size() - 1);
   }
 
+  void AddEdge(State from, const Edge& edge) {
+    out_.edges_[from].push_back(edge);
+    ++edges_made_;
+  }
+
   void AddBytes(State from, uint8_t low, uint8_t high, State to) {
     std::optional<int> begin;
     for (int byte = low; byte <= high + 1; ++byte) {
       const bool in = byte <= high && alphabet_[static_cast<size_t>(byte)];
       if (in && !begin) begin = byte;
       if (in || !begin) continue;
-      out_.edges_[from].push_back({.kind = Edge::kBytes,
-                                   .low = static_cast<uint8_t>(*begin),
-                                   .high = static_cast<uint8_t>(byte - 1),
-                                   .to = to});
+      AddEdge(from, {.kind = Edge::kBytes,
+                     .low = static_cast<uint8_t>(*begin),
+                     .high = static_cast<uint8_t>(byte - 1),
+                     .to = to});
       begin.reset();
     }
   }
-  void AddEmpty(State from, State to) {
-    out_.edges_[from].push_back({.kind = Edge::kEmpty, .to = to});
-  }
+  void AddEmpty(State from, State to) { AddEdge(from, {.kind = Edge::kEmpty, .to = to}); }
 
   Status Build(Expressions::Id id, State from, State to) {
     if (out_.edges_.size() > kMaxStates) {
       return ResourceExhaustedError("the grammar has more than ", kMaxStates, " states");
+    }
+    if (edges_made_ > kMaxEdges) {
+      return ResourceExhaustedError("the grammar has more than ", kMaxEdges, " edges");
     }
     const Expressions::Node& node = language_.expressions.node(id);
     switch (node.kind) {
@@ -149,8 +159,7 @@ class AutomatonBuilder {
       case Kind::kRepeat:
         return BuildRepeat(node, from, to);
       case Kind::kRule:
-        out_.edges_[from].push_back(
-            {.kind = Edge::kCall, .rule = static_cast<uint32_t>(node.rule), .to = to});
+        AddEdge(from, {.kind = Edge::kCall, .rule = static_cast<uint32_t>(node.rule), .to = to});
         return OkStatus();
     }
     return OkStatus();
@@ -219,19 +228,39 @@ class AutomatonBuilder {
     return std::min(cost, kNever);
   }
 
-  // Bellman and Ford's relaxation; states are numbered nearly in order, so few rounds suffice.
+  // Dijkstra's algorithm, for calls too, whose cost is that of the rule and of what follows
+  // (Knuth 1977, "A generalization of Dijkstra's algorithm"): an edge counts once both are known.
   void Measure() {
-    out_.rest_.assign(out_.edges_.size(), kNever);
-    for (const Automaton::Rule& rule : out_.rules_) out_.rest_[rule.end] = 0;
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (size_t state = out_.edges_.size(); state-- > 0;) {
-        for (const Edge& edge : out_.edges_[state]) {
-          const uint32_t cost = Cost(edge);
-          if (cost >= out_.rest_[state]) continue;
-          out_.rest_[state] = cost;
-          changed = true;
-        }
+    const size_t states = out_.edges_.size();
+    out_.rest_.assign(states, kNever);
+    struct Use {
+      State from;
+      const Edge* edge;
+    };
+    std::vector<std::vector<Use>> uses(states);  // the edges that need a state's cost
+    for (State state = 0; state < states; ++state) {
+      for (const Edge& edge : out_.edges_[state]) {
+        uses[edge.to].push_back({state, &edge});
+        if (edge.kind == Edge::kCall) uses[out_.rules_[edge.rule].start].push_back({state, &edge});
+      }
+    }
+    using Entry = std::pair<uint32_t, State>;
+    std::priority_queue<Entry, std::vector<Entry>, std::greater<>> open;
+    for (const Automaton::Rule& rule : out_.rules_) {
+      out_.rest_[rule.end] = 0;
+      open.emplace(0, rule.end);
+    }
+    std::vector<bool> done(states);
+    while (!open.empty()) {
+      const State at = open.top().second;
+      open.pop();
+      if (done[at]) continue;
+      done[at] = true;
+      for (const Use& use : uses[at]) {
+        const uint32_t cost = Cost(*use.edge);
+        if (cost >= out_.rest_[use.from]) continue;
+        out_.rest_[use.from] = cost;
+        open.emplace(cost, use.from);
       }
     }
   }
@@ -305,6 +334,7 @@ class AutomatonBuilder {
   const Language& language_;
   const std::bitset<256>& alphabet_;
   Automaton out_;
+  size_t edges_made_ = 0;
 };
 
 Result<Automaton> Automaton::Compile(const Language& language, const std::bitset<256>& alphabet) {

@@ -27,7 +27,8 @@ class Automaton {
 
   // Only bytes of `alphabet` may occur; what cannot come to an end with them is taken out.
   // Errors: invalid_argument naming a rule that is not defined or begins with itself, and when
-  // nothing at all can be written; resource_exhausted for more than 2^18 states.
+  // nothing at all can be written; resource_exhausted for more than 2^18 states
+  // or 2^22 edges.
   static Result<Automaton> Compile(const Language& language, const std::bitset<256>& alphabet);
 
   const std::vector<Edge>& edges(State state) const { return edges_[state]; }

@@ -82,10 +82,8 @@ Expressions::Id Expressions::Use(size_t rule) {
 }
 
 size_t Expressions::FindRule(std::string_view name) {
-  for (size_t i = 0; i < rules_.size(); ++i) {
-    if (rules_[i].name == name) return i;
-  }
-  return NewRule(std::string(name));
+  const auto [found, is_new] = by_name_.try_emplace(std::string(name), rules_.size());
+  return is_new ? NewRule(std::string(name)) : found->second;
 }
 
 size_t Expressions::NewRule(std::string name) {

@@ -7,6 +7,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -76,6 +77,7 @@ class Expressions {
 
   std::vector<Node> nodes_;
   std::vector<Rule> rules_;
+  std::unordered_map<std::string, size_t> by_name_;  // those that FindRule declared
 };
 
 // An expression with the rule that the whole output is to match.

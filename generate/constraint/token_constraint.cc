@@ -11,9 +11,12 @@ namespace {
 constexpr int32_t kUnknown = -2;
 constexpr int32_t kDead = -1;
 constexpr uint32_t kBottom = 0;  // the frame that the root returns to
-// What is kept between generations: a set takes about 1 KiB, with its tokens up to 20 KiB more.
-constexpr size_t kMaxKeptSets = 1 << 13;
-constexpr size_t kMaxKeptFrames = 1 << 20;
+// What is kept between steps. A set takes about 1 KiB, with its tokens up to 20 KiB more.
+constexpr size_t kMaxKeptBytes = size_t{64} << 20;
+// What one step may add: an expression like .*a.{5000} has a set of thousands of frames for each
+// way to write a token.
+constexpr size_t kMaxStepBytes = size_t{256} << 20;
+constexpr size_t kFrameBytes = 64;  // with its place in frame_ids_
 
 }  // namespace
 
@@ -32,17 +35,50 @@ Result<std::unique_ptr<TokenConstraint>> TokenConstraint::Compile(
   return compiled;
 }
 
+void TokenConstraint::Clear() {
+  frames_.assign(1, {0, kBottom, 0});
+  frame_ids_.clear();
+  sets_.clear();
+  set_ids_.clear();
+  kept_bytes_ = 0;
+  Set start;
+  Close({Intern(automaton_.rule(automaton_.root()).start, kBottom)}, start);
+  current_ = InternSet(std::move(start));
+}
+
 void TokenConstraint::Restart() {
-  if (frames_.empty() || frames_.size() > kMaxKeptFrames || sets_.size() > kMaxKeptSets) {
-    frames_.assign(1, {0, kBottom, 0});
-    frame_ids_.clear();
-    sets_.clear();
-    set_ids_.clear();
-    Set start;
-    Close({Intern(automaton_.rule(automaton_.root()).start, kBottom)}, start);
-    InternSet(std::move(start));
-  }
+  if (frames_.empty() || kept_bytes_ > kMaxKeptBytes) Clear();
   current_ = 0;
+}
+
+void TokenConstraint::Shrink() {
+  if (kept_bytes_ <= kMaxKeptBytes) return;
+  const std::vector<Frame> frames = std::move(frames_);
+  const Set current = std::move(sets_[current_]);
+  Clear();
+  // A parent was interned before its children.
+  std::map<FrameId, FrameId> moved;
+  std::vector<FrameId> open = current.frames;
+  while (!open.empty()) {
+    const FrameId id = open.back();
+    open.pop_back();
+    if (id != kBottom && moved.try_emplace(id, kBottom).second) open.push_back(frames[id].parent);
+  }
+  moved[kBottom] = kBottom;
+  for (auto& [from, to] : moved) {
+    if (from != kBottom) to = Intern(frames[from].state, moved.at(frames[from].parent));
+  }
+  Set same;
+  same.complete = current.complete;
+  for (const FrameId id : current.frames) same.frames.push_back(moved.at(id));
+  std::sort(same.frames.begin(), same.frames.end());
+  current_ = InternSet(std::move(same));
+}
+
+Status TokenConstraint::CheckGrowth() const {
+  if (kept_bytes_ <= kMaxKeptBytes + kMaxStepBytes) return OkStatus();
+  return ResourceExhaustedError("what the constraint allows next is too much to work out: more than ",
+                                kMaxStepBytes, " bytes");
 }
 
 TokenConstraint::FrameId TokenConstraint::Intern(Automaton::State state, FrameId parent) {
@@ -51,6 +87,7 @@ TokenConstraint::FrameId TokenConstraint::Intern(Automaton::State state, FrameId
   if (is_new) {
     const uint32_t above = parent == kBottom ? 0 : frames_[parent].cost;
     frames_.push_back({state, parent, automaton_.rest(state) + above});
+    kept_bytes_ += kFrameBytes;
   }
   return found->second;
 }
@@ -103,6 +140,7 @@ TokenConstraint::SetId TokenConstraint::InternSet(Set set) {
     set.cost = frames_[set.frames[0]].cost;
     for (const FrameId id : set.frames) set.cost = std::min(set.cost, frames_[id].cost);
   }
+  kept_bytes_ += 2 * sizeof(Set) + 2 * set.frames.size() * sizeof(FrameId);
   sets_.push_back(std::move(set));
   return found->second;
 }
@@ -138,8 +176,8 @@ int32_t TokenConstraint::Walk(SetId set, std::string_view bytes) {
   return at;
 }
 
-void TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits,
-                                  uint32_t& largest_cost) {
+Status TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits,
+                                    uint32_t& largest_cost) {
   bits.assign((tokens_.vocab_size() + 63) / 64, 0);
   largest_cost = 0;
   // The sets after each byte of the token in hand; what it shares with the next is not walked
@@ -160,6 +198,7 @@ void TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t>&
       }
       path.push_back(static_cast<SetId>(next));
     }
+    RAG_RETURN_IF_ERROR(CheckGrowth());
     if (dead_at != std::string_view::npos) continue;
     const uint32_t cost = sets_[path.back()].cost;
     if (cost >= left) continue;
@@ -167,25 +206,29 @@ void TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t>&
     const size_t id = static_cast<size_t>(tokens_.id(i));
     bits[id / 64] |= uint64_t{1} << (id % 64);
   }
+  return OkStatus();
 }
 
-std::span<const uint64_t> TokenConstraint::Allowed(size_t left) {
+Result<std::span<const uint64_t>> TokenConstraint::Allowed(size_t left) {
+  Shrink();
   if (sets_[current_].allowed.empty()) {
     std::vector<uint64_t> bits;
     uint32_t largest_cost = 0;
-    FindAllowed(current_, std::string_view::npos, bits, largest_cost);
+    RAG_RETURN_IF_ERROR(FindAllowed(current_, std::string_view::npos, bits, largest_cost));
+    kept_bytes_ += bits.size() * sizeof(bits[0]);
     sets_[current_].allowed = std::move(bits);
     sets_[current_].largest_cost = largest_cost;
   }
   const Set& set = sets_[current_];
-  if (set.largest_cost < left) return set.allowed;
+  if (set.largest_cost < left) return std::span<const uint64_t>(set.allowed);
   uint32_t ignored = 0;
-  FindAllowed(current_, left, scratch_, ignored);
-  return scratch_;
+  RAG_RETURN_IF_ERROR(FindAllowed(current_, left, scratch_, ignored));
+  return std::span<const uint64_t>(scratch_);
 }
 
-bool TokenConstraint::Allows(std::string_view bytes, size_t left) {
+Result<bool> TokenConstraint::Allows(std::string_view bytes, size_t left) {
   const int32_t after = Walk(current_, bytes);
+  RAG_RETURN_IF_ERROR(CheckGrowth());
   return after != kDead && sets_[static_cast<size_t>(after)].cost <= left;
 }
 

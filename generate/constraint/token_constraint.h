@@ -39,11 +39,13 @@ class TokenConstraint {
 
   // A bit for each id of the vocabulary: the tokens after which the output can still be completed
   // with `left` tokens in all, this one included. Not empty while shortest() is in [1, left]:
-  // every byte that may come is a token. Valid until the next call.
-  std::span<const uint64_t> Allowed(size_t left);
+  // every byte that may come is a token. Valid until the next call. Errors: resource_exhausted when
+  // finding them takes more than a bound of memory or work, which few grammars do.
+  Result<std::span<const uint64_t>> Allowed(size_t left);
 
-  // Whether the bytes may come next, and can be completed in `left` tokens after them.
-  bool Allows(std::string_view bytes, size_t left);
+  // Whether the bytes may come next, and can be completed in `left` tokens after them. Errors:
+  // Allowed's.
+  Result<bool> Allows(std::string_view bytes, size_t left);
   // False, with nothing changed, when they may not come.
   bool Advance(std::string_view bytes);
 
@@ -66,12 +68,16 @@ class TokenConstraint {
 
   TokenConstraint(Automaton automaton, const TokenTable& tokens)
       : automaton_(std::move(automaton)), tokens_(tokens) {}
+  void Clear();
+  // Keeps the current set alone when much is kept.
+  void Shrink();
+  Status CheckGrowth() const;
   FrameId Intern(Automaton::State state, FrameId parent);
   void Close(std::vector<FrameId> open, Set& set);
   SetId InternSet(Set set);
   int32_t Next(SetId set, uint8_t byte);
   int32_t Walk(SetId set, std::string_view bytes);
-  void FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits, uint32_t& largest_cost);
+  Status FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits, uint32_t& largest_cost);
 
   const Automaton automaton_;
   const TokenTable& tokens_;
@@ -80,6 +86,7 @@ class TokenConstraint {
   std::vector<Set> sets_;
   std::map<std::pair<std::vector<FrameId>, bool>, SetId> set_ids_;
   SetId current_ = 0;
+  size_t kept_bytes_ = 0;  // of frames and sets, about
   std::vector<uint64_t> scratch_;
 };
 

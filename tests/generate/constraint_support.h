@@ -46,7 +46,9 @@ inline std::string DrawText(TokenConstraint& constraint, const TokenTable& table
   REQUIRE(constraint.shortest() <= budget);
   for (size_t left = budget; left > 0; --left) {
     if (constraint.finished() || (constraint.complete() && random() % 4 == 0)) break;
-    const auto bits = constraint.Allowed(left);
+    const auto allowed_bits = constraint.Allowed(left);
+    REQUIRE_OK(allowed_bits);
+    const std::span<const uint64_t> bits = *allowed_bits;
     std::vector<size_t> allowed;
     for (size_t i = 0; i < table.size(); ++i) {
       const size_t id = static_cast<size_t>(table.id(i));

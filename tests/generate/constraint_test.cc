@@ -201,6 +201,35 @@ TEST_CASE("damaged grammars, expressions and schemas get an answer, never more")
   CHECK(accepted > 0);
 }
 
+TEST_CASE("expressions that explode are refused, or forget what they were") {
+  const auto code = [](const OutputConstraint& constraint) {
+    return ValidateConstraint(constraint).code();
+  };
+  CHECK(code({Kind::kRegex, "((a{1000}){1000}){1000}", {}}) == StatusCode::kResourceExhausted);
+  std::string wide = "(a";
+  for (size_t i = 0; i < 5000; ++i) wide += "|a";
+  CHECK(code({Kind::kRegex, wide + "){50000}", {}}) == StatusCode::kResourceExhausted);
+  // Each rule needs the next one's cost.
+  std::string chain = "root ::= r0\n";
+  for (size_t i = 0; i < 30'000; ++i) {
+    chain += StrCat("r", i, " ::= \"a\" r", i + 1, "\n");
+  }
+  CHECK(code({Kind::kGrammar, chain + "r30000 ::= \"b\"\n", {}}) == StatusCode::kOk);
+
+  // A set of 400 positions for each way to write a's and b's: kept sets are given up on the way,
+  // and the text still matches.
+  const TinyVocabulary tiny;
+  const auto compiled = test::MustCompile({Kind::kRegex, "[ab]*a[ab]{400}", {}}, *tiny.table);
+  std::mt19937 random(3);
+  std::string text;
+  for (size_t i = 0; i < 20'000; ++i) {
+    text += "ab"[random() % 2];
+    REQUIRE(compiled->Advance(text.substr(i)));
+    if (i % 16 == 0) REQUIRE_OK(compiled->Allowed(1'000));
+    if (i >= 400) REQUIRE(compiled->complete() == (text[i - 400] == 'a'));
+  }
+}
+
 TEST_CASE("a generator's output matches its constraint, whatever the sampling and the limit") {
   const test::TemporaryFolder folder;
   const auto runtime = test::MakeRuntime("", 1);
