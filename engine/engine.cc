@@ -205,8 +205,7 @@ struct Engine::Impl {
       if (entry.kind != "decoder") {
         return InvalidArgumentError("'", options.llm, "' is an ", entry.kind, ", not a decoder");
       }
-      RAG_ASSIGN_OR_RETURN(generator,
-                           Generator::Load(entry.path, {options.context_tokens}, runtime));
+      RAG_ASSIGN_OR_RETURN(generator, Generator::Load(entry.path, options.decoder, runtime));
     }
     return generator.get();
   }
@@ -680,6 +679,12 @@ Result<std::optional<RerankerInfo>> Engine::GetRerankerInfo() const {
   RAG_ASSIGN_OR_RETURN(const Reranker* reranker, impl_->LoadReranker());
   if (reranker == nullptr) return std::optional<RerankerInfo>();
   return std::optional<RerankerInfo>(reranker->info());
+}
+
+std::optional<GeneratorActivity> Engine::GetGeneratorActivity() const {
+  std::lock_guard lock(impl_->model_mutex);
+  if (impl_->generator == nullptr) return std::nullopt;
+  return impl_->generator->activity();
 }
 
 Result<std::optional<GeneratorInfo>> Engine::GetGeneratorInfo() const {

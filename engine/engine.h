@@ -44,7 +44,7 @@ struct EngineOptions {
   std::string reranker;                   // name or folder of a cross-encoder; "": none
   EncoderOptions encoding;                // of the encoder; the precision is the reranker's too
   std::string llm;                        // name or GGUF file; "": answers are extractive
-  size_t context_tokens = 0;              // of the decoder; 0: its own
+  GeneratorOptions decoder;               // of the decoder
   StoreOptions store;
 };
 
@@ -172,7 +172,8 @@ class Engine {
                               const CancelToken* cancel = nullptr);
   Result<EncoderInfo> GetEncoderInfo() const;                     // loads it
   Result<std::optional<RerankerInfo>> GetRerankerInfo() const;    // loads it; nullopt: none
-  Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;  // nullopt: none configured
+  Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;  // loads it; nullopt: none
+  std::optional<GeneratorActivity> GetGeneratorActivity() const;  // nullopt: none is loaded
   const EngineOptions& options() const;
   // Saves the indexes and closes the store. Also done by the destructor, which cannot report
   // errors.

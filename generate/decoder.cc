@@ -4,15 +4,12 @@
 #include <cmath>
 #include <cstring>
 
-#include "generate/head_attention.h"
+#include "generate/paged_attention.h"
 #include "lib/kernels/kernels.h"
 #include "lib/nn/score_bias.h"
 
 namespace rag {
 namespace {
-
-// Queries of one head that a worker takes at once in a prefill.
-constexpr size_t kQueryBlock = 12;
 
 // x becomes cap * tanh(x / cap).
 void CapRow(std::span<float> row, float cap) {
@@ -22,39 +19,36 @@ void CapRow(std::span<float> row, float cap) {
 }  // namespace
 
 Result<std::unique_ptr<Decoder>> Decoder::Create(const DecoderConfig& config,
-                                                 const DecoderWeights& weights, size_t context,
+                                                 const DecoderWeights& weights, KvPool& pool,
+                                                 size_t context, size_t max_tokens,
                                                  const Runtime& runtime) {
   if (config.learned_positions && context > config.file_context) {
     return InvalidArgumentError("a context of ", context, " tokens is longer than the ",
                                 config.file_context, " positions that the model has learned");
   }
-  RAG_ASSIGN_OR_RETURN(KvCache cache, KvCache::Create({.layers = config.layers,
-                                                       .heads = config.kv_heads,
-                                                       .head_dim = config.head_dim,
-                                                       .context = context}));
-  return std::unique_ptr<Decoder>(new Decoder(config, weights, std::move(cache), runtime));
+  return std::unique_ptr<Decoder>(new Decoder(config, weights, pool, context, max_tokens, runtime));
 }
 
-Decoder::Decoder(const DecoderConfig& config, const DecoderWeights& weights, KvCache cache,
-                 const Runtime& runtime)
+Decoder::Decoder(const DecoderConfig& config, const DecoderWeights& weights, KvPool& pool,
+                 size_t context, size_t max_tokens, const Runtime& runtime)
     : config_(config),
       weights_(weights),
       runtime_(runtime),
-      cache_(std::move(cache)),
-      angles_(MakeAngles(config.rope.base, true)),
-      residual_(kMaxTokens, config.width),
-      normalized_(kMaxTokens, config.width),
-      q_(kMaxTokens, config.q_width()),
-      k_(kMaxTokens, config.kv_width()),
-      v_(kMaxTokens, config.kv_width()),
-      attended_(kMaxTokens, config.q_width()),
-      attention_delta_(kMaxTokens, config.width),
-      gate_(kMaxTokens, config.feed_forward),
-      up_(kMaxTokens, config.feed_forward),
-      feed_delta_(kMaxTokens, config.width),
+      pool_(pool),
+      context_(context),
+      residual_(max_tokens, config.width),
+      normalized_(max_tokens, config.width),
+      q_(max_tokens, config.q_width()),
+      k_(max_tokens, config.kv_width()),
+      v_(max_tokens, config.kv_width()),
+      attended_(max_tokens, config.q_width()),
+      attention_delta_(max_tokens, config.width),
+      gate_(max_tokens, config.feed_forward),
+      up_(max_tokens, config.feed_forward),
+      feed_delta_(max_tokens, config.width),
       logits_(1, config.vocab_size),
-      scratch_(static_cast<size_t>(runtime.pool().size()),
-               AttentionScratch(cache_.shape().context, config.head_dim)) {
+      scratch_(static_cast<size_t>(runtime.pool().size())) {
+  angles_ = MakeAngles(config.rope.base, true);
   if (config.rope.has_sliding_base) {
     sliding_angles_ = MakeAngles(config.rope.sliding_base, false);
   }
@@ -65,9 +59,9 @@ Decoder::Decoder(const DecoderConfig& config, const DecoderWeights& weights, KvC
     }
   }
   if (config.experts > 0) {
-    routes_ = Matrix(kMaxTokens, config.experts);
-    expert_input_ = Matrix(kMaxTokens, config.width);
-    expert_delta_ = Matrix(kMaxTokens, config.width);
+    routes_ = Matrix(max_tokens, config.experts);
+    expert_input_ = Matrix(max_tokens, config.width);
+    expert_delta_ = Matrix(max_tokens, config.width);
   }
 }
 
@@ -80,36 +74,34 @@ Decoder::Angles Decoder::MakeAngles(double base, bool scaled) const {
                                                  : weights_.rope_factors_short;
   }
   angles.table = RotaryTable(rope, base, divisors, scaled);
-  angles.cosines = Matrix(kMaxTokens, angles.table.pairs());
-  angles.sines = Matrix(kMaxTokens, angles.table.pairs());
+  angles.cosines = Matrix(max_tokens(), angles.table.pairs());
+  angles.sines = Matrix(max_tokens(), angles.table.pairs());
   return angles;
 }
 
-void Decoder::Embed(std::span<const TokenId> tokens, size_t position) {
+void Decoder::Embed(size_t row, TokenId token) {
   const size_t width = config_.width;
-  for (size_t t = 0; t < tokens.size(); ++t) {
-    const std::span<float> row = residual_.row(t);
-    // Cannot fail: the id is below the rows of a tensor whose rows are whole blocks.
-    DequantizeTo(weights_.embeddings, static_cast<size_t>(tokens[t]) * width, row).Ignore();
-    if (config_.embedding_scale != 1) {
-      for (float& x : row) x *= config_.embedding_scale;
-    }
-    if (config_.learned_positions) {
-      const std::span<float> learned = normalized_.row(t);
-      DequantizeTo(weights_.positions, (position + t) * width, learned).Ignore();
-      runtime_.kernels().add(row.data(), learned.data(), width);
-    }
-    if (weights_.embedding_norm.exists()) {
-      NormalizeRow(weights_.embedding_norm, row.data(), row.data());
-    }
+  const std::span<float> out = residual_.row(row);
+  // Cannot fail: the id is below the rows of a tensor whose rows are whole blocks.
+  DequantizeTo(weights_.embeddings, static_cast<size_t>(token) * width, out).Ignore();
+  if (config_.embedding_scale != 1) {
+    for (float& x : out) x *= config_.embedding_scale;
+  }
+  if (config_.learned_positions) {
+    const std::span<float> learned = normalized_.row(row);
+    DequantizeTo(weights_.positions, positions_[row] * width, learned).Ignore();
+    runtime_.kernels().add(out.data(), learned.data(), width);
+  }
+  if (weights_.embedding_norm.exists()) {
+    NormalizeRow(weights_.embedding_norm, out.data(), out.data());
   }
 }
 
-void Decoder::Rotate(size_t position, size_t tokens) {
+void Decoder::Rotate(size_t tokens) {
   for (Angles* angles : {&angles_, &sliding_angles_}) {
     if (angles->table.pairs() == 0) continue;
     for (size_t t = 0; t < tokens; ++t) {
-      angles->table.Angles(position + t, angles->cosines.row(t).data(),
+      angles->table.Angles(positions_[t], angles->cosines.row(t).data(),
                            angles->sines.row(t).data());
     }
   }
@@ -171,7 +163,7 @@ void Decoder::NormalizeHeads(const HeadNormWeights& norm, float* heads, size_t c
   }
 }
 
-void Decoder::PrepareQueriesAndKeys(size_t layer, size_t position, size_t tokens) {
+void Decoder::PrepareQueriesAndKeys(size_t layer, size_t tokens) {
   const DecoderLayer& weights = weights_.layers[layer];
   const bool own_angles = config_.sliding(layer) && config_.rope.has_sliding_base;
   const Angles& angles = own_angles ? sliding_angles_ : angles_;
@@ -193,50 +185,90 @@ void Decoder::PrepareQueriesAndKeys(size_t layer, size_t position, size_t tokens
       ApplyRotary(config_.rope.pairs, cosines, sines, pairs, q, config_.heads, config_.head_dim);
       ApplyRotary(config_.rope.pairs, cosines, sines, pairs, k, config_.kv_heads, config_.head_dim);
     }
-    for (size_t head = 0; head < config_.kv_heads; ++head) {
-      const size_t bytes = config_.head_dim * sizeof(float);
-      const size_t at = (position + t) * config_.head_dim;
-      const size_t from = head * config_.head_dim;
-      std::memcpy(cache_.keys(layer, head) + at, k + from, bytes);
-      std::memcpy(cache_.values(layer, head) + at, v_.row(t).data() + from, bytes);
+  }
+}
+
+void Decoder::StoreKeysAndValues(size_t layer, std::span<const DecoderChunk> chunks) {
+  const DType type = pool_.shape().type;
+  size_t row = 0;
+  for (const DecoderChunk& chunk : chunks) {
+    for (size_t t = 0; t < chunk.tokens.size(); ++t, ++row) {
+      const KvPool::BlockId block = chunk.blocks[positions_[row] / KvPool::kBlockTokens];
+      const size_t slot = positions_[row] % KvPool::kBlockTokens;
+      for (size_t head = 0; head < config_.kv_heads; ++head) {
+        const size_t from = head * config_.head_dim;
+        StoreKey(type, k_.row(row).data() + from, config_.head_dim, slot,
+                 pool_.keys(block, layer, head));
+        StoreValue(type, v_.row(row).data() + from, config_.head_dim, slot,
+                   pool_.values(block, layer, head));
+      }
     }
   }
 }
 
-void Decoder::Attend(size_t layer, size_t position, size_t tokens) {
-  const size_t blocks = (tokens + kQueryBlock - 1) / kQueryBlock;
+void Decoder::Attend(size_t layer, std::span<const DecoderChunk> chunks) {
+  // An item is a key head of a chunk and a run of its rows: (token, query head of the group).
+  struct Item {
+    const DecoderChunk* chunk;
+    size_t first_token;  // row in q_
+    size_t head;
+    size_t begin;
+    size_t end;
+  };
   const size_t group = config_.heads / config_.kv_heads;
-  const size_t head_dim = config_.head_dim;
-  runtime_.pool().ParallelFor(config_.heads * blocks, 1, [&](size_t begin, size_t end, int worker) {
-    for (size_t item = begin; item < end; ++item) {
-      const size_t head = item / blocks;
-      const size_t first = item % blocks * kQueryBlock;
-      AttendHead(runtime_.kernels(), {.q = q_.row(first).data() + head * head_dim,
-                                      .q_stride = config_.q_width(),
-                                      .q_count = std::min(kQueryBlock, tokens - first),
-                                      .position = position + first,
-                                      .keys = cache_.keys(layer, head / group),
-                                      .values = cache_.values(layer, head / group),
-                                      .head_dim = head_dim,
-                                      .scale = config_.attention_scale,
-                                      .cap = config_.attention_cap,
-                                      .slope = alibi_slopes_.empty() ? 0.0f : alibi_slopes_[head],
-                                      .window = config_.sliding(layer) ? config_.sliding_window : 0,
-                                      .out = attended_.row(first).data() + head * head_dim,
-                                      .out_stride = config_.q_width(),
-                                      .scratch = scratch_.row(static_cast<size_t>(worker)).data()});
+  const size_t workers = static_cast<size_t>(runtime_.pool().size());
+  std::vector<Item> items;
+  size_t first_token = 0;
+  for (const DecoderChunk& chunk : chunks) {
+    const size_t rows = chunk.tokens.size() * group;
+    // At least two items for each thread where one sequence runs alone.
+    const size_t run =
+        std::clamp<size_t>(rows * config_.kv_heads / (2 * workers), 1, kMaxAttentionRows);
+    for (size_t head = 0; head < config_.kv_heads; ++head) {
+      for (size_t begin = 0; begin < rows; begin += run) {
+        items.push_back({&chunk, first_token, head, begin, std::min(rows, begin + run)});
+      }
+    }
+    first_token += chunk.tokens.size();
+  }
+  const KvBlockKernels& block_kernels = *GetKvBlockKernels(runtime_.isa());
+  runtime_.pool().ParallelFor(items.size(), 1, [&](size_t begin, size_t end, int worker) {
+    for (size_t i = begin; i < end; ++i) {
+      const Item& item = items[i];
+      AttentionRow rows[kMaxAttentionRows];
+      for (size_t j = item.begin; j < item.end; ++j) {
+        const size_t row = item.first_token + j / group;
+        const size_t head = item.head * group + j % group;
+        rows[j - item.begin] = {.q = q_.row(row).data() + head * config_.head_dim,
+                                .out = attended_.row(row).data() + head * config_.head_dim,
+                                .position = positions_[row],
+                                .slope = alibi_slopes_.empty() ? 0.0f : alibi_slopes_[head]};
+      }
+      AttendRows({.kernels = &runtime_.kernels(),
+                  .block_kernels = &block_kernels,
+                  .pool = &pool_,
+                  .blocks = item.chunk->blocks,
+                  .layer = layer,
+                  .head = item.head,
+                  .scale = config_.attention_scale,
+                  .cap = config_.attention_cap,
+                  .window = config_.sliding(layer) ? config_.sliding_window : 0},
+                 std::span(rows).first(item.end - item.begin),
+                 scratch_[static_cast<size_t>(worker)]);
     }
   });
 }
 
-void Decoder::AttentionPart(size_t layer, size_t position, size_t tokens) {
+void Decoder::AttentionPart(size_t layer, std::span<const DecoderChunk> chunks) {
+  const size_t tokens = positions_.size();
   const DecoderLayer& weights = weights_.layers[layer];
   SetInput(weights.attention_norm, tokens);
   const std::pair<const Projection*, Matrix*> projections[] = {
       {&weights.q, &q_}, {&weights.k, &k_}, {&weights.v, &v_}};
   Project(projections, tokens);
-  PrepareQueriesAndKeys(layer, position, tokens);
-  Attend(layer, position, tokens);
+  PrepareQueriesAndKeys(layer, tokens);
+  StoreKeysAndValues(layer, chunks);
+  Attend(layer, chunks);
   input_.Set({attended_.data(), tokens, attended_.cols()});
   const std::pair<const Projection*, Matrix*> output = {&weights.attention_output,
                                                         &attention_delta_};
@@ -246,9 +278,10 @@ void Decoder::AttentionPart(size_t layer, size_t position, size_t tokens) {
   }
 }
 
-void Decoder::RunBlock(size_t layer, size_t position, size_t tokens) {
+void Decoder::RunBlock(size_t layer, std::span<const DecoderChunk> chunks) {
+  const size_t tokens = positions_.size();
   const size_t elements = tokens * config_.width;
-  AttentionPart(layer, position, tokens);
+  AttentionPart(layer, chunks);
   if (config_.residual == Residual::kSerial) {
     runtime_.kernels().add(residual_.data(), attention_delta_.data(), elements);
   }
@@ -264,27 +297,47 @@ void Decoder::RunBlock(size_t layer, size_t position, size_t tokens) {
   runtime_.kernels().add(residual_.data(), feed_delta_.data(), elements);
 }
 
-Status Decoder::Forward(std::span<const TokenId> tokens, size_t position, Logits wanted,
-                        const CancelToken* cancel) {
-  const size_t count = tokens.size();
-  Embed(tokens, position);
-  Rotate(position, count);
-  for (size_t layer = 0; layer < config_.layers; ++layer) {
-    if (cancel != nullptr && cancel->cancelled()) return CancelledError("generation was cancelled");
-    RunBlock(layer, position, count);
+void Decoder::Score(std::span<const DecoderChunk> chunks) {
+  using Logits = DecoderChunk::Logits;
+  size_t row = 0;
+  size_t rows = 0;
+  for (const DecoderChunk& chunk : chunks) {
+    const size_t end = row + chunk.tokens.size();
+    if (chunk.logits == Logits::kNone) row = end;
+    if (chunk.logits == Logits::kLast) row = end - 1;
+    for (; row < end; ++row, ++rows) {
+      float* const to = normalized_.row(rows).data();
+      if (weights_.output_norm.exists()) {
+        NormalizeRow(weights_.output_norm, residual_.row(row).data(), to);
+      } else {
+        std::memcpy(to, residual_.row(row).data(), config_.width * sizeof(float));
+      }
+    }
   }
-  if (wanted == Logits::kNone) return OkStatus();
-  SetInput(weights_.output_norm, count);
-  const size_t rows = wanted == Logits::kAll ? count : 1;
+  if (rows == 0) return;
+  input_.Set({normalized_.data(), rows, config_.width});
   if (logits_.rows() < rows) logits_ = Matrix(rows, config_.vocab_size);
-  if (wanted == Logits::kLast) {
-    input_.Set({normalized_.row(count - 1).data(), 1, config_.width});
-  }
   const std::pair<const Projection*, Matrix*> output = {&weights_.output, &logits_};
   Project({&output, 1}, rows);
   if (config_.output_cap > 0) {
     for (size_t t = 0; t < rows; ++t) CapRow(logits_.row(t), config_.output_cap);
   }
+}
+
+Status Decoder::Forward(std::span<const DecoderChunk> chunks, const Cancelled* cancelled) {
+  positions_.clear();
+  for (const DecoderChunk& chunk : chunks) {
+    for (size_t t = 0; t < chunk.tokens.size(); ++t) {
+      positions_.push_back(chunk.position + t);
+      Embed(positions_.size() - 1, chunk.tokens[t]);
+    }
+  }
+  Rotate(positions_.size());
+  for (size_t layer = 0; layer < config_.layers; ++layer) {
+    if (cancelled != nullptr && (*cancelled)()) return CancelledError("generation was cancelled");
+    RunBlock(layer, chunks);
+  }
+  Score(chunks);
   return OkStatus();
 }
 

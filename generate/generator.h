@@ -15,15 +15,38 @@
 #include "lib/base/status.h"
 #include "lib/base/value.h"
 #include "lib/runtime/runtime.h"
+#include "lib/tensor/tensor.h"
 #include "lib/tokenizer/tokenizer.h"
 
 namespace rag {
 
+// "f32", "f16" or "q8_0": GeneratorOptions::cache_type. Errors: invalid_argument.
+Result<DType> ParseKvType(std::string_view name);
+
 struct GeneratorOptions {
-  size_t context_tokens = 0;  // 0: what the file says, at most 8,192; bounds the KV cache
+  size_t context_tokens = 0;  // of one sequence; 0: what the file says, at most 8,192
+  size_t max_sequences = 8;   // generated side by side, 1 to 256; more wait
+  // How keys and values are kept: kF32, kF16 or kQ8_0.
+  DType cache_type = DType::kF32;
+  // Of all keys and values, taken from the system as needed; 0: max_sequences contexts, but no more
+  // than a quarter of the machine's memory or, where that is more, one context.
+  size_t cache_bytes = 0;
   // Weights are left where they are in the mapped file, which other processes share, instead of
   // being laid out anew in memory of our own for faster products.
   bool mapped_weights = false;
+};
+
+// What a generator is doing.
+struct GeneratorActivity {
+  size_t running = 0;  // sequences in the batch
+  size_t waiting = 0;
+  size_t cache_bytes = 0;  // taken from the system; never more than
+  size_t cache_max_bytes = 0;
+  // Blocks of 32 tokens: of the sequences in the batch (a shared one counts for each), in use by
+  // them or kept for what begins alike, and nodes that keep one.
+  size_t cache_sequence_blocks = 0;
+  size_t cache_used_blocks = 0;
+  size_t cache_kept_blocks = 0;
 };
 
 struct GeneratorInfo {
@@ -88,6 +111,7 @@ struct GenerateRequest {
   // What the text must be. An output that ends by itself, or that max_tokens ends, is whole: near
   // the limit only tokens are drawn after which the rest still fits.
   OutputConstraint constraint;
+  int priority = 0;  // requests with a higher one go first, where they have to wait for each other
   bool logprobs = false;    // GenerateResult::logprobs is filled in,
   size_t top_logprobs = 0;  // with this many of the likeliest tokens each, at most 20
 };
@@ -112,9 +136,8 @@ struct GenerateResult {
   std::vector<TokenLogprobs> logprobs;  // of each token, where asked for
   FinishReason finish_reason = FinishReason::kStop;
   size_t prompt_tokens = 0;
-  // Of the prompt's, from its beginning: they stood in the cache, since the request before began
-  // with the same ones. They come in whole blocks, so that the logits are those of a fresh run, bit
-  // for bit.
+  // Of the prompt's, from its beginning: they stood in the cache, since an earlier text began with
+  // the same ones. Nothing else changes: the logits are those of a fresh run, bit for bit.
   size_t cached_tokens = 0;
   double prefill_ms = 0;
   double decode_ms = 0;
@@ -125,11 +148,13 @@ struct ChatMessage {
   std::string content;
 };
 
-// Threads: calls may come from several threads; they are served one after another.
+// Threads: calls may come from several threads; they are served together, in one batch, and each
+// gives what it would give alone. More than max_sequences wait their turn.
 class Generator {
  public:
   // Errors: those of GgufFile::Open; unimplemented naming the architecture or tensor type;
-  // invalid_argument naming the tensor or key.
+  // invalid_argument naming the tensor, key or option; resource_exhausted when cache_bytes, or 256
+  // GiB, do not hold one context.
   static Result<std::unique_ptr<Generator>> Load(const std::string& path,
                                                  const GeneratorOptions& options,
                                                  const Runtime& runtime);
@@ -141,8 +166,9 @@ class Generator {
 
   // Errors: invalid_argument naming the option, or when max_tokens (or the context) has no room for
   // the shortest text that the constraint allows; resource_exhausted when the prompt does not fit
-  // in the context, or when what a constraint allows takes too much to work out; those of
-  // ValidateConstraint.
+  // in the context, or when what a constraint allows takes too much to work out; unavailable when
+  // 1,024 calls wait already; those of ValidateConstraint. on_text is called on the calling thread;
+  // a slow one holds nobody up.
   virtual Result<GenerateResult> Generate(const GenerateRequest& request,
                                           const TokenCallback* on_text = nullptr,
                                           const CancelToken* cancel = nullptr) = 0;
@@ -160,6 +186,7 @@ class Generator {
   // logarithm. For perplexity and parity.
   virtual Result<std::vector<float>> Score(std::span<const TokenId> tokens) = 0;
 
+  virtual GeneratorActivity activity() const = 0;
   virtual const GeneratorInfo& info() const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
 };

@@ -291,7 +291,10 @@ Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   RAG_ASSIGN_OR_RETURN(options.encoding.precision, ParsePrecision(settings.precision));
   options.reranker = settings.reranker;
   options.llm = settings.llm;
-  options.context_tokens = settings.context_tokens;
+  options.decoder.context_tokens = settings.context_tokens;
+  options.decoder.max_sequences = settings.parallel;
+  RAG_ASSIGN_OR_RETURN(options.decoder.cache_type, ParseKvType(settings.kv_type));
+  options.decoder.cache_bytes = settings.kv_bytes;
   return options;
 }
 

@@ -31,6 +31,9 @@ struct Settings {
   std::string reranker;                   // RAG_RERANKER; a name or a folder; "": none
   std::string llm;                        // RAG_LLM; a name or a GGUF file; "": none
   uint64_t context_tokens = 0;            // RAG_CONTEXT_TOKENS; 0: the decoder's own
+  uint64_t parallel = 8;                  // RAG_PARALLEL; generations in one batch
+  std::string kv_type = "f32";            // RAG_KV_TYPE; how keys and values are kept
+  uint64_t kv_bytes = 0;                  // RAG_KV_BYTES; of all of them; 0: as memory allows
   uint64_t threads = 0;                   // RAG_THREADS; 0: every processor
   std::string isa;                        // RAG_ISA
   std::string device;                     // RAG_DEVICE

@@ -1,6 +1,7 @@
 // POST /v1/chat/completions, as https://platform.openai.com/docs/api-reference/chat has it, with
 // our member `rag` for answers from a collection.
 #include <ctime>
+#include <thread>
 
 #include "apps/ragd/chat_request.h"
 #include "apps/ragd/fields.h"
@@ -171,10 +172,19 @@ void Complete(const Service& service, const ChatRequest& chat, const Envelope& e
               ResponseWriter& out) {
   Value::Array choices;
   Outcome sum;
-  ChatRequest own = chat;
-  for (size_t i = 0; i < chat.answers; ++i) {
+  // Side by side in the decoder's batch, where their prompt is run once.
+  std::vector<Result<Outcome>> outcomes(chat.answers, InternalError("not run"));
+  const auto run = [&](size_t i) {
+    ChatRequest own = chat;
     own.sampling.seed = chat.sampling.seed + i;
-    Result<Outcome> outcome = Run(service, own, nullptr, out.cancel());
+    outcomes[i] = Run(service, own, nullptr, out.cancel());
+  };
+  std::vector<std::thread> others;
+  for (size_t i = 1; i < chat.answers; ++i) others.emplace_back(run, i);
+  run(0);
+  for (std::thread& other : others) other.join();
+  for (size_t i = 0; i < chat.answers; ++i) {
+    Result<Outcome>& outcome = outcomes[i];
     if (!outcome.ok()) return out.Send(ErrorResponse(ChatError(outcome.status())));
     choices.emplace_back(
         Value::Object{{"index", i},

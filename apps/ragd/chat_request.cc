@@ -10,7 +10,7 @@ namespace {
 constexpr size_t kMaxMessages = 4096;
 constexpr size_t kMaxStops = 16;
 constexpr int64_t kMaxTokens = 1 << 24;
-constexpr int64_t kMaxAnswers = 16;  // of one request; they are made one after another
+constexpr int64_t kMaxAnswers = 16;  // of one request
 constexpr size_t kMaxBiases = 1024;
 
 // A string, or OpenAI's array of parts, of which only text can be read here.

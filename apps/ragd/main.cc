@@ -46,7 +46,8 @@ Result<std::string> FindKey(const Settings& settings, bool key_flag, bool file_f
   return server.api_key;
 }
 
-ServerOptions ToServerOptions(const Settings::Server& server, bool allow_remote) {
+ServerOptions ToServerOptions(const Settings& settings, bool allow_remote) {
+  const Settings::Server& server = settings.server;
   ServerOptions options;
   options.listen = server.listen == "none" ? "" : server.listen;
   options.socket = server.socket;
@@ -59,6 +60,11 @@ ServerOptions ToServerOptions(const Settings::Server& server, bool allow_remote)
   options.drain_seconds = server.drain_seconds;
   options.workers = server.workers;
   options.queue = server.queue;
+  // A generation in the batch keeps a thread waiting for it.
+  options.generate_workers = (server.workers + 1) / 2;
+  if (!settings.llm.empty()) {
+    options.generate_workers = std::max<size_t>(options.generate_workers, settings.parallel);
+  }
   return options;
 }
 
@@ -86,9 +92,9 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
 
   const bool open_to_all = key.empty() && settings.server.insecure_no_auth;
   Router router(Gatekeeper(key, key.empty() && !open_to_all));
-  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                       Server::Create(ToServerOptions(settings.server, !key.empty() || open_to_all),
-                                      router, metrics, log));
+  RAG_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Server> server,
+      Server::Create(ToServerOptions(settings, !key.empty() || open_to_all), router, metrics, log));
   AddSystemRoutes(
       service, [&server] { return server->queue_length(); }, router);
   AddEmbeddingRoutes(service, router);
@@ -126,8 +132,8 @@ int Main(int argc, char** argv) {
   app.add_option("--config", config, "configuration file (TOML)");
   AddEngineFlags(app, settings);
   AddFlag(app, settings, "reranker", "--rerank");
-  for (const char* const key : {"search.rerank_top", "llm", "context_tokens", "collection",
-                                "server.listen", "server.socket"}) {
+  for (const char* const key : {"search.rerank_top", "llm", "context_tokens", "parallel", "kv_type",
+                                "kv_bytes", "collection", "server.listen", "server.socket"}) {
     AddFlag(app, settings, key);
   }
   // A string of its own: --help tells the defaults, and must not tell $RAG_API_KEY.

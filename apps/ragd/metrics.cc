@@ -107,6 +107,16 @@ std::string Metrics::Render(const Engine& engine, size_t queue_length) const {
          static_cast<double>(connections_refused.load()));
   Single(out, "rag_tokens_generated_total", "counter", "Tokens made by the decoder.",
          static_cast<double>(tokens_generated.load()));
+  if (const auto activity = engine.GetGeneratorActivity()) {
+    Single(out, "rag_generations_running", "gauge", "Generations in the decoder's batch.",
+           static_cast<double>(activity->running));
+    Single(out, "rag_generations_waiting", "gauge", "Generations that wait for a place in it.",
+           static_cast<double>(activity->waiting));
+    Single(out, "rag_kv_cache_bytes", "gauge", "Memory taken for the decoder's keys and values.",
+           static_cast<double>(activity->cache_bytes));
+    Single(out, "rag_kv_cache_limit_bytes", "gauge", "Its limit.",
+           static_cast<double>(activity->cache_max_bytes));
+  }
   Single(out, "rag_tokens_prompt_total", "counter", "Prompt tokens read by the decoder.",
          static_cast<double>(tokens_prompt.load()));
   Single(out, "rag_texts_encoded_total", "counter", "Texts encoded for /v1/embeddings.",

@@ -17,7 +17,7 @@ namespace rag {
 enum class Lane {
   kControl,   // quick looks: health, metrics, lists
   kWork,      // encoding, searching, writing
-  kGenerate,  // what may run the decoder, whose calls are served one after another
+  kGenerate,  // what may run the decoder
 };
 
 // `rest` is what a pattern's last "*" stood for, decoded.

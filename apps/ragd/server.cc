@@ -95,7 +95,7 @@ class ServerImpl : public Server {
         signals_(io_),
         control_(kControlThreads, kControlQueue),
         work_(options.workers, options.queue),
-        generate_((options.workers + 1) / 2, options.queue) {}
+        generate_(options.generate_workers, options.queue) {}
 
   Status Listen() override;
   std::string addresses() const override;

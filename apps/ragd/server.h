@@ -25,6 +25,7 @@ struct ServerOptions {
   double idle_timeout_seconds = 75;   // between two requests
   double drain_seconds = 20;
   size_t workers = 4;
+  size_t generate_workers = 2;  // of requests that may run the decoder
   size_t queue = 64;
 };
 

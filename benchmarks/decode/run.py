@@ -36,10 +36,12 @@ def run(command):
 
 def ours(options, model, threads):
     command = [str(ROOT / options.build / "bench_decode"), model, "--threads", threads, "--prompt", str(options.prompt),
-               "--tokens", str(options.tokens), "--depth", f"0,{options.depth}", "--runs", "1"]
+               "--tokens", str(options.tokens), "--depth", f"0,{options.depth}", "--batch", "1", "--runs", "1"]
     rates = {}
     for line in run(command).splitlines():
         entry = json.loads(line)
+        if entry["kind"] not in ("prefill", "decode"):
+            continue
         name = "prefill" if entry["kind"] == "prefill" else f"decode at {entry['context']}"
         rates[name] = entry["median"]
     return rates

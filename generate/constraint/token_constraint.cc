@@ -77,8 +77,9 @@ void TokenConstraint::Shrink() {
 
 Status TokenConstraint::CheckGrowth() const {
   if (kept_bytes_ <= kMaxKeptBytes + kMaxStepBytes) return OkStatus();
-  return ResourceExhaustedError("what the constraint allows next is too much to work out: more than ",
-                                kMaxStepBytes, " bytes");
+  return ResourceExhaustedError(
+      "what the constraint allows next is too much to work out: more than ", kMaxStepBytes,
+      " bytes");
 }
 
 TokenConstraint::FrameId TokenConstraint::Intern(Automaton::State state, FrameId parent) {

@@ -224,6 +224,7 @@ TEST_CASE("long answers keep neither searches nor health checks waiting") {
   std::atomic<int> began{0};
   ServerOptions options;
   options.workers = 2;
+  options.generate_workers = 1;
   options.queue = 0;
   Running server(
       [&](Router& router) {

@@ -93,6 +93,7 @@ class FakeGenerator : public Generator {
   Result<std::vector<float>> Score(std::span<const TokenId>) override {
     return std::vector<float>();
   }
+  GeneratorActivity activity() const override { return {}; }
   const GeneratorInfo& info() const override { return info_; }
   const WordTokenizer& tokenizer() const override { return tokenizer_; }
 

@@ -1,0 +1,221 @@
+#include "generate/generation_task.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace rag {
+namespace {
+
+constexpr float kImpossible = -std::numeric_limits<float>::infinity();
+// How often a call that waits looks at its cancel token.
+constexpr std::chrono::milliseconds kWaitStep(10);
+
+double Milliseconds(BatchTask::Clock::duration duration) {
+  return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+GenerateRequest WithoutPrompt(const GenerateRequest& request) {
+  GenerateRequest out = request;
+  out.prompt = {};
+  return out;
+}
+
+}  // namespace
+
+GenerationTask::GenerationTask(const GenerateRequest& request, const Model& model, size_t limit,
+                               std::unique_ptr<TokenConstraint> constraint, bool streams)
+    : BatchTask(request.prompt, request.priority),
+      request_(WithoutPrompt(request)),
+      prompt_tokens_(request.prompt.size()),
+      model_(model),
+      limit_(limit),
+      streams_(streams),
+      constraint_(std::move(constraint)),
+      sampler_(request_.sampling, prompt_tokens_, model.dry_breaks),
+      stream_(request_.stop) {
+  result_.prompt_tokens = prompt_tokens_;
+  result_.finish_reason = FinishReason::kLength;
+}
+
+void GenerationTask::FoundInCache(size_t tokens) {
+  std::lock_guard lock(mutex_);
+  result_.cached_tokens += tokens;
+}
+
+// After a lone beginning of text, a SentencePiece model's first space is not part of the text.
+std::string GenerationTask::BytesAfter(std::span<const TokenId> before, TokenId id) const {
+  const Tokenizer& tokenizer = *model_.tokenizer;
+  if (tokenizer.IsSpecial(id)) return "";
+  if (before.size() == 1 && before[0] == tokenizer.bos_id()) return tokenizer.Decode({&id, 1});
+  return tokenizer.TokenBytes(id);
+}
+
+TokenLogprobs GenerationTask::LogprobsOf(TokenId id) const {
+  const Tokenizer& tokenizer = *model_.tokenizer;
+  const double largest = *std::max_element(raw_logits_.begin(), raw_logits_.end());
+  double sum = 0;
+  for (const float logit : raw_logits_) sum += std::exp(logit - largest);
+  const double normalizer = largest + std::log(sum);
+  const auto logprob = [&](TokenId of) {
+    return TokenLogprob{
+        of, static_cast<float>(raw_logits_[static_cast<size_t>(of)] - normalizer),
+        tokenizer.IsSpecial(of) ? std::string(tokenizer.Piece(of)) : tokenizer.TokenBytes(of)};
+  };
+  TokenLogprobs out = {logprob(id), {}};
+  std::vector<TokenId> order(raw_logits_.size());
+  std::iota(order.begin(), order.end(), TokenId{0});
+  const auto end =
+      order.begin() + static_cast<ptrdiff_t>(std::min(request_.top_logprobs, order.size()));
+  std::partial_sort(order.begin(), end, order.end(), [&](TokenId a, TokenId b) {
+    const float x = raw_logits_[static_cast<size_t>(a)];
+    const float y = raw_logits_[static_cast<size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
+  for (auto it = order.begin(); it != end; ++it) out.top.push_back(logprob(*it));
+  return out;
+}
+
+// The first token's text can depend on the prompt (BytesAfter).
+Result<bool> GenerationTask::MaskFirst(size_t left, std::span<float> logits) {
+  bool any = false;
+  for (size_t id = 0; id < logits.size(); ++id) {
+    const TokenId token = static_cast<TokenId>(id);
+    bool allowed = !model_.tokenizer->IsSpecial(token);
+    if (allowed) {
+      RAG_ASSIGN_OR_RETURN(allowed, constraint_->Allows(BytesAfter(history_, token), left - 1));
+    }
+    any = any || allowed;
+    if (!allowed) logits[id] = kImpossible;
+  }
+  return any;
+}
+
+Result<bool> GenerationTask::Mask(size_t left, std::span<float> logits) {
+  bool any = false;
+  std::vector<std::pair<size_t, float>> ends;
+  for (const TokenId end : *model_.end_tokens) {
+    ends.emplace_back(end, logits[static_cast<size_t>(end)]);
+  }
+  if (history_.size() == 1) {
+    RAG_ASSIGN_OR_RETURN(any, MaskFirst(left, logits));
+  } else {
+    RAG_ASSIGN_OR_RETURN(const std::span<const uint64_t> allowed, constraint_->Allowed(left));
+    for (size_t id = 0; id < logits.size(); ++id) {
+      const bool fits = (allowed[id / 64] >> (id % 64) & 1) != 0;
+      any = any || fits;
+      if (!fits) logits[id] = kImpossible;
+    }
+  }
+  // Tokens that end the output are none of its text, whatever bytes they have.
+  for (const auto& [id, logit] : ends) logits[id] = constraint_->complete() ? logit : kImpossible;
+  return any;
+}
+
+Result<std::pair<TokenId, bool>> GenerationTask::Draw(std::span<float> logits) {
+  constexpr std::pair<TokenId, bool> kNone = {0, false};
+  if (request_.logprobs) raw_logits_.assign(logits.begin(), logits.end());
+  if (constraint_ != nullptr) {
+    if (constraint_->finished()) return kNone;
+    const size_t left = limit_ - (history_.size() - prompt_tokens_);
+    RAG_ASSIGN_OR_RETURN(const bool any, Mask(left, logits));
+    if (!any && constraint_->complete()) return kNone;
+  }
+  RAG_ASSIGN_OR_RETURN(const TokenId id, sampler_.Next(logits, history_));
+  if (std::binary_search(model_.end_tokens->begin(), model_.end_tokens->end(), id)) return kNone;
+  return std::pair(id, true);
+}
+
+void GenerationTask::Show() {
+  if (!streams_) return;
+  const std::string_view ready = stream_.TakeReady();
+  if (ready.empty()) return;
+  pieces_.push_back({std::string(ready), result_.tokens.size()});
+  changed_.notify_all();
+}
+
+bool GenerationTask::Finish(FinishReason reason) {
+  result_.finish_reason = reason;
+  stream_.Finish();
+  Show();
+  result_.text = stream_.text();
+  result_.decode_ms = Milliseconds(Clock::now() - prefilled_);
+  return false;
+}
+
+bool GenerationTask::Append(TokenId id) {
+  const std::string bytes = BytesAfter(history_, id);
+  if (constraint_ != nullptr) constraint_->Advance(bytes);
+  history_.push_back(id);
+  stream_.Append(bytes);
+  result_.tokens.push_back(id);
+  if (request_.logprobs) result_.logprobs.push_back(LogprobsOf(id));
+  if (stream_.stopped()) return Finish(FinishReason::kStop);
+  if (constraint_ != nullptr && constraint_->finished()) return Finish(FinishReason::kStop);
+  if (result_.tokens.size() == limit_) return Finish(FinishReason::kLength);
+  Show();
+  return true;
+}
+
+Result<bool> GenerationTask::Take(size_t, std::span<float> logits) {
+  if (history_.size() == prompt_tokens_) {
+    prefilled_ = Clock::now();
+    std::lock_guard lock(mutex_);
+    result_.prefill_ms = Milliseconds(prefilled_ - started_);
+  }
+  RAG_ASSIGN_OR_RETURN(const auto drawn, Draw(logits));
+  std::lock_guard lock(mutex_);
+  return drawn.second ? Append(drawn.first) : Finish(FinishReason::kStop);
+}
+
+GenerateResult GenerationTask::GivenUp(std::string shown, size_t tokens, bool streamed) {
+  GiveUp();
+  GenerateResult out = result_;
+  out.finish_reason = FinishReason::kCancelled;
+  if (!streamed) {
+    out.text = stream_.text();
+    return out;
+  }
+  out.text = std::move(shown);
+  out.tokens.resize(tokens);
+  if (request_.logprobs) out.logprobs.resize(tokens);
+  return out;
+}
+
+Result<GenerateResult> GenerationTask::Wait(const Generator::TokenCallback* on_text,
+                                            const CancelToken* cancel) {
+  std::string shown;
+  size_t shown_tokens = 0;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const auto ready = [&] { return ended_ || !pieces_.empty(); };
+    if (cancel == nullptr) {
+      changed_.wait(lock, ready);
+    } else {
+      changed_.wait_for(lock, kWaitStep, ready);
+    }
+    if (ended_ && pieces_.empty()) break;
+    if (cancel != nullptr && cancel->cancelled()) {
+      return GivenUp(std::move(shown), shown_tokens, on_text != nullptr);
+    }
+    if (pieces_.empty()) continue;
+    const Piece piece = std::move(pieces_.front());
+    pieces_.pop_front();
+    lock.unlock();
+    const bool goes_on = (*on_text)(piece.text);
+    lock.lock();
+    shown += piece.text;
+    shown_tokens = piece.tokens;
+    if (!goes_on) return GivenUp(std::move(shown), shown_tokens, true);
+  }
+  if (!status_.ok()) return status_;
+  return result_;
+}
+
+std::unique_ptr<TokenConstraint> GenerationTask::TakeConstraint() {
+  std::lock_guard lock(mutex_);
+  return ended_ ? std::move(constraint_) : nullptr;
+}
+
+}  // namespace rag

@@ -1,0 +1,76 @@
+// The memory of keys and values: blocks of kKvBlockTokens tokens of every layer and head, shared by
+// count, within a limit of bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "lib/base/status.h"
+#include "lib/kernels/kv_block.h"
+
+namespace rag {
+
+struct KvShape {
+  size_t layers = 0;
+  size_t heads = 0;
+  size_t head_dim = 0;
+  DType type = DType::kF32;  // IsKvType
+};
+
+// Used by one thread at a time.
+class KvPool {
+ public:
+  using BlockId = uint32_t;
+  static constexpr size_t kBlockTokens = kKvBlockTokens;
+  // Blocks that hold `tokens`.
+  static constexpr size_t BlocksFor(size_t tokens) {
+    return (tokens + kBlockTokens - 1) / kBlockTokens;
+  }
+  static size_t BlockBytes(const KvShape& shape);
+
+  // A block's memory is taken from the system when it is first needed, and kept. Errors:
+  // resource_exhausted when max_bytes holds no block.
+  static Result<std::unique_ptr<KvPool>> Create(const KvShape& shape, size_t max_bytes);
+
+  // A block with one share; nullopt when the limit is reached or the system refuses.
+  std::optional<BlockId> Take();
+  void Share(BlockId id) { ++blocks_[id].shares; }
+  void Release(BlockId id);
+  void Copy(BlockId from, BlockId to);
+
+  // KvBlockBytes each.
+  std::byte* keys(BlockId id, size_t layer, size_t head) { return At(id, layer, 2 * head); }
+  std::byte* values(BlockId id, size_t layer, size_t head) { return At(id, layer, 2 * head + 1); }
+
+  const KvShape& shape() const { return shape_; }
+  size_t block_bytes() const { return block_bytes_; }
+  size_t capacity() const { return capacity_; }
+  size_t used() const { return blocks_.size() - free_.size(); }
+  size_t allocated_bytes() const { return blocks_.size() * block_bytes_; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* data) const;
+  };
+  struct Block {
+    std::unique_ptr<std::byte, Free> data;
+    uint32_t shares = 0;
+  };
+
+  explicit KvPool(const KvShape& shape);
+  std::byte* At(BlockId id, size_t layer, size_t part) {
+    return blocks_[id].data.get() + (layer * 2 * shape_.heads + part) * head_bytes_;
+  }
+
+  const KvShape shape_;
+  const size_t head_bytes_;
+  const size_t block_bytes_;
+  size_t capacity_ = 0;
+  std::vector<Block> blocks_;
+  std::vector<BlockId> free_;
+};
+
+}  // namespace rag

@@ -1,0 +1,84 @@
+#include "generate/kv_sequence.h"
+
+#include <algorithm>
+
+namespace rag {
+namespace {
+
+constexpr size_t kBlock = KvPool::kBlockTokens;
+
+}  // namespace
+
+std::optional<KvPool::BlockId> KvSequence::Take() {
+  for (;;) {
+    if (const auto id = pool_.Take()) return id;
+    if (!tree_.Evict()) return std::nullopt;
+  }
+}
+
+void KvSequence::Adopt(PrefixTree::Node* node) {
+  tree_.Pin(node);
+  path_.push_back(node);
+}
+
+size_t KvSequence::Match(std::span<const TokenId> history) {
+  const size_t before = size_;
+  if (size_ % kBlock != 0) return 0;
+  // Reserved for a pass that was given up.
+  for (; blocks_.size() > path_.size(); blocks_.pop_back()) pool_.Release(blocks_.back());
+  const size_t limit = history.size() - 1;
+  while (size_ + kBlock <= limit) {
+    PrefixTree::Node* node = tree_.Find(last(), history.subspan(size_, kBlock));
+    if (node == nullptr) break;
+    Adopt(node);
+    blocks_.push_back(node->block);
+    size_ += kBlock;
+  }
+  if (size_ >= limit) return size_ - before;
+  const auto wanted = history.subspan(size_, std::min(kBlock, limit - size_));
+  const auto beginning = tree_.FindBeginning(last(), wanted);
+  if (!beginning) return size_ - before;
+  pool_.Share(beginning->block);  // taking the copy may evict it
+  if (const auto copy = Take()) {
+    pool_.Copy(beginning->block, *copy);
+    blocks_.push_back(*copy);
+    size_ += beginning->tokens;
+  }
+  pool_.Release(beginning->block);
+  return size_ - before;
+}
+
+bool KvSequence::Reserve(size_t tokens) {
+  while (blocks_.size() < KvPool::BlocksFor(size_ + tokens)) {
+    const auto id = Take();
+    if (!id) return false;
+    blocks_.push_back(*id);
+  }
+  return true;
+}
+
+void KvSequence::Commit(std::span<const TokenId> history, size_t tokens) {
+  size_ += tokens;
+  for (size_t i = path_.size(); (i + 1) * kBlock <= size_; ++i) {
+    PrefixTree::Node* node = tree_.Insert(last(), history.subspan(i * kBlock, kBlock), blocks_[i]);
+    Adopt(node);
+    // The tree's share is enough; another sequence may have written the same before.
+    pool_.Release(blocks_[i]);
+    blocks_[i] = node->block;
+  }
+}
+
+void KvSequence::Publish(std::span<const TokenId> history) {
+  const size_t begin = path_.size() * kBlock;
+  if (begin < size_)
+    tree_.Insert(last(), history.subspan(begin, size_ - begin), blocks_[path_.size()]);
+}
+
+void KvSequence::Clear() {
+  for (; blocks_.size() > path_.size(); blocks_.pop_back()) pool_.Release(blocks_.back());
+  for (; !path_.empty(); path_.pop_back()) tree_.Unpin(path_.back());
+  blocks_.clear();
+  size_ = 0;
+}
+
+}  // namespace rag

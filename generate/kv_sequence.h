@@ -1,0 +1,53 @@
+// KvSequence: where the cache holds the tokens of one sequence.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "generate/kv_pool.h"
+#include "generate/prefix_tree.h"
+#include "lib/tokenizer/tokenizer.h"
+
+namespace rag {
+
+// Whole blocks are the tree's, shared with whatever begins alike; the last one, which is written
+// to, is the sequence's own. Keys and values depend on the tokens alone, bit for bit, so it does
+// not matter who computed them. Used by the pool's thread; `history` is always the sequence's
+// tokens from their beginning, at least size().
+class KvSequence {
+ public:
+  // Both outlive the sequence.
+  KvSequence(KvPool& pool, PrefixTree& tree) : pool_(pool), tree_(tree) {}
+  ~KvSequence() { Clear(); }
+  KvSequence(const KvSequence&) = delete;
+  KvSequence& operator=(const KvSequence&) = delete;
+
+  size_t size() const { return size_; }  // tokens held
+  std::span<const KvPool::BlockId> blocks() const { return blocks_; }
+
+  // Takes over what the tree holds after size(), where that is the end of a block; never the last
+  // token of the history, whose logits are wanted. A block that is the same only at its beginning
+  // is copied. Gives the tokens gained.
+  size_t Match(std::span<const TokenId> history);
+  // Makes room for `tokens` more, evicting what nobody stands on; false when that does not suffice.
+  bool Reserve(size_t tokens);
+  // `tokens` more were written; whole blocks become the tree's.
+  void Commit(std::span<const TokenId> history, size_t tokens);
+  // Lets others begin with the begun block. It can still be written to: they copy it.
+  void Publish(std::span<const TokenId> history);
+  void Clear();
+
+ private:
+  PrefixTree::Node* last() const { return path_.empty() ? nullptr : path_.back(); }
+  std::optional<KvPool::BlockId> Take();
+  void Adopt(PrefixTree::Node* node);
+
+  KvPool& pool_;
+  PrefixTree& tree_;
+  std::vector<KvPool::BlockId> blocks_;  // the path's, then its own
+  std::vector<PrefixTree::Node*> path_;  // pinned
+  size_t size_ = 0;
+};
+
+}  // namespace rag

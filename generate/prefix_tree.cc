@@ -1,0 +1,99 @@
+#include "generate/prefix_tree.h"
+
+#include <algorithm>
+
+namespace rag {
+namespace {
+
+size_t Common(std::span<const TokenId> a, std::span<const TokenId> b) {
+  const auto ends = std::mismatch(a.begin(), a.end(), b.begin(), b.end());
+  return static_cast<size_t>(ends.first - a.begin());
+}
+
+}  // namespace
+
+PrefixTree::~PrefixTree() {
+  while (Evict()) {
+  }
+}
+
+PrefixTree::Node* PrefixTree::Find(Node* parent, std::span<const TokenId> tokens) {
+  Children& children = Below(parent);
+  const auto found = children.find(std::vector<TokenId>(tokens.begin(), tokens.end()));
+  return found == children.end() ? nullptr : found->second.get();
+}
+
+std::optional<PrefixTree::Beginning> PrefixTree::FindBeginning(Node* parent,
+                                                               std::span<const TokenId> tokens) {
+  Children& children = Below(parent);
+  // In the order of the keys, what shares most with `tokens` stands next to their place.
+  const auto after = children.lower_bound(std::vector<TokenId>(tokens.begin(), tokens.end()));
+  Node* best = nullptr;
+  size_t longest = 0;
+  const auto consider = [&](Children::iterator at) {
+    const size_t common = Common(at->first, tokens);
+    if (common <= longest) return;
+    longest = common;
+    best = at->second.get();
+  };
+  if (after != children.end()) consider(after);
+  if (after != children.begin()) consider(std::prev(after));
+  if (best == nullptr) return std::nullopt;
+  if (best->pins == 0) used_.splice(used_.begin(), used_, best->used);
+  return Beginning{best->block, longest};
+}
+
+PrefixTree::Node* PrefixTree::Insert(Node* parent, std::span<const TokenId> tokens,
+                                     KvPool::BlockId block) {
+  Children& children = Below(parent);
+  std::vector<TokenId> key(tokens.begin(), tokens.end());
+  auto after = children.lower_bound(key);
+  if (after != children.end() && Common(after->first, tokens) == tokens.size()) {
+    // The same, or for a begun block one that goes on with it.
+    Node* node = after->second.get();
+    if (node->pins == 0) used_.splice(used_.begin(), used_, node->used);
+    return node;
+  }
+  if (after != children.begin()) {
+    const auto before = std::prev(after);
+    if (before->second->pins == 0 && Common(before->first, tokens) == before->first.size()) {
+      Drop(before->second.get());
+    }
+  }
+  auto node = std::make_unique<Node>();
+  Node* const added = node.get();
+  const auto place = children.emplace(std::move(key), std::move(node)).first;
+  added->block = block;
+  added->parent = parent;
+  added->tokens = &place->first;
+  pool_.Share(block);
+  used_.push_front(added);
+  added->used = used_.begin();
+  ++size_;
+  return added;
+}
+
+void PrefixTree::Pin(Node* node) {
+  if (node->pins++ == 0) used_.erase(node->used);
+}
+
+void PrefixTree::Unpin(Node* node) {
+  if (--node->pins != 0) return;
+  used_.push_front(node);
+  node->used = used_.begin();
+}
+
+void PrefixTree::Drop(Node* node) {
+  pool_.Release(node->block);
+  used_.erase(node->used);
+  --size_;
+  Below(node->parent).erase(*node->tokens);
+}
+
+bool PrefixTree::Evict() {
+  if (used_.empty()) return false;
+  Drop(used_.back());
+  return true;
+}
+
+}  // namespace rag

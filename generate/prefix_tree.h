@@ -1,0 +1,75 @@
+// PrefixTree: cached blocks by the tokens that they hold and all those before them.
+//
+// A radix tree whose edges are blocks (after SGLang's RadixAttention, Zheng et al. 2024, section
+// 3): a node is a whole block, or the begun last block of some text, which is a leaf. What no
+// sequence stands on is evicted, least recently used first, leaves before what they stand on.
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "generate/kv_pool.h"
+#include "lib/tokenizer/tokenizer.h"
+
+namespace rag {
+
+// Used by one thread at a time.
+class PrefixTree {
+ public:
+  struct Node;
+  using Children = std::map<std::vector<TokenId>, std::unique_ptr<Node>>;
+  struct Node {
+    KvPool::BlockId block = 0;
+    Node* parent = nullptr;
+    const std::vector<TokenId>* tokens = nullptr;  // the key in the parent's children
+    Children children;
+    size_t pins = 0;                  // sequences that stand on it
+    std::list<Node*>::iterator used;  // its place in used_, while it has no pins
+  };
+
+  // `pool` outlives the tree, which holds a share of each of its blocks.
+  explicit PrefixTree(KvPool& pool) : pool_(pool) {}
+  ~PrefixTree();
+  PrefixTree(const PrefixTree&) = delete;
+  PrefixTree& operator=(const PrefixTree&) = delete;
+
+  // The whole block below `parent` (null: the root) that holds exactly `tokens`; null: none.
+  Node* Find(Node* parent, std::span<const TokenId> tokens);
+  struct Beginning {
+    KvPool::BlockId block;
+    size_t tokens;  // of it that are the same; at least 1
+  };
+  // The block below `parent` that shares the longest beginning with `tokens`.
+  std::optional<Beginning> FindBeginning(Node* parent, std::span<const TokenId> tokens);
+
+  // 1 to kBlockTokens tokens below `parent`, which is pinned or null. What is there already stays,
+  // and a begun block that the new one goes on with is dropped. Gives the node that holds them.
+  Node* Insert(Node* parent, std::span<const TokenId> tokens, KvPool::BlockId block);
+
+  // A pinned node stays. A sequence pins from the root on and unpins in the opposite order.
+  void Pin(Node* node);
+  void Unpin(Node* node);
+
+  // Drops the least recently used node; false when all are pinned.
+  bool Evict();
+  size_t size() const { return size_; }
+  size_t evictable() const { return used_.size(); }
+
+ private:
+  Children& Below(Node* parent) { return parent == nullptr ? roots_ : parent->children; }
+  void Drop(Node* node);
+
+  KvPool& pool_;
+  Children roots_;
+  // Without pins, the most recently used first. A sequence pins a whole path, so a child stands
+  // behind its parent: the last one is a leaf.
+  std::list<Node*> used_;
+  size_t size_ = 0;
+};
+
+}  // namespace rag
