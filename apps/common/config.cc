@@ -295,6 +295,7 @@ Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   options.decoder.max_sequences = settings.parallel;
   RAG_ASSIGN_OR_RETURN(options.decoder.cache_type, ParseKvType(settings.kv_type));
   options.decoder.cache_bytes = settings.kv_bytes;
+  options.decoder.mapped_weights = settings.mapped_weights;
   return options;
 }
 

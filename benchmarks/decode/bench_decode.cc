@@ -32,6 +32,7 @@ struct Arguments {
   size_t runs = 5;
   std::vector<size_t> batches = {8};
   DType cache_type = DType::kF32;
+  bool mapped = false;
 };
 
 bool ParseList(std::string_view text, std::vector<size_t>& out) {
@@ -72,6 +73,8 @@ bool Parse(int argc, char** argv, Arguments& out) {
       out.tokens = values[0];
     } else if (flag == "--runs") {
       out.runs = values[0];
+    } else if (flag == "--mapped") {
+      out.mapped = values[0] != 0;
     } else {
       return false;
     }
@@ -199,7 +202,8 @@ Status Measure(const Arguments& arguments, size_t threads) {
                        Generator::Load(arguments.model,
                                        {.context_tokens = context,
                                         .max_sequences = std::max<size_t>(sequences, 1),
-                                        .cache_type = arguments.cache_type},
+                                        .cache_type = arguments.cache_type,
+                                        .mapped_weights = arguments.mapped},
                                        *runtime));
   return Bench(arguments, threads, *generator).Run();
 }
@@ -212,7 +216,7 @@ int main(int argc, char** argv) {
   if (!rag::Parse(argc, argv, arguments)) {
     std::fprintf(stderr,
                  "usage: bench_decode MODEL.gguf [--threads 1,2] [--prompt N] [--tokens N] "
-                 "[--depth 0,512] [--batch 8] [--runs N] [--kv-type f32]\n");
+                 "[--depth 0,512] [--batch 8] [--runs N] [--kv-type f32] [--mapped 0]\n");
     return 2;
   }
   for (const size_t threads : arguments.threads) {
