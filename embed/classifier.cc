@@ -34,6 +34,7 @@ Result<HeadNames> FamilyHead(const ConfigFile& file, EncoderFamily family) {
       return HeadNames{"pre_classifier", false, EncoderActivation::kRelu, "classifier"};
     case EncoderFamily::kModernBert:
       return HeadNames{"head.dense", false, EncoderActivation::kGelu, "classifier"};
+    case EncoderFamily::kDecoder:
     case EncoderFamily::kNomic:
     case EncoderFamily::kClipText:
     case EncoderFamily::kClipVision:
@@ -45,23 +46,12 @@ Result<HeadNames> FamilyHead(const ConfigFile& file, EncoderFamily family) {
                             file.String("model_type", "").value(), "' is not known");
 }
 
-Status CheckLabels(const ConfigFile& file) {
-  size_t labels = 1;
-  const Value* names = file.value().Find("id2label");
-  if (names != nullptr && names->is_object()) labels = names->as_object().size();
-  RAG_ASSIGN_OR_RETURN(const size_t count,
-                       file.Size("num_labels", 1, kMaxHidden, static_cast<int64_t>(labels)));
-  if (count == 1) return OkStatus();
-  return UnimplementedError(file.path(), ": 'id2label' has ", count,
-                            " labels; a reranker has one score");
-}
-
 }  // namespace
 
 Result<Classifier> Classifier::Load(const ConfigFile& file, const TransformerConfig& config,
-                                    const TransformerWeights& weights, const Runtime& runtime) {
+                                    const TransformerWeights& weights, size_t labels,
+                                    const Runtime& runtime) {
   RAG_ASSIGN_OR_RETURN(const HeadNames names, FamilyHead(file, config.family));
-  RAG_RETURN_IF_ERROR(CheckLabels(file));
   Classifier head(runtime);
   head.activation_ = names.activation;
   const std::string prefix = names.dense_of_network ? weights.prefix() : "";
@@ -73,7 +63,7 @@ Result<Classifier> Classifier::Load(const ConfigFile& file, const TransformerCon
       head.dense_, finder.ReadLinear(runtime.kernels(), dense,
                                      {.out = hidden, .in = hidden, .bias = BiasRule::kOptional}));
   RAG_ASSIGN_OR_RETURN(head.out_,
-                       finder.ReadLinear(runtime.kernels(), out, {.out = 1, .in = hidden}));
+                       finder.ReadLinear(runtime.kernels(), out, {.out = labels, .in = hidden}));
   if (config.family == EncoderFamily::kModernBert) {
     RAG_ASSIGN_OR_RETURN(const std::string pooling, file.String("classifier_pooling", "cls"));
     if (pooling != "cls" && pooling != "mean") {
@@ -90,7 +80,7 @@ Result<Classifier> Classifier::Load(const ConfigFile& file, const TransformerCon
   return head;
 }
 
-float Classifier::Apply(MatrixView states) const {
+void Classifier::Apply(MatrixView states, std::span<float> logits) const {
   const Kernels& kernels = runtime_->kernels();
   const size_t hidden = states.cols;
   std::vector<float> pooled(hidden);
@@ -103,9 +93,7 @@ float Classifier::Apply(MatrixView states) const {
     kernels.layer_norm(dense.data(), norm_->gamma.data(), norm_->beta.data(), norm_epsilon_,
                        dense.data(), hidden);
   }
-  float logit = 0;
-  out_.Apply(kernels, 1, dense.data(), hidden, &logit, 1, scratch);
-  return logit;
+  out_.Apply(kernels, 1, dense.data(), hidden, logits.data(), logits.size(), scratch);
 }
 
 }  // namespace rag

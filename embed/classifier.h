@@ -1,7 +1,8 @@
-// The heads of sequence classification: a text's last hidden states -> one number.
+// The heads of sequence classification: a text's last hidden states -> a logit for each label.
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 
 #include "embed/config_file.h"
@@ -18,13 +19,14 @@ namespace rag {
 // Immutable after Load; Apply may be called from any thread.
 class Classifier {
  public:
-  // The family's head for one label. `file` is config.json. Errors: invalid_argument naming the
-  // tensor that is missing or of another shape; unimplemented naming the key.
+  // The family's head. `file` is config.json. Errors: invalid_argument naming the tensor that is
+  // missing or of another shape; unimplemented naming the key.
   static Result<Classifier> Load(const ConfigFile& file, const TransformerConfig& config,
-                                 const TransformerWeights& weights, const Runtime& runtime);
+                                 const TransformerWeights& weights, size_t labels,
+                                 const Runtime& runtime);
 
-  // states [length, hidden], length > 0. The logit.
-  float Apply(MatrixView states) const;
+  // states [length, hidden], length > 0 -> logits [labels].
+  void Apply(MatrixView states, std::span<float> logits) const;
 
  private:
   explicit Classifier(const Runtime& runtime) : runtime_(&runtime) {}

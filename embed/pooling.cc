@@ -73,27 +73,14 @@ Result<VectorHead> VectorHead::Load(const EncoderConfig& config, const Runtime& 
   VectorHead head(config, runtime);
   size_t dim = config.model.hidden * config.pooling.modes.size();
   for (const VectorStep& step : config.steps) {
-    Step loaded{.config = step, .dense = {}, .residual = std::nullopt, .norm = {}};
+    Step loaded{.config = step, .dense = std::nullopt, .norm = {}};
     if (step.kind != VectorStep::Kind::kNormalize) {
       const bool is_dense = step.kind == VectorStep::Kind::kDense;
       const std::string& folder = is_dense ? step.dense.folder : step.folder;
       RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(folder));
       const TensorFinder finder(file, folder, "");
       if (is_dense) {
-        const std::string name[] = {step.dense.tensor};
-        RAG_ASSIGN_OR_RETURN(
-            loaded.dense,
-            finder.ReadLinear(runtime.kernels(), name,
-                              {.out = step.dense.out,
-                               .in = step.dense.in,
-                               .bias = step.dense.bias ? BiasRule::kRequired : BiasRule::kNone}));
-        if (step.dense.residual && step.dense.in != step.dense.out) {
-          const std::string residual[] = {"residual"};
-          RAG_ASSIGN_OR_RETURN(loaded.residual, finder.ReadLinear(runtime.kernels(), residual,
-                                                                  {.out = step.dense.out,
-                                                                   .in = step.dense.in,
-                                                                   .bias = BiasRule::kNone}));
-        }
+        RAG_ASSIGN_OR_RETURN(loaded.dense, DenseLayer::Load(step.dense, finder, runtime.kernels()));
         dim = step.dense.out;
       } else {
         RAG_ASSIGN_OR_RETURN(loaded.norm, finder.ReadNorm("norm", dim));
@@ -123,21 +110,8 @@ void VectorHead::ApplyStep(const Step& step, std::vector<float>& vector) const {
       return kernels.layer_norm(vector.data(), step.norm.gamma.data(), step.norm.beta.data(),
                                 kLayerNormEpsilon, vector.data(), vector.size());
     case VectorStep::Kind::kDense: {
-      const DenseConfig& dense = step.config.dense;
-      std::vector<float> out(dense.out);
-      LinearScratch scratch;
-      step.dense.Apply(kernels, 1, vector.data(), dense.in, out.data(), dense.out, scratch);
-      Activate(kernels, dense.activation, out.data(), out.size());
-      if (dense.residual) {
-        std::vector<float> residual = vector;
-        if (step.residual.has_value()) {
-          residual.resize(dense.out);
-          step.residual->Apply(kernels, 1, vector.data(), dense.in, residual.data(), dense.out,
-                               scratch);
-        }
-        kernels.add(out.data(), residual.data(), out.size());
-      }
-      vector = std::move(out);
+      const Matrix out = step.dense->Apply(kernels, MatrixView(vector.data(), 1, vector.size()));
+      vector.assign(out.data(), out.data() + out.cols());
       return;
     }
   }

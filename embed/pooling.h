@@ -5,10 +5,10 @@
 #include <span>
 #include <vector>
 
+#include "embed/dense.h"
 #include "embed/encoder_config.h"
 #include "embed/tensor_finder.h"
 #include "lib/base/status.h"
-#include "lib/nn/linear.h"
 #include "lib/runtime/runtime.h"
 #include "lib/tensor/tensor.h"
 
@@ -31,8 +31,7 @@ class VectorHead {
  private:
   struct Step {
     VectorStep config;
-    Linear dense;
-    std::optional<Linear> residual;
+    std::optional<DenseLayer> dense;
     EncoderNorm norm;
   };
 

@@ -5,9 +5,10 @@
 
 #include "embed/classifier.h"
 #include "embed/encoder_config.h"
-#include "embed/modules.h"
+#include "embed/late_interaction.h"
+#include "embed/late_interaction_config.h"
+#include "embed/task_network.h"
 #include "embed/text_network.h"
-#include "embed/transformer_config.h"
 
 namespace rag {
 namespace {
@@ -50,7 +51,8 @@ Result<RerankScores> FolderReranker::Score(std::string_view query,
   RAG_RETURN_IF_ERROR(network_->Run(
       encodings,
       [&](size_t i, MatrixView states) {
-        const float logit = head_.Apply(states);
+        float logit = 0;
+        head_.Apply(states, {&logit, 1});
         result.scores[i] = info_.sigmoid ? 1.0f / (1.0f + std::exp(-logit)) : logit;
       },
       result.stats, cancel));
@@ -89,26 +91,35 @@ Status ReadScoreSettings(const std::string& folder, const ConfigFile& file, bool
   return ReadActivation(own, "activation_fn", sigmoid);
 }
 
+Status CheckLabels(const ConfigFile& file) {
+  size_t labels = 1;
+  const Value* names = file.value().Find("id2label");
+  if (names != nullptr && names->is_object()) labels = names->as_object().size();
+  RAG_ASSIGN_OR_RETURN(const size_t count,
+                       file.Size("num_labels", 1, kMaxHidden, static_cast<int64_t>(labels)));
+  if (count == 1) return OkStatus();
+  return UnimplementedError(file.path(), ": 'id2label' has ", count,
+                            " labels; a reranker has one score");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Reranker>> Reranker::Load(const std::string& folder, const Runtime& runtime,
                                                  Precision precision) {
-  std::string source_bytes;
-  RAG_ASSIGN_OR_RETURN(const Modules modules, ReadModules(folder, source_bytes));
-  const std::string& own = modules.transformer;
-  RAG_ASSIGN_OR_RETURN(const ConfigFile file,
-                       ReadConfigFile(JoinPath(own, "config.json"), source_bytes));
-  RAG_ASSIGN_OR_RETURN(const TransformerConfig config, ReadTransformerConfig(file));
-  RAG_ASSIGN_OR_RETURN(const TextLimits limits,
-                       ReadTextLimits(own, config.max_sequence, source_bytes));
+  if (IsLateInteraction(folder)) {
+    RAG_ASSIGN_OR_RETURN(std::unique_ptr<Reranker> late,
+                         LateInteraction::Load(folder, runtime, precision));
+    return late;
+  }
+  RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
   bool sigmoid = true;
-  RAG_RETURN_IF_ERROR(ReadScoreSettings(folder, file, sigmoid));
-  RAG_ASSIGN_OR_RETURN(std::unique_ptr<const TextNetwork> network,
-                       TextNetwork::Load(own, config, limits, precision, runtime));
-  RAG_ASSIGN_OR_RETURN(Classifier head,
-                       Classifier::Load(file, config, network->weights(), runtime));
+  RAG_RETURN_IF_ERROR(ReadScoreSettings(folder, task.file, sigmoid));
+  RAG_RETURN_IF_ERROR(CheckLabels(task.file));
+  const TextNetwork& network = *task.network;
+  RAG_ASSIGN_OR_RETURN(Classifier head, Classifier::Load(task.file, network.config(),
+                                                         network.weights(), 1, runtime));
   return std::unique_ptr<Reranker>(
-      std::make_unique<FolderReranker>(std::move(network), std::move(head), sigmoid));
+      std::make_unique<FolderReranker>(std::move(task.network), std::move(head), sigmoid));
 }
 
 }  // namespace rag

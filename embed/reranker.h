@@ -1,4 +1,5 @@
-// Reranker: (query, passage) -> score, by a cross-encoder from a Hugging Face folder.
+// Reranker: (query, passage) -> score, by a cross-encoder or by late interaction, from a Hugging
+// Face folder.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +22,9 @@ struct RerankerInfo {
   size_t heads = 0;
   size_t max_tokens = 0;  // of query and passage together, special tokens included
   bool sigmoid = false;   // scores are in (0, 1); else they are the model's logits
+  // Scores are sums of cosines, one for each of the query's tokens (LateInteraction); max_tokens is
+  // the passage's alone.
+  bool late_interaction = false;
   size_t weight_bytes = 0;
 };
 
@@ -35,8 +39,9 @@ class Reranker {
   // `folder` holds what Encoder::Load reads, with the weights of a sequence classification head of
   // one label (Nogueira & Cho 2019, "Passage Re-ranking with BERT"). Scores are what
   // sentence-transformers' CrossEncoder gives: the activation that its files name, else the
-  // sigmoid. Errors: as Encoder::Load's; invalid_argument for a model without such a head;
-  // unimplemented naming the key for one of several labels or another activation.
+  // sigmoid. A folder of a late interaction model (see LateInteraction::Load) is one too. Errors:
+  // as Encoder::Load's; invalid_argument for a model without such a head; unimplemented naming the
+  // key for one of several labels or another activation.
   static Result<std::unique_ptr<Reranker>> Load(const std::string& folder, const Runtime& runtime,
                                                 Precision precision = Precision::kF32);
   virtual ~Reranker() = default;

@@ -34,6 +34,17 @@ Result<const TensorView*> TensorFinder::Find(std::string_view name,
   return tensor;
 }
 
+Result<size_t> TensorFinder::Rows(std::string_view name) const {
+  const std::string full = StrCat(prefix_, name);
+  const TensorView* tensor = file_->Find(full);
+  if (tensor == nullptr) return InvalidArgumentError(folder_, ": tensor '", full, "' is missing");
+  if (tensor->shape.size() != 2 || tensor->shape[0] == 0) {
+    return InvalidArgumentError(folder_, ": tensor '", full, "' has shape ",
+                                TensorShapeText(tensor->shape), ", not that of a matrix");
+  }
+  return tensor->shape[0];
+}
+
 Result<Matrix> TensorFinder::ReadMatrix(std::string_view name, size_t rows, size_t cols) const {
   const size_t shape[] = {rows, cols};
   RAG_ASSIGN_OR_RETURN(const TensorView* tensor, Find(name, shape));
@@ -53,6 +64,7 @@ Result<EncoderNorm> TensorFinder::ReadNorm(std::string_view name, size_t size,
   const bool old = Has(StrCat(name, ".gamma"));
   EncoderNorm norm;
   RAG_RETURN_IF_ERROR(ReadVector(StrCat(name, old ? ".gamma" : ".weight"), size, norm.gamma));
+  if (bias == BiasRule::kNone) return norm;
   const std::string beta = StrCat(name, old ? ".beta" : ".bias");
   if (bias == BiasRule::kOptional && !Has(beta)) {
     norm.beta.assign(size, 0.0f);
@@ -64,9 +76,12 @@ Result<EncoderNorm> TensorFinder::ReadNorm(std::string_view name, size_t size,
 
 Result<Linear> TensorFinder::ReadLinear(const Kernels& kernels, std::span<const std::string> names,
                                         const LinearShape& shape) const {
-  const size_t part_shape[] = {shape.out / names.size(), shape.in};
+  const size_t others = names.size() - 1;
+  const size_t first = shape.first == 0 ? shape.out / names.size() : shape.first;
+  const size_t other = others == 0 ? 0 : (shape.out - first) / others;
   std::vector<const TensorView*> parts;
   for (const std::string& name : names) {
+    const size_t part_shape[] = {parts.empty() ? first : other, shape.in};
     RAG_ASSIGN_OR_RETURN(const TensorView* part, Find(name + ".weight", part_shape));
     parts.push_back(part);
   }
@@ -75,12 +90,13 @@ Result<Linear> TensorFinder::ReadLinear(const Kernels& kernels, std::span<const 
   std::vector<float> part_bias;
   const bool has_bias = shape.bias == BiasRule::kRequired ||
                         (shape.bias == BiasRule::kOptional && Has(names.front() + ".bias"));
-  const size_t part_size = part_shape[0] * part_shape[1];
+  size_t row = 0;
   for (size_t i = 0; i < parts.size(); ++i) {
-    RAG_RETURN_IF_ERROR(
-        DequantizeTo(*parts[i], 0, {weight.row(i * part_shape[0]).data(), part_size}));
+    const size_t rows = parts[i]->shape[0];
+    RAG_RETURN_IF_ERROR(DequantizeTo(*parts[i], 0, {weight.row(row).data(), rows * shape.in}));
+    row += rows;
     if (!has_bias) continue;
-    RAG_RETURN_IF_ERROR(ReadVector(names[i] + ".bias", part_shape[0], part_bias));
+    RAG_RETURN_IF_ERROR(ReadVector(names[i] + ".bias", rows, part_bias));
     bias.insert(bias.end(), part_bias.begin(), part_bias.end());
   }
   if (shape.swap_halves) {

@@ -27,6 +27,7 @@ enum class BiasRule { kRequired, kOptional, kNone };
 struct LinearShape {
   size_t out = 0;
   size_t in = 0;
+  size_t first = 0;  // rows of the first of several parts; 0: as many as each other has
   BiasRule bias = BiasRule::kRequired;
   bool swap_halves = false;  // the rows' second half comes first
   Precision precision = Precision::kF32;
@@ -45,13 +46,15 @@ class TensorFinder {
   bool Has(std::string_view name) const { return file_->Find(StrCat(prefix_, name)) != nullptr; }
   // A floating-point tensor of this shape.
   Result<const TensorView*> Find(std::string_view name, std::span<const size_t> shape) const;
+  // The rows of a matrix whose columns are checked when it is read.
+  Result<size_t> Rows(std::string_view name) const;
   // Nothing is allocated before the tensor's shape was compared.
   Result<Matrix> ReadMatrix(std::string_view name, size_t rows, size_t cols) const;
   Status ReadVector(std::string_view name, size_t size, std::vector<float>& out) const;
-  // name.weight and name.bias, or TensorFlow's name.gamma and name.beta.
+  // name.weight and name.bias, or TensorFlow's name.gamma and name.beta. kNone leaves beta empty.
   Result<EncoderNorm> ReadNorm(std::string_view name, size_t size,
                                BiasRule bias = BiasRule::kRequired) const;
-  // name.weight and name.bias of each of `names`, equal parts of shape.out, stacked into one layer.
+  // name.weight and name.bias of each of `names`, parts of shape.out, stacked into one layer.
   Result<Linear> ReadLinear(const Kernels& kernels, std::span<const std::string> names,
                             const LinearShape& shape) const;
 

@@ -140,6 +140,25 @@ constexpr TensorNames kSiglipVision = {
     .final_norm = "vision_model.post_layernorm",
     .layers = MakeVitLayers("vision_model.encoder.layers.")};
 
+constexpr TensorNames kDecoder = {
+    .words = "embed_tokens.weight",
+    .embedding_norm = "",
+    .final_norm = "norm",
+    .layers = {
+        .layer = "layers.",
+        .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+        .attention_out = "self_attn.o_proj",
+        .attention_norm = "input_layernorm",
+        .head_norms = {"self_attn.q_norm", "self_attn.k_norm"},
+        .up = {"mlp.gate_proj", "mlp.up_proj"},
+        .down = "mlp.down_proj",
+        .output_norm = "post_attention_layernorm",
+        .attention_bias = BiasRule::kOptional,
+        .up_bias = BiasRule::kOptional,
+        .down_bias = BiasRule::kOptional,
+        .norm_bias = BiasRule::kNone,
+    }};
+
 constexpr std::string_view kPrefixes[] = {
     "",        "bert.",    "roberta.",    "distilbert.", "model.", "mpnet.",
     "albert.", "electra.", "mobilebert.", "nomic_bert.", "new.",   "gte.",
@@ -177,6 +196,8 @@ const TensorNames& FamilyTensorNames(EncoderFamily family) {
       return kClipVision;
     case EncoderFamily::kSiglipVision:
       return kSiglipVision;
+    case EncoderFamily::kDecoder:
+      return kDecoder;
   }
   return kBert;
 }

@@ -16,6 +16,7 @@ struct LayerNames {
   std::string_view qkv[3];
   std::string_view attention_out;
   std::string_view attention_norm;
+  std::string_view head_norms[2];  // of queries and keys
   // Gated: what is activated comes first. swap_up: the file has it second.
   std::string_view up[2];
   std::string_view down;

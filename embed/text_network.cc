@@ -66,7 +66,8 @@ Result<std::vector<Encoding>> TextNetwork::TokenizeAll(size_t count,
 }
 
 Status TextNetwork::Run(std::span<const Encoding> encodings, SequenceConsumer consume,
-                        EncodeStats& stats, const CancelToken* cancel) const {
+                        EncodeStats& stats, const CancelToken* cancel,
+                        std::span<const size_t> seen) const {
   std::vector<TokenSequence> sequences;
   sequences.reserve(encodings.size());
   std::vector<std::vector<TokenId>> padded(limits_.pad ? encodings.size() : 0);
@@ -84,6 +85,7 @@ Status TextNetwork::Run(std::span<const Encoding> encodings, SequenceConsumer co
     } else {
       sequences.push_back({.ids = encoding.ids, .type_ids = encoding.type_ids});
     }
+    if (!seen.empty()) sequences.back().seen = seen[sequences.size() - 1];
     stats.tokens += encoding.ids.size();
     stats.truncated_texts += encoding.truncated > 0;
     stats.truncated_tokens += encoding.truncated;

@@ -42,9 +42,10 @@ class TextNetwork {
   Result<std::vector<Encoding>> TokenizeAll(size_t count, FunctionRef<Encoding(size_t)> encode,
                                             const CancelToken* cancel) const;
 
-  // The last hidden states of each sequence, to `consume`; adds to `stats`. Errors: cancelled.
+  // The last hidden states of each sequence, to `consume`; adds to `stats`. `seen`: of each, the
+  // tokens that attention sees, the first ones; empty: all. Errors: cancelled.
   Status Run(std::span<const Encoding> encodings, SequenceConsumer consume, EncodeStats& stats,
-             const CancelToken* cancel) const;
+             const CancelToken* cancel, std::span<const size_t> seen = {}) const;
 
   const TransformerConfig& config() const { return config_; }
   const TransformerWeights& weights() const { return weights_; }

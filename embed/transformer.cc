@@ -46,7 +46,7 @@ TransformerScratch Transformer::MakeScratch() const {
   const size_t words = config_.embedding * (config_.trigram ? 3 : 1);
   scratch.rows = Matrix(kRowBlock, std::max({config_.hidden, config_.inner, words}));
   scratch.up = Matrix(kRowBlock, config_.intermediate * (config_.gated ? 2 : 1));
-  scratch.attention.resize(AttentionScratch(max_tokens_, config_.inner / config_.heads));
+  scratch.attention.resize(AttentionScratch(max_tokens_, config_.head_dim));
   return scratch;
 }
 
@@ -62,8 +62,8 @@ bool Transformer::Run(std::span<const TokenSequence> sequences, TransformerWorks
   }
   if (workspace.hidden.rows() < tokens) {
     workspace.hidden = Matrix(tokens, config_.hidden);
-    workspace.qkv = Matrix(tokens, 3 * config_.inner);
-    workspace.context = Matrix(tokens, config_.inner);
+    workspace.qkv = Matrix(tokens, config_.qkv_width());
+    workspace.context = Matrix(tokens, config_.query_width());
     if (config_.inner != config_.hidden) workspace.inner = Matrix(tokens, config_.inner);
   }
   Embed(sequences, workspace, scratch);
@@ -173,6 +173,9 @@ void Transformer::Normalize(const EncoderNorm& norm, const float* x, float* out,
     kernels.add(out, norm.beta.data(), n);
     return;
   }
+  if (config_.rms_norm) {
+    return kernels.rms_norm(x, norm.gamma.data(), config_.norm_epsilon, out, n);
+  }
   kernels.layer_norm(x, norm.gamma.data(), norm.beta.data(), config_.norm_epsilon, out, n);
 }
 
@@ -192,7 +195,7 @@ void Transformer::ProjectRows(const TransformerLayer& layer, bool local, size_t 
   const size_t count = end - begin;
   const size_t inner = config_.inner;
   const size_t hidden = config_.hidden;
-  const size_t stride = 3 * inner;
+  const size_t stride = config_.qkv_width();
   const float* x = workspace.hidden.row(begin).data();
   float* qkv = workspace.qkv.row(begin).data();
   if (layer.bottleneck.has_value()) {
@@ -215,11 +218,19 @@ void Transformer::ProjectRows(const TransformerLayer& layer, bool local, size_t 
   } else {
     layer.qkv.Apply(kernels, count, x, hidden, qkv, stride, scratch.linear);
   }
+  if (config_.head_norms) {
+    for (size_t i = 0; i < count; ++i) {
+      for (size_t head = 0; head < config_.heads + config_.kv_heads; ++head) {
+        float* part = qkv + i * stride + head * config_.head_dim;
+        Normalize(layer.head_norms[head < config_.heads ? 0 : 1], part, part, config_.head_dim);
+      }
+    }
+  }
   if (config_.rotary_base > 0) {
     const Rotary& rotary = local ? weights_.local_rotary : weights_.rotary;
     for (size_t i = 0; i < count; ++i) {
       // Queries and keys lie side by side.
-      rotary.Apply(workspace.places[begin + i], 2 * config_.heads, qkv + i * stride);
+      rotary.Apply(workspace.places[begin + i], config_.heads + config_.kv_heads, qkv + i * stride);
     }
   }
 }
@@ -229,9 +240,9 @@ void Transformer::Attend(std::span<const TokenSequence> sequences, bool local,
                          TransformerWorkspace& workspace,
                          std::span<TransformerScratch> scratch) const {
   const size_t heads = config_.heads;
-  const size_t inner = config_.inner;
-  const size_t head_dim = inner / heads;
-  const size_t stride = 3 * inner;
+  const size_t width = config_.query_width();
+  const size_t head_dim = config_.head_dim;
+  const size_t stride = config_.qkv_width();
   std::vector<size_t> first_rows;
   size_t row = 0;
   for (const TokenSequence& sequence : sequences) {
@@ -245,22 +256,23 @@ void Transformer::Attend(std::span<const TokenSequence> sequences, bool local,
           if (length == 0) continue;
           const size_t first_row = first_rows[item / heads];
           const size_t head = item % heads;
-          const float* query = workspace.qkv.row(first_row).data() + head * head_dim;
+          const float* queries = workspace.qkv.row(first_row).data();
+          const float* keys = queries + width + head * config_.kv_heads / heads * head_dim;
           runtime_.kernels().attention(Kernels::AttentionArgs{
-              .q = query,
+              .q = queries + head * head_dim,
               .q_stride = stride,
               .q_count = length,
-              .k = query + inner,
+              .k = keys,
               .k_stride = stride,
-              .v = query + 2 * inner,
+              .v = keys + config_.kv_width(),
               .v_stride = stride,
-              .kv_count = length,
+              .kv_count = std::min(length, sequences[item / heads].seen),
               .head_dim = head_dim,
               .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
               .causal = config_.causal,
               .causal_offset = 0,
               .out = workspace.context.row(first_row).data() + head * head_dim,
-              .out_stride = inner,
+              .out_stride = width,
               .scratch = scratch[static_cast<size_t>(worker)].attention.data(),
               .bias = weights_.score_bias.empty() ? nullptr : weights_.score_bias.head(head),
               .window = local ? config_.window : SIZE_MAX,
@@ -306,8 +318,8 @@ void Transformer::FinishRows(const TransformerLayer& layer, size_t begin, size_t
   const size_t count = end - begin;
   float* hidden = workspace.hidden.row(begin).data();
   float* stream = layer.bottleneck.has_value() ? workspace.inner.row(begin).data() : hidden;
-  layer.attention_out.Apply(kernels, count, workspace.context.row(begin).data(), inner,
-                            scratch.rows.data(), inner, scratch.linear);
+  layer.attention_out.Apply(kernels, count, workspace.context.row(begin).data(),
+                            config_.query_width(), scratch.rows.data(), inner, scratch.linear);
   AddRows(layer.attention_norm, count, inner, scratch.rows.data(), stream);
   for (const EncoderFeedForward& network : layer.feed_forwards) {
     FeedForwardRows(network, count, stream, scratch);

@@ -20,6 +20,7 @@ struct TokenSequence {
   std::span<const uint8_t> type_ids = {};
   // [length, hidden], instead of ids: a picture's patches, without their positions.
   MatrixView rows = {};
+  size_t seen = SIZE_MAX;  // attention sees the first so many alone, at least 1
   size_t size() const { return rows.data != nullptr ? rows.rows : ids.size(); }
 };
 
@@ -27,8 +28,8 @@ struct TokenSequence {
 struct TransformerWorkspace {
   Matrix hidden;   // [tokens, hidden]
   Matrix inner;    // [tokens, inner], of a bottleneck
-  Matrix qkv;      // [tokens, 3 * inner]
-  Matrix context;  // [tokens, inner]
+  Matrix qkv;      // [tokens, qkv_width]
+  Matrix context;  // [tokens, query_width]
   // Of each row: its place in its sequence.
   std::vector<uint32_t> places;
 };

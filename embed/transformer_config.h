@@ -36,6 +36,7 @@ enum class EncoderFamily {
   kClipVision,
   kSiglipText,
   kSiglipVision,
+  kDecoder,
 };
 
 enum class EncoderActivation { kGelu, kGeluTanh, kQuickGelu, kRelu, kSilu, kTanh, kIdentity };
@@ -48,6 +49,8 @@ struct TransformerConfig {
   size_t inner = 0;      // of a token inside a layer: hidden, but for MobileBERT's bottleneck
   size_t layers = 0;
   size_t heads = 0;
+  size_t kv_heads = 0;  // each of them is shared by heads / kv_heads queries (Ainslie et al. 2023)
+  size_t head_dim = 0;
   size_t intermediate = 0;
   size_t vocab = 0;       // rows of the word table; 0: the inputs are pictures
   size_t type_vocab = 0;  // rows of the token type table; 0: there is none
@@ -76,6 +79,8 @@ struct TransformerConfig {
   // --- the layers' form ---
   bool causal = false;       // a token sees those before it alone
   bool pre_norm = false;     // norms before the blocks, and one after the last layer
+  bool rms_norm = false;     // norms by the root mean square (Zhang & Sennrich 2019)
+  bool head_norms = false;   // queries and keys are normalized, each head by itself
   bool gated = false;        // feed-forward: down(activation(a) * b), a and b from one product
   bool no_norm = false;      // MobileBERT's norms scale and shift alone
   bool trigram = false;      // the word vectors of a token's neighbours beside its own
@@ -83,6 +88,10 @@ struct TransformerConfig {
   size_t groups = 0;         // ALBERT: so many groups of layers are shared; 0: none is
   size_t group_layers = 1;   // layers of a group, run one after another
 
+  size_t query_width() const { return heads * head_dim; }
+  size_t kv_width() const { return kv_heads * head_dim; }
+  // Of a token's queries, keys and values side by side.
+  size_t qkv_width() const { return query_width() + 2 * kv_width(); }
   // Layers that are stored, which is fewer than `layers` when they are shared.
   size_t stored_layers() const { return groups == 0 ? layers : groups * group_layers; }
   // Layers that run.

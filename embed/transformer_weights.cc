@@ -48,11 +48,20 @@ class LayerReader {
       RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1]}, 2 * inner, inner,
                                                  names_.attention_bias));
     } else {
-      RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1], names_.qkv[2]},
-                                                 3 * inner, inner, names_.attention_bias));
+      // Parts of one tensor lie in it one after another already.
+      const size_t first = names_.qkv[1].empty() ? 0 : config_.query_width();
+      RAG_ASSIGN_OR_RETURN(
+          layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1], names_.qkv[2]}, config_.qkv_width(),
+                                inner, names_.attention_bias, false, first));
     }
-    RAG_ASSIGN_OR_RETURN(layer.attention_out,
-                         ReadLinear({names_.attention_out}, inner, inner, names_.attention_bias));
+    RAG_ASSIGN_OR_RETURN(
+        layer.attention_out,
+        ReadLinear({names_.attention_out}, inner, config_.query_width(), names_.attention_bias));
+    if (config_.head_norms) {
+      for (size_t i = 0; i < 2; ++i) {
+        RAG_ASSIGN_OR_RETURN(layer.head_norms[i], ReadNorm(names_.head_norms[i], config_.head_dim));
+      }
+    }
     // ModernBERT's first layer follows the embeddings' norm and has none of its own.
     const bool first_of_pre_norm = config_.pre_norm && index_ == 0 &&
                                    !finder_.Has(StrCat(Name(names_.attention_norm), ".weight"));
@@ -72,14 +81,18 @@ class LayerReader {
   std::string Name(std::string_view part) const { return StrCat(prefix_, part); }
 
   Result<Linear> ReadLinear(std::initializer_list<std::string_view> parts, size_t out, size_t in,
-                            BiasRule bias, bool swap_halves = false) const {
+                            BiasRule bias, bool swap_halves = false, size_t first = 0) const {
     std::vector<std::string> names;
     for (const std::string_view part : parts) {
       if (!part.empty()) names.push_back(Name(part));
     }
-    return finder_.ReadLinear(
-        kernels_, names,
-        {.out = out, .in = in, .bias = bias, .swap_halves = swap_halves, .precision = precision_});
+    return finder_.ReadLinear(kernels_, names,
+                              {.out = out,
+                               .in = in,
+                               .first = first,
+                               .bias = bias,
+                               .swap_halves = swap_halves,
+                               .precision = precision_});
   }
 
   Result<EncoderNorm> ReadNorm(std::string_view part, size_t size) const {
@@ -164,7 +177,7 @@ Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const Tens
 
 Status TransformerWeights::ReadPositions(const TensorFinder& finder,
                                          const TransformerConfig& config, size_t max_tokens) {
-  const size_t head_dim = config.inner / config.heads;
+  const size_t head_dim = config.head_dim;
   const bool has_bias = config.alibi || config.bias_buckets > 0;
   const size_t row = has_bias ? 2 * config.heads : config.rotary_base > 0 ? head_dim : 0;
   if (max_tokens * row > kMaxPositionFloats) {

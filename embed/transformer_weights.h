@@ -39,7 +39,8 @@ struct Bottleneck {
 };
 
 struct TransformerLayer {
-  Linear qkv;  // query, key and value in one product: out = 3 * inner; 2 * inner in a bottleneck
+  Linear qkv;  // query, key and value in one product: out = qkv_width; 2 * inner in a bottleneck
+  EncoderNorm head_norms[2];  // of each head's queries and keys; empty: none
   Linear attention_out;
   EncoderNorm attention_norm;
   std::vector<EncoderFeedForward> feed_forwards;

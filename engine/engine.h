@@ -41,7 +41,8 @@ struct EngineOptions {
   std::string db_path;                    // folder of the store; made when missing
   std::string models_folder;              // "": DefaultModelsFolder()
   std::string encoder = kDefaultEncoder;  // name or folder; "none": lexical search only
-  std::string reranker;                   // name or folder of a cross-encoder; "": none
+  std::string reranker;                   // name or folder of a cross-encoder or late interaction
+                                          // model; "": none
   EncoderOptions encoding;                // of the encoder; the precision is the reranker's too
   std::string llm;                        // name or GGUF file; "": answers are extractive
   GeneratorOptions decoder;               // of the decoder

@@ -257,9 +257,13 @@ Value ToValue(const EncoderInfo& info) {
 }
 
 Value ToValue(const RerankerInfo& info) {
-  return Value::Object{{"model_type", info.model_type}, {"layers", info.layers},
-                       {"heads", info.heads},           {"max_tokens", info.max_tokens},
-                       {"sigmoid", info.sigmoid},       {"weight_bytes", info.weight_bytes}};
+  return Value::Object{{"model_type", info.model_type},
+                       {"layers", info.layers},
+                       {"heads", info.heads},
+                       {"max_tokens", info.max_tokens},
+                       {"sigmoid", info.sigmoid},
+                       {"late_interaction", info.late_interaction},
+                       {"weight_bytes", info.weight_bytes}};
 }
 
 Value ToValue(const GeneratorInfo& info) {

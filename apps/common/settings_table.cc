@@ -27,7 +27,7 @@ std::vector<Setting> BindSettings(Settings& s) {
       {"precision", "RAG_PRECISION", Choice{&s.precision, "f32|bf16|int8"},
        "of encoder and reranker: f32, bf16 or int8"},
       {"reranker", "RAG_RERANKER", Model{&s.reranker},
-       "cross-encoder that reranks passages: a name or a folder"},
+       "cross-encoder or late interaction model that reranks passages: a name or a folder"},
       {"llm", "RAG_LLM", Model{&s.llm}, "decoder: a name or a GGUF file"},
       {"context_tokens", "RAG_CONTEXT_TOKENS", Count{&s.context_tokens, 0, 1 << 24},
        "context of the decoder; 0: its own"},

@@ -67,6 +67,9 @@ TEST_CASE("GTE gives the reference's vectors") { CheckFamily({"gte", "gte", 512,
 TEST_CASE("GTE with NTK scaling gives the reference's vectors") {
   CheckFamily({"gte-ntk", "new", 512, 24});
 }
+TEST_CASE("Qwen 3 gives the reference's vectors") { CheckFamily({"qwen3", "qwen3", 512, 24}); }
+TEST_CASE("Qwen 2 gives the reference's vectors") { CheckFamily({"qwen2", "qwen2", 400, 24}); }
+TEST_CASE("Mistral gives the reference's vectors") { CheckFamily({"mistral", "mistral", 256, 24}); }
 TEST_CASE("JinaBERT gives the reference's vectors") { CheckFamily({"jina-bert", "bert", 600, 24}); }
 TEST_CASE("All poolings one after another give the reference's vectors") {
   CheckFamily({"poolings", "bert", 200, 6 * 24});

@@ -51,7 +51,7 @@ TEST_CASE("Every family runs in bf16 and int8, in every table") {
     if (GetKernels(isa) == nullptr) continue;
     const auto runtime = MakeRuntime(std::string(IsaName(isa)));
     for (const std::string name : {"xlm-roberta", "mpnet", "albert", "electra", "mobilebert",
-                                   "modernbert", "nomic", "gte", "jina-bert"}) {
+                                   "modernbert", "nomic", "gte", "jina-bert", "qwen3", "mistral"}) {
       INFO(name << " " << IsaName(isa));
       const FamilyFolder folder(name);
       const auto [bf16, int8] = LowestCosines(folder.path().string(), *runtime, texts);

@@ -166,6 +166,36 @@ TEST_CASE("evaluation reranks as many as it was told to, however few it measures
   CHECK(report->metrics.at("mrr@1") == 1.0);
 }
 
+TEST_CASE("a late interaction folder reranks a search") {
+  OpenedEngine opened;
+  opened.options.reranker = Golden("late_interaction/pylate");
+  opened.Open();
+  for (int i = 0; i < 6; ++i) {
+    REQUIRE_OK(opened.engine->AddDocument(
+        "notes", TextDocument(StrCat("d", i), StrCat("cat ", i * i, " rights of article ", i))));
+  }
+  SearchRequest request;
+  request.query = "cat article";
+  request.mode = SearchMode::kLexical;
+  request.k = 6;
+  request.rerank_top = 6;
+  const Result<SearchResponse> found = opened.engine->Search("notes", request);
+  REQUIRE_OK(found);
+  REQUIRE(found->hits.size() == 6);
+  std::vector<std::string> texts;
+  for (const Hit& hit : found->hits) texts.push_back(RerankText(hit));
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  const Result<RerankScores> scores = opened.engine->Rerank(request.query, views);
+  REQUIRE_OK(scores);
+  for (size_t i = 0; i < 6; ++i) {
+    CHECK(found->hits[i].score == scores->scores[i]);
+    CHECK((i == 0 || scores->scores[i - 1] >= scores->scores[i]));
+  }
+  const Result<std::optional<RerankerInfo>> info = opened.engine->GetRerankerInfo();
+  REQUIRE_OK(info);
+  CHECK((*info)->late_interaction);
+}
+
 TEST_CASE("a cancelled search does not rerank") {
   Reranked reranked;
   CancelToken cancel;

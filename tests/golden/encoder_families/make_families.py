@@ -80,7 +80,15 @@ def byte_level():
     return tokenizer
 
 
-TOKENIZERS = {"word_piece": word_piece, "unigram": unigram, "byte_level": byte_level}
+def byte_level_end():
+    """That of byte_level with an end behind each text alone, as Qwen3-Embedding has it."""
+    tokenizer = Tokenizer.from_file(str(HERE / "tokenizers" / "byte_level.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A:0 [SEP]:0", pair="$A:0 $B:1 [SEP]:1",
+                                                             special_tokens=[("[SEP]", 3)])
+    return tokenizer
+
+
+TOKENIZERS = {"word_piece": word_piece, "unigram": unigram, "byte_level": byte_level, "byte_level_end": byte_level_end}
 
 
 def make_tokenizers():
@@ -100,7 +108,7 @@ def make_tokenizers():
 
 BERT_NAMES = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 SPECIALS = {
-    "word_piece": BERT_NAMES, "byte_level": BERT_NAMES,
+    "word_piece": BERT_NAMES, "byte_level": BERT_NAMES, "byte_level_end": BERT_NAMES,
     "unigram": {"unk_token": "<unk>", "pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>",
                 "sep_token": "</s>", "mask_token": "<mask>"},
 }
@@ -161,6 +169,14 @@ def families():
                   [dense, "normalize"]),
         "gte-ntk": (t.GteConfig(vocab_size=1100, max_position_embeddings=512, rope_parameters={
             "rope_theta": 20_000.0, "rope_type": "default"}, **SHAPE), "unigram", 512, "cls", ["normalize"]),
+        "qwen3": (t.Qwen3Config(vocab_size=600, max_position_embeddings=512, num_key_value_heads=2, head_dim=10,
+                                rope_parameters={"rope_theta": 1e6, "rope_type": "default"}, **SHAPE), "byte_level_end", 512,
+                  "lasttoken", ["normalize"]),
+        "qwen2": (t.Qwen2Config(vocab_size=600, max_position_embeddings=400, num_key_value_heads=4, **SHAPE), "byte_level_end",
+                  400, "mean", []),
+        # Texts are cut where the window ends.
+        "mistral": (t.MistralConfig(vocab_size=1100, max_position_embeddings=512, num_key_value_heads=1, sliding_window=256,
+                                    **SHAPE), "unigram", 256, "lasttoken", ["normalize"]),
     }
 
 
@@ -199,6 +215,8 @@ def make(name, config, tokenizer_name, tokenizers, max_length, pooling, further,
         tokenizer, special = tokenizers[tokenizer_name]
         as_hub_tokenizer(tokenizer, special, max_length).save_pretrained(hub)
         network = st.Transformer(str(hub), max_seq_length=max_length)
+        # Not what transformers makes of the files for some model types, Qwen 2's pattern among them.
+        network.processor = as_hub_tokenizer(tokenizer, special, max_length)
         modules = [network, st.Pooling(config.hidden_size, pooling_mode=pooling)]
         for module in further:
             if module != "normalize":

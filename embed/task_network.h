@@ -1,0 +1,29 @@
+// A network with the head of a task: what classifiers, extractors of answers and rerankers load.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "embed/config_file.h"
+#include "embed/text_network.h"
+#include "lib/base/status.h"
+#include "lib/runtime/runtime.h"
+
+namespace rag {
+
+struct TaskNetwork {
+  ConfigFile file;  // config.json
+  std::unique_ptr<const TextNetwork> network;
+};
+
+// The network of `folder`, or of the Transformer that its modules.json names. Errors: as
+// Encoder::Load's.
+Result<TaskNetwork> LoadTaskNetwork(const std::string& folder, Precision precision,
+                                    const Runtime& runtime);
+
+// The names of config.json's 'id2label' in the order of their numbers; "LABEL_0", … for as many as
+// 'num_labels' says without them. Errors: invalid_argument naming the key.
+Result<std::vector<std::string>> ReadLabels(const ConfigFile& file);
+
+}  // namespace rag
