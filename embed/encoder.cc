@@ -8,6 +8,8 @@
 #include "embed/image_tower.h"
 #include "embed/pooling.h"
 #include "embed/text_network.h"
+#include "embed/word_encoder.h"
+#include "embed/word_vectors.h"
 #include "lib/text/unicode.h"
 
 namespace rag {
@@ -90,6 +92,7 @@ Result<Embeddings> FolderEncoder::EncodeImages(std::span<const Image> images,
 
 Result<std::unique_ptr<Encoder>> Encoder::Load(const std::string& folder, const Runtime& runtime,
                                                const EncoderOptions& options) {
+  if (WordVectors::IsFile(folder)) return LoadWordEncoder(folder, runtime, options);
   RAG_ASSIGN_OR_RETURN(EncoderConfig read, ReadEncoderConfig(folder, options));
   auto owned = std::make_unique<const EncoderConfig>(std::move(read));
   const EncoderConfig& config = *owned;

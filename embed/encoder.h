@@ -102,10 +102,10 @@ struct Embeddings {
 // Immutable after loading; Encode may be called from several threads (they share the pool).
 class Encoder {
  public:
-  // `folder` holds config.json, a tokenizer (see Tokenizer::Load), model.safetensors, and
-  // optionally the sentence-transformers files modules.json, sentence_bert_config.json,
-  // config_sentence_transformers.json and the modules' folders; of CLIP and SigLIP also
-  // preprocessor_config.json. Errors: not_found naming the
+  // `folder` holds config.json, a tokenizer (see Tokenizer::Load), model.safetensors, and perhaps
+  // sentence-transformers' modules.json, sentence_bert_config.json, own config and the modules'
+  // folders, of CLIP and SigLIP also preprocessor_config.json; or it is a file of word vectors (see
+  // WordVectors::Load). Errors: not_found naming the
   // missing file; invalid_argument naming the tensor or field; unimplemented for a model_type that
   // is not known, listing those that are.
   static Result<std::unique_ptr<Encoder>> Load(const std::string& folder, const Runtime& runtime,

@@ -70,6 +70,9 @@ ModelEntry EntryOf(const fs::path& path) {
   } else if (IsDecoderFile(path)) {
     entry.kind = kDecoderKind;
     entry.name = path.stem().string();
+  } else if (WordVectors::IsFile(path.string())) {
+    entry.kind = kEncoderKind;
+    entry.name = path.filename().string();
   } else {
     return entry;
   }
@@ -125,6 +128,12 @@ Value::Object DescribeTokenizer(const Tokenizer& tokenizer) {
 
 Status DescribeEncoder(const ModelEntry& entry, Value::Object& out) {
   const fs::path folder(entry.path);
+  if (WordVectors::IsFile(entry.path)) {
+    RAG_ASSIGN_OR_RETURN(const WordVectors words, WordVectors::Load(entry.path));
+    out.Set("words", words.size());
+    out.Set("dim", words.dim());
+    return OkStatus();
+  }
   RAG_ASSIGN_OR_RETURN(const std::string config_text,
                        ReadFile((folder / "config.json").string(), kMaxConfigBytes));
   Result<Value> config = ParseJson(config_text);
@@ -227,8 +236,9 @@ Result<ModelEntry> FindModel(const std::string& models_folder, const std::string
   if (!entry.kind.empty()) return entry;
   std::error_code ignored;
   if (fs::exists(name_or_path, ignored)) {
-    return InvalidArgumentError("'", name_or_path,
-                                "' is neither a model folder with a config.json nor a .gguf file");
+    return InvalidArgumentError(
+        "'", name_or_path,
+        "' is neither a model folder with a config.json nor a .gguf, .vec or .bin file");
   }
   RAG_ASSIGN_OR_RETURN(const std::vector<ModelEntry> known, ListModels(models_folder));
   std::string names;
@@ -259,14 +269,16 @@ Result<ModelEntry> AddModel(const std::string& models_folder, const std::string&
   std::error_code error;
   if (!fs::exists(from, error)) return NotFoundError("'", path, "' does not exist");
   if (entry.kind.empty()) {
-    return InvalidArgumentError("'", path,
-                                "' is neither a model folder with a config.json nor a .gguf file");
+    return InvalidArgumentError(
+        "'", path, "' is neither a model folder with a config.json nor a .gguf, .vec or .bin file");
   }
   RAG_RETURN_IF_ERROR(DescribeModel(entry).status());
   if (!name.empty()) entry.name = name;
   RAG_RETURN_IF_ERROR(CheckName(entry.name));
   std::string file = entry.name;
-  if (fs::is_regular_file(from, error) && !file.ends_with(".gguf")) file += ".gguf";
+  // A file is known by the end of its name.
+  const std::string end = from.extension().string();
+  if (fs::is_regular_file(from, error) && !file.ends_with(end)) file += end;
   const fs::path to = fs::path(models_folder) / file;
   if (fs::exists(fs::symlink_status(to, error))) {
     return AlreadyExistsError("model '", entry.name, "' is already in '", models_folder, "'");
@@ -284,6 +296,19 @@ Result<ModelEntry> AddModel(const std::string& models_folder, const std::string&
     }
   }
   return EntryOf(to);
+}
+
+Result<std::vector<WordNeighbor>> FindAnalogy(const std::string& models_folder,
+                                              const std::string& name_or_path,
+                                              std::string_view expression, size_t k,
+                                              const Runtime& runtime) {
+  RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(models_folder, name_or_path));
+  if (!WordVectors::IsFile(entry.path)) {
+    return InvalidArgumentError("'", name_or_path,
+                                "' holds no word vectors: a .vec or .bin file does");
+  }
+  RAG_ASSIGN_OR_RETURN(const WordVectors words, WordVectors::Load(entry.path));
+  return words.Analogy(expression, k, runtime);
 }
 
 Result<Value> QuantizeDecoder(const std::string& models_folder, const std::string& name_or_path,

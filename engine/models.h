@@ -2,8 +2,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "embed/word_vectors.h"
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"
@@ -15,7 +17,9 @@ inline constexpr const char* kDefaultEncoder = "all-MiniLM-L6-v2";
 
 struct ModelEntry {
   std::string name;
-  std::string kind;  // "encoder" (a Hugging Face folder) or "decoder" (such a folder or GGUF file)
+  // "encoder" (a Hugging Face folder or a file of word vectors) or "decoder" (such a folder or GGUF
+  // file)
+  std::string kind;
   std::string path;
   uint64_t bytes = 0;
 };
@@ -37,6 +41,12 @@ Result<ModelEntry> AddModel(const std::string& models_folder, const std::string&
 Result<Value> QuantizeDecoder(const std::string& models_folder, const std::string& name_or_path,
                               const std::string& to, const std::string& type,
                               const Runtime& runtime, const CancelToken* cancel = nullptr);
+// The k words nearest to a sum of words ("king - man + woman") by the word vectors that are found
+// as FindModel does. Errors: invalid_argument for another model; those of WordVectors::Analogy.
+Result<std::vector<WordNeighbor>> FindAnalogy(const std::string& models_folder,
+                                              const std::string& name_or_path,
+                                              std::string_view expression, size_t k,
+                                              const Runtime& runtime);
 // What the model's files say: configuration, parameters, types, tokenizer, template.
 Result<Value> DescribeModel(const ModelEntry& entry);
 

@@ -40,7 +40,7 @@ std::vector<std::string> Texts(const Options& options) {
 }
 
 Result<Embeddings> EmbedFiles(const Engine& engine, Session& session) {
-  const std::vector<std::string>& paths = session.options().embed_images;
+  const std::vector<std::string>& paths = session.options().embed.images;
   Embeddings all;
   const auto embed = [&](std::span<const size_t> numbers, std::span<const Image> images) -> Status {
     RAG_ASSIGN_OR_RETURN(const Embeddings some, engine.EmbedImages(images, &session.cancel()));
@@ -57,10 +57,10 @@ Result<Embeddings> EmbedFiles(const Engine& engine, Session& session) {
 
 Result<Embeddings> EmbedArguments(const Engine& engine, Session& session) {
   const Options& options = session.options();
-  if (!options.embed_images.empty()) {
+  if (!options.embed.images.empty()) {
     return EmbedFiles(engine, session);
   }
-  RAG_ASSIGN_OR_RETURN(const TextRole role, ParseTextRole(options.embed_role));
+  RAG_ASSIGN_OR_RETURN(const TextRole role, ParseTextRole(options.embed.role));
   const std::vector<std::string> texts = Texts(options);
   const std::vector<std::string_view> views(texts.begin(), texts.end());
   return engine.Embed(views, role, &session.cancel());
@@ -162,8 +162,33 @@ int RunModelsQuantize(Session& session) {
   return kExitDone;
 }
 
+int RunAnalogy(Session& session) {
+  const Options& options = session.options();
+  const Result<const Runtime*> runtime = session.GetRuntime();
+  if (!runtime.ok()) return Fail(runtime.status(), options.json);
+  const Result<std::vector<WordNeighbor>> words =
+      FindAnalogy(ModelsFolder(options), options.settings.encoder, options.embed.analogy,
+                  options.embed.k, **runtime);
+  if (!words.ok()) return Fail(words.status(), options.json);
+  if (options.json) {
+    Value::Array list;
+    for (const WordNeighbor& word : *words) {
+      list.push_back(Value::Object{{"word", word.word}, {"cosine", word.cosine}});
+    }
+    PrintJson(Value::Object{{"words", std::move(list)}});
+    return kExitDone;
+  }
+  for (const WordNeighbor& word : *words) {
+    char cosine[32];
+    std::snprintf(cosine, sizeof(cosine), "%.4f", static_cast<double>(word.cosine));
+    Print(StrCat(cosine, "  ", Printable(word.word), "\n"));
+  }
+  return kExitDone;
+}
+
 int RunEmbed(Session& session) {
   const Options& options = session.options();
+  if (!options.embed.analogy.empty()) return RunAnalogy(session);
   const Result<Engine*> engine = session.OpenScratchEngine();
   if (!engine.ok()) return Fail(engine.status(), options.json);
   const Result<Embeddings> embeddings = EmbedArguments(**engine, session);

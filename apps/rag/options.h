@@ -109,8 +109,13 @@ struct Options {
     double c = 1.0;
   } probe;
 
-  std::string embed_role = "plain";
-  std::vector<std::string> embed_images;      // files
+  struct Embed {
+    std::string role = "plain";
+    std::vector<std::string> images;  // files
+    std::string analogy;              // "king - man + woman"; "": none
+    uint64_t k = 10;                  // words that the analogy gives
+  } embed;
+
   uint64_t recall_sample = 0;                 // of verify; 0: recall is not measured
   std::vector<uint64_t> cutoffs = {10, 100};  // of eval
   double bench_seconds = 3;

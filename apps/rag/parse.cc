@@ -266,21 +266,32 @@ class CommandLine {
     CLI::App* sub = Add(Command::kEmbed, "embed", "Print the vectors of texts",
                         "  rag embed \"a sentence\" \"another\" --json\n"
                         "  rag embed - < sentences.txt          # one a line\n"
-                        "  rag embed --image cat.jpg --encoder clip-vit-base-patch32");
+                        "  rag embed --image cat.jpg --encoder clip-vit-base-patch32\n"
+                        "  rag embed --analogy \"king - man + woman\" --encoder words.vec");
     CLI::Option* texts =
         sub->add_option("text", options_.arguments, "texts, or - for the lines of standard input");
-    CLI::Option* images = sub->add_option("--image", options_.embed_images,
+    CLI::Option* images = sub->add_option("--image", options_.embed.images,
                                           "a picture, with an image encoder; may be repeated")
                               ->allow_extra_args(false);
     images->excludes(texts);
-    sub->callback([this, texts, images] {
-      options_.command = Command::kEmbed;
-      if (texts->count() + images->count() == 0) throw CLI::RequiredError("text or --image");
-    });
-    sub->add_option("--role", options_.embed_role,
+    sub->add_option("--role", options_.embed.role,
                     "whose prompt of the model stands before the text: plain, query or document")
         ->check(CLI::IsMember({"plain", "query", "document"}))
         ->capture_default_str();
+    CLI::Option* analogy = sub->add_option(
+        "--analogy", options_.embed.analogy,
+        "instead: the words nearest to a sum of words, by word vectors (.vec, .bin)");
+    sub->add_option("-k", options_.embed.k, "words that --analogy gives")
+        ->check(CLI::Range(1, 1'000))
+        ->capture_default_str()
+        ->needs(analogy);
+    analogy->excludes(texts)->excludes(images);
+    sub->callback([this, texts, images, analogy] {
+      options_.command = Command::kEmbed;
+      if (texts->count() + images->count() + analogy->count() == 0) {
+        throw CLI::RequiredError("text, --image or --analogy");
+      }
+    });
   }
 
   void AddClassify() {

@@ -572,6 +572,19 @@ class Models(CliTest):
         self.assertEqual(embed("sat", "--role", "document"), embed("sat"))
         self.assertNotEqual(embed("sat", "--role", "query"), embed("sat"))
 
+    def test_word_vectors(self):
+        golden = ROOT / "tests" / "golden" / "word_vectors"
+        self.encoder = str(golden / "words.vec")
+        wanted = json.loads((golden / "expected.json").read_text())["analogies"][0]
+        out = self.rag_json("embed", "--analogy", wanted["expression"], "-k", "5", db=False)
+        self.assertEqual([word["word"] for word in out["words"]], [word for word, _ in wanted["words"]])
+        lines = self.run_rag("embed", "--analogy", wanted["expression"], db=False).stdout.splitlines()
+        self.assertEqual(len(lines), 10)
+        self.assertEqual(len(self.rag_json("embed", "king", db=False)["vectors"][0]), 12)
+        self.assertIn("dragon", self.rag_json("embed", "--analogy", "dragon", code=1, db=False)["error"]["message"])
+        self.run_rag("embed", code=2, db=False)
+        self.run_rag("embed", "king", "--analogy", "king", code=2, db=False)
+
     def test_default_encoder(self):
         if not has_encoder():
             self.skipTest("the default encoder is not set up")

@@ -78,6 +78,44 @@ TEST_CASE("a decoder is added by link or copy, found by name, and described") {
   CHECK(described->Find("metadata")->Find("general.architecture")->as_string() == "llama");
 }
 
+TEST_CASE(
+    "word vectors are an encoder that is added, found, described, searched and indexed with") {
+  const TemporaryFolder folder;
+  const std::string models = folder.file("models");
+  const Result<ModelEntry> added =
+      AddModel(models, test::Golden("word_vectors/words.vec"), "tiny", false);
+  REQUIRE_OK(added);
+  CHECK(added->name == "tiny.vec");
+  CHECK(added->kind == "encoder");
+  const Result<Value> described = DescribeModel(*FindModel(models, "tiny.vec"));
+  REQUIRE_OK(described);
+  CHECK(described->Find("words")->as_int() == 28);
+  CHECK(described->Find("dim")->as_int() == 12);
+  const auto runtime = test::MakeRuntime();
+  const auto words = FindAnalogy(models, "tiny.vec", "king - man + woman", 3, *runtime);
+  REQUIRE_OK(words);
+  CHECK(words->size() == 3);
+  const Status encoder = FindAnalogy(models, "absent.vec", "king", 3, *runtime).status();
+  CHECK(encoder.code() == StatusCode::kNotFound);
+
+  const Result<std::unique_ptr<Engine>> engine = Engine::Open(
+      {.db_path = folder.file("db"), .models_folder = models, .encoder = "tiny.vec"}, *runtime);
+  REQUIRE_OK(engine);
+  for (const std::string text : {"the king of france", "the river and the sea", "no known words"}) {
+    Document document;
+    document.key = text;
+    document.text = text;
+    REQUIRE_OK((*engine)->AddDocument("notes", document));
+  }
+  SearchRequest request;
+  request.query = "river sea";
+  request.mode = SearchMode::kDense;
+  const Result<SearchResponse> found = (*engine)->Search("notes", request);
+  REQUIRE_OK(found);
+  REQUIRE(found->hits.size() == 3);
+  CHECK(found->hits.front().document == "the river and the sea");
+}
+
 TEST_CASE("the default encoder is described") {
   const auto encoder = test::DefaultEncoderFolder();
   if (!encoder.has_value()) RAG_SKIP("the default encoder is not set up");
