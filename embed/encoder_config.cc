@@ -139,6 +139,10 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
 Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const EncoderOptions& options) {
   EncoderConfig config;
   RAG_ASSIGN_OR_RETURN(Modules modules, ReadModules(folder, config.source_bytes));
+  if (modules.splade.has_value()) {
+    return UnimplementedError(JoinPath(folder, "modules.json"),
+                              ": SpladePooling makes sparse vectors, which this encoder does not");
+  }
   config.folder = modules.transformer;
   RAG_ASSIGN_OR_RETURN(const ConfigFile file,
                        ReadConfigFile(JoinPath(config.folder, "config.json"), config.source_bytes));

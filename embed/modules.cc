@@ -71,7 +71,8 @@ Status AddMode(const ConfigFile& file, const Value& name, std::vector<Pooling>& 
 }  // namespace
 
 Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes) {
-  Modules modules{.transformer = folder, .pooling = std::nullopt, .steps = {}};
+  Modules modules{
+      .transformer = folder, .pooling = std::nullopt, .splade = std::nullopt, .steps = {}};
   const std::string path = JoinPath(folder, "modules.json");
   if (!FileExists(path)) {
     const std::string pooling = JoinPath(folder, "1_Pooling");
@@ -92,10 +93,12 @@ Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes
     RAG_ASSIGN_OR_RETURN(const std::string its_folder, ModuleFolder(folder, module));
     // "sentence_transformers.models.Pooling"; the package in front changed over the versions.
     const std::string name = type.substr(type.rfind('.') + 1);
-    if (name == "Transformer" || name == "CLIPModel") {
+    if (name == "Transformer" || name == "MLMTransformer" || name == "CLIPModel") {
       modules.transformer = its_folder;
     } else if (name == "Pooling") {
       modules.pooling = its_folder;
+    } else if (name == "SpladePooling") {
+      modules.splade = its_folder;
     } else if (name == "Normalize") {
       modules.steps.push_back({.kind = VectorStep::Kind::kNormalize, .dense = {}, .folder = ""});
     } else if (name == "LayerNorm") {

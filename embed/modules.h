@@ -42,6 +42,7 @@ struct VectorStep {
 struct Modules {
   std::string transformer;             // folder
   std::optional<std::string> pooling;  // folder
+  std::optional<std::string> splade;   // folder of a learned sparse encoder's pooling
   std::vector<VectorStep> steps;
 };
 

@@ -1,0 +1,99 @@
+#include "embed/sparse_encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "embed/modules.h"
+
+namespace rag {
+namespace {
+
+// Rows of logits at a time: of BERT's vocabulary 2 MB.
+constexpr size_t kRows = 16;
+
+}  // namespace
+
+float DotProduct(const SparseVector& a, const SparseVector& b) {
+  float sum = 0;
+  auto other = b.entries.begin();
+  for (const SparseVector::Entry& entry : a.entries) {
+    while (other != b.entries.end() && other->token < entry.token) ++other;
+    if (other == b.entries.end()) break;
+    if (other->token == entry.token) sum += entry.weight * other->weight;
+  }
+  return sum;
+}
+
+Result<std::unique_ptr<SparseEncoder>> SparseEncoder::Load(const std::string& folder,
+                                                           const Runtime& runtime,
+                                                           Precision precision) {
+  RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
+  const TextNetwork& network = *task.network;
+  RAG_ASSIGN_OR_RETURN(MlmHead head, MlmHead::Load(task.file, network.config(), network.weights(),
+                                                   precision, runtime));
+  auto encoder =
+      std::unique_ptr<SparseEncoder>(new SparseEncoder(std::move(task.network), std::move(head)));
+  std::string unhashed;
+  RAG_ASSIGN_OR_RETURN(const Modules modules, ReadModules(folder, unhashed));
+  if (!modules.splade.has_value()) return encoder;
+  RAG_ASSIGN_OR_RETURN(const ConfigFile file,
+                       ReadConfigFile(JoinPath(*modules.splade, "config.json"), unhashed));
+  RAG_ASSIGN_OR_RETURN(const std::string pooling, file.String("pooling_strategy", "max"));
+  RAG_ASSIGN_OR_RETURN(const std::string activation, file.String("activation_function", "relu"));
+  if ((pooling != "max" && pooling != "sum") ||
+      (activation != "relu" && activation != "log1p_relu")) {
+    return UnimplementedError(file.path(), ": pooling_strategy '", pooling,
+                              "' or activation_function '", activation,
+                              "' is not known; known are max and sum, relu and log1p_relu");
+  }
+  encoder->sum_ = pooling == "sum";
+  encoder->log_twice_ = activation == "log1p_relu";
+  return encoder;
+}
+
+SparseVector SparseEncoder::Pool(MatrixView states) const {
+  std::vector<float> pooled(head_.vocab());
+  for (size_t first = 0; first < states.rows; first += kRows) {
+    const size_t rows = std::min(kRows, states.rows - first);
+    const Matrix logits =
+        head_.Apply(MatrixView(states.row(first).data(), rows, states.cols, states.stride));
+    for (size_t i = 0; i < rows; ++i) {
+      const std::span<const float> row = logits.row(i);
+      for (size_t j = 0; j < row.size(); ++j) {
+        // The logarithm grows with the logit: of the largest it is taken once, at the end.
+        const float weight = std::max(row[j], 0.0f);
+        if (!sum_) {
+          pooled[j] = std::max(pooled[j], weight);
+        } else if (weight > 0) {
+          const float once = std::log1p(weight);
+          pooled[j] += log_twice_ ? std::log1p(once) : once;
+        }
+      }
+    }
+  }
+  SparseVector vector;
+  for (size_t j = 0; j < pooled.size(); ++j) {
+    if (!(pooled[j] > 0)) continue;
+    float weight = pooled[j];
+    if (!sum_) weight = std::log1p(weight);
+    if (!sum_ && log_twice_) weight = std::log1p(weight);
+    vector.entries.push_back({static_cast<TokenId>(j), weight});
+  }
+  return vector;
+}
+
+Result<std::vector<SparseVector>> SparseEncoder::Encode(std::span<const std::string_view> texts,
+                                                        const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(
+      const std::vector<Encoding> encodings,
+      network_->TokenizeAll(
+          texts.size(), [&](size_t i) { return network_->Tokenize(texts[i]); }, cancel));
+  std::vector<SparseVector> vectors(texts.size());
+  EncodeStats stats;
+  RAG_RETURN_IF_ERROR(network_->Run(
+      encodings, [&](size_t i, MatrixView states) { vectors[i] = Pool(states); }, stats, cancel));
+  return vectors;
+}
+
+}  // namespace rag

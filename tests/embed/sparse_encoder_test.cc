@@ -1,0 +1,94 @@
+// Learned sparse vectors against sentence-transformers (tests/golden/sparse/make_sparse.py).
+#include "embed/sparse_encoder.h"
+
+#include "tests/embed/encoder_support.h"
+
+namespace rag::test {
+namespace {
+
+constexpr size_t kTexts = 16;
+
+std::vector<SparseVector> EncodeGolden(const FamilyFolder& folder, const Runtime& runtime) {
+  const auto encoder = SparseEncoder::Load(folder.path().string(), runtime);
+  REQUIRE_OK(encoder);
+  std::vector<std::string> texts = FamilyTexts();
+  texts.resize(kTexts);
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  Result<std::vector<SparseVector>> vectors = (*encoder)->Encode(views);
+  REQUIRE_OK(vectors);
+  return std::move(vectors).value();
+}
+
+TEST_CASE("Sparse vectors are the reference's") {
+  for (const std::string isa : {"scalar", ""}) {
+    const auto runtime = MakeRuntime(isa);
+    for (const std::string name : {"bert", "distilbert", "xlm-roberta"}) {
+      const FamilyFolder folder(name, "sparse");
+      const std::vector<SparseVector> vectors = EncodeGolden(folder, *runtime);
+      const Result<Value> expected = ParseJson(ReadAll(folder.path() / "expected.json"));
+      REQUIRE_OK(expected);
+      REQUIRE(expected->as_array().size() == kTexts);
+      size_t entries = 0;
+      for (size_t i = 0; i < kTexts; ++i) {
+        INFO(name << " text " << i);
+        // What one of the two rounds to nothing is missing in the other.
+        std::vector<float> want(2'000);
+        std::vector<float> ours(2'000);
+        for (const Value& entry : expected->as_array()[i].as_array()) {
+          want[static_cast<size_t>(entry.as_array()[0].as_int())] =
+              static_cast<float>(entry.as_array()[1].as_double());
+        }
+        for (const SparseVector::Entry& entry : vectors[i].entries) {
+          CHECK(entry.weight > 0);
+          ours[static_cast<size_t>(entry.token)] = entry.weight;
+        }
+        for (size_t j = 0; j < want.size(); ++j) {
+          if (std::abs(ours[j] - want[j]) > 1e-4f * std::max(1.0f, want[j])) {
+            FAIL("token " << j << ": " << ours[j] << " and " << want[j]);
+          }
+        }
+        entries += vectors[i].entries.size();
+      }
+      CHECK(entries > kTexts);
+    }
+  }
+}
+
+TEST_CASE("A product of sparse vectors sums what they share") {
+  const SparseVector a{{{1, 2.0f}, {5, 3.0f}, {9, 1.0f}}};
+  const SparseVector b{{{0, 7.0f}, {5, 2.0f}, {9, 4.0f}, {11, 1.0f}}};
+  CHECK(DotProduct(a, b) == 10.0f);
+  CHECK(DotProduct(b, a) == 10.0f);
+  CHECK(DotProduct(a, {}) == 0.0f);
+  const auto runtime = MakeRuntime();
+  const std::vector<SparseVector> vectors = EncodeGolden(FamilyFolder("bert", "sparse"), *runtime);
+  for (const SparseVector& vector : vectors) {
+    for (size_t i = 1; i < vector.entries.size(); ++i) {
+      CHECK(vector.entries[i - 1].token < vector.entries[i].token);
+    }
+  }
+}
+
+TEST_CASE("A sparse encoder's folder that cannot be used is refused") {
+  const auto runtime = MakeRuntime();
+  const FamilyFolder folder("distilbert", "sparse");
+  const Status dense = Encoder::Load(folder.path().string(), *runtime).status();
+  CHECK(dense.code() == StatusCode::kUnimplemented);
+  CHECK(dense.message().find("SpladePooling") != std::string::npos);
+  folder.Replace("1_SpladePooling/config.json", "\"max\"", "\"mean\"");
+  const Status pooling = SparseEncoder::Load(folder.path().string(), *runtime).status();
+  CHECK(pooling.code() == StatusCode::kUnimplemented);
+  CHECK(pooling.message().find("mean") != std::string::npos);
+  const FamilyFolder headless("electra");
+  CHECK(
+      SparseEncoder::Load(headless.path().string(), *runtime).status().message().find("electra") !=
+      std::string::npos);
+  const FamilyFolder bert("bert", "rerankers");
+  CHECK(SparseEncoder::Load(bert.path().string(), *runtime)
+            .status()
+            .message()
+            .find("cls.predictions") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace rag::test
