@@ -32,6 +32,11 @@ class BatchTask {
   int priority() const { return priority_; }
   // Whether the logits of every token are wanted, and not only the last one's.
   virtual bool wants_all() const { return false; }
+  // At most `most` tokens that may come next, to be run together with the last one. Those that Take
+  // adds too need no step of their own.
+  virtual std::vector<TokenId> Draft(size_t /*most*/) { return {}; }
+  // So many of them came true.
+  virtual void Guessed(size_t /*tokens*/) {}
   // The logits after the token at `position`, in order. False: nothing more is to be run.
   virtual Result<bool> Take(size_t position, std::span<float> logits) = 0;
   // Its first tokens are about to be run.

@@ -19,6 +19,7 @@ namespace {
 constexpr size_t kDefaultContext = 8192;
 constexpr size_t kMaxContext = size_t{1} << 24;
 constexpr size_t kMaxSequences = 256;
+constexpr size_t kMaxDraftTokens = 16;
 constexpr size_t kMaxCacheBytes = size_t{256} << 30;
 constexpr size_t kMaxTopLogprobs = 20;
 
@@ -82,6 +83,7 @@ class DecoderGenerator final : public Generator {
   DecoderWeights weights_;
   GeneratorInfo info_;
   std::unique_ptr<ConstraintCache> constraints_;
+  size_t draft_tokens_ = 0;
   std::once_flag found_dry_breaks_;
   std::vector<bool> dry_breaks_;  // by id; empty until a request asks for it
   std::unique_ptr<KvPool> pool_;
@@ -151,6 +153,11 @@ Status DecoderGenerator::StartDecoder(const GeneratorOptions& options, const Dec
     return InvalidArgumentError("cache_type ", GetDTypeInfo(options.cache_type).name,
                                 " is not F32, F16 or Q8_0");
   }
+  if (options.draft_tokens > kMaxDraftTokens) {
+    return InvalidArgumentError("draft_tokens ", options.draft_tokens, " is over the limit of ",
+                                kMaxDraftTokens);
+  }
+  draft_tokens_ = options.draft_tokens;
   const size_t sequences = options.max_sequences;
   if (sequences == 0 || sequences > kMaxSequences) {
     return InvalidArgumentError("max_sequences ", sequences, " is not between 1 and ",
@@ -231,7 +238,8 @@ Result<GenerateResult> DecoderGenerator::Generate(const GenerateRequest& request
       std::make_shared<GenerationTask>(request,
                                        GenerationTask::Model{.tokenizer = tokenizer_.get(),
                                                              .end_tokens = &prompt_->end_tokens(),
-                                                             .dry_breaks = &dry_breaks_},
+                                                             .dry_breaks = &dry_breaks_,
+                                                             .draft_tokens = draft_tokens_},
                                        limit, std::move(constraint), on_text != nullptr);
   RAG_RETURN_IF_ERROR(scheduler_->Submit(task));
   Result<GenerateResult> result = task->Wait(on_text, cancel);

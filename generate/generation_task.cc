@@ -34,6 +34,7 @@ GenerationTask::GenerationTask(const GenerateRequest& request, const Model& mode
       streams_(streams),
       constraint_(std::move(constraint)),
       sampler_(request_.sampling, prompt_tokens_, model.dry_breaks),
+      lookup_(model.draft_tokens),
       stream_(request_.stop) {
   result_.prompt_tokens = prompt_tokens_;
   result_.finish_reason = FinishReason::kLength;
@@ -42,6 +43,17 @@ GenerationTask::GenerationTask(const GenerateRequest& request, const Model& mode
 void GenerationTask::FoundInCache(size_t tokens) {
   std::lock_guard lock(mutex_);
   result_.cached_tokens += tokens;
+}
+
+void GenerationTask::Guessed(size_t tokens) {
+  std::lock_guard lock(mutex_);
+  result_.guessed_tokens += tokens;
+}
+
+std::vector<TokenId> GenerationTask::Draft(size_t most) {
+  // The last token that may be drawn is not run.
+  const size_t left = limit_ - (history_.size() - prompt_tokens_);
+  return lookup_.Guess(history_, std::min(most, left - 1));
 }
 
 // After a lone beginning of text, a SentencePiece model's first space is not part of the text.

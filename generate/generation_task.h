@@ -11,6 +11,7 @@
 #include "generate/chat_prompt.h"
 #include "generate/constraint/token_constraint.h"
 #include "generate/generator.h"
+#include "generate/prompt_lookup.h"
 #include "generate/sampler.h"
 #include "generate/text_stream.h"
 
@@ -23,6 +24,7 @@ class GenerationTask final : public BatchTask {
     const Tokenizer* tokenizer;
     const std::vector<TokenId>* end_tokens;  // sorted
     const std::vector<bool>* dry_breaks;     // by id
+    size_t draft_tokens;
   };
   // `request` was checked. limit: tokens to generate, at least 1. constraint: null for none.
   // streams: whether Wait is called with a callback.
@@ -31,6 +33,8 @@ class GenerationTask final : public BatchTask {
 
   void Start() override { started_ = Clock::now(); }
   void FoundInCache(size_t tokens) override;
+  std::vector<TokenId> Draft(size_t most) override;
+  void Guessed(size_t tokens) override;
   Result<bool> Take(size_t position, std::span<float> logits) override;
 
   // Calls on_text and waits for the end, or gives the task up. What is given then is what was shown
@@ -66,6 +70,7 @@ class GenerationTask final : public BatchTask {
   const bool streams_;
   std::unique_ptr<TokenConstraint> constraint_;
   Sampler sampler_;
+  PromptLookup lookup_;
   std::vector<float> raw_logits_;  // before options and constraint, for log-probabilities
   Clock::time_point started_;
   Clock::time_point prefilled_;

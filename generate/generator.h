@@ -26,6 +26,10 @@ Result<DType> ParseKvType(std::string_view name);
 struct GeneratorOptions {
   size_t context_tokens = 0;  // of one sequence; 0: what the file says, at most 8,192
   size_t max_sequences = 8;   // generated side by side, 1 to 256; more wait
+  // Tokens that are guessed at most from what a text has said before, and run together with the
+  // next one, up to 16; 0: none. What comes out is the same; an answer that copies takes fewer
+  // steps, and a wrong guess costs a part of one.
+  size_t draft_tokens = 0;
   // How keys and values are kept: kF32, kF16 or kQ8_0.
   DType cache_type = DType::kF32;
   // Of all keys and values, taken from the system as needed; 0: max_sequences contexts, but no more
@@ -139,6 +143,7 @@ struct GenerateResult {
   // Of the prompt's, from its beginning: they stood in the cache, since an earlier text began with
   // the same ones. Nothing else changes: the logits are those of a fresh run, bit for bit.
   size_t cached_tokens = 0;
+  size_t guessed_tokens = 0;  // of `tokens`, with GeneratorOptions::draft_tokens
   double prefill_ms = 0;
   double decode_ms = 0;
 };

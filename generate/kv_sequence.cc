@@ -21,7 +21,7 @@ void KvSequence::Adopt(PrefixTree::Node* node) {
   path_.push_back(node);
 }
 
-size_t KvSequence::Match(std::span<const TokenId> history) {
+size_t KvSequence::MatchBlocks(std::span<const TokenId> history) {
   const size_t before = size_;
   if (size_ % kBlock != 0) return 0;
   // Reserved for a pass that was given up.
@@ -34,18 +34,24 @@ size_t KvSequence::Match(std::span<const TokenId> history) {
     blocks_.push_back(node->block);
     size_ += kBlock;
   }
-  if (size_ >= limit) return size_ - before;
+  return size_ - before;
+}
+
+size_t KvSequence::CopyBeginning(std::span<const TokenId> history) {
+  const size_t limit = history.size() - 1;
+  if (size_ % kBlock != 0 || size_ >= limit) return 0;
   const auto wanted = history.subspan(size_, std::min(kBlock, limit - size_));
   const auto beginning = tree_.FindBeginning(last(), wanted);
-  if (!beginning) return size_ - before;
+  if (!beginning) return 0;
   pool_.Share(beginning->block);  // taking the copy may evict it
-  if (const auto copy = Take()) {
+  const auto copy = Take();
+  if (copy) {
     pool_.Copy(beginning->block, *copy);
     blocks_.push_back(*copy);
     size_ += beginning->tokens;
   }
   pool_.Release(beginning->block);
-  return size_ - before;
+  return copy ? beginning->tokens : 0;
 }
 
 bool KvSequence::Reserve(size_t tokens) {

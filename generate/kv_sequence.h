@@ -26,10 +26,11 @@ class KvSequence {
   size_t size() const { return size_; }  // tokens held
   std::span<const KvPool::BlockId> blocks() const { return blocks_; }
 
-  // Takes over what the tree holds after size(), where that is the end of a block; never the last
-  // token of the history, whose logits are wanted. A block that is the same only at its beginning
-  // is copied. Gives the tokens gained.
-  size_t Match(std::span<const TokenId> history);
+  // Where size() is the end of a block, takes over the whole blocks that the tree holds after it;
+  // never the last token of the history, whose logits are wanted. Gives the tokens gained.
+  size_t MatchBlocks(std::span<const TokenId> history);
+  // Copies the block that is the same at its beginning for the longest. Gives the tokens gained.
+  size_t CopyBeginning(std::span<const TokenId> history);
   // Makes room for `tokens` more, evicting what nobody stands on; false when that does not suffice.
   bool Reserve(size_t tokens);
   // `tokens` more were written; whole blocks become the tree's.

@@ -127,13 +127,13 @@ void BatchScheduler::Admit() {
     const auto room = [&] { return pool_.capacity() - pool_.used() + tree_.evictable(); };
     if (!running_.empty() && room() <= running_.size()) break;
     auto running = std::make_unique<Running>(waiting_.front(), pool_, tree_);
-    if (!running->task->wants_all()) running->cache.Match(running->task->history());
+    if (!running->task->wants_all()) running->cache.MatchBlocks(running->task->history());
     // Room for the rest of its history, and for a block of each that runs.
     const size_t wanted = KvPool::BlocksFor(running->task->history().size()) -
                           running->cache.blocks().size() + running_.size();
     if (!running_.empty() && wanted > room()) break;
     waiting_.erase(waiting_.begin());
-    if (!running->resumed) running->task->FoundInCache(running->cache.size());
+    Found(*running, running->cache.size());
     const auto place =
         std::upper_bound(running_.begin(), running_.end(), running,
                          [](const auto& a, const auto& b) { return Before(*a, *b); });
@@ -141,10 +141,8 @@ void BatchScheduler::Admit() {
   }
 }
 
-void BatchScheduler::Match(Running& running) {
-  if (running.task->wants_all()) return;
-  const size_t gained = running.cache.Match(running.task->history());
-  if (gained > 0 && !running.resumed) running.task->FoundInCache(gained);
+void BatchScheduler::Found(Running& running, size_t tokens) {
+  if (tokens > 0 && !running.resumed) running.task->FoundInCache(tokens);
 }
 
 bool BatchScheduler::IsRunning(const Running* running) const {
@@ -176,7 +174,7 @@ bool BatchScheduler::Add(Running& running, size_t tokens, std::vector<Planned>& 
     running.started = true;
     running.task->Start();
   }
-  plan.push_back({&running, tokens});
+  plan.push_back({&running, tokens, {}});
   return true;
 }
 
@@ -185,8 +183,23 @@ std::vector<BatchScheduler::Planned> BatchScheduler::Plan() {
   for (size_t i = 0; i < running_.size(); ++i) {
     if (running_[i]->pending() == 1) Add(*running_[i], 1, plan);
   }
+  const size_t decoding = plan.size();
   PlanPrompts(plan);
+  if (plan.size() == decoding) AddDrafts(plan);
   return plan;
+}
+
+void BatchScheduler::AddDrafts(std::vector<Planned>& plan) {
+  size_t left = Decoder::kChunkTokens;
+  for (Planned& planned : plan) {
+    Running& running = *planned.running;
+    std::vector<TokenId> draft = running.task->Draft(left);
+    // No other sequence gives blocks up for a guess.
+    if (draft.empty() || !running.cache.Reserve(1 + draft.size())) continue;
+    left -= draft.size();
+    draft.insert(draft.begin(), running.task->history().back());
+    planned.draft = std::move(draft);
+  }
 }
 
 void BatchScheduler::PlanPrompts(std::vector<Planned>& plan) {
@@ -205,12 +218,14 @@ void BatchScheduler::PlanPrompts(std::vector<Planned>& plan) {
   for (size_t i = 0; i < prompts.size() && left > 0; ++i) {
     if (!IsRunning(prompts[i])) continue;
     Running& running = *prompts[i];
-    Match(running);
+    const bool matches = !running.task->wants_all();
+    if (matches) Found(running, running.cache.MatchBlocks(running.task->history()));
     const auto follows = [&](const Planned& planned) {
       return Follows(*running.task, running.cache.size(), *planned.running->task,
                      planned.running->cache.size());
     };
     if (std::any_of(plan.begin() + static_cast<ptrdiff_t>(decoding), plan.end(), follows)) continue;
+    if (matches) Found(running, running.cache.CopyBeginning(running.task->history()));
     const bool shares = i == 0 && prompts.size() > 1;
     const size_t tokens = std::min(running.pending(), shares ? left / 2 : left);
     const size_t before = plan.size();
@@ -232,22 +247,44 @@ std::vector<BatchScheduler::Ready> BatchScheduler::Commit(const std::vector<Plan
   for (const Planned& planned : plan) {
     Running& running = *planned.running;
     const size_t position = running.cache.size();
+    if (!planned.draft.empty()) {
+      ready.push_back({&planned, row, planned.draft.size(), position});
+      row += planned.draft.size();
+      continue;
+    }
     running.cache.Commit(running.task->history(), planned.tokens);
     const bool complete = running.pending() == 0;
-    if (complete && !running.published) {
-      running.published = true;
-      running.cache.Publish(running.task->history());
-    }
+    if (complete) PublishOnce(running);
     if (running.task->wants_all()) {
-      ready.push_back({&running, row, planned.tokens, position});
+      ready.push_back({&planned, row, planned.tokens, position});
     } else if (complete) {
-      ready.push_back({&running, row, 1, running.cache.size() - 1});
+      ready.push_back({&planned, row, 1, running.cache.size() - 1});
     } else {
       continue;
     }
     row += ready.back().rows;
   }
   return ready;
+}
+
+// The prompt's begun block.
+void BatchScheduler::PublishOnce(Running& running) {
+  if (running.published) return;
+  running.published = true;
+  running.cache.Publish(running.task->history());
+}
+
+// A draft's row counts as far as the tokens before it are those that were drawn.
+void BatchScheduler::Take(Ready& ready) {
+  BatchTask& task = *ready.planned->running->task;
+  const std::vector<TokenId>& draft = ready.planned->draft;
+  while (ready.taken < ready.rows && ready.outcome.ok() && *ready.outcome) {
+    const size_t i = ready.taken;
+    if (i > 0 && !draft.empty() && draft[i] != task.history().back()) break;
+    ready.outcome =
+        task.Take(ready.position + i, decoder_.logits(ready.row + i).first(vocab_size_));
+    ++ready.taken;
+  }
 }
 
 void BatchScheduler::Step() {
@@ -257,11 +294,13 @@ void BatchScheduler::Step() {
   for (const Planned& planned : plan) {
     const Running& running = *planned.running;
     using Logits = DecoderChunk::Logits;
+    const bool drafted = !planned.draft.empty();
     chunks.push_back(
-        {.tokens = running.task->history().subspan(running.cache.size(), planned.tokens),
+        {.tokens = drafted ? std::span<const TokenId>(planned.draft)
+                           : running.task->history().subspan(running.cache.size(), planned.tokens),
          .position = running.cache.size(),
          .blocks = running.cache.blocks(),
-         .logits = running.task->wants_all()             ? Logits::kAll
+         .logits = drafted || running.task->wants_all()  ? Logits::kAll
                    : planned.tokens == running.pending() ? Logits::kLast
                                                          : Logits::kNone});
   }
@@ -274,19 +313,19 @@ void BatchScheduler::Step() {
 
   std::vector<Ready> ready = Commit(plan);
   runtime_.pool().ParallelFor(ready.size(), 1, [&](size_t begin, size_t end, int) {
-    for (size_t i = begin; i < end; ++i) {
-      Ready& item = ready[i];
-      for (size_t row = 0; row < item.rows && item.outcome.ok() && *item.outcome; ++row) {
-        item.outcome = item.running->task->Take(item.position + row,
-                                                decoder_.logits(item.row + row).first(vocab_size_));
-      }
-    }
+    for (size_t i = begin; i < end; ++i) Take(ready[i]);
   });
   for (const Ready& item : ready) {
+    Running* const running = item.planned->running;
+    if (!item.planned->draft.empty()) {
+      running->cache.Commit(running->task->history(), item.taken);
+      PublishOnce(*running);
+      running->task->Guessed(item.taken - 1);
+    }
     if (!item.outcome.ok()) {
-      End(item.running, item.outcome.status());
+      End(running, item.outcome.status());
     } else if (!*item.outcome) {
-      End(item.running, OkStatus());
+      End(running, OkStatus());
     }
   }
 }

@@ -20,9 +20,10 @@ namespace rag {
 // A thread of its own runs the decoder. Each step takes one token of every sequence that is
 // generating, and up to Decoder::kChunkTokens of those whose prompts are not yet run: the first of
 // them gets at least half, so that it gets on, and the one with the least left the rest, so that a
-// short prompt does not wait for a long one. A sequence whose next block another one is about to
-// write waits for that. When the cache is full and nothing can be evicted, the last sequence gives
-// its blocks up and waits; it goes on later, with what the cache has kept of it.
+// short prompt does not wait for a long one. Where no prompt waits, tasks may draft what comes
+// next. A sequence whose next block another one is about to write waits for that. When the cache is
+// full and nothing can be evicted, the last sequence gives its blocks up and waits; it goes on
+// later, with what the cache has kept of it.
 class BatchScheduler {
  public:
   // Requests that wait at most.
@@ -59,20 +60,22 @@ class BatchScheduler {
     std::shared_ptr<BatchTask> task;
     uint64_t order;
     bool started;
-    const bool resumed;      // after it was preempted
-    bool published = false;  // the prompt's begun block
+    const bool resumed;  // after it was preempted
+    bool published = false;
     KvSequence cache;
   };
   struct Planned {
     Running* running;
-    size_t tokens;
+    size_t tokens;               // of the history, from the cache's size on
+    std::vector<TokenId> draft;  // that token and the draft's; empty: none
   };
   // Rows of logits that a task is to take.
   struct Ready {
-    Running* running;
+    const Planned* planned;
     size_t row;
     size_t rows;
     size_t position;
+    size_t taken = 0;
     Result<bool> outcome = true;
   };
 
@@ -80,14 +83,17 @@ class BatchScheduler {
   void Reap();
   void Admit();
   void Enqueue(Waiting waiting);
-  static void Match(Running& running);
+  static void Found(Running& running, size_t tokens);
   bool IsRunning(const Running* running) const;
   std::vector<Planned> Plan();
   void PlanPrompts(std::vector<Planned>& plan);
   bool Add(Running& running, size_t tokens, std::vector<Planned>& plan);
+  void AddDrafts(std::vector<Planned>& plan);
   void Preempt(std::vector<Planned>& plan);
   void Step();
   std::vector<Ready> Commit(const std::vector<Planned>& plan);
+  static void PublishOnce(Running& running);
+  void Take(Ready& ready);
   void End(Running* running, const Status& status);
   void Report();
 

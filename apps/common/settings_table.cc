@@ -33,6 +33,8 @@ std::vector<Setting> BindSettings(Settings& s) {
        "context of the decoder; 0: its own"},
       {"parallel", "RAG_PARALLEL", Count{&s.parallel, 1, 256},
        "generations side by side in one batch; more wait"},
+      {"draft_tokens", "RAG_DRAFT_TOKENS", Count{&s.draft_tokens, 0, 16},
+       "tokens guessed from the text before, for answers that copy; 0: none"},
       {"kv_type", "RAG_KV_TYPE", Choice{&s.kv_type, "f32|f16|q8_0"},
        "how the decoder's keys and values are kept"},
       {"kv_bytes", "RAG_KV_BYTES", Count{&s.kv_bytes, 0, kBig},

@@ -143,8 +143,8 @@ class CommandLine {
     SamplingOptions& sampling = options_.sampling;
     Options::Answer& answer = options_.answer;
     for (const char* const key :
-         {"llm", "context_tokens", "kv_type", "mapped_weights", "ask.max_tokens", "ask.strategy",
-          "ask.examples", "ask.template", "ask.system", "ask.temperature"}) {
+         {"llm", "context_tokens", "draft_tokens", "kv_type", "mapped_weights", "ask.max_tokens",
+          "ask.strategy", "ask.examples", "ask.template", "ask.system", "ask.temperature"}) {
       AddSetting(app, key);
     }
     app->add_option("--example-count", answer.example_count, "how many examples")

@@ -2,14 +2,15 @@
 // several sequences at once; and the time to the first token after a context that the cache holds.
 //
 //   bench_decode MODEL.gguf [--threads 1,2] [--prompt 128] [--tokens 32] [--depth 0,512]
-//                [--batch 8] [--runs 5] [--kv-type f32]
+//                [--batch 8] [--runs 5] [--kv-type f32] [--draft-tokens 0]
 //
 // Prints one JSON object a line: {"kind", "threads", "context", "tokens", "unit", "runs": [...],
 // "median", "spread"}, the spread being (largest - smallest) / median. A prefill of `prompt` tokens
 // of which the cache holds none; decoding `tokens` tokens after a prompt of `depth` (at least one);
 // all tokens of `batch` sequences, which begin together, by the time that all take; and from a
 // request with a prompt of `depth` tokens that was run before to its first token, in steps of
-// decoding at that depth.
+// decoding at that depth. With --draft-tokens also greedy decoding after a prompt that repeats
+// itself, with guesses of so many tokens and without, and how much of the output was guessed.
 #include <algorithm>
 #include <charconv>
 #include <chrono>
@@ -33,6 +34,7 @@ struct Arguments {
   std::vector<size_t> batches = {8};
   DType cache_type = DType::kF32;
   bool mapped = false;
+  size_t draft_tokens = 0;
 };
 
 bool ParseList(std::string_view text, std::vector<size_t>& out) {
@@ -67,6 +69,8 @@ bool Parse(int argc, char** argv, Arguments& out) {
       out.depths = values;
     } else if (flag == "--batch") {
       out.batches = values;
+    } else if (flag == "--draft-tokens") {
+      out.draft_tokens = values[0];
     } else if (flag == "--prompt") {
       out.prompt = values[0];
     } else if (flag == "--tokens") {
@@ -109,6 +113,29 @@ class Bench {
     RAG_RETURN_IF_ERROR(Prefill());
     for (const size_t depth : arguments_.depths) RAG_RETURN_IF_ERROR(Decode(depth));
     for (const size_t batch : arguments_.batches) RAG_RETURN_IF_ERROR(Batch(batch));
+    return OkStatus();
+  }
+
+  // `kind` says whether there are guesses.
+  Status Repetition(const char* kind) {
+    GenerateRequest request = Request(16, 0, arguments_.tokens + 1);
+    const std::vector<TokenId> once = request.prompt;
+    for (size_t i = 0; i < 3; ++i) {
+      request.prompt.insert(request.prompt.end(), once.begin(), once.end());
+    }
+    request.sampling.logit_bias = {{2, -100.0}};  // the end of most vocabularies
+    std::vector<double> rates;
+    std::vector<double> guessed;
+    for (size_t run = 0; run <= arguments_.runs; ++run) {
+      RAG_ASSIGN_OR_RETURN(const GenerateResult result, generator_.Generate(request));
+      if (result.tokens.size() < 2) return InternalError("the model ended at once");
+      if (run == 0) continue;
+      const double tokens = static_cast<double>(result.tokens.size());
+      rates.push_back(1000 * (tokens - 1) / result.decode_ms);
+      guessed.push_back(static_cast<double>(result.guessed_tokens) / tokens);
+    }
+    Print(kind, threads_, request.prompt.size(), arguments_.tokens, rates);
+    Print("guessed", threads_, request.prompt.size(), arguments_.tokens, guessed, "of the output");
     return OkStatus();
   }
 
@@ -197,15 +224,22 @@ Status Measure(const Arguments& arguments, size_t threads) {
   for (const size_t depth : arguments.depths) {
     context = std::max(context, depth + arguments.tokens + 1);
   }
+  context = std::max(context, 64 + arguments.tokens + 1);  // Repetition's
   const size_t sequences = *std::max_element(arguments.batches.begin(), arguments.batches.end());
-  RAG_ASSIGN_OR_RETURN(const auto generator,
-                       Generator::Load(arguments.model,
-                                       {.context_tokens = context,
-                                        .max_sequences = std::max<size_t>(sequences, 1),
-                                        .cache_type = arguments.cache_type,
-                                        .mapped_weights = arguments.mapped},
-                                       *runtime));
-  return Bench(arguments, threads, *generator).Run();
+  GeneratorOptions options = {.context_tokens = context,
+                              .max_sequences = std::max<size_t>(sequences, 1),
+                              .cache_type = arguments.cache_type,
+                              .mapped_weights = arguments.mapped};
+  {
+    RAG_ASSIGN_OR_RETURN(const auto generator, Generator::Load(arguments.model, options, *runtime));
+    Bench bench(arguments, threads, *generator);
+    RAG_RETURN_IF_ERROR(bench.Run());
+    if (arguments.draft_tokens == 0) return OkStatus();
+    RAG_RETURN_IF_ERROR(bench.Repetition("repetition without guesses"));
+  }
+  options.draft_tokens = arguments.draft_tokens;
+  RAG_ASSIGN_OR_RETURN(const auto generator, Generator::Load(arguments.model, options, *runtime));
+  return Bench(arguments, threads, *generator).Repetition("repetition with guesses");
 }
 
 }  // namespace
@@ -216,7 +250,8 @@ int main(int argc, char** argv) {
   if (!rag::Parse(argc, argv, arguments)) {
     std::fprintf(stderr,
                  "usage: bench_decode MODEL.gguf [--threads 1,2] [--prompt N] [--tokens N] "
-                 "[--depth 0,512] [--batch 8] [--runs N] [--kv-type f32] [--mapped 0]\n");
+                 "[--depth 0,512] [--batch 8] [--runs N] [--kv-type f32] [--mapped 0] "
+                 "[--draft-tokens N]\n");
     return 2;
   }
   for (const size_t threads : arguments.threads) {
