@@ -52,8 +52,8 @@ TEST_CASE("a rounded cache changes the distribution of the next token hardly") {
   if (!folder) RAG_SKIP("models/stories260K is not there");
   const auto runtime = test::MakeRuntime();
   const auto exact = Distributions(*folder, *runtime, DType::kF32);
-  // Measured 0 and 1.1e-3 nats a token; heads of 8 elements have a scale for each 8.
-  for (const auto& [type, bound] : {std::pair(DType::kF16, 1e-6), std::pair(DType::kQ8_0, 2e-3)}) {
+  // Measured 7.5e-7 and 1.1e-3 nats a token; heads of 8 elements have a scale for each 8.
+  for (const auto& [type, bound] : {std::pair(DType::kF16, 1e-5), std::pair(DType::kQ8_0, 2e-3)}) {
     const auto rounded = Distributions(*folder, *runtime, type);
     double sum = 0;
     for (size_t i = 0; i < exact.size(); ++i) {
