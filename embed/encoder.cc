@@ -128,7 +128,8 @@ Result<std::unique_ptr<Encoder>> Encoder::Load(const std::string& folder, const 
                    .weights = HashTensors(network->weights().file(), runtime.pool()),
                    .head = head.hash(),
                    .precision = options.precision}),
-      .weight_bytes = network->weights().bytes + head.bytes(),
+      .weight_bytes =
+          network->weights().bytes + head.bytes() + (images != nullptr ? images->bytes() : 0),
   };
   std::array<size_t, kTextRoles> prompt_ends = {};
   const size_t special = tokenizer.Encode("").ids.size();

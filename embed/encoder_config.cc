@@ -148,6 +148,10 @@ Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const Encoder
                        ReadConfigFile(JoinPath(config.folder, "config.json"), config.source_bytes));
   config.steps = std::move(modules.steps);
   if (IsTwoTowers(file)) {
+    if (modules.pooling.has_value()) {
+      return UnimplementedError(*modules.pooling,
+                                ": a pooling of its own for a model of texts and pictures");
+    }
     RAG_RETURN_IF_ERROR(ReadTwoTowers(file, config));
   } else {
     RAG_ASSIGN_OR_RETURN(config.model, ReadTransformerConfig(file));

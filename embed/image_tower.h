@@ -34,6 +34,7 @@ class ImageTower {
   // (CLIP) or the sigmoid (SigLIP).
   float logit_scale() const { return logit_scale_; }
   float logit_bias() const { return logit_bias_; }
+  size_t bytes() const { return weights_.bytes; }  // of the transformer's weights
 
  private:
   ImageTower(const EncoderConfig& config, TransformerWeights weights, const Runtime& runtime)

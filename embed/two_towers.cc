@@ -80,6 +80,13 @@ Status ReadTwoTowers(const ConfigFile& file, EncoderConfig& config) {
         text.Size("pad_token_id", 0, static_cast<int64_t>(config.model.vocab) - 1, 1));
     config.limits.padding_id = static_cast<TokenId>(padding_id);
   }
+  // Pictures would go past what the files put behind the two: texts and they must meet.
+  for (const VectorStep& step : config.steps) {
+    if (step.kind == VectorStep::Kind::kNormalize) continue;
+    return UnimplementedError(step.folder.empty() ? step.dense.folder : step.folder,
+                              ": a module behind a model of texts and pictures, which would "
+                              "change the texts alone");
+  }
   config.steps.insert(config.steps.begin(),
                       {.kind = VectorStep::Kind::kDense, .dense = projection, .folder = ""});
   if (!config.normalizes()) {

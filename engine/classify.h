@@ -7,6 +7,12 @@
 
 namespace rag {
 
+inline constexpr size_t kMaxClassifyLabels = 10'000;
+inline constexpr size_t kMaxClassifyTemplates = 1'000;
+// Of one of either, and of the places for the label in a template.
+inline constexpr size_t kMaxClassifyTextBytes = 1'000;
+inline constexpr size_t kMaxClassifyPlaces = 8;
+
 struct ClassifyRequest {
   std::vector<std::string> labels;  // 1 to 10,000, none empty, each once
   // Sentences that a label is put into, for each "{}"; at least one, at most 1,000. A label's

@@ -277,6 +277,7 @@ class CommandLine {
     sub->add_option("--role", options_.embed.role,
                     "whose prompt of the model stands before the text: plain, query or document")
         ->check(CLI::IsMember({"plain", "query", "document"}))
+        ->excludes(images)
         ->capture_default_str();
     CLI::Option* analogy = sub->add_option(
         "--analogy", options_.embed.analogy,

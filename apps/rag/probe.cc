@@ -39,15 +39,17 @@ std::vector<std::string> SortedEntries(const std::string& folder, std::error_cod
 Result<ExampleFiles> ListExamples(const std::string& folder) {
   std::error_code error;
   ExampleFiles files;
-  for (const std::string& label_folder : SortedEntries(folder, error)) {
+  const std::vector<std::string> label_folders = SortedEntries(folder, error);
+  if (error) return IoError("cannot list '", folder, "': ", error.message());
+  for (const std::string& label_folder : label_folders) {
     std::error_code ignored;
     if (!fs::is_directory(label_folder, ignored)) continue;
     for (std::string& path : SortedEntries(label_folder, error)) {
       files.paths.push_back(std::move(path));
       files.labels.push_back(fs::path(label_folder).filename().string());
     }
+    if (error) return IoError("cannot list '", label_folder, "': ", error.message());
   }
-  if (error) return IoError("cannot list '", folder, "': ", error.message());
   if (files.paths.empty()) {
     return InvalidArgumentError("'", folder, "' has no folder of a label with pictures in it");
   }

@@ -4,6 +4,7 @@
 #include "apps/ragd/fields.h"
 #include "apps/ragd/image_field.h"
 #include "apps/ragd/service.h"
+#include "engine/classify.h"
 #include "engine/json.h"
 #include "lib/image/image.h"
 
@@ -11,8 +12,6 @@ namespace rag {
 namespace {
 
 constexpr size_t kMaxImages = 32;
-constexpr size_t kMaxLabels = 10'000;
-constexpr size_t kMaxTemplates = 1'000;
 // Of all the pictures of a request together, at three bytes each.
 constexpr size_t kMaxPixels = size_t{1} << 26;
 
@@ -48,8 +47,11 @@ void Classify(const Service& service, const HttpRequest& request, ResponseWriter
   Fields fields(*body);
   fields.AllowOnly({"images", "labels", "templates"});
   ClassifyRequest wanted;
-  wanted.labels = fields.Strings("labels", kMaxLabels);
-  if (fields.Has("templates")) wanted.templates = fields.Strings("templates", kMaxTemplates);
+  wanted.labels = fields.Strings("labels", kMaxClassifyLabels);
+  if (wanted.labels.empty()) fields.Fail("labels", "must hold at least one");
+  if (fields.Has("templates")) {
+    wanted.templates = fields.Strings("templates", kMaxClassifyTemplates);
+  }
   const std::vector<Image> images = ReadImages(fields);
   if (SentError(fields, out)) return;
   const Result<std::vector<Classification>> found =

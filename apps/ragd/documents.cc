@@ -35,6 +35,9 @@ void ReadItem(const Value& value, const std::string& place, std::string_view col
   if (is_image) item.document.image = ReadImageField(fields, "image");
   item.document.text = is_image ? fields.String("text", "") : fields.RequiredString("text");
   item.document.title = fields.String("title", "");
+  if (is_image && fields.Has("media_type")) {
+    fields.Fail("media_type", "is told by the picture itself");
+  }
   item.document.media_type = fields.String("media_type", is_image ? "" : "text/plain");
   if (!is_image && item.document.media_type != "text/plain" &&
       item.document.media_type != "text/markdown") {

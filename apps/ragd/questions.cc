@@ -27,9 +27,14 @@ void Search(const Service& service, const HttpRequest& request, ResponseWriter& 
     search.query = fields.RequiredString("query");
   }
   const std::string collection = fields.String("collection", service.settings.collection);
-  ReadSearch(fields, service.search_defaults(service.settings.search.k), search);
+  SearchDefaults search_defaults = service.search_defaults(service.settings.search.k);
+  if (!search.image.empty()) {
+    // A picture has no words: the settings' mode and reranker are for texts.
+    search_defaults.mode = "dense";
+    if (!fields.Has("rerank") && !fields.Has("rerank_top")) search_defaults.rerank_top = 0;
+  }
+  ReadSearch(fields, search_defaults, search);
   if (SentError(fields, out)) return;
-  if (!search.image.empty()) search.rerank_top = 0;
   const Result<SearchResponse> found = service.engine.Search(collection, search, &out.cancel());
   if (!found.ok()) {
     SentError(found.status(), out);

@@ -10,29 +10,41 @@
 namespace rag {
 namespace {
 
-constexpr size_t kMaxLabels = 10'000;
-constexpr size_t kMaxTemplates = 1'000;
 constexpr std::string_view kPlace = "{}";
 
 Status CheckRequest(const ClassifyRequest& request) {
-  if (request.labels.empty() || request.labels.size() > kMaxLabels) {
+  if (request.labels.empty() || request.labels.size() > kMaxClassifyLabels) {
     return InvalidArgumentError(request.labels.size(), " labels are not between 1 and ",
-                                kMaxLabels);
+                                kMaxClassifyLabels);
   }
-  if (request.templates.empty() || request.templates.size() > kMaxTemplates) {
+  if (request.templates.empty() || request.templates.size() > kMaxClassifyTemplates) {
     return InvalidArgumentError(request.templates.size(), " templates are not between 1 and ",
-                                kMaxTemplates);
+                                kMaxClassifyTemplates);
   }
   std::unordered_set<std::string_view> seen;
-  for (const std::string& label : request.labels) {
-    if (label.empty()) return InvalidArgumentError("a label is empty");
+  for (size_t i = 0; i < request.labels.size(); ++i) {
+    const std::string& label = request.labels[i];
+    if (label.empty() || label.size() > kMaxClassifyTextBytes) {
+      return InvalidArgumentError("label ", i, " has ", label.size(), " bytes, not 1 to ",
+                                  kMaxClassifyTextBytes);
+    }
     if (!seen.insert(label).second) {
       return InvalidArgumentError("label '", label, "' is there twice");
     }
   }
-  for (const std::string& text : request.templates) {
-    if (text.find(kPlace) == std::string::npos) {
-      return InvalidArgumentError("template '", text, "' has no {} for the label");
+  for (size_t i = 0; i < request.templates.size(); ++i) {
+    const std::string& text = request.templates[i];
+    if (text.size() > kMaxClassifyTextBytes) {
+      return InvalidArgumentError("template ", i, " has ", text.size(), " bytes, more than ",
+                                  kMaxClassifyTextBytes);
+    }
+    size_t places = 0;
+    for (size_t at = 0; (at = text.find(kPlace, at)) != std::string::npos; at += kPlace.size()) {
+      ++places;
+    }
+    if (places < 1 || places > kMaxClassifyPlaces) {
+      return InvalidArgumentError("template '", text, "' has ", places,
+                                  " {} for the label, not 1 to ", kMaxClassifyPlaces);
     }
   }
   return OkStatus();

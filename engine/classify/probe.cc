@@ -14,6 +14,8 @@ constexpr std::string_view kFormat = "rag-probe";
 constexpr int kVersion = 1;
 constexpr size_t kMaxProbeBytes = size_t{256} << 20;
 constexpr size_t kMaxClasses = 10'000;
+constexpr size_t kMaxWeights = 8'000'000;                 // some 20 bytes each in the file
+constexpr size_t kMaxProducts = size_t{256} * 1'000'000;  // examples times labels, 8 bytes each
 
 Result<std::vector<float>> ReadNumbers(const Value& value, std::string_view place) {
   if (!value.is_array()) return InvalidArgumentError(place, " is no array");
@@ -78,6 +80,12 @@ Result<ProbeReport> TrainProbe(MatrixView vectors, std::span<const std::string> 
                                 encoder.dim);
   }
   const std::set<std::string> kinds(labels.begin(), labels.end());
+  if (kinds.size() > kMaxClasses || kinds.size() * vectors.cols > kMaxWeights ||
+      vectors.rows > kMaxProducts / std::max<size_t>(1, kinds.size())) {
+    return ResourceExhaustedError("a probe of ", kinds.size(), " labels over ", vectors.rows,
+                                  " examples of ", vectors.cols,
+                                  " elements is larger than what is trained");
+  }
   if (kinds.size() > kMaxClasses) {
     return InvalidArgumentError(kinds.size(), " labels, more than ", kMaxClasses);
   }

@@ -14,6 +14,8 @@ constexpr size_t kBatchChunks = 256;
 // Pictures decoded before they are encoded, and pixels of them (three bytes each).
 constexpr size_t kBatchImages = 32;
 constexpr size_t kBatchPixels = size_t{1} << 26;
+// Pictures that are decoded at one time: each may take some hundred megabytes meanwhile.
+constexpr size_t kDecodedTogether = 4;
 
 void CountChunks(IngestProgress* progress, size_t count) {
   if (progress != nullptr) progress->chunks_done.fetch_add(count, std::memory_order_relaxed);
@@ -43,7 +45,7 @@ Status EncodeTexts(std::span<UnencodedDocument> documents, const Encoder& encode
   return OkStatus();
 }
 
-// The pictures of a batch, decoded on all threads and encoded when enough of them are there.
+// The pictures of a batch, decoded a few at a time and encoded when enough of them are there.
 class ImageBatch {
  public:
   ImageBatch(std::span<UnencodedDocument> documents, const Encoder& encoder, ThreadPool& pool,
@@ -56,11 +58,12 @@ class ImageBatch {
         report_(report) {}
 
   Status Run() {
-    std::vector<size_t> waiting;  // as many as threads, decoded together
+    const size_t together = std::min(kDecodedTogether, static_cast<size_t>(pool_.size()));
+    std::vector<size_t> waiting;
     for (size_t i = 0; i < documents_.size(); ++i) {
       if (documents_[i].image.empty()) continue;
       waiting.push_back(i);
-      if (waiting.size() < static_cast<size_t>(pool_.size())) continue;
+      if (waiting.size() < together) continue;
       RAG_RETURN_IF_ERROR(Decode(waiting));
       waiting.clear();
     }

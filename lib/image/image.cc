@@ -18,6 +18,10 @@ Result<Image> MakeImage(uint64_t width, uint64_t height, const ImageLimits& limi
     return ResourceExhaustedError("an image of ", width, " x ", height,
                                   " pixels; at most so many are decoded: ", limits.max_pixels);
   }
+  if (width > limits.max_edge || height > limits.max_edge) {
+    return ResourceExhaustedError("an image of ", width, " x ", height,
+                                  " pixels; at most so many in a row or column: ", limits.max_edge);
+  }
   Image image{.width = static_cast<size_t>(width), .height = static_cast<size_t>(height)};
   image.rgb.resize(image.width * image.height * 3);
   return image;

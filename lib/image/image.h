@@ -30,6 +30,7 @@ std::optional<ImageFormat> DetectImageFormat(std::string_view first_bytes);
 
 struct ImageLimits {
   size_t max_pixels = size_t{1} << 26;  // width * height; three bytes each
+  size_t max_edge = 65'535;             // width, and height: a resized row is kept for each of them
 };
 
 // Decodes `bytes` into what Pillow's Image.convert("RGB") gives: palettes are looked up, grey is

@@ -174,7 +174,7 @@ Status CheckTraining(MatrixView features, std::span<const uint32_t> labels, size
       }
     }
   }
-  if (!(options.c > 0) || !std::isfinite(options.c)) {
+  if (!(options.c > 0) || !std::isfinite(options.c) || !std::isfinite(1 / options.c)) {
     return InvalidArgumentError("c ", options.c, " is not a number above 0");
   }
   return OkStatus();

@@ -57,13 +57,15 @@ struct ThreadPool::Impl {
 
   // Takes ranges until none are left.
   void Work(int worker) {
-    const Inside outer = std::exchange(inside, Inside{this, worker});
+    struct Restore {
+      ~Restore() { inside = outer; }  // also when the body throws
+      const Inside outer;
+    } const restore{std::exchange(inside, Inside{this, worker})};
     for (;;) {
       const size_t begin = next.fetch_add(grain, std::memory_order_relaxed);
       if (begin >= count) break;
       (*body)(begin, std::min(count, begin + grain), worker);
     }
-    inside = outer;
   }
 
   // False when another loop is running and it may not wait for it.

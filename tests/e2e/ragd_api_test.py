@@ -448,8 +448,9 @@ class Pictures(Api):
         other = self.call("POST", "/v1/classify", body | {"templates": ["{}", "one {}"]})["results"]
         self.assertNotEqual(other, results)
         for change, param in [({"images": []}, "images"), ({"images": ["d29yZHM="]}, "images"), ({"images": ["?"]}, "images"),
-                              ({"images": ["d29yZHM="] * 33}, "images"), ({"labels": []}, None),
-                              ({"templates": ["no place"]}, None)]:
+                              ({"images": ["d29yZHM="] * 33}, "images"), ({"labels": []}, "labels"),
+                              ({"labels": ["x" * 1001]}, None), ({"templates": ["no place"]}, None),
+                              ({"templates": ["{}" * 9]}, None), ({"templates": ["{}" + "x" * 1000]}, None)]:
             with self.subTest(change=str(change)[:60]):
                 self.fails("POST", "/v1/classify", body | change, 400, "invalid_argument", param)
         self.fails("POST", "/v1/classify", body | {"label": "cat"}, 400, "unknown_parameter", "label")
@@ -458,6 +459,8 @@ class Pictures(Api):
         good = {"collection": "wrong", "key": "a"}
         self.fails("POST", "/v1/documents", good | {"image": "not base64!"}, 400, "invalid_argument", "image")
         self.fails("POST", "/v1/documents", good | {"image": "d29yZHM="}, 400, "invalid_argument")
+        self.fails("POST", "/v1/documents", good | {"image": "d29yZHM=", "media_type": "image/png"}, 400, "invalid_argument",
+                   "media_type")
         both = {"collection": "pictures", "image": "d29yZHM=", "query": "x"}
         self.fails("POST", "/v1/search", both, 400, "invalid_argument", "image")
 

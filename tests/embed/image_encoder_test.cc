@@ -289,6 +289,30 @@ struct Refusal {
   std::vector<std::string> words;
 };
 
+TEST_CASE("Modules that would change the texts alone are refused") {
+  const auto runtime = MakeRuntime();
+  for (const char* name : {"clip", "siglip"}) {
+    const ImageEncoderFolder model(name);
+    const std::string start =
+        R"([{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"})";
+    for (const char* kind : {"LayerNorm", "Pooling"}) {
+      INFO(name << " " << kind);
+      std::filesystem::create_directories(model.path() / "1_More");
+      WriteText(model.path() / "modules.json",
+                StrCat(start, R"(, {"idx": 1, "name": "1", "path": "1_More", "type": )",
+                       R"("sentence_transformers.models.)", kind, "\"}]"));
+      WriteText(
+          model.path() / "1_More" / "config.json",
+          R"({"dimension": 16, "word_embedding_dimension": 16, "pooling_mode_cls_token": true})");
+      const auto loaded = model.Load(*runtime);
+      CHECK(loaded.status().code() == StatusCode::kUnimplemented);
+      CHECK(loaded.status().message().find("1_More") != std::string::npos);
+    }
+    WriteText(model.path() / "modules.json", start + "]");
+    REQUIRE_OK(model.Load(*runtime));
+  }
+}
+
 TEST_CASE("What these models cannot do is refused, naming file and key") {
   const Refusal refusals[] = {
       {"clip", "config.json", "\"patch_size\": 7", "\"patch_size\": 70", {"patch_size", "70"}},

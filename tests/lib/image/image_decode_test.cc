@@ -77,6 +77,13 @@ TEST_CASE("A picture past the limit is refused before its pixels are there") {
         DecodeImage(file, "x", {.max_pixels = image.width * image.height - 1});
     CHECK(refused.status().code() == StatusCode::kResourceExhausted);
     CHECK(refused.status().message().starts_with("x: an image of"));
+    // A strip of few pixels is refused for its length.
+    const size_t edge = std::max(image.width, image.height);
+    REQUIRE_OK(DecodeImage(file, "x", {.max_edge = edge}));
+    if (edge == 1) continue;
+    const Result<Image> strip = DecodeImage(file, "x", {.max_edge = edge - 1});
+    CHECK(strip.status().code() == StatusCode::kResourceExhausted);
+    CHECK(strip.status().message().find("row or column") != std::string::npos);
   }
   // A header of 2^31 - 1 x 2^31 - 1 pixels.
   std::string png = DecodeField(FindRow(rows, "png-rgb"), "file");
