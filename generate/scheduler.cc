@@ -155,7 +155,7 @@ void BatchScheduler::Preempt(std::vector<Planned>& plan) {
   Running& last = *running_.back();
   std::erase_if(plan, [&](const Planned& planned) { return planned.running == &last; });
   last.cache.Publish(last.task->history());
-  Enqueue({last.task, last.order, last.started});
+  Enqueue({last.task, last.order, last.started, /*preempted=*/true});
   running_.pop_back();
 }
 

@@ -47,13 +47,14 @@ class BatchScheduler {
     std::shared_ptr<BatchTask> task;
     uint64_t order;
     bool started = false;
+    bool preempted = false;
   };
   struct Running {
     Running(Waiting from, KvPool& pool, PrefixTree& tree)
         : task(std::move(from.task)),
           order(from.order),
           started(from.started),
-          resumed(from.started),
+          resumed(from.preempted),
           cache(pool, tree) {}
     size_t pending() const { return task->history().size() - cache.size(); }
 

@@ -1,6 +1,8 @@
 // POST /v1/chat/completions, as https://platform.openai.com/docs/api-reference/chat has it, with
 // our member `rag` for answers from a collection.
 #include <ctime>
+#include <exception>
+#include <system_error>
 #include <thread>
 
 #include "apps/ragd/chat_request.h"
@@ -177,12 +179,25 @@ void Complete(const Service& service, const ChatRequest& chat, const Envelope& e
   const auto run = [&](size_t i) {
     ChatRequest own = chat;
     own.sampling.seed = chat.sampling.seed + i;
-    outcomes[i] = Run(service, own, nullptr, out.cancel());
+    // Nothing may leave a thread of its own.
+    try {
+      outcomes[i] = Run(service, own, nullptr, out.cancel());
+    } catch (const std::exception& error) {
+      outcomes[i] = InternalError(error.what());
+    }
   };
-  std::vector<std::thread> others;
-  for (size_t i = 1; i < chat.answers; ++i) others.emplace_back(run, i);
-  run(0);
-  for (std::thread& other : others) other.join();
+  {
+    std::vector<std::jthread> others;
+    others.reserve(chat.answers);
+    size_t started = 1;
+    try {
+      for (; started < chat.answers; ++started) others.emplace_back(run, started);
+    } catch (const std::system_error&) {
+      // No thread is to be had: the rest come one after another.
+    }
+    run(0);
+    for (size_t i = started; i < chat.answers; ++i) run(i);
+  }
   for (size_t i = 0; i < chat.answers; ++i) {
     Result<Outcome>& outcome = outcomes[i];
     if (!outcome.ok()) return out.Send(ErrorResponse(ChatError(outcome.status())));

@@ -1,5 +1,6 @@
 #include "apps/ragd/chat_request.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <random>
@@ -10,7 +11,8 @@ namespace {
 constexpr size_t kMaxMessages = 4096;
 constexpr size_t kMaxStops = 16;
 constexpr int64_t kMaxTokens = 1 << 24;
-constexpr int64_t kMaxAnswers = 16;  // of one request
+constexpr size_t kMaxLogprobs = size_t{1} << 20;  // of a request, each some hundred bytes
+constexpr int64_t kMaxAnswers = 16;               // of one request
 constexpr size_t kMaxBiases = 1024;
 
 // A string, or OpenAI's array of parts, of which only text can be read here.
@@ -178,6 +180,12 @@ void ReadSampling(Fields& fields, const Service& service, ChatRequest& chat) {
   chat.top_logprobs = static_cast<size_t>(fields.Int("top_logprobs", 0, 0, 20));
   if (chat.top_logprobs > 0 && !chat.logprobs) {
     fields.Fail("top_logprobs", "is for \"logprobs\": true");
+  }
+  if (chat.logprobs && chat.answers * (1 + chat.top_logprobs) >
+                           kMaxLogprobs / std::max<size_t>(1, chat.max_tokens)) {
+    fields.Fail("logprobs",
+                StrCat("of ", chat.answers, " answers of ", chat.max_tokens, " tokens with ",
+                       chat.top_logprobs, " others each are more than ", kMaxLogprobs));
   }
   if (fields.Has("seed")) {
     chat.sampling.seed = static_cast<uint64_t>(fields.Int("seed", 0, INT64_MIN, INT64_MAX));

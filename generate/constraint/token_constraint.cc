@@ -17,6 +17,9 @@ constexpr size_t kMaxKeptBytes = size_t{64} << 20;
 // way to write a token.
 constexpr size_t kMaxStepBytes = size_t{256} << 20;
 constexpr size_t kFrameBytes = 64;  // with its place in frame_ids_
+// Positions and ways out of them that one step may look at: some tenths of a second. ([a-z ]?){N}
+// has few sets, of N positions each.
+constexpr size_t kMaxStepWork = size_t{1} << 22;
 
 }  // namespace
 
@@ -76,10 +79,17 @@ void TokenConstraint::Shrink() {
 }
 
 Status TokenConstraint::CheckGrowth() const {
-  if (kept_bytes_ <= kMaxKeptBytes + kMaxStepBytes) return OkStatus();
-  return ResourceExhaustedError(
-      "what the constraint allows next is too much to work out: more than ", kMaxStepBytes,
-      " bytes");
+  if (kept_bytes_ > kMaxKeptBytes + kMaxStepBytes) {
+    return ResourceExhaustedError(
+        "what the constraint allows next is too much to work out: more than ", kMaxStepBytes,
+        " bytes");
+  }
+  if (step_work_ > kMaxStepWork) {
+    return ResourceExhaustedError(
+        "what the constraint allows next is too much to work out: more than ", kMaxStepWork,
+        " positions are looked at");
+  }
+  return OkStatus();
 }
 
 TokenConstraint::FrameId TokenConstraint::Intern(Automaton::State state, FrameId parent) {
@@ -102,6 +112,7 @@ void TokenConstraint::Close(std::vector<FrameId> open, Set& set) {
     if (!seen.insert(id).second) continue;
     const Frame frame = frames_[id];
     const auto& edges = automaton_.edges(frame.state);
+    step_work_ += 1 + edges.size();
     if (edges.empty()) {
       if (frame.parent == kBottom) {
         set.complete = true;
@@ -150,6 +161,7 @@ int32_t TokenConstraint::Next(SetId set, uint8_t byte) {
   const int32_t known = sets_[set].next[byte];
   if (known != kUnknown) return known;
   std::vector<FrameId> open;
+  step_work_ += sets_[set].frames.size();
   for (const FrameId id : std::vector<FrameId>(sets_[set].frames)) {
     const Frame frame = frames_[id];
     for (const Automaton::Edge& edge : automaton_.edges(frame.state)) {
@@ -193,13 +205,13 @@ Status TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t
     const std::string_view bytes = tokens_.bytes(i);
     while (path.size() <= bytes.size()) {
       const int32_t next = Next(path.back(), static_cast<uint8_t>(bytes[path.size() - 1]));
+      RAG_RETURN_IF_ERROR(CheckGrowth());
       if (next == kDead) {
         dead_at = path.size();
         break;
       }
       path.push_back(static_cast<SetId>(next));
     }
-    RAG_RETURN_IF_ERROR(CheckGrowth());
     if (dead_at != std::string_view::npos) continue;
     const uint32_t cost = sets_[path.back()].cost;
     if (cost >= left) continue;
@@ -212,6 +224,7 @@ Status TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t
 
 Result<std::span<const uint64_t>> TokenConstraint::Allowed(size_t left) {
   Shrink();
+  step_work_ = 0;
   if (sets_[current_].allowed.empty()) {
     std::vector<uint64_t> bits;
     uint32_t largest_cost = 0;
@@ -228,6 +241,7 @@ Result<std::span<const uint64_t>> TokenConstraint::Allowed(size_t left) {
 }
 
 Result<bool> TokenConstraint::Allows(std::string_view bytes, size_t left) {
+  step_work_ = 0;
   const int32_t after = Walk(current_, bytes);
   RAG_RETURN_IF_ERROR(CheckGrowth());
   return after != kDead && sets_[static_cast<size_t>(after)].cost <= left;

@@ -87,6 +87,7 @@ class TokenConstraint {
   std::map<std::pair<std::vector<FrameId>, bool>, SetId> set_ids_;
   SetId current_ = 0;
   size_t kept_bytes_ = 0;  // of frames and sets, about
+  size_t step_work_ = 0;   // frames and edges looked at since the step began
   std::vector<uint64_t> scratch_;
 };
 

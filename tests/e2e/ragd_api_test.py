@@ -557,6 +557,9 @@ class Chat(Api):
 
         wrong = self.daemon.request("POST", "/v1/chat/completions", self.body(top_logprobs=2))
         self.assertEqual((wrong.status, json.loads(wrong.body)["error"]["param"]), (400, "top_logprobs"))
+        wrong = self.daemon.request("POST", "/v1/chat/completions",
+                                    self.body(n=8, logprobs=True, top_logprobs=20, max_tokens=100_000))
+        self.assertEqual((wrong.status, json.loads(wrong.body)["error"]["param"]), (400, "logprobs"))
 
     def test_penalties_and_biases(self):
         plain = self.text()

@@ -230,6 +230,19 @@ TEST_CASE("expressions that explode are refused, or forget what they were") {
   }
 }
 
+TEST_CASE("an expression of few sets with very many positions ends with an error, soon") {
+  const auto vocabularies = test::SharedVocabularies();
+  if (vocabularies.empty()) RAG_SKIP("no tok-llamacpp in the shared data");
+  const auto& table = vocabularies.front()->table;
+  const auto compiled = test::MustCompile({Kind::kRegex, "([a-z ]?){100000}", {}}, table);
+  const auto allowed = compiled->Allowed(200'000);
+  CHECK(allowed.status().code() == StatusCode::kResourceExhausted);
+  CHECK(allowed.status().message().find("positions") != std::string::npos);
+  // A hundred of them are no trouble.
+  const auto small = test::MustCompile({Kind::kRegex, "([a-z ]?){100}", {}}, table);
+  REQUIRE_OK(small->Allowed(200));
+}
+
 TEST_CASE("a generator's output matches its constraint, whatever the sampling and the limit") {
   const test::TemporaryFolder folder;
   const auto runtime = test::MakeRuntime("", 1);
