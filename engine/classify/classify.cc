@@ -24,8 +24,9 @@ Status CheckRequest(const ClassifyRequest& request) {
   std::unordered_set<std::string_view> seen;
   for (size_t i = 0; i < request.labels.size(); ++i) {
     const std::string& label = request.labels[i];
-    if (label.empty() || label.size() > kMaxClassifyTextBytes) {
-      return InvalidArgumentError("label ", i, " has ", label.size(), " bytes, not 1 to ",
+    if (label.empty()) return InvalidArgumentError("label ", i, " is empty");
+    if (label.size() > kMaxClassifyTextBytes) {
+      return InvalidArgumentError("label ", i, " has ", label.size(), " bytes, more than ",
                                   kMaxClassifyTextBytes);
     }
     if (!seen.insert(label).second) {

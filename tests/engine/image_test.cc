@@ -317,6 +317,13 @@ TEST_CASE("a classification that asks for nothing is refused") {
   CHECK(refused({.labels = {"a", "b", "a"}}).find("'a' is there twice") != std::string::npos);
   CHECK(refused({.labels = {"a"}, .templates = {}}).find("0 templates") != std::string::npos);
   CHECK(refused({.labels = {"a"}, .templates = {"photo"}}).find("'photo'") != std::string::npos);
+  const std::string longer(kMaxClassifyTextBytes + 1, 'x');
+  CHECK(refused({.labels = {"a", longer}}).find("label 1 has 1001") != std::string::npos);
+  CHECK(
+      refused({.labels = {"a"}, .templates = {"{}", "{}" + longer}}).find("template 1 has 1003") !=
+      std::string::npos);
+  CHECK(refused({.labels = {"a"}, .templates = {"{}{}{}{}{}{}{}{}{}"}}).find("has 9 {}") !=
+        std::string::npos);
 }
 
 }  // namespace
