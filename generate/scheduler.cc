@@ -124,7 +124,16 @@ void BatchScheduler::Reap() {
 
 void BatchScheduler::Admit() {
   while (!waiting_.empty() && running_.size() < max_sequences_) {
-    const auto room = [&] { return pool_.capacity() - pool_.used() + tree_.evictable(); };
+    // What those that run have yet to take of it is not there for others.
+    size_t promised = 0;
+    for (const auto& other : running_) {
+      const size_t needed = KvPool::BlocksFor(other->task->history().size());
+      promised += needed - std::min(needed, other->cache.blocks().size());
+    }
+    const auto room = [&] {
+      const size_t free = pool_.capacity() - pool_.used() + tree_.evictable();
+      return free - std::min(free, promised);
+    };
     if (!running_.empty() && room() <= running_.size()) break;
     auto running = std::make_unique<Running>(waiting_.front(), pool_, tree_);
     if (!running->task->wants_all()) running->cache.MatchBlocks(running->task->history());
