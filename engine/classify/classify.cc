@@ -11,6 +11,7 @@ namespace rag {
 namespace {
 
 constexpr std::string_view kPlace = "{}";
+constexpr size_t kBatchSentences = 256;
 
 Status CheckRequest(const ClassifyRequest& request) {
   if (request.labels.empty() || request.labels.size() > kMaxClassifyLabels) {
@@ -87,20 +88,29 @@ Result<Matrix> EncodeLabels(const Encoder& encoder, const ClassifyRequest& reque
   RAG_RETURN_IF_ERROR(CheckRequest(request));
   const size_t dim = encoder.info().dim;
   Matrix labels(request.labels.size(), dim);
-  for (size_t i = 0; i < request.labels.size(); ++i) {
+  // Sentences of several labels together, so that there is work for every thread.
+  const size_t templates = request.templates.size();
+  const size_t together = std::max<size_t>(1, kBatchSentences / templates);
+  for (size_t first = 0; first < request.labels.size(); first += together) {
+    const size_t last = std::min(first + together, request.labels.size());
     std::vector<std::string> texts;
-    for (const std::string& text : request.templates) {
-      texts.push_back(Fill(text, request.labels[i]));
+    for (size_t i = first; i < last; ++i) {
+      for (const std::string& text : request.templates) {
+        texts.push_back(Fill(text, request.labels[i]));
+      }
     }
     const std::vector<std::string_view> views(texts.begin(), texts.end());
     RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
                          encoder.Encode(views, TextRole::kPlain, cancel));
-    const std::span<float> mean = labels.row(i);
-    for (size_t t = 0; t < texts.size(); ++t) {
-      for (size_t d = 0; d < dim; ++d) mean[d] += embeddings.vectors.row(t)[d];
+    for (size_t i = first; i < last; ++i) {
+      const std::span<float> mean = labels.row(i);
+      for (size_t t = 0; t < templates; ++t) {
+        const std::span<const float> row = embeddings.vectors.row((i - first) * templates + t);
+        for (size_t d = 0; d < dim; ++d) mean[d] += row[d];
+      }
+      const double length = std::sqrt(Dot(mean, mean));
+      for (float& value : mean) value = static_cast<float>(value / std::max(length, 1e-12));
     }
-    const double length = std::sqrt(Dot(mean, mean));
-    for (float& value : mean) value = static_cast<float>(value / std::max(length, 1e-12));
   }
   return labels;
 }
