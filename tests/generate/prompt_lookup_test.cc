@@ -55,7 +55,8 @@ TEST_CASE("with guesses every output is what it is without them") {
   const Model guessing(8);
   std::mt19937 random(31);
   std::vector<GenerateRequest> requests;
-  for (size_t i = 0; i < test::Workload(60, 20, "requests"); ++i) {
+  const size_t wanted = test::Workload(60, 20, "requests");
+  for (size_t i = 0; i < wanted; ++i) {
     GenerateRequest request;
     request.prompt = {1};
     const size_t period = 2 + random() % 9;
@@ -99,7 +100,7 @@ TEST_CASE("with guesses every output is what it is without them") {
     expected.push_back(*without);
   }
   // Greedy outputs of random weights soon go round in circles.
-  CHECK(guessed > 100);
+  CHECK(guessed > 2 * wanted);
 
   std::vector<std::vector<TokenId>> found(requests.size());
   std::vector<std::thread> threads;

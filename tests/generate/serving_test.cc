@@ -155,7 +155,8 @@ void CheckStreams(const GeneratorOptions& options, size_t streams, DType type = 
       CHECK(Same(result.logprobs[j], alone[i].logprobs[j]));
     }
   }
-  CHECK(given_up > 0);
+  // Of few that are to be given up, all may have ended before.
+  if (streams >= 64) CHECK(given_up > 0);
   CHECK(most_running > 1);
   CHECK(most_running <= options.max_sequences);
 
