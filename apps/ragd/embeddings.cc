@@ -2,9 +2,9 @@
 #include <bit>
 #include <cstring>
 
-#include "apps/ragd/base64.h"
 #include "apps/ragd/fields.h"
 #include "apps/ragd/service.h"
+#include "lib/base/base64.h"
 
 namespace rag {
 namespace {
@@ -14,7 +14,7 @@ constexpr size_t kMaxTexts = 2048;  // OpenAI's own bound
 Value EncodeVector(std::span<const float> vector, bool base64) {
   if (base64) {
     static_assert(std::endian::native == std::endian::little, "the bytes are little-endian floats");
-    return Base64(std::as_bytes(vector));
+    return EncodeBase64(std::as_bytes(vector));
   }
   return Value::Array(vector.begin(), vector.end());
 }

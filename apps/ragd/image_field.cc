@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "lib/tokenizer/base64.h"
+#include "lib/base/base64.h"
 
 namespace rag {
 

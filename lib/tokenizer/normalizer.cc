@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "lib/base/base64.h"
 #include "lib/text/utf8.h"
-#include "lib/tokenizer/base64.h"
 #include "lib/tokenizer/pattern.h"
 
 namespace rag {

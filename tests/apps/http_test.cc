@@ -4,10 +4,10 @@
 #include <span>
 
 #include "apps/ragd/auth.h"
-#include "apps/ragd/base64.h"
 #include "apps/ragd/fields.h"
 #include "apps/ragd/listener.h"
 #include "apps/ragd/router.h"
+#include "lib/base/base64.h"
 #include "tests/support/support.h"
 
 namespace rag {
@@ -62,7 +62,7 @@ TEST_CASE("base64 as RFC 4648, section 10, has it") {
                                                        {"fooba", "Zm9vYmE="},
                                                        {"foobar", "Zm9vYmFy"}};
   for (const auto& [text, encoded] : cases) {
-    CHECK(Base64(std::as_bytes(std::span(text))) == encoded);
+    CHECK(EncodeBase64(std::as_bytes(std::span(text))) == encoded);
   }
 }
 

@@ -7,9 +7,9 @@
 #include <string>
 #include <string_view>
 
+#include "lib/base/base64.h"
 #include "lib/base/value.h"
 #include "lib/image/image.h"
-#include "lib/tokenizer/base64.h"
 #include "tests/support/support.h"
 
 namespace rag::test {
