@@ -71,13 +71,7 @@ Result<ExtractedAnswers> AnswerExtractor::Extract(std::string_view question,
   RAG_ASSIGN_OR_RETURN(const PassageWindows cut,
                        CutPassage(network_->tokenizer(), &question, passage,
                                   network_->limits().max_tokens, options.overlap));
-  std::vector<Encoding> encodings;
-  for (const PassageWindow& window : cut.windows) encodings.push_back(window.encoding);
-  std::vector<Matrix> logits(encodings.size());
-  EncodeStats stats;
-  RAG_RETURN_IF_ERROR(network_->Run(
-      encodings, [&](size_t i, MatrixView states) { logits[i] = head_.Apply(states); }, stats,
-      cancel));
+  RAG_ASSIGN_OR_RETURN(const std::vector<Matrix> logits, head_.Run(*network_, cut.windows, cancel));
   ExtractedAnswers answers;
   answers.no_answer = std::numeric_limits<float>::infinity();
   std::map<std::pair<size_t, size_t>, float> best;

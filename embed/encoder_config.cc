@@ -79,18 +79,10 @@ Status ReadSettings(const std::string& folder, EncoderConfig& config) {
   return OkStatus();
 }
 
-// The vectors' elements behind the steps, each of which must fit the one before.
+// The vectors' elements behind the steps.
 Status SetDim(const std::string& folder, const EncoderOptions& options, EncoderConfig& config) {
-  size_t dim = config.model.hidden * config.pooling.modes.size();
-  for (const VectorStep& step : config.steps) {
-    if (step.kind != VectorStep::Kind::kDense) continue;
-    if (step.dense.in != dim) {
-      return InvalidArgumentError(JoinPath(step.dense.folder, "config.json"), ": 'in_features' ",
-                                  step.dense.in, " differs from the ", dim,
-                                  " elements that come in");
-    }
-    dim = step.dense.out;
-  }
+  RAG_ASSIGN_OR_RETURN(const size_t dim,
+                       DimBehind(config.steps, config.model.hidden * config.pooling.modes.size()));
   config.full_dim = dim;
   if (options.truncate_dim > dim) {
     return InvalidArgumentError("truncate_dim ", options.truncate_dim, " is more than the ", dim,

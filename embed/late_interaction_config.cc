@@ -71,19 +71,11 @@ Status ReadStanfords(const ConfigFile& file, LateInteractionConfig& config) {
   return OkStatus();
 }
 
-// The dense layers, each of which must fit the one before.
 Status TakeDense(const std::vector<VectorStep>& steps, LateInteractionConfig& config) {
-  size_t dim = config.model.hidden;
+  RAG_RETURN_IF_ERROR(DimBehind(steps, config.model.hidden).status());
   for (const VectorStep& step : steps) {
     // PyLate takes the dense modules of a folder and no others.
-    if (step.kind != VectorStep::Kind::kDense) continue;
-    if (step.dense.in != dim) {
-      return InvalidArgumentError(JoinPath(step.dense.folder, "config.json"), ": 'in_features' ",
-                                  step.dense.in, " differs from the ", dim,
-                                  " elements that come in");
-    }
-    dim = step.dense.out;
-    config.dense.push_back(step.dense);
+    if (step.kind == VectorStep::Kind::kDense) config.dense.push_back(step.dense);
   }
   return OkStatus();
 }

@@ -117,6 +117,19 @@ Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes
   return modules;
 }
 
+Result<size_t> DimBehind(std::span<const VectorStep> steps, size_t dim) {
+  for (const VectorStep& step : steps) {
+    if (step.kind != VectorStep::Kind::kDense) continue;
+    if (step.dense.in != dim) {
+      return InvalidArgumentError(JoinPath(step.dense.folder, "config.json"), ": 'in_features' ",
+                                  step.dense.in, " differs from the ", dim,
+                                  " elements that come in");
+    }
+    dim = step.dense.out;
+  }
+  return dim;
+}
+
 Result<PoolingConfig> ReadPooling(const std::string& folder, size_t hidden,
                                   std::string& source_bytes) {
   RAG_ASSIGN_OR_RETURN(const ConfigFile file,

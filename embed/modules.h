@@ -51,6 +51,10 @@ struct Modules {
 // invalid_argument naming file and key; unimplemented naming the module and those that are known.
 Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes);
 
+// The elements of a vector of `dim` behind the dense layers among the steps, each of which must fit
+// what comes in. Errors: invalid_argument naming file and key.
+Result<size_t> DimBehind(std::span<const VectorStep> steps, size_t dim);
+
 // The pooling folder's config.json, for token vectors of `hidden` elements. Errors as above.
 Result<PoolingConfig> ReadPooling(const std::string& folder, size_t hidden,
                                   std::string& source_bytes);

@@ -74,13 +74,7 @@ Result<std::vector<std::vector<LabelledRange>>> TokenClassifier::Find(
   for (const std::string_view text : texts) {
     RAG_ASSIGN_OR_RETURN(const PassageWindows cut, CutPassage(network_->tokenizer(), nullptr, text,
                                                               max_tokens, max_tokens / 4));
-    std::vector<Encoding> encodings;
-    for (const PassageWindow& window : cut.windows) encodings.push_back(window.encoding);
-    std::vector<Matrix> logits(encodings.size());
-    EncodeStats stats;
-    RAG_RETURN_IF_ERROR(network_->Run(
-        encodings, [&](size_t i, MatrixView states) { logits[i] = head_.Apply(states); }, stats,
-        cancel));
+    RAG_ASSIGN_OR_RETURN(std::vector<Matrix> logits, head_.Run(*network_, cut.windows, cancel));
     std::vector<TokenLabel> tokens(cut.offsets.size());
     std::vector<bool> read(tokens.size());
     for (size_t w = 0; w < cut.windows.size(); ++w) {

@@ -52,4 +52,16 @@ Matrix TokenHead::Apply(MatrixView states) const {
   return logits;
 }
 
+Result<std::vector<Matrix>> TokenHead::Run(const TextNetwork& network,
+                                           std::span<const PassageWindow> windows,
+                                           const CancelToken* cancel) const {
+  std::vector<Encoding> encodings;
+  for (const PassageWindow& window : windows) encodings.push_back(window.encoding);
+  std::vector<Matrix> logits(encodings.size());
+  EncodeStats stats;
+  RAG_RETURN_IF_ERROR(network.Run(
+      encodings, [&](size_t i, MatrixView states) { logits[i] = Apply(states); }, stats, cancel));
+  return logits;
+}
+
 }  // namespace rag

@@ -2,11 +2,16 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "embed/config_file.h"
+#include "embed/passage_windows.h"
+#include "embed/text_network.h"
 #include "embed/transformer_config.h"
 #include "embed/transformer_weights.h"
+#include "lib/base/cancel.h"
 #include "lib/base/status.h"
 #include "lib/nn/linear.h"
 #include "lib/runtime/runtime.h"
@@ -26,6 +31,10 @@ class TokenHead {
 
   // states [length, hidden] -> [length, out].
   Matrix Apply(MatrixView states) const;
+  // Of each window, whose sequences the network runs together. Errors: cancelled.
+  Result<std::vector<Matrix>> Run(const TextNetwork& network,
+                                  std::span<const PassageWindow> windows,
+                                  const CancelToken* cancel) const;
 
  private:
   explicit TokenHead(const Runtime& runtime) : runtime_(&runtime) {}

@@ -21,15 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
-using Text = Setting::Text;
-using Path = Setting::Path;
-using Model = Setting::Model;
-using Choice = Setting::Choice;
-using Count = Setting::Count;
-using Number = Setting::Number;
-using Flag = Setting::Flag;
-using Slot = Setting::Slot;
-
 std::string Variable(const char* name) {
   const char* value = std::getenv(name);
   return value != nullptr ? value : "";
@@ -60,15 +51,15 @@ std::string ChoiceList(std::string_view choices) {
   return list;
 }
 
-Status StoreText(const Slot& slot, const std::string& value, const fs::path& base) {
+Status StoreText(const Setting::Slot& slot, const std::string& value, const fs::path& base) {
   if (value.find('\0') != std::string::npos) return InvalidArgumentError("has a NUL byte");
-  if (const Text* text = std::get_if<Text>(&slot)) {
+  if (const auto* text = std::get_if<Setting::Text>(&slot)) {
     *text->field = value;
-  } else if (const Path* path = std::get_if<Path>(&slot)) {
+  } else if (const auto* path = std::get_if<Setting::Path>(&slot)) {
     *path->field = Expand(value, base);
-  } else if (const Model* model = std::get_if<Model>(&slot)) {
+  } else if (const auto* model = std::get_if<Setting::Model>(&slot)) {
     *model->field = value.find('/') == std::string::npos ? value : Expand(value, base);
-  } else if (const Choice* choice = std::get_if<Choice>(&slot)) {
+  } else if (const auto* choice = std::get_if<Setting::Choice>(&slot)) {
     const std::vector<std::string> choices = SplitChoices(choice->choices);
     if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
       return InvalidArgumentError("'", value, "' is not one of ", ChoiceList(choice->choices));
@@ -78,7 +69,7 @@ Status StoreText(const Slot& slot, const std::string& value, const fs::path& bas
   return OkStatus();
 }
 
-Status StoreCount(const Count& count, int64_t value) {
+Status StoreCount(const Setting::Count& count, int64_t value) {
   if (value < 0 || static_cast<uint64_t>(value) < count.min ||
       static_cast<uint64_t>(value) > count.max) {
     return InvalidArgumentError(value, " is not between ", count.min, " and ", count.max);
@@ -87,7 +78,7 @@ Status StoreCount(const Count& count, int64_t value) {
   return OkStatus();
 }
 
-Status StoreNumber(const Number& number, double value) {
+Status StoreNumber(const Setting::Number& number, double value) {
   if (!(value >= number.min && value <= number.max)) {
     return InvalidArgumentError(value, " is not between ", number.min, " and ", number.max);
   }
@@ -95,10 +86,10 @@ Status StoreNumber(const Number& number, double value) {
   return OkStatus();
 }
 
-std::string_view TypeName(const Slot& slot) {
-  if (std::holds_alternative<Count>(slot)) return "an integer";
-  if (std::holds_alternative<Number>(slot)) return "a number";
-  if (std::holds_alternative<Flag>(slot)) return "true or false";
+std::string_view TypeName(const Setting::Slot& slot) {
+  if (std::holds_alternative<Setting::Count>(slot)) return "an integer";
+  if (std::holds_alternative<Setting::Number>(slot)) return "a number";
+  if (std::holds_alternative<Setting::Flag>(slot)) return "true or false";
   return "a string";
 }
 
@@ -107,13 +98,13 @@ Status StoreVariable(const Setting& setting, const std::string& value) {
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
     return error == std::errc() && end == value.data() + value.size();
   };
-  if (const Count* count = std::get_if<Count>(&setting.slot)) {
+  if (const auto* count = std::get_if<Setting::Count>(&setting.slot)) {
     int64_t parsed = 0;
     if (parse(parsed)) return StoreCount(*count, parsed);
-  } else if (const Number* number = std::get_if<Number>(&setting.slot)) {
+  } else if (const auto* number = std::get_if<Setting::Number>(&setting.slot)) {
     double parsed = 0;
     if (parse(parsed)) return StoreNumber(*number, parsed);
-  } else if (const Flag* flag = std::get_if<Flag>(&setting.slot)) {
+  } else if (const auto* flag = std::get_if<Setting::Flag>(&setting.slot)) {
     if (value == "1" || value == "true" || value == "0" || value == "false") {
       *flag->field = value == "1" || value == "true";
       return OkStatus();
@@ -125,14 +116,14 @@ Status StoreVariable(const Setting& setting, const std::string& value) {
 }
 
 Status StoreNode(const Setting& setting, const toml::node& node, const fs::path& base) {
-  if (const Count* count = std::get_if<Count>(&setting.slot)) {
+  if (const auto* count = std::get_if<Setting::Count>(&setting.slot)) {
     if (node.is_integer()) return StoreCount(*count, node.as_integer()->get());
-  } else if (const Number* number = std::get_if<Number>(&setting.slot)) {
+  } else if (const auto* number = std::get_if<Setting::Number>(&setting.slot)) {
     if (node.is_integer()) {
       return StoreNumber(*number, static_cast<double>(node.as_integer()->get()));
     }
     if (node.is_floating_point()) return StoreNumber(*number, node.as_floating_point()->get());
-  } else if (const Flag* flag = std::get_if<Flag>(&setting.slot)) {
+  } else if (const auto* flag = std::get_if<Setting::Flag>(&setting.slot)) {
     if (node.is_boolean()) {
       *flag->field = node.as_boolean()->get();
       return OkStatus();
@@ -259,9 +250,9 @@ std::string DescribeSettings() {
   for (const Setting& setting : BindSettings(settings)) {
     out += StrCat(setting.key.empty() ? "(no key)" : setting.key, "  ", setting.variable, "  ",
                   TypeName(setting.slot));
-    if (const Count* count = std::get_if<Count>(&setting.slot)) {
+    if (const auto* count = std::get_if<Setting::Count>(&setting.slot)) {
       out += StrCat(" ", count->min, "..", count->max);
-    } else if (const Choice* choice = std::get_if<Choice>(&setting.slot)) {
+    } else if (const auto* choice = std::get_if<Setting::Choice>(&setting.slot)) {
       out += StrCat(": ", ChoiceList(choice->choices));
     }
     out += StrCat("  ", setting.meaning, "\n");
