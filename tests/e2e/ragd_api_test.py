@@ -43,6 +43,16 @@ class Api(unittest.TestCase):
         return Daemon(PROGRAM, *cls.flags)
 
     @classmethod
+    def copy_model(cls, name, golden, tokenizer):
+        """A small model of random weights under its name, with a tokenizer."""
+        folder = tempfile.TemporaryDirectory(prefix="ragd-model-")
+        cls.addClassCleanup(folder.cleanup)
+        model = pathlib.Path(folder.name) / name
+        shutil.copytree(GOLDEN / golden, model)
+        shutil.copy(GOLDEN / tokenizer, model / "tokenizer.json")
+        return str(model)
+
+    @classmethod
     def tearDownClass(cls):
         cls.daemon.close()
 
@@ -350,16 +360,8 @@ class Rerank(Api):
 
     @classmethod
     def start(cls):
-        cls.folder = tempfile.TemporaryDirectory(prefix="ragd-reranker-")
-        model = pathlib.Path(cls.folder.name) / "small-reranker"
-        shutil.copytree(GOLDEN / "rerankers" / "bert", model)
-        shutil.copy(GOLDEN / "encoder_families" / "tokenizers" / "word_piece.json", model / "tokenizer.json")
-        return Daemon(PROGRAM, "--encoder", "none", "--rerank", str(model), "--rerank-top", "4")
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        cls.folder.cleanup()
+        model = cls.copy_model("small-reranker", "rerankers/bert", "encoder_families/tokenizers/word_piece.json")
+        return Daemon(PROGRAM, "--encoder", "none", "--rerank", model, "--rerank-top", "4")
 
     def test_documents_are_ordered_by_relevance(self):
         pairs = json.loads((GOLDEN / "rerankers" / "pairs.json").read_text(encoding="utf-8"))
@@ -411,16 +413,8 @@ class Pictures(Api):
 
     @classmethod
     def start(cls):
-        cls.folder = tempfile.TemporaryDirectory(prefix="ragd-clip-")
-        model = pathlib.Path(cls.folder.name) / "small-clip"
-        shutil.copytree(GOLDEN / "image_encoders" / "clip", model)
-        shutil.copy(GOLDEN / "image_encoders" / "clip_tokenizer.json", model / "tokenizer.json")
-        return Daemon(PROGRAM, "--encoder", str(model))
-
-    @classmethod
-    def tearDownClass(cls):
-        super().tearDownClass()
-        cls.folder.cleanup()
+        return Daemon(PROGRAM, "--encoder", cls.copy_model("small-clip", "image_encoders/clip",
+                                                           "image_encoders/clip_tokenizer.json"))
 
     def test_pictures_are_kept_and_found(self):
         rows = {row["name"]: row["file"] for row in json.loads((GOLDEN / "images" / "decode.json").read_text())}

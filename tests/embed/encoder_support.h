@@ -1,11 +1,13 @@
 // What the encoder tests share: copies of the small golden encoders that a test may change.
 #pragma once
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <span>
 #include <sstream>
 #include <string>
@@ -26,12 +28,11 @@ inline void WriteText(const std::filesystem::path& path, std::string_view text) 
   REQUIRE(out.good());
 }
 
-// A copy of tests/golden/encoders/<name>.
-class EncoderFolder {
+// A copy of a folder of tests/golden that a test may change.
+class GoldenFolder {
  public:
-  explicit EncoderFolder(const std::string& name) {
-    std::filesystem::copy(Golden("encoders/" + name), path(),
-                          std::filesystem::copy_options::recursive);
+  explicit GoldenFolder(const std::string& name) {
+    std::filesystem::copy(Golden(name), path(), std::filesystem::copy_options::recursive);
   }
 
   std::filesystem::path path() const { return folder_.path() / "model"; }
@@ -43,43 +44,43 @@ class EncoderFolder {
     const size_t at = text.find(from);
     INFO(name << " has no " << from);
     REQUIRE(at != std::string::npos);
-    text.replace(at, from.size(), to);
-    Write(name, text);
+    Write(name, text.replace(at, from.size(), to));
   }
-  void SetPooling(std::string_view mode) const {
-    Write("1_Pooling/config.json",
-          StrCat("{\"word_embedding_dimension\": 32, \"pooling_mode_", mode, "\": true}"));
+  Result<std::unique_ptr<Encoder>> Load(const Runtime& runtime,
+                                        const EncoderOptions& options = {}) const {
+    return Encoder::Load(path().string(), runtime, options);
   }
-  Result<std::unique_ptr<Encoder>> Load(const Runtime& runtime) const {
-    return Encoder::Load(path().string(), runtime);
+
+ protected:
+  // The tokenizer that tokenizer.txt names: BEGINNING + name + END of tests/golden.
+  void TakeTokenizer(const std::string& beginning, const std::string& end) const {
+    std::string name = ReadAll(path() / "tokenizer.txt");
+    name.resize(name.find('\n'));
+    std::filesystem::copy_file(Golden(beginning + name + end), path() / "tokenizer.json");
   }
 
  private:
   TemporaryFolder folder_;
 };
 
-// A copy of a folder of tests/golden/<set> with the tokenizer that it names.
-class FamilyFolder {
+// tests/golden/encoders/<name>.
+class EncoderFolder : public GoldenFolder {
  public:
-  explicit FamilyFolder(const std::string& name, const std::string& set = "encoder_families") {
-    std::filesystem::copy(Golden(set + "/" + name), path(),
-                          std::filesystem::copy_options::recursive);
-    std::string tokenizer = ReadAll(path() / "tokenizer.txt");
-    tokenizer.resize(tokenizer.find('\n'));
-    std::filesystem::copy_file(Golden("encoder_families/tokenizers/" + tokenizer + ".json"),
-                               path() / "tokenizer.json");
-  }
-  std::filesystem::path path() const { return folder_.path() / "model"; }
-  void Replace(const std::string& file, const std::string& from, const std::string& to) const {
-    std::string text = ReadAll(path() / file);
-    const size_t at = text.find(from);
-    INFO(file << " has no " << from);
-    REQUIRE(at != std::string::npos);
-    WriteText(path() / file, text.replace(at, from.size(), to));
-  }
+  explicit EncoderFolder(const std::string& name) : GoldenFolder("encoders/" + name) {}
 
- private:
-  TemporaryFolder folder_;
+  void SetPooling(std::string_view mode) const {
+    Write("1_Pooling/config.json",
+          StrCat("{\"word_embedding_dimension\": 32, \"pooling_mode_", mode, "\": true}"));
+  }
+};
+
+// tests/golden/<set>/<name> with the tokenizer that it names.
+class FamilyFolder : public GoldenFolder {
+ public:
+  explicit FamilyFolder(const std::string& name, const std::string& set = "encoder_families")
+      : GoldenFolder(set + "/" + name) {
+    TakeTokenizer("encoder_families/tokenizers/", ".json");
+  }
 };
 
 // A file of little-endian half-precision floats.
@@ -125,6 +126,15 @@ inline Embeddings EncodeAll(const Encoder& encoder, const std::vector<std::strin
   Result<Embeddings> embeddings = encoder.Encode(views, role);
   REQUIRE_OK(embeddings);
   return std::move(embeddings).value();
+}
+
+// The places of the scores, the best first.
+inline std::vector<size_t> Order(std::span<const float> scores) {
+  std::vector<size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+  return order;
 }
 
 inline double Cosine(std::span<const float> a, std::span<const float> b) {

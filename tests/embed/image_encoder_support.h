@@ -1,7 +1,6 @@
 // What the tests of image encoders share: copies of tests/golden/image_encoders.
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -11,32 +10,12 @@
 
 namespace rag::test {
 
-// A copy of a folder of tests/golden/image_encoders with the tokenizer that it names.
-class ImageEncoderFolder {
+// tests/golden/image_encoders/<name> with the tokenizer that it names.
+class ImageEncoderFolder : public GoldenFolder {
  public:
-  explicit ImageEncoderFolder(const std::string& name) {
-    std::filesystem::copy(Golden("image_encoders/" + name), path(),
-                          std::filesystem::copy_options::recursive);
-    std::string tokenizer = ReadAll(path() / "tokenizer.txt");
-    tokenizer.resize(tokenizer.find('\n'));
-    std::filesystem::copy_file(Golden("image_encoders/" + tokenizer + "_tokenizer.json"),
-                               path() / "tokenizer.json");
+  explicit ImageEncoderFolder(const std::string& name) : GoldenFolder("image_encoders/" + name) {
+    TakeTokenizer("image_encoders/", "_tokenizer.json");
   }
-  std::filesystem::path path() const { return folder_.path() / "model"; }
-  Result<std::unique_ptr<Encoder>> Load(const Runtime& runtime,
-                                        const EncoderOptions& options = {}) const {
-    return Encoder::Load(path().string(), runtime, options);
-  }
-  void Replace(const std::string& file, const std::string& from, const std::string& to) const {
-    std::string text = ReadAll(path() / file);
-    const size_t at = text.find(from);
-    INFO(file << " has no " << from);
-    REQUIRE(at != std::string::npos);
-    WriteText(path() / file, text.replace(at, from.size(), to));
-  }
-
- private:
-  TemporaryFolder folder_;
 };
 
 inline std::vector<Image> GoldenPictures() {

@@ -2,7 +2,6 @@
 #include "embed/late_interaction.h"
 
 #include <algorithm>
-#include <numeric>
 #include <random>
 
 #include "embed/max_sim.h"
@@ -19,14 +18,6 @@ std::vector<std::string> GoldenTexts(const std::string& key) {
   std::vector<std::string> texts;
   for (const Value& text : json->Find(key)->as_array()) texts.push_back(text.as_string());
   return texts;
-}
-
-std::vector<size_t> Order(std::span<const float> scores) {
-  std::vector<size_t> order(scores.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return scores[a] > scores[b]; });
-  return order;
 }
 
 std::string Folder(const std::string& name) { return Golden("late_interaction/" + name); }

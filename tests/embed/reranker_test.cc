@@ -2,7 +2,6 @@
 #include "embed/reranker.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "tests/embed/encoder_support.h"
 
@@ -42,14 +41,6 @@ std::vector<float> Score(const Reranker& reranker, const std::string& query,
   REQUIRE(scored->scores.size() == passages.size());
   CHECK(scored->stats.texts == passages.size());
   return scored->scores;
-}
-
-std::vector<size_t> Order(std::span<const float> scores) {
-  std::vector<size_t> order(scores.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return scores[a] > scores[b]; });
-  return order;
 }
 
 void CheckReranker(const std::string& name, size_t max_tokens, bool sigmoid,

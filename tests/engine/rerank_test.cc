@@ -15,13 +15,8 @@ using test::OpenedEngine;
 using test::TemporaryFolder;
 using test::TextDocument;
 
-// A reranker's folder: tests/golden/rerankers/bert with its tokenizer.
 std::string MakeReranker(const TemporaryFolder& folder) {
-  const auto path = folder.path() / "reranker";
-  std::filesystem::copy(Golden("rerankers/bert"), path);
-  std::filesystem::copy_file(Golden("encoder_families/tokenizers/word_piece.json"),
-                             path / "tokenizer.json");
-  return path.string();
+  return test::CopyModel(folder, "rerankers/bert", "reranker").string();
 }
 
 // An engine with a reranker and twelve documents that all hold the word "cat".

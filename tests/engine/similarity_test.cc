@@ -7,18 +7,12 @@
 namespace rag {
 namespace {
 
-using test::Golden;
 using test::OpenedEngine;
 using test::TemporaryFolder;
 using test::TextDocument;
 
-// tests/golden/encoder_families/dense with its tokenizer.
 std::string MakeEncoder(const TemporaryFolder& folder, const std::string& similarity) {
-  const auto path = folder.path() / "encoder";
-  std::filesystem::copy(Golden("encoder_families/dense"), path,
-                        std::filesystem::copy_options::recursive);
-  std::filesystem::copy_file(Golden("encoder_families/tokenizers/word_piece.json"),
-                             path / "tokenizer.json");
+  const auto path = test::CopyModel(folder, "encoder_families/dense", "encoder");
   std::ofstream(path / "config_sentence_transformers.json")
       << "{\"similarity_fn_name\": \"" << similarity << "\"}";
   return path.string();
