@@ -57,7 +57,9 @@ struct Options {
   } index;
 
   struct Search {
-    std::string image;  // search alone: a file instead of the query
+    std::string image;          // search alone: a file instead of the query
+    bool mode_given = false;    // by a flag, not by a variable or the file
+    bool rerank_given = false;  // likewise
     std::string filter;
     bool exact = false;
     uint64_t per_document = 0;

@@ -72,6 +72,9 @@ class CommandLine {
     }
     options_.db_given = options_.db_given || db_flag_->count() != 0;
     options_.get.has_chunk = chunk_flag_->count() != 0;
+    const auto given = [](const CLI::Option* flag) { return flag->count() != 0; };
+    options_.search.mode_given = std::any_of(mode_flags_.begin(), mode_flags_.end(), given);
+    options_.search.rerank_given = std::any_of(rerank_flags_.begin(), rerank_flags_.end(), given);
     // Whoever asks for small chunks need not know the overlap's default.
     if (overlap_flag_->count() == 0 && create_overlap_flag_->count() == 0 &&
         settings_.chunk.overlap * 2 >= settings_.chunk.tokens) {
@@ -126,12 +129,12 @@ class CommandLine {
   // How passages are found and ranked, whatever they are for.
   void AddRankingFlags(CLI::App* app) {
     Options::Search& search = options_.search;
-    AddSetting(app, "search.mode");
+    mode_flags_.push_back(AddSetting(app, "search.mode"));
     app->add_option("--filter", search.filter, "only where, as: year >= 2020 AND lang = \"ko\"");
     app->add_flag("--exact", search.exact, "compare every vector instead of walking the graph");
     app->add_option("--ef-search", search.ef_search, "width of the graph walk");
-    AddSetting(app, "reranker", "--rerank");
-    AddSetting(app, "search.rerank_top");
+    rerank_flags_.push_back(AddSetting(app, "reranker", "--rerank"));
+    rerank_flags_.push_back(AddSetting(app, "search.rerank_top"));
     app->add_option("--rrf-k", search.rrf_k, "constant of the rank fusion")->capture_default_str();
     app->add_option("--dense-weight", search.dense_weight, "weight of dense ranks in hybrid")
         ->capture_default_str();
@@ -542,6 +545,8 @@ class CommandLine {
   CLI::App app_;
   CLI::Option* db_flag_ = nullptr;
   CLI::Option* chunk_flag_ = nullptr;
+  std::vector<CLI::Option*> mode_flags_;    // of each command that searches
+  std::vector<CLI::Option*> rerank_flags_;  // likewise
   CLI::Option* overlap_flag_ = nullptr;
   CLI::Option* create_overlap_flag_ = nullptr;
   std::string config_;  // read by ConfigFlag before

@@ -35,7 +35,9 @@ Result<SearchResponse> Search(Session& session) {
                        ToSearchRequest(options, std::move(query), options.settings.search.k));
   if (!options.search.image.empty()) {
     RAG_ASSIGN_OR_RETURN(request.image, ReadImageFile(options.search.image));
-    request.rerank_top = 0;
+    // A picture has no words: the settings' mode and reranker are for texts.
+    if (!options.search.mode_given) request.mode = SearchMode::kDense;
+    if (!options.search.rerank_given) request.rerank_top = 0;
   }
   RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(/*create=*/false));
   return engine->Search(session.collection(), request, &session.cancel());

@@ -382,6 +382,11 @@ class Pictures(CliTest):
         self.assertAlmostEqual(hits[0]["score"], 1, places=4)
         self.assertEqual(len(self.rag_json("search", "a barn", "--mode", "dense")["hits"]), 4)
         self.assertIn("webp-lossy.bin", self.run_rag("search", "--image", picture).stdout)
+        # A setting for texts is passed over, a flag is not.
+        self.env = dict(self.env, RAG_SEARCH_MODE="lexical")
+        self.assertEqual(self.rag_json("search", "--image", picture)["hits"], hits)
+        error = self.rag_json("search", "--image", picture, "--mode", "lexical", code=1)["error"]
+        self.assertIn("no words", error["message"])
         error = self.rag_json("search", "--image", self.put("a.txt", "text"), code=1)["error"]
         self.assertEqual(error["code"], "invalid_argument")
 
