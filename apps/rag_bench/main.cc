@@ -1,7 +1,13 @@
 // rag-bench: the benchmarks that users run.
+#include <CLI/CLI.hpp>
 #include <csignal>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "apps/rag_bench/search.h"
+#include "apps/rag_bench/command.h"
 
 namespace {
 
@@ -22,12 +28,39 @@ void InstallSignalHandlers() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+int Usage(const std::string& message) {
+  std::fprintf(stderr, "rag-bench: %s\nRun with --help for what is known.\n", message.c_str());
+  return rag::bench::kExitUsage;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  rag::bench::SearchBenchOptions options;
-  const int code = rag::bench::ParseCommandLine(argc, argv, options);
-  if (code >= 0) return code;
-  InstallSignalHandlers();
-  return rag::bench::RunSearch(options, cancel_token);
+  CLI::App app("Measures rag beside other libraries, on the same data in the same run.");
+  app.name("rag-bench");
+  app.set_version_flag("--version", std::string("rag-bench ") + RAG_VERSION);
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 done, 1 failed or stopped, 2 usage.");
+  std::vector<std::pair<CLI::App*, std::unique_ptr<rag::bench::Command>>> commands;
+  for (std::unique_ptr<rag::bench::Command> (*const make)() : {rag::bench::MakeSearchCommand}) {
+    std::unique_ptr<rag::bench::Command> command = make();
+    CLI::App* const parser = command->AddTo(app);
+    commands.emplace_back(parser, std::move(command));
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help and version arrive here too, with exit code 0.
+    if (error.get_exit_code() == 0) return app.exit(error);
+    return Usage(error.what());
+  }
+  std::string line;
+  for (int i = 0; i < argc; ++i) line += (i == 0 ? "" : " ") + std::string(argv[i]);
+  for (const auto& [parser, command] : commands) {
+    if (!parser->parsed()) continue;
+    if (const rag::Status status = command->Finish(); !status.ok()) return Usage(status.message());
+    InstallSignalHandlers();
+    return command->Run(line, cancel_token);
+  }
+  return rag::bench::kExitUsage;
 }

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <numeric>
 #include <random>
 
+#include "apps/rag_bench/command.h"
 #include "apps/rag_bench/measure/machine.h"
+#include "apps/rag_bench/output.h"
 #include "apps/rag_bench/peers/python_peers.h"
 #include "apps/rag_bench/progress.h"
 #include "apps/rag_bench/report/report.h"
@@ -363,29 +364,20 @@ class SearchBench {
   std::vector<System*> built_;
 };
 
-int Fail(const Status& error) {
-  std::fflush(stdout);
-  std::fprintf(stderr, "rag-bench: %s\n", error.message().c_str());
-  return kExitFailed;
-}
-
-Status Write(const std::string& path, const std::string& text) {
-  return path.empty() ? OkStatus() : WriteFileAtomic(path, text);
-}
-
 }  // namespace
 
 int RunSearch(const SearchBenchOptions& options, const CancelToken& cancel) {
   const Result<Report> report = SearchBench(options, cancel).Run();
   if (!report.ok()) return Fail(report.status());
-  const std::string json = ToJson(ReportToJson(*report), 2) + "\n";
-  const bool json_only = options.json == "-";
-  const std::string text = json_only ? json : ReportToText(*report);
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  for (const Status& written :
-       {Write(json_only ? "" : options.json, json), Write(options.csv, ReportToCsv(*report)),
-        Write(options.markdown, ReportToMarkdown(*report))}) {
-    if (!written.ok()) return Fail(written);
+  const Status written = WriteReport({.json = ReportToJson(*report),
+                                      .text = ReportToText(*report),
+                                      .markdown = ReportToMarkdown(*report),
+                                      .json_path = options.json,
+                                      .markdown_path = options.markdown});
+  if (!written.ok()) return Fail(written);
+  if (!options.csv.empty()) {
+    const Status table = WriteFileAtomic(options.csv, ReportToCsv(*report));
+    if (!table.ok()) return Fail(table);
   }
   for (const std::string& plot : options.plots) {
     if (const Status drawn = DrawPlot(*report, plot); !drawn.ok()) return Fail(drawn);

@@ -1,29 +1,10 @@
-#include <algorithm>
-#include <cstdio>
-
 #include "apps/rag_bench/report/report.h"
+#include "apps/rag_bench/report/table.h"
 
 namespace rag::bench {
 namespace {
 
 constexpr double kFilterRecall = 0.95;
-
-// The first column is text, the others are numbers.
-struct Table {
-  std::string title;
-  std::vector<std::string> header;
-  std::vector<std::vector<std::string>> rows;
-};
-
-std::string Fixed(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof(text), "%.*f", digits, value);
-  return text;
-}
-
-std::string Megabytes(size_t bytes) {
-  return bytes == 0 ? "-" : Fixed(static_cast<double>(bytes) / 1e6, 1);
-}
 
 std::string PerVector(size_t bytes, size_t rows) {
   return bytes == 0 ? "-" : Fixed(static_cast<double>(bytes) / static_cast<double>(rows), 0);
@@ -159,34 +140,10 @@ std::string Notes(const Report& report) {
   return out;
 }
 
-void AppendPadded(std::string& out, const std::string& cell, size_t width, bool left) {
-  const std::string fill(width > cell.size() ? width - cell.size() : 0, ' ');
-  out += left ? cell + fill : fill + cell;
-}
-
 }  // namespace
 
 std::string ReportToText(const Report& report) {
-  std::string out = Heading(report);
-  for (const Table& table : Tables(report)) {
-    if (table.rows.empty()) continue;
-    out += StrCat("\n", table.title, "\n");
-    std::vector<size_t> widths(table.header.size());
-    const auto widen = [&](const std::vector<std::string>& row) {
-      for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-    };
-    widen(table.header);
-    for (const auto& row : table.rows) widen(row);
-    const auto append = [&](const std::vector<std::string>& row) {
-      for (size_t i = 0; i < row.size(); ++i) {
-        if (i > 0) out += "  ";
-        AppendPadded(out, row[i], widths[i], i == 0);
-      }
-      out += '\n';
-    };
-    append(table.header);
-    for (const auto& row : table.rows) append(row);
-  }
+  const std::string out = Heading(report) + TablesToText(Tables(report));
   const std::string notes = Notes(report);
   return notes.empty() ? out : StrCat(out, "\n", notes);
 }
@@ -194,21 +151,7 @@ std::string ReportToText(const Report& report) {
 std::string ReportToMarkdown(const Report& report) {
   std::string out = Heading(report);
   out.pop_back();
-  out += StrCat(". `", report.command, "`\n");
-  for (const Table& table : Tables(report)) {
-    if (table.rows.empty()) continue;
-    out += StrCat("\n**", table.title, "**\n\n");
-    const auto append = [&](const std::vector<std::string>& row) {
-      out += "|";
-      for (const std::string& cell : row) out += StrCat(" ", cell, " |");
-      out += '\n';
-    };
-    append(table.header);
-    out += "|";
-    for (size_t i = 0; i < table.header.size(); ++i) out += i == 0 ? " --- |" : " ---: |";
-    out += '\n';
-    for (const auto& row : table.rows) append(row);
-  }
+  out += StrCat(". `", report.command, "`\n", TablesToMarkdown(Tables(report)));
   const std::string notes = Notes(report);
   return notes.empty() ? out : StrCat(out, "\n", notes);
 }

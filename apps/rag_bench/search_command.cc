@@ -1,9 +1,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 
-#include "apps/rag_bench/options.h"
+#include "apps/rag_bench/command.h"
+#include "apps/rag_bench/search.h"
 #include "index/index_spec.h"
 
 namespace rag::bench {
@@ -22,40 +22,16 @@ std::string Environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-class CommandLine {
+class SearchCommand final : public Command {
  public:
-  explicit CommandLine(SearchBenchOptions& options) : options_(options) {
+  SearchCommand() {
     options_.data.data_dir = Environment("RAG_TEST_DATA");
     options_.peers_python = Environment("RAG_PEERS_PYTHON");
-    options_.peers_script = RAG_BENCH_PEERS_SCRIPT;
-    app_.name("rag-bench");
-    app_.description("Measures rag beside other libraries, on the same data in the same run.");
-    app_.set_version_flag("--version", StrCat("rag-bench ", RAG_VERSION));
-    app_.require_subcommand(1);
-    app_.footer("Exit codes: 0 done, 1 failed or stopped, 2 usage.");
-    AddSearch();
+    options_.peers_script = StrCat(RAG_BENCH_PEERS, "/search_peers.py");
   }
 
-  int Parse(int argc, const char* const* argv) {
-    try {
-      app_.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-      // Help and version arrive here too, with exit code 0.
-      if (error.get_exit_code() == 0) return app_.exit(error);
-      return Usage(error.what());
-    }
-    for (int i = 0; i < argc; ++i) options_.command += StrCat(i == 0 ? "" : " ", argv[i]);
-    return Finish();
-  }
-
- private:
-  static int Usage(const std::string& message) {
-    std::fprintf(stderr, "rag-bench: %s\nRun with --help for what is known.\n", message.c_str());
-    return kExitUsage;
-  }
-
-  void AddSearch() {
-    CLI::App* sub = app_.add_subcommand(
+  CLI::App* AddTo(CLI::App& app) override {
+    CLI::App* const sub = app.add_subcommand(
         "search", "Recall against queries a second, latency, build time and memory of indexes");
     sub->footer(
         "Examples:\n"
@@ -130,38 +106,44 @@ class CommandLine {
     sub->add_option("--plot", options_.plots, "draw the curves, FILE.svg or FILE.png")
         ->delimiter(',');
     sub->add_flag("--quiet", options_.quiet, "no progress on standard error");
+    return sub;
   }
 
-  int Finish() {
+  Status Finish() override {
     if (!metric_.empty()) {
       const Result<Metric> metric = ParseMetric(metric_);
-      if (!metric.ok()) return Usage(metric.status().message());
+      if (!metric.ok()) return metric.status();
       options_.data.metric = *metric;
     }
     VectorIndexOptions base;
     base.hnsw.m = options_.m;
     base.hnsw.ef_construction = options_.ef_construction;
     Result<std::vector<IndexSpec>> specs = ParseIndexSpecs(index_, base);
-    if (!specs.ok()) return Usage(StrCat("--index: ", specs.status().message()));
+    if (!specs.ok()) return specs.status().WithContext("--index");
     options_.indexes = std::move(specs).value();
     if (!sweep_.empty()) {
       Result<std::vector<size_t>> widths = ParseWidths(sweep_);
-      if (!widths.ok()) return Usage(StrCat("--sweep: ", widths.status().message()));
+      if (!widths.ok()) return widths.status().WithContext("--sweep");
       options_.widths = std::move(widths).value();
     }
     for (const std::string& plot : options_.plots) {
       if (plot.ends_with(".svg") || plot.ends_with(".png")) continue;
-      return Usage(StrCat("--plot: '", plot, "' ends neither in .svg nor in .png"));
+      return InvalidArgumentError("--plot: '", plot, "' ends neither in .svg nor in .png");
     }
     if (options_.filter_kinds.empty()) {
       options_.filter_kinds.assign(std::begin(kFilterKinds), std::end(kFilterKinds));
     }
     options_.build_threads = build_threads_ == 0 ? options_.threads : build_threads_;
-    return -1;
+    return OkStatus();
   }
 
-  SearchBenchOptions& options_;
-  CLI::App app_;
+  int Run(const std::string& line, const CancelToken& cancel) override {
+    options_.command = line;
+    return RunSearch(options_, cancel);
+  }
+
+ private:
+  SearchBenchOptions options_;
   std::string index_ = "flat,hnsw";
   std::string metric_;
   std::string sweep_;
@@ -170,8 +152,6 @@ class CommandLine {
 
 }  // namespace
 
-int ParseCommandLine(int argc, const char* const* argv, SearchBenchOptions& options) {
-  return CommandLine(options).Parse(argc, argv);
-}
+std::unique_ptr<Command> MakeSearchCommand() { return std::make_unique<SearchCommand>(); }
 
 }  // namespace rag::bench
