@@ -29,6 +29,8 @@ class Command {
   virtual int Run(const std::string& line, const CancelToken& cancel) = 0;
 };
 
+std::unique_ptr<Command> MakeEncodeCommand();
+std::unique_ptr<Command> MakeEncodeWorkerCommand();
 std::unique_ptr<Command> MakeSearchCommand();
 
 }  // namespace rag::bench

@@ -42,7 +42,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("Exit codes: 0 done, 1 failed or stopped, 2 usage.");
   std::vector<std::pair<CLI::App*, std::unique_ptr<rag::bench::Command>>> commands;
-  for (std::unique_ptr<rag::bench::Command> (*const make)() : {rag::bench::MakeSearchCommand}) {
+  for (std::unique_ptr<rag::bench::Command> (*const make)() :
+       {rag::bench::MakeSearchCommand, rag::bench::MakeEncodeCommand,
+        rag::bench::MakeEncodeWorkerCommand}) {
     std::unique_ptr<rag::bench::Command> command = make();
     CLI::App* const parser = command->AddTo(app);
     commands.emplace_back(parser, std::move(command));

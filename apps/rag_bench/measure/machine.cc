@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -21,12 +22,29 @@ std::string ProcessorName() {
 }
 
 int PinToOneProcessor() {
-  cpu_set_t one;
-  CPU_ZERO(&one);
   const int processor = ::sched_getcpu();
-  if (processor < 0) return -1;
-  CPU_SET(processor, &one);
-  return ::sched_setaffinity(0, sizeof(one), &one) == 0 ? processor : -1;
+  return processor >= 0 && PinTo({&processor, 1}) ? processor : -1;
+}
+
+std::vector<int> AllowedProcessors() {
+  std::vector<int> out;
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (::sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return out;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &allowed)) out.push_back(i);
+  }
+  return out;
+}
+
+bool PinTo(std::span<const int> processors) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int processor : processors) {
+    if (processor < 0 || processor >= CPU_SETSIZE) return false;
+    CPU_SET(processor, &set);
+  }
+  return ::sched_setaffinity(0, sizeof(set), &set) == 0;
 }
 
 size_t ResidentBytes() {
@@ -35,6 +53,19 @@ size_t ResidentBytes() {
   size_t resident = 0;
   std::ifstream("/proc/self/statm") >> pages >> resident;
   return resident * static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+size_t PeakResidentBytes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<size_t>(usage.ru_maxrss) * 1024;
+}
+
+double ProcessorSeconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+         static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
 }
 
 std::string UtcNow() {

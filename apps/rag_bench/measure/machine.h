@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
+#include <vector>
 
 namespace rag::bench {
 
@@ -11,8 +13,17 @@ std::string ProcessorName();
 // Keeps the calling thread, and those it starts, on the processor it is running on; returns which,
 // or -1 when the system refuses.
 int PinToOneProcessor();
+// The processors that this process may run on, ascending.
+std::vector<int> AllowedProcessors();
+// Keeps the calling thread, and those it starts, on these; false when the system refuses.
+bool PinTo(std::span<const int> processors);
 // Resident set of this process after free memory was handed back to the system; 0 when unknown.
 size_t ResidentBytes();
+// The largest resident set that this process has had.
+size_t PeakResidentBytes();
+// Time of all threads, user and system: on a machine that others use too, it says more than the
+// clock.
+double ProcessorSeconds();
 // UTC, "2026-11-21T14:00:00Z".
 std::string UtcNow();
 // Seconds of a clock that never goes back.
