@@ -1,7 +1,7 @@
 # A room is a folder whose sources make one static library, rag_<room>.
 #
 # Sources are found, not listed: every .cc below the folder belongs to it, so none can be forgotten.
-# A file named *_avx2.cc or *_avx512.cc is compiled for that instruction set; nothing else is.
+# A file named *_avx2.cc, *_avx512.cc or *_amx.cc is compiled for that instruction set; nothing else is.
 function(rag_add_room room)
   cmake_parse_arguments(ARG "" "" "EXCLUDE" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
@@ -11,13 +11,15 @@ function(rag_add_room room)
   add_library(rag_${room} STATIC ${sources})
   target_link_libraries(rag_${room} PRIVATE $<BUILD_INTERFACE:rag_compile_options>)
   target_include_directories(rag_${room} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}>)
+  set(avx512 "-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")
   foreach(source IN LISTS sources)
     if(source MATCHES "_avx2\\.cc$")
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
         "-mavx2;-mfma;-mf16c;-mbmi2")
     elseif(source MATCHES "_avx512\\.cc$")
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
-        "-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mavx512bf16;-mavx512vbmi;-mprefer-vector-width=512")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${avx512}")
+    elseif(source MATCHES "_amx\\.cc$")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${avx512};-mamx-tile;-mamx-int8;-mamx-bf16")
     endif()
   endforeach()
   # The sanitizers' presets optimize little; under them the kernels alone would take most of the tests' time.

@@ -1,5 +1,6 @@
-// Single-threaded matrix products: GFLOP/s of each kernel table and, where the build found it, of
-// OpenBLAS on the same operands in turn.
+// Single-threaded matrix products: GFLOP/s of each kernel table in f32, bf16 and int8 (whose
+// operations are counted as f32's) and, where the build found it, of OpenBLAS on the same operands
+// in turn. Rounding A is not timed.
 //
 //   bench_gemm [repetitions]
 //
@@ -9,10 +10,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <list>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "lib/base/status.h"
 #include "lib/kernels/kernels.h"
 #include "lib/tensor/tensor.h"
 
@@ -26,6 +29,7 @@ using rag::GetKernels;
 using rag::Isa;
 using rag::Kernels;
 using rag::Matrix;
+using rag::StrCat;
 
 struct Shape {
   size_t m, n, k;
@@ -55,6 +59,49 @@ struct Candidate {
   std::vector<double> gflops;
 };
 
+// The operands in bf16 and int8, as one table wants them.
+class Narrow {
+ public:
+  Narrow(const Kernels& kernels, const Shape& shape, const Matrix& a, const Matrix& b, Matrix& c)
+      : kernels_(kernels), shape_(shape), c_(c) {
+    const auto [m, n, k] = shape;
+    bf16_a_.resize(m * Bf16RowSize(kernels, k));
+    int8_a_.resize(m * Int8RowSize(kernels, k));
+    rows_.resize(m);
+    for (size_t i = 0; i < m; ++i) {
+      kernels.round_bf16(a.row(i).data(), k, &bf16_a_[i * Bf16RowSize(kernels, k)]);
+      rows_[i] = kernels.quantize_int8(a.row(i).data(), k, &int8_a_[i * Int8RowSize(kernels, k)]);
+    }
+    bf16_b_.resize(PackedGemmBf16Size(kernels, n, k));
+    PackGemmBf16(kernels, b.data(), k, n, k, bf16_b_.data());
+    int8_b_.resize(PackedGemmInt8Size(kernels, n, k));
+    scales_.resize(n);
+    sums_.resize(n);
+    PackGemmInt8(kernels, b.data(), k, n, k, int8_b_.data(), scales_.data(), sums_.data());
+  }
+  void RunBf16() const {
+    kernels_.gemm_bf16({shape_.m, shape_.n, shape_.k, bf16_a_.data(),
+                        Bf16RowSize(kernels_, shape_.k), bf16_b_.data(), nullptr, c_.data(),
+                        shape_.n});
+  }
+  void RunInt8() const {
+    kernels_.gemm_int8({shape_.m, shape_.n, shape_.k, int8_a_.data(),
+                        Int8RowSize(kernels_, shape_.k), rows_.data(), int8_b_.data(),
+                        scales_.data(), sums_.data(), nullptr, c_.data(), shape_.n});
+  }
+
+ private:
+  const Kernels& kernels_;
+  const Shape shape_;
+  Matrix& c_;
+  std::vector<uint16_t> bf16_a_, bf16_b_;
+  std::vector<uint8_t> int8_a_;
+  std::vector<Kernels::Int8Row> rows_;
+  std::vector<int8_t> int8_b_;
+  std::vector<float> scales_;
+  std::vector<int32_t> sums_;
+};
+
 void Measure(const Shape& shape, int repetitions) {
   std::mt19937 random(1);
   const Matrix a = RandomMatrix(shape.m, shape.k, random);
@@ -65,15 +112,21 @@ void Measure(const Shape& shape, int repetitions) {
   const int calls = static_cast<int>(std::max(1.0, 2e9 / flops));
 
   std::vector<Matrix> packed;
-  packed.reserve(2);
+  packed.reserve(std::size(rag::kAllIsas));
   std::vector<Candidate> candidates;
-  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
+  std::list<Narrow> narrow;
+  for (const Isa isa : rag::kAllIsas) {
     const Kernels* kernels = GetKernels(isa);
-    if (kernels == nullptr) continue;
+    if (kernels == nullptr || isa == Isa::kScalar) continue;
+    narrow.emplace_back(*kernels, shape, a, b, c);
+    const Narrow& products = narrow.back();
+    candidates.push_back({StrCat(IsaName(isa), " bf16"), [&products] { products.RunBf16(); }, {}});
+    candidates.push_back({StrCat(IsaName(isa), " int8"), [&products] { products.RunInt8(); }, {}});
+    if (isa == Isa::kAmx) continue;  // f32 is AVX-512's
     packed.emplace_back(1, PackedGemmBSize(*kernels, shape.n, shape.k));
     float* packed_b = packed.back().data();
     PackGemmB(*kernels, b.data(), shape.k, shape.n, shape.k, packed_b);
-    candidates.push_back({std::string(IsaName(isa)),
+    candidates.push_back({StrCat(IsaName(isa), " f32"),
                           [&, kernels, packed_b] {
                             kernels->gemm(shape.m, shape.n, shape.k, a.data(), shape.k, packed_b,
                                           nullptr, c.data(), shape.n);
@@ -103,7 +156,7 @@ void Measure(const Shape& shape, int repetitions) {
   }
   for (Candidate& candidate : candidates) {
     std::sort(candidate.gflops.begin(), candidate.gflops.end());
-    std::printf("%4zu x %4zu x %4zu  %-8s  %7.1f GFLOP/s  (%.1f to %.1f)\n", shape.m, shape.n,
+    std::printf("%4zu x %4zu x %4zu  %-12s  %7.1f GFLOP/s  (%.1f to %.1f)\n", shape.m, shape.n,
                 shape.k, candidate.name.c_str(), candidate.gflops[candidate.gflops.size() / 2],
                 candidate.gflops.front(), candidate.gflops.back());
   }

@@ -1,5 +1,8 @@
 #include "lib/kernels/kernels.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -21,6 +24,25 @@ bool HasAvx512() {
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16") &&
          __builtin_cpu_supports("avx512vbmi");
+}
+
+// Linux lets a process use tiles once it has asked (Documentation/arch/x86/xstate.rst), since their
+// state does not fit into the signal frames that programs of old reserve; threads that run already
+// may use them then too.
+bool MayUseTiles() {
+#if defined(SYS_arch_prctl)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
+  static const bool kGranted = ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return kGranted;
+#else
+  return false;
+#endif
+}
+
+bool HasAmx() {
+  return HasAvx512() && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-int8") &&
+         __builtin_cpu_supports("amx-bf16") && MayUseTiles();
 }
 
 // One row of weights, evenly around zero: a zero of their own would cost another sum. Gives the
@@ -47,6 +69,8 @@ const Kernels* GetKernels(Isa isa) {
       return HasAvx2() ? &Avx2Kernels() : nullptr;
     case Isa::kAvx512:
       return HasAvx512() ? &Avx512Kernels() : nullptr;
+    case Isa::kAmx:
+      return HasAmx() ? &AmxKernels() : nullptr;
   }
   return nullptr;
 }
@@ -61,20 +85,31 @@ size_t PackedGemmBSize(const Kernels& kernels, size_t n, size_t k) {
   return (n + panel - 1) / panel * panel * k;
 }
 
+size_t Bf16RowSize(const Kernels& kernels, size_t k) {
+  const size_t step = kernels.narrow_row_bytes / sizeof(uint16_t);
+  return (k + step - 1) / step * step;
+}
+
+size_t Int8RowSize(const Kernels& kernels, size_t k) {
+  const size_t step = kernels.narrow_row_bytes;
+  return (k + step - 1) / step * step;
+}
+
 size_t PackedGemmBf16Size(const Kernels& kernels, size_t n, size_t k) {
-  return PackedGemmBSize(kernels, n, (k + 1) / 2) * 2;
+  return PackedGemmBSize(kernels, n, Bf16RowSize(kernels, k));
 }
 
 size_t PackedGemmInt8Size(const Kernels& kernels, size_t n, size_t k) {
-  return PackedGemmBSize(kernels, n, (k + 3) / 4) * 4;
+  return PackedGemmBSize(kernels, n, Int8RowSize(kernels, k));
 }
 
 // As PackGemmB, with groups of 2 elements of a column side by side, zeros after the last.
 void PackGemmBf16(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
                   uint16_t* packed) {
   const size_t panel = kernels.gemm_panel;
+  const size_t padded = Bf16RowSize(kernels, k);
   for (size_t first = 0; first < n; first += panel) {
-    for (size_t i = 0; i < k; i += 2) {
+    for (size_t i = 0; i < padded; i += 2) {
       for (size_t j = first; j < first + panel; ++j) {
         for (size_t g = i; g < i + 2; ++g) {
           *packed++ = j < n && g < k ? FloatToBFloat16(b[j * ldb + g]) : 0;
@@ -87,7 +122,7 @@ void PackGemmBf16(const Kernels& kernels, const float* b, size_t ldb, size_t n, 
 void PackGemmInt8(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
                   int8_t* packed, float* scales, int32_t* sums) {
   const size_t panel = kernels.gemm_panel;
-  const size_t padded = (k + 3) / 4 * 4;
+  const size_t padded = Int8RowSize(kernels, k);
   std::vector<int8_t> row(padded);
   for (size_t j = 0; j < n; ++j) {
     scales[j] = QuantizeWeights(b + j * ldb, k, row.data());

@@ -31,9 +31,12 @@ struct Kernels {
   // Columns of a packed panel; PackGemmB depends on it.
   size_t gemm_panel;
 
-  // --- matrix products of narrow elements, summed exactly in order of k ---
-  // As gemm, with both operands rounded to bf16 and sums in f32. a [m, k] is written by round_bf16,
-  // rows of lda elements, lda even and at least k; packed_b by PackGemmBf16.
+  // --- matrix products of narrow elements ---
+  // A row of a is filled up to a multiple of so many bytes: Bf16RowSize, Int8RowSize.
+  size_t narrow_row_bytes;
+  // As gemm, with both operands rounded to bf16 and sums in f32, in one order whatever m and n. a
+  // [m, k] is written by round_bf16, rows of lda elements, at least Bf16RowSize(k); packed_b by
+  // PackGemmBf16.
   struct Bf16Product {
     size_t m, n, k;
     const uint16_t* a;
@@ -45,8 +48,8 @@ struct Kernels {
   };
   void (*gemm_bf16)(const Bf16Product& product);
   // As gemm, with both operands in 8 bits and an exact integer sum. a [m, k] and its rows are
-  // written by this table's quantize_int8, rows of lda bytes, a multiple of 4 and at least k;
-  // packed_b, b_scales and b_sums by PackGemmInt8. k <= kMaxInt8Depth.
+  // written by this table's quantize_int8, rows of lda bytes, at least Int8RowSize(k); packed_b,
+  // b_scales and b_sums by PackGemmInt8. k <= kMaxInt8Depth.
   // x[i] ~ scale * (value[i] - zero), values from -128 to 127.
   struct Int8Row {
     float scale;
@@ -65,10 +68,10 @@ struct Kernels {
     size_t ldc;
   };
   void (*gemm_int8)(const Int8Product& product);
-  // x [n] to nearest-even bf16; out [n rounded up to 2], filled up with zeros.
+  // x [n] to nearest-even bf16; out [Bf16RowSize(n)], filled up with zeros.
   void (*round_bf16)(const float* x, size_t n, uint16_t* out);
   // x [n] in even steps from its smallest to its largest element, or 0 where that lies outside, in
-  // the form that this table's gemm_int8 reads; out [n rounded up to 4].
+  // the form that this table's gemm_int8 reads; out [Int8RowSize(n)].
   Int8Row (*quantize_int8)(const float* x, size_t n, uint8_t* out);
 
   // --- elementwise, f32 ---
@@ -120,6 +123,10 @@ size_t AttentionScratch(size_t kv_count, size_t head_dim);
 
 // The table of an instruction set; null when this build or this processor cannot run it.
 const Kernels* GetKernels(Isa isa);
+
+// Elements that a row of k takes, rounded to bf16 or int8.
+size_t Bf16RowSize(const Kernels& kernels, size_t k);
+size_t Int8RowSize(const Kernels& kernels, size_t k);
 
 // Floats that PackGemmB writes for b [n, k].
 size_t PackedGemmBSize(const Kernels& kernels, size_t n, size_t k);

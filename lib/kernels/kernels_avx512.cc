@@ -161,6 +161,7 @@ const Kernels& Avx512Kernels() {
       .l2_squared_rows = simd::ReduceAllRows<V, simd::L2Step<V>>,
       .gemm = simd::Gemm<V>,
       .gemm_panel = simd::kPanelRegs * V::kWidth,
+      .narrow_row_bytes = 4,
       .gemm_bf16 = simd::GemmBf16<Avx512Bf16>,
       .gemm_int8 = simd::GemmInt8<Avx512Int8>,
       .round_bf16 = RoundBf16,

@@ -218,6 +218,7 @@ const Kernels& ScalarKernels() {
       .l2_squared_rows = L2SquaredRows,
       .gemm = Gemm,
       .gemm_panel = kPanel,
+      .narrow_row_bytes = 4,
       .gemm_bf16 = GemmBf16,
       .gemm_int8 = GemmInt8,
       .round_bf16 = RoundBf16,

@@ -95,6 +95,7 @@ const KvBlockKernels* GetKvBlockKernels(Isa isa) {
     case Isa::kAvx2:
       return &Avx2KvBlockKernels();
     case Isa::kAvx512:
+    case Isa::kAmx:
       return &Avx512KvBlockKernels();
   }
   return nullptr;

@@ -13,6 +13,7 @@ const ListKernels* GetListKernels(Isa isa) {
     case Isa::kAvx2:
       return &Avx2ListKernels();
     case Isa::kAvx512:
+    case Isa::kAmx:
       return &Avx512ListKernels();
   }
   return nullptr;

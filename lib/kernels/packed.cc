@@ -5,7 +5,7 @@
 namespace rag {
 
 const PackedKernels* GetPackedKernels(Isa isa, DType type) {
-  if (isa != Isa::kAvx512 || GetKernels(isa) == nullptr) return nullptr;
+  if (isa < Isa::kAvx512 || GetKernels(isa) == nullptr) return nullptr;
   return Avx512PackedKernels(type);
 }
 

@@ -93,6 +93,7 @@ const QuantizedKernels* GetQuantizedKernels(Isa isa) {
     case Isa::kAvx2:
       return &Avx2QuantizedKernels();
     case Isa::kAvx512:
+    case Isa::kAmx:
       return &Avx512QuantizedKernels();
   }
   return nullptr;

@@ -13,6 +13,7 @@ const ShortCodeKernels* GetShortCodeKernels(Isa isa) {
     case Isa::kAvx2:
       return &Avx2ShortCodeKernels();
     case Isa::kAvx512:
+    case Isa::kAmx:
       return &Avx512ShortCodeKernels();
   }
   return nullptr;

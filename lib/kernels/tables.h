@@ -8,6 +8,7 @@ namespace rag {
 const Kernels& ScalarKernels();
 const Kernels& Avx2Kernels();
 const Kernels& Avx512Kernels();
+const Kernels& AmxKernels();
 
 // What the vector tables' attention holds of a block at once: the scores of kMaxAttentionRows
 // queries against kKeyBlock keys, and those keys.

@@ -13,6 +13,7 @@ const VectorKernels* GetVectorKernels(Isa isa) {
     case Isa::kAvx2:
       return &Avx2VectorKernels();
     case Isa::kAvx512:
+    case Isa::kAmx:
       return &Avx512VectorKernels();
   }
   return nullptr;

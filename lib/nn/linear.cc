@@ -55,7 +55,7 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
       kernels.gemm(rows, out_, in_, x, x_stride, packed_.data(), bias, y, y_stride);
       return;
     case Precision::kBf16: {
-      const size_t width = (in_ + 1) / 2 * 2;
+      const size_t width = Bf16RowSize(kernels, in_);
       if (scratch.bf16.size() < rows * width) scratch.bf16.resize(rows * width);
       for (size_t i = 0; i < rows; ++i) {
         kernels.round_bf16(x + i * x_stride, in_, scratch.bf16.data() + i * width);
@@ -72,7 +72,7 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
       return;
     }
     case Precision::kInt8: {
-      const size_t width = (in_ + 3) / 4 * 4;
+      const size_t width = Int8RowSize(kernels, in_);
       if (scratch.int8.size() < rows * width) scratch.int8.resize(rows * width);
       if (scratch.rows.size() < rows) scratch.rows.resize(rows);
       for (size_t i = 0; i < rows; ++i) {

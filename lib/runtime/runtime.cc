@@ -8,7 +8,6 @@
 namespace rag {
 namespace {
 
-constexpr Isa kAllIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
 constexpr int kMaxThreads = 1024;
 
 std::string ValueOrEnvironment(const std::string& value, const char* variable) {
@@ -32,7 +31,7 @@ Result<Isa> ChooseIsa(const std::string& name) {
     }
     return isa;
   }
-  return InvalidArgumentError("unknown isa '", name, "'; known are scalar, avx2 and avx512");
+  return InvalidArgumentError("unknown isa '", name, "'; known are scalar, avx2, avx512 and amx");
 }
 
 }  // namespace
@@ -45,6 +44,8 @@ std::string_view IsaName(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAmx:
+      return "amx";
   }
   return "unknown";
 }

@@ -15,9 +15,11 @@ namespace rag {
 struct Kernels;  // lib/kernels/kernels.h
 class Gpu;       // lib/gpu/gpu.h
 
-// Instruction sets with kernels of their own, weakest first.
-enum class Isa { kScalar, kAvx2, kAvx512 };
-std::string_view IsaName(Isa isa);  // "scalar", "avx2", "avx512"
+// Instruction sets with kernels of their own, weakest first. What has none for AMX (tiles of int8
+// and bf16) runs AVX-512's there.
+enum class Isa { kScalar, kAvx2, kAvx512, kAmx };
+inline constexpr Isa kAllIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
+std::string_view IsaName(Isa isa);  // "scalar", "avx2", "avx512", "amx"
 
 // A borrowed callable (not owned, not copied): valid during the call it is passed to.
 template <class Signature>
@@ -69,7 +71,7 @@ class ThreadPool {
 
 struct RuntimeOptions {
   int threads = 0;         // 0: one for each processor this process may use
-  std::string isa;         // "scalar", "avx2", "avx512"; empty: RAG_ISA, else the best there is
+  std::string isa;         // an IsaName; empty: RAG_ISA, else the best there is
   std::string device;      // "cpu", "cuda", "auto"; empty: RAG_DEVICE, else "auto"
   LogSink* log = nullptr;  // not owned; outlives the Runtime
 };

@@ -39,7 +39,7 @@ double LowestCosine(const Family& family, const Runtime& runtime, size_t texts,
 }
 
 void CheckFamily(const Family& family) {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     if (GetKernels(isa) == nullptr) continue;
     const auto runtime = MakeRuntime(std::string(IsaName(isa)));
     // The scalar table takes long, and the others are compared with it kernel by kernel.

@@ -37,7 +37,7 @@ TEST_CASE("all-MiniLM-L6-v2 keeps its vectors in bf16 and int8 for real texts of
   const auto runtime = MakeRuntime();
   // Without instructions for them these take as long as f32 on a vector table, and far longer on
   // the scalar one.
-  texts.resize(runtime->isa() == Isa::kAvx512 ? Workload(kFamilyTexts, 40, "texts for the encoder")
+  texts.resize(runtime->isa() >= Isa::kAvx512 ? Workload(kFamilyTexts, 40, "texts for the encoder")
                                               : 40);
   const auto [bf16, int8] = LowestCosines(folder->string(), *runtime, texts);
   CHECK(bf16 >= 0.999);
@@ -47,7 +47,7 @@ TEST_CASE("all-MiniLM-L6-v2 keeps its vectors in bf16 and int8 for real texts of
 TEST_CASE("Every family runs in bf16 and int8, in every table") {
   std::vector<std::string> texts = FamilyTexts();
   texts.resize(40);
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     if (GetKernels(isa) == nullptr) continue;
     const auto runtime = MakeRuntime(std::string(IsaName(isa)));
     for (const std::string name : {"xlm-roberta", "mpnet", "albert", "electra", "mobilebert",

@@ -23,7 +23,7 @@ void CheckFamily(const std::string& name, const std::string& model_type) {
   constexpr Pooling kPoolings[] = {Pooling::kMean, Pooling::kCls, Pooling::kMax};
   REQUIRE(expected.size() == std::size(kModes) * texts.size() * kDim);
   const EncoderFolder folder(name);
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     if (GetKernels(isa) == nullptr) continue;
     const auto runtime = MakeRuntime(std::string(IsaName(isa)));
     for (size_t mode = 0; mode < std::size(kModes); ++mode) {

@@ -47,7 +47,7 @@ TEST_CASE("Texts and pictures give the reference's vectors") {
   const std::vector<Image> pictures = GoldenPictures();
   for (const Model& model : kModels) {
     const ImageEncoderFolder folder(model.name);
-    for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    for (const Isa isa : kAllIsas) {
       if (GetKernels(isa) == nullptr) continue;
       INFO(model.name << " " << IsaName(isa));
       const auto runtime = MakeRuntime(std::string(IsaName(isa)));

@@ -55,7 +55,7 @@ void CheckModel(const std::string& name, size_t max_tokens) {
   std::vector<float> expected(bytes.size() / sizeof(float));
   std::memcpy(expected.data(), bytes.data(), expected.size() * sizeof(float));
   REQUIRE(expected.size() == queries.size() * passages.size());
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     if (GetKernels(isa) == nullptr) continue;
     const auto runtime = MakeRuntime(std::string(IsaName(isa)));
     const auto model = LateInteraction::Load(Folder(name), *runtime, Precision::kF32);
@@ -130,7 +130,7 @@ TEST_CASE("Token vectors in bf16 and int8 are near") {
 TEST_CASE("MaxSim is the sum of the largest products, in every table") {
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     const Kernels* kernels = GetKernels(isa);
     if (kernels == nullptr) continue;
     for (const size_t dim : {1, 7, 96, 128}) {

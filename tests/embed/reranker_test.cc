@@ -51,7 +51,7 @@ void CheckReranker(const std::string& name, size_t max_tokens, bool sigmoid,
   REQUIRE(expected.size() == pairs.queries.size() * count);
   REQUIRE(expected.size() >= 300);
   const FamilyFolder folder(name, "rerankers");
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     if (GetKernels(isa) == nullptr) continue;
     const auto runtime = MakeRuntime(std::string(IsaName(isa)));
     const auto reranker = Reranker::Load(folder.path().string(), *runtime);

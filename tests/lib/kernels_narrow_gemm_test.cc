@@ -12,9 +12,9 @@ struct Shape {
 
 std::vector<Shape> AwkwardShapes() {
   std::vector<Shape> shapes;
-  for (const size_t m : {0, 1, 2, 3, 5, 11, 12, 13, 25}) {
+  for (const size_t m : {0, 1, 2, 3, 5, 11, 12, 13, 16, 17, 25, 32, 49}) {
     for (const size_t n : {1, 15, 16, 17, 33, 70}) {
-      for (const size_t k : {1, 2, 3, 4, 5, 17, 64}) shapes.push_back({m, n, k});
+      for (const size_t k : {1, 2, 3, 4, 5, 17, 64, 65}) shapes.push_back({m, n, k});
     }
   }
   shapes.push_back({14, 701, 900});
@@ -83,13 +83,13 @@ TEST_CASE("int8 products agree with the reference") { CheckAll(Precision::kInt8)
 
 TEST_CASE("Rounding to bf16 is to nearest even, in every table") {
   std::mt19937 random(22);
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     const Kernels* kernels = GetKernels(isa);
     if (kernels == nullptr) continue;
     for (const size_t n : kAwkwardLengths) {
       Floats x(n, 1, random);
       if (n > 2) x[1] = 1.0f + 0x1p-8f;  // half way between two: to the even one below
-      std::vector<uint16_t> out((n + 1) / 2 * 2, 7);
+      std::vector<uint16_t> out(Bf16RowSize(*kernels, n), 7);
       kernels->round_bf16(x.data(), n, out.data());
       for (size_t i = 0; i < out.size(); ++i) {
         REQUIRE(out[i] == (i < n ? FloatToBFloat16(x[i]) : 0));
@@ -111,7 +111,7 @@ TEST_CASE("Products in 8 bits are near those in f32") {
 }
 
 TEST_CASE("A row of zeros stays zero in 8 bits") {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     const Kernels* kernels = GetKernels(isa);
     if (kernels == nullptr) continue;
     std::mt19937 random(24);
@@ -126,7 +126,7 @@ TEST_CASE("A row of zeros stays zero in 8 bits") {
 }
 
 TEST_CASE("Rows too small for steps of their own are zeros in 8 bits") {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
     const Kernels* kernels = GetKernels(isa);
     if (kernels == nullptr) continue;
     INFO(IsaName(isa));
@@ -136,7 +136,7 @@ TEST_CASE("Rows too small for steps of their own are zeros in 8 bits") {
       const Floats ones(s.k + 1, 0, 1.0f);
       Floats x(s.k + 1, 0, tiny);
       for (size_t i = 0; i < s.k; i += 2) x[i] = -tiny;
-      std::vector<uint8_t> bytes(s.k);
+      std::vector<uint8_t> bytes(Int8RowSize(*kernels, s.k));
       const Kernels::Int8Row row = kernels->quantize_int8(x.data(), s.k, bytes.data());
       CHECK(row.scale == 0.0f);
       CHECK(std::abs(row.zero) <= 127);
@@ -147,6 +147,39 @@ TEST_CASE("Rows too small for steps of their own are zeros in 8 bits") {
       const Floats small(s.n * s.k, 0, tiny);
       for (const float y : Multiply(*kernels, Precision::kInt8, s, ones, small, {})) {
         CHECK((y == 0.0f || y == 12345.0f));
+      }
+    }
+  }
+}
+
+TEST_CASE("int8 products on tiles are those of AVX-512, bit for bit") {
+  const Kernels* const tiles = GetKernels(Isa::kAmx);
+  if (tiles == nullptr) RAG_SKIP("this processor has no AMX");
+  std::mt19937 random(26);
+  for (const Shape& s : AwkwardShapes()) {
+    const Floats x(s.m * (s.k + 1), 1, random);
+    const Floats weight(s.n * s.k, 3, random);
+    INFO(s.m << " x " << s.n << " x " << s.k);
+    CHECK(Multiply(*tiles, Precision::kInt8, s, x, weight, {}) ==
+          Multiply(*GetKernels(Isa::kAvx512), Precision::kInt8, s, x, weight, {}));
+  }
+}
+
+TEST_CASE("A row of a product depends on its own inputs alone, bit for bit") {
+  std::mt19937 random(27);
+  const Shape all{70, 45, 200};
+  const Floats x(all.m * (all.k + 1), 0, random);
+  const Floats weight(all.n * all.k, 0, random);
+  for (const Isa isa : kAllIsas) {
+    const Kernels* const kernels = GetKernels(isa);
+    if (kernels == nullptr) continue;
+    for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+      INFO(IsaName(isa) << " " << PrecisionName(precision));
+      const std::vector<float> together = Multiply(*kernels, precision, all, x, weight, {});
+      for (size_t m = 1; m <= all.m; ++m) {
+        const std::vector<float> few =
+            Multiply(*kernels, precision, {m, all.n, all.k}, x, weight, {});
+        REQUIRE(std::equal(few.begin(), few.end(), together.begin()));
       }
     }
   }

@@ -23,7 +23,8 @@ inline constexpr size_t kAwkwardLengths[] = {0,   1,   2,   3,   7,   8,   9,   
 
 inline std::vector<const Kernels*> VectorTables() {
   std::vector<const Kernels*> tables;
-  for (const Isa isa : {Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : kAllIsas) {
+    if (isa == Isa::kScalar) continue;
     if (const Kernels* kernels = GetKernels(isa)) tables.push_back(kernels);
   }
   return tables;
