@@ -1,5 +1,6 @@
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -67,4 +68,34 @@ TEST_CASE("a loop of one pool may run loops of another") {
     });
   });
   CHECK(total == 64u);
+}
+
+TEST_CASE("workers come to a loop whether they poll or sleep, and to every loop") {
+  // Each range waits for all others to begin, which needs all the workers at once; the pauses end
+  // before, while and after idle workers stop polling and sleep.
+  ThreadPool pool(3);
+  for (size_t round = 0; round < 120; ++round) {
+    std::this_thread::sleep_for(std::chrono::microseconds(round % 12 * 40));
+    std::atomic<int> begun{0};
+    pool.ParallelFor(3, 1, [&](size_t, size_t, int) {
+      begun.fetch_add(1);
+      while (begun.load() < 3) std::this_thread::yield();
+    });
+    REQUIRE(begun == 3);
+  }
+}
+
+TEST_CASE("who is done with its own ranges takes the others'") {
+  // The first range ends when all others are done: those of its own share too.
+  ThreadPool pool(2);
+  for (const size_t count : {2u, 3u, 16u, 101u}) {
+    std::atomic<size_t> done{0};
+    pool.ParallelFor(count, 1, [&](size_t begin, size_t, int) {
+      if (begin == 0) {
+        while (done.load() < count - 1) std::this_thread::yield();
+      }
+      done.fetch_add(1);
+    });
+    CHECK(done == count);
+  }
 }
