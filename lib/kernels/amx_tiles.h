@@ -3,9 +3,9 @@
 //
 // Whoever multiplies configures the tiles for the length of its product and releases them: `Tiles`
 // does both. So no function finds tiles as another left them, and a thread that waits or runs other
-// code has none in use, whose 8 KiB every switch of threads would save. A pair costs 0.17 us (measured
-// on a Sapphire Rapids, as much as ten products of tiles): one product of less than some microseconds
-// shares its caller's.
+// code has none in use, whose 8 KiB every switch of threads would save. A pair costs 0.17 us
+// (measured on a Sapphire Rapids, as much as ten products of tiles): one product of less than some
+// microseconds shares its caller's.
 //
 // Everything here is inlined assembly with its memory declared, since the compiler's own intrinsics
 // (g++ 12) do not say that a load reads memory.
