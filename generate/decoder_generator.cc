@@ -143,6 +143,7 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options, bool folder
   info_.vocab_size = tokens;
   info_.context_tokens = context;
   info_.weight_bytes = weights_.bytes;
+  info_.token_bytes = weights_.token_bytes;
   info_.has_chat_template = prompt_->has_template();
   return OkStatus();
 }

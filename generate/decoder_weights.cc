@@ -222,7 +222,25 @@ bool IsRedundant(std::string_view name) {
   return name.ends_with(".attn_rot_embd.weight") || name.ends_with(".attn_rot_embd");
 }
 
-Status Summarize(const Reader& reader, const GgufFile& file, DecoderWeights& weights) {
+// Of the embeddings one row is read, which is nothing; of experts those that are chosen.
+size_t TokenBytes(const DecoderConfig& config, const DecoderWeights& weights) {
+  size_t bytes = weights.output.weights.bytes.size();
+  for (const DecoderLayer& layer : weights.layers) {
+    for (const Projection* part :
+         {&layer.q, &layer.k, &layer.v, &layer.attention_output, &layer.router}) {
+      bytes += part->weights.bytes.size();
+    }
+    const size_t used = config.experts > 0 ? config.experts_used : 1;
+    const FeedForward& feed = layer.feed[0];  // all experts are of one size
+    for (const Projection* part : {&feed.gate, &feed.up, &feed.down}) {
+      bytes += used * part->weights.bytes.size();
+    }
+  }
+  return bytes;
+}
+
+Status Summarize(const Reader& reader, const GgufFile& file, const DecoderConfig& config,
+                 DecoderWeights& weights) {
   std::array<size_t, kDTypeCount> elements = {};
   for (const std::string& name : file.TensorNames()) {
     const TensorView& tensor = *file.Find(name);
@@ -234,6 +252,7 @@ Status Summarize(const Reader& reader, const GgufFile& file, DecoderWeights& wei
     weights.bytes += tensor.bytes.size();
     if (tensor.shape.size() >= 2) elements[static_cast<size_t>(tensor.type)] += tensor.elements();
   }
+  weights.token_bytes = TokenBytes(config, weights);
   const auto largest = std::max_element(elements.begin(), elements.end());
   weights.commonest_type = GetDTypeInfo(static_cast<DType>(largest - elements.begin())).name;
   return OkStatus();
@@ -266,7 +285,7 @@ Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderCon
     RAG_RETURN_IF_ERROR(ReadAttention(reader, config, prefix, weights.layers[i]));
     RAG_RETURN_IF_ERROR(ReadFeedForward(reader, config, prefix, weights.layers[i]));
   }
-  RAG_RETURN_IF_ERROR(Summarize(reader, file, weights));
+  RAG_RETURN_IF_ERROR(Summarize(reader, file, config, weights));
   return weights;
 }
 

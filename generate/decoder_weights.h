@@ -72,6 +72,7 @@ struct DecoderWeights {
   // Of all tensors in the file.
   size_t parameters = 0;
   size_t bytes = 0;
+  size_t token_bytes = 0;      // of the matrices that a pass of one token reads
   std::string commonest_type;  // of the matrices, by elements
 };
 

@@ -65,6 +65,7 @@ struct GeneratorInfo {
   size_t vocab_size = 0;
   size_t context_tokens = 0;
   size_t weight_bytes = 0;
+  size_t token_bytes = 0;  // of them, those that a pass of one token reads
   bool has_chat_template = false;
 };
 

@@ -32,5 +32,6 @@ class Command {
 std::unique_ptr<Command> MakeEncodeCommand();
 std::unique_ptr<Command> MakeEncodeWorkerCommand();
 std::unique_ptr<Command> MakeSearchCommand();
+std::unique_ptr<Command> MakeDecodeCommand();
 
 }  // namespace rag::bench

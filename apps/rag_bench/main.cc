@@ -44,7 +44,7 @@ int main(int argc, char** argv) {
   std::vector<std::pair<CLI::App*, std::unique_ptr<rag::bench::Command>>> commands;
   for (std::unique_ptr<rag::bench::Command> (*const make)() :
        {rag::bench::MakeSearchCommand, rag::bench::MakeEncodeCommand,
-        rag::bench::MakeEncodeWorkerCommand}) {
+        rag::bench::MakeEncodeWorkerCommand, rag::bench::MakeDecodeCommand}) {
     std::unique_ptr<rag::bench::Command> command = make();
     CLI::App* const parser = command->AddTo(app);
     commands.emplace_back(parser, std::move(command));

@@ -2,8 +2,9 @@
 
     make_model.py OUT.gguf --type Q4_K [--width 2048 --layers 22 --heads 32 --kv-heads 4 --feed-forward 5632 --vocabulary 32000]
 
-The defaults are TinyLlama-1.1B's shape. "Q4_K_M" is llama.cpp's mixture: Q4_K, with Q6_K for the output, the values and
-half of the down projections. Needs the gguf and numpy packages.
+The defaults are TinyLlama-1.1B's shape; SmolLM-135M's is --width 576 --layers 30 --heads 9 --kv-heads 3 --feed-forward 1536
+--vocabulary 49152 --tied. "Q4_K_M" is llama.cpp's mixture: Q4_K, with Q6_K for the output, the values and half of the down
+projections; matrices whose columns are no multiple of 256 have Q5_0 and Q8_0 instead, as there. Needs the gguf and numpy packages.
 """
 import argparse
 
@@ -21,6 +22,7 @@ parser.add_argument("--type", default="Q4_K_M")
 for name, value in [("width", 2048), ("layers", 22), ("heads", 32), ("kv-heads", 4), ("feed-forward", 5632),
                     ("vocabulary", 32000), ("context", 4096)]:
     parser.add_argument("--" + name, type=int, default=value)
+parser.add_argument("--tied", action="store_true", help="no output matrix of its own: the embeddings are it")
 a = parser.parse_args()
 random = np.random.default_rng(1)
 writer = gguf.GGUFWriter(a.out, "llama")
@@ -52,6 +54,8 @@ def matrix(name, rows, cols, larger=False):
     kind = a.type
     if kind == "Q4_K_M":
         kind = "Q6_K" if larger else "Q4_K"
+    if cols % 256:
+        kind = {"Q4_K": "Q5_0", "Q6_K": "Q8_0"}.get(kind, kind)
     kind_id = getattr(gguf.GGMLQuantizationType, kind)
     if kind in ("F32", "F16"):
         data = (random.standard_normal((rows, cols), dtype=np.float32) / np.sqrt(cols)).astype(
@@ -67,9 +71,10 @@ def matrix(name, rows, cols, larger=False):
 
 
 norm = np.ones(a.width, dtype=np.float32)
-matrix("token_embd.weight", a.vocabulary, a.width)
+matrix("token_embd.weight", a.vocabulary, a.width, a.tied)
 writer.add_tensor("output_norm.weight", norm)
-matrix("output.weight", a.vocabulary, a.width, True)
+if not a.tied:
+    matrix("output.weight", a.vocabulary, a.width, True)
 for i in range(a.layers):
     p = f"blk.{i}."
     writer.add_tensor(p + "attn_norm.weight", norm)

@@ -1,7 +1,5 @@
 #include "apps/rag_bench/encode/report.h"
 
-#include <algorithm>
-
 #include "apps/rag_bench/report/table.h"
 
 namespace rag::bench {
@@ -125,14 +123,6 @@ std::string Notes(const EncodeReport& report) {
 }
 
 }  // namespace
-
-Spread SpreadOf(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t half = values.size() / 2;
-  const double median =
-      values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-  return {median, values.front(), values.back()};
-}
 
 Value EncodeReportToJson(const EncodeReport& report) {
   Value::Object out{

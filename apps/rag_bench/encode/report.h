@@ -5,18 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "apps/rag_bench/report/spread.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"
 
 namespace rag::bench {
-
-// Least, median and largest of some numbers, which are not empty.
-struct Spread {
-  double median = 0;
-  double low = 0;
-  double high = 0;
-};
-Spread SpreadOf(std::vector<double> values);
 
 // One system on one set of texts in calls of one size.
 struct EncodeMeasure {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 
@@ -66,6 +67,13 @@ double ProcessorSeconds() {
   ::getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
          static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+}
+
+void ForgetPeakResidentBytes() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+double LoadAverage() {
+  double load = -1;
+  return ::getloadavg(&load, 1) == 1 ? load : -1;
 }
 
 std::string UtcNow() {

@@ -19,11 +19,15 @@ std::vector<int> AllowedProcessors();
 bool PinTo(std::span<const int> processors);
 // Resident set of this process after free memory was handed back to the system; 0 when unknown.
 size_t ResidentBytes();
-// The largest resident set that this process has had.
+// The largest resident set that this process has had, or has had since ForgetPeakResidentBytes
+// where the system can forget.
 size_t PeakResidentBytes();
+void ForgetPeakResidentBytes();
 // Time of all threads, user and system: on a machine that others use too, it says more than the
 // clock.
 double ProcessorSeconds();
+// Processes that wanted to run within the last minute; below 0 when unknown.
+double LoadAverage();
 // UTC, "2026-11-21T14:00:00Z".
 std::string UtcNow();
 // Seconds of a clock that never goes back.

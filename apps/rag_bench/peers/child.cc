@@ -71,17 +71,8 @@ void Child::Kill() {
   pid_ = -1;
 }
 
-Result<Value> Child::Ask(const Value::Object& request, const CancelToken& cancel) {
-  if (pid_ < 0) return UnavailableError("the peers' process was ended");
-  const std::string line = ToJson(Value(request)) + "\n";
-  for (size_t sent = 0; sent < line.size();) {
-    const ssize_t count = ::write(to_, line.data() + sent, line.size() - sent);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return UnavailableError("the peers' process has ended");
-    sent += static_cast<size_t>(count);
-  }
-  size_t end = 0;
-  while ((end = buffer_.find('\n')) == std::string::npos) {
+Result<bool> Child::Read(const CancelToken& cancel) {
+  for (;;) {
     if (cancel.cancelled()) {
       Kill();
       return CancelledError("stopped");
@@ -95,11 +86,40 @@ Result<Value> Child::Ask(const Value::Object& request, const CancelToken& cancel
     char chunk[4096];
     const ssize_t count = ::read(from_, chunk, sizeof(chunk));
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) {
-      Kill();
-      return UnavailableError("the peers' process has ended; standard error says why");
-    }
+    if (count <= 0) return false;
     buffer_.append(chunk, static_cast<size_t>(count));
+    return true;
+  }
+}
+
+Result<std::string> Child::ReadToEnd(const CancelToken& cancel) {
+  for (bool more = true; more;) {
+    RAG_ASSIGN_OR_RETURN(more, Read(cancel));
+  }
+  int status = 0;
+  while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  }
+  pid_ = -1;
+  if (WIFSIGNALED(status)) return UnavailableError("was ended by signal ", WTERMSIG(status));
+  if (WEXITSTATUS(status) != 0) return UnavailableError("ended with ", WEXITSTATUS(status));
+  return std::move(buffer_);
+}
+
+Result<Value> Child::Ask(const Value::Object& request, const CancelToken& cancel) {
+  if (pid_ < 0) return UnavailableError("the peers' process was ended");
+  const std::string line = ToJson(Value(request)) + "\n";
+  for (size_t sent = 0; sent < line.size();) {
+    const ssize_t count = ::write(to_, line.data() + sent, line.size() - sent);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return UnavailableError("the peers' process has ended");
+    sent += static_cast<size_t>(count);
+  }
+  size_t end = 0;
+  while ((end = buffer_.find('\n')) == std::string::npos) {
+    RAG_ASSIGN_OR_RETURN(const bool more, Read(cancel));
+    if (more) continue;
+    Kill();
+    return UnavailableError("the peers' process has ended; standard error says why");
   }
   const std::string answer = buffer_.substr(0, end);
   buffer_.erase(0, end + 1);

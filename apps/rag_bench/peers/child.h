@@ -1,4 +1,5 @@
-// A child process that answers each line of its standard input with a line of its standard output.
+// A child process that answers each line of its standard input with a line of its standard output,
+// or prints something and ends.
 #pragma once
 
 #include <sys/types.h>
@@ -26,9 +27,14 @@ class Child {
   // answers with no object, resource_exhausted for an answer over 1 MiB; cancelled, after which the
   // child has been killed; internal with the text of the answer's "error".
   Result<Value> Ask(const Value::Object& request, const CancelToken& cancel);
+  // What it prints until it ends. Errors: unavailable when it fails, resource_exhausted and
+  // cancelled as above.
+  Result<std::string> ReadToEnd(const CancelToken& cancel);
 
  private:
   Child(pid_t pid, int to, int from) : pid_(pid), to_(to), from_(from) {}
+  // Waits for more of its output; false at the end. Errors: as above.
+  Result<bool> Read(const CancelToken& cancel);
   void Kill();
 
   pid_t pid_;

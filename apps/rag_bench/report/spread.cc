@@ -1,0 +1,15 @@
+#include "apps/rag_bench/report/spread.h"
+
+#include <algorithm>
+
+namespace rag::bench {
+
+Spread SpreadOf(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t half = values.size() / 2;
+  const double median =
+      values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
+  return {median, values.front(), values.back()};
+}
+
+}  // namespace rag::bench
