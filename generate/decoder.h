@@ -32,8 +32,10 @@ struct DecoderChunk {
 // Used by one thread at a time.
 class Decoder {
  public:
-  // Tokens of a prompt that are worth running together: the weights are read once for all.
-  static constexpr size_t kChunkTokens = 64;
+  // Tokens of a prompt that are worth running together: the weights are read, and on tiles
+  // unpacked, once for all. Twice as many gain 6% more, and the other sequences wait for each such
+  // step.
+  static constexpr size_t kChunkTokens = 128;
 
   // `weights` and the file they view, `pool` and `runtime` outlive the decoder. context: the
   // largest position and one; LongRoPE chooses its factors by it. max_tokens: of a pass. Errors:

@@ -68,7 +68,7 @@ template <int kC, int kA, int kB>
 void DotBf16() {
   __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
 }
-// int8 by int8, and unsigned int8 by int8.
+// int8 by int8, unsigned int8 by int8, and int8 by unsigned int8.
 template <int kC, int kA, int kB>
 void DotSigned() {
   __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
@@ -76,6 +76,11 @@ void DotSigned() {
 template <int kC, int kA, int kB>
 void DotUnsigned() {
   __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
+}
+
+template <int kC, int kA, int kB>
+void DotByUnsigned() {
+  __asm__ volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
 }
 
 }  // namespace rag::amx

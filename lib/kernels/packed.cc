@@ -9,6 +9,8 @@ const PackedKernels* GetPackedKernels(Isa isa, DType type) {
   return Avx512PackedKernels(type);
 }
 
+PanelDot GetPanelDot(Isa isa) { return isa == Isa::kAmx ? AmxPanelDot : nullptr; }
+
 Result<PackedMatrix> PackedMatrix::Pack(const TensorView& weights, const Runtime& runtime) {
   PackedMatrix packed;
   const PackedKernels* const kernels = GetPackedKernels(runtime.isa(), weights.type);
@@ -19,6 +21,7 @@ Result<PackedMatrix> PackedMatrix::Pack(const TensorView& weights, const Runtime
   const size_t tiles = (rows + kTileRows - 1) / kTileRows;
   RAG_ASSIGN_OR_RETURN(packed.buffer_, PageBuffer::Allocate(tiles * packed.tile_bytes_));
   packed.kernels_ = kernels;
+  packed.panel_dot_ = GetPanelDot(runtime.isa());
   const size_t row_bytes = weights.bytes.size() / rows;
   runtime.pool().ParallelFor(tiles, 4, [&](size_t begin, size_t end, int) {
     for (size_t tile = begin; tile < end; ++tile) {

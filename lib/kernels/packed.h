@@ -19,6 +19,16 @@ namespace rag {
 
 // Null where an instruction set has no such products of the type.
 const PackedKernels* GetPackedKernels(Isa isa, DType type);
+// Null where an instruction set has none.
+PanelDot GetPanelDot(Isa isa);
+
+// How many of a product's tokens, from the first, are multiplied in panels where that can be: a
+// tile is unpacked for all of them together, and a panel costs the same however few it has, so few
+// tokens are faster without (measured: from about 16, and 8 in a last panel).
+constexpr size_t PanelTokens(size_t tokens) {
+  if (tokens < kPanelTokens) return 0;
+  return tokens % kPanelTokens < kPanelTokens / 2 ? tokens / kPanelTokens * kPanelTokens : tokens;
+}
 
 class PackedMatrix {
  public:
@@ -34,9 +44,18 @@ class PackedMatrix {
            size_t out_stride) const {
     kernels_->dot(buffer_.data() + tile * tile_bytes_, cols_, x, tokens, rows, out, out_stride);
   }
+  ScaleOf scale_of() const { return kernels_->scale_of; }
+  bool takes_panels() const { return panel_dot_ != nullptr; }
+  // The same of the tokens in panels, where it takes_panels.
+  void DotPanels(size_t tile, const ProductInput::Quantized8& x, size_t tokens, size_t rows,
+                 float* out, size_t out_stride) const {
+    panel_dot_({kernels_, buffer_.data() + tile * tile_bytes_, cols_, x.blocks, x.groups, tokens,
+                rows, out, out_stride});
+  }
 
  private:
   const PackedKernels* kernels_ = nullptr;
+  PanelDot panel_dot_ = nullptr;
   size_t cols_ = 0;
   size_t tile_bytes_ = 0;
   PageBuffer buffer_;

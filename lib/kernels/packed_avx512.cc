@@ -27,14 +27,6 @@ __m512i Low(int mask) { return _mm512_set1_epi8(static_cast<char>(mask)); }
 __m512 Halves(const std::byte* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
-__m512 Signed(const std::byte* p) {
-  return _mm512_cvtepi32_ps(
-      _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-}
-__m512 Unsigned(const std::byte* p) {
-  return _mm512_cvtepi32_ps(
-      _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-}
 
 // --- codes: what stands for a weight, unsigned ---
 
@@ -96,12 +88,13 @@ constexpr size_t kHalves = kTileRows * sizeof(uint16_t);
 // One scale in half precision for 32 columns, and one minimum where kMinima.
 template <bool kMinima>
 struct HalfScales {
+  static constexpr ScaleOf kScaleOf = ScaleOf::k32;
   static constexpr size_t kParts = 1;  // of a block that have a scale of their own
   static constexpr size_t kEach = (kMinima ? 2 : 1) * kHalves;
   static constexpr size_t kBytes = kGroupBlocks * kEach;
 
   explicit HalfScales(const std::byte* header) : header(header) {}
-  __m512 Scale(size_t block, size_t) const { return Halves(header + block * kEach); }
+  __m512 Scale(size_t block) const { return Halves(header + block * kEach); }
   __m512 Minimum(size_t block) const { return Halves(header + block * kEach + kHalves); }
   static void Store(const DecodedBlock& decoded, size_t row, size_t block, std::byte* header) {
     std::byte* const at = header + block * kEach + row * sizeof(uint16_t);
@@ -113,64 +106,69 @@ struct HalfScales {
 };
 
 // d for the group and a signed byte of it for each of its kScales parts; with kMinima dmin and
-// unsigned bytes likewise.
+// unsigned bytes likewise, those of two blocks side by side.
 template <size_t kScales, bool kMinima>
 struct ByteScales {
+  static constexpr ScaleOf kScaleOf = ScaleOf::k256;
   static constexpr size_t kParts = kScales / kGroupBlocks;
   static constexpr size_t kFactors = (kMinima ? 2 : 1) * kHalves;
   static constexpr size_t kBytes =
       (kFactors + (kMinima ? 2 : 1) * kScales * kTileRows + kVector - 1) / kVector * kVector;
 
-  explicit ByteScales(const std::byte* header) : header(header), d(Halves(header)) {
-    if (kMinima) dmin = Halves(header + kHalves);
+  explicit ByteScales(const std::byte* header) : header(header) {}
+  __m512 d() const { return Halves(header); }
+  __m512 dmin() const { return Halves(header + kHalves); }
+  __m512i Scale(size_t block, size_t part) const {
+    const std::byte* const at = header + kFactors + (block * kParts + part) * kTileRows;
+    return _mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(at)));
   }
-  __m512 Scale(size_t block, size_t part) const {
-    return _mm512_mul_ps(d, Signed(header + kFactors + (block * kParts + part) * kTileRows));
-  }
-  __m512 Minimum(size_t block) const {
-    return _mm512_mul_ps(dmin, Unsigned(header + kFactors + (kScales + block) * kTileRows));
+  // Two of 16 bits in each lane: of blocks 2 * pair and 2 * pair + 1.
+  __m512i Minima(size_t pair) const {
+    const std::byte* const at = header + kFactors + (kScales + 2 * pair) * kTileRows;
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
   }
   static void Store(const DecodedBlock& decoded, size_t row, size_t, std::byte* header) {
     PutHalf(decoded.d, header + row * sizeof(uint16_t));
     if (kMinima) PutHalf(decoded.dmin, header + kHalves + row * sizeof(uint16_t));
     constexpr size_t kStep = kMaxBlockElements / kScaleGroup / kScales;
     for (size_t i = 0; i < kScales; ++i) {
-      std::byte* const at = header + kFactors + i * kTileRows + row;
-      *at = static_cast<std::byte>(decoded.subscale[i * kStep]);
-      if (kMinima) at[kScales * kTileRows] = static_cast<std::byte>(decoded.subminimum[i * kStep]);
+      std::byte* const scales = header + kFactors;
+      scales[i * kTileRows + row] = static_cast<std::byte>(decoded.subscale[i * kStep]);
+      if (!kMinima) continue;
+      std::byte* const pair = scales + (kScales + i / 2 * 2) * kTileRows;
+      pair[2 * row + i % 2] = static_cast<std::byte>(decoded.subminimum[i * kStep]);
     }
   }
 
   const std::byte* header;
-  __m512 d;
-  __m512 dmin = _mm512_setzero_ps();
 };
 
 // --- formats ---
 
-// kZero is added to a weight's whole number to make it unsigned. kValues: the codes stand for the
-// values of IQ4_NL, made unsigned already.
-template <DType kType, class CodesOf, class ScalesOf, bool kMinimaOf, int kZeroOf,
+// 2^kZeroBits is added to a weight's whole number to make it unsigned, nothing where kMinima.
+// kValues: the codes stand for the values of IQ4_NL, made unsigned already.
+template <DType kType, class CodesOf, class ScalesOf, bool kMinimaOf, unsigned kZeroBitsOf,
           bool kValuesOf = false>
 struct Format {
   using Codes = CodesOf;
   using Scales = ScalesOf;
   static constexpr DType kDType = kType;
   static constexpr bool kMinima = kMinimaOf;
-  static constexpr int kZero = kZeroOf;
+  static constexpr unsigned kZeroBits = kZeroBitsOf;
+  static constexpr int kZero = kMinima ? 0 : 1 << kZeroBits;
   static constexpr bool kValues = kValuesOf;
 };
 
-using PackedQ4_0 = Format<DType::kQ4_0, Nibbles<0>, HalfScales<false>, false, 8>;
+using PackedQ4_0 = Format<DType::kQ4_0, Nibbles<0>, HalfScales<false>, false, 3>;
 using PackedQ4_1 = Format<DType::kQ4_1, Nibbles<0>, HalfScales<true>, true, 0>;
-using PackedQ5_0 = Format<DType::kQ5_0, Nibbles<1>, HalfScales<false>, false, 16>;
+using PackedQ5_0 = Format<DType::kQ5_0, Nibbles<1>, HalfScales<false>, false, 4>;
 using PackedQ5_1 = Format<DType::kQ5_1, Nibbles<1>, HalfScales<true>, true, 0>;
-using PackedQ8_0 = Format<DType::kQ8_0, Bytes, HalfScales<false>, false, 128>;
+using PackedQ8_0 = Format<DType::kQ8_0, Bytes, HalfScales<false>, false, 7>;
 using PackedQ4_K = Format<DType::kQ4_K, Nibbles<0>, ByteScales<8, true>, true, 0>;
 using PackedQ5_K = Format<DType::kQ5_K, Nibbles<1>, ByteScales<8, true>, true, 0>;
-using PackedQ6_K = Format<DType::kQ6_K, Nibbles<2>, ByteScales<16, false>, false, 32>;
-using PackedIQ4_NL = Format<DType::kIQ4_NL, Nibbles<0>, HalfScales<false>, false, 128, true>;
-using PackedIQ4_XS = Format<DType::kIQ4_XS, Nibbles<0>, ByteScales<8, false>, false, 128, true>;
+using PackedQ6_K = Format<DType::kQ6_K, Nibbles<2>, ByteScales<16, false>, false, 5>;
+using PackedIQ4_NL = Format<DType::kIQ4_NL, Nibbles<0>, HalfScales<false>, false, 7, true>;
+using PackedIQ4_XS = Format<DType::kIQ4_XS, Nibbles<0>, ByteScales<8, false>, false, 7, true>;
 
 // The values that the codes of IQ4_NL stand for, 128 more than quantized_blocks.cc has.
 constexpr uint8_t kNonLinear4[16] = {1,   24,  45,  63,  79,  93,  106, 118,
@@ -193,43 +191,84 @@ size_t TileBytes(size_t cols) {
   return groups * F::Scales::kBytes + blocks * F::Codes::kBytes;
 }
 
-// A weight's whole number as the unsigned code that is stored.
+// The unsigned codes of a block, [block_size].
 template <class F>
-uint8_t Code(int8_t q) {
-  const auto value = static_cast<uint8_t>(q + F::kZero);
-  if (!F::kValues) return value;
-  uint8_t code = 0;
-  while (kNonLinear4[code] != value) ++code;
-  return code;
+void TakeCodes(const std::byte* block, const DecodedBlock& decoded, uint8_t* codes) {
+  constexpr bool kLong = F::Scales::kScaleOf == ScaleOf::k256;
+  if constexpr (F::kValues) {
+    // Which of the values, not the value: behind the scales, 16 bytes for 32 columns.
+    const std::byte* const nibbles = block + (kLong ? 8 : 2);
+    for (size_t i = 0; i < (kLong ? kGroupBlocks : 1); ++i) {
+      for (size_t j = 0; j < 16; ++j) {
+        const auto byte = static_cast<uint8_t>(nibbles[i * 16 + j]);
+        codes[i * kBlock + j] = byte & 15;
+        codes[i * kBlock + j + 16] = byte >> 4;
+      }
+    }
+  } else {
+    for (size_t i = 0; i < (kLong ? kMaxBlockElements : kBlock); ++i) {
+      codes[i] = static_cast<uint8_t>(decoded.q[i] + F::kZero);
+    }
+  }
+}
+
+// Lane i of v[j] becomes lane j of v[i].
+void Transpose(__m512i v[16]) {
+  __m512i t[16];
+  for (size_t i = 0; i < 16; i += 4) {
+    const __m512i low = _mm512_unpacklo_epi32(v[i], v[i + 1]);
+    const __m512i high = _mm512_unpackhi_epi32(v[i], v[i + 1]);
+    const __m512i low2 = _mm512_unpacklo_epi32(v[i + 2], v[i + 3]);
+    const __m512i high2 = _mm512_unpackhi_epi32(v[i + 2], v[i + 3]);
+    t[i] = _mm512_unpacklo_epi64(low, low2);
+    t[i + 1] = _mm512_unpackhi_epi64(low, low2);
+    t[i + 2] = _mm512_unpacklo_epi64(high, high2);
+    t[i + 3] = _mm512_unpackhi_epi64(high, high2);
+  }
+  // Quarter q of t[4 * r + j] holds lane 4 * q + j of v[4 * r] to v[4 * r + 3].
+  for (size_t j = 0; j < 4; ++j) {
+    const __m512i even = _mm512_shuffle_i32x4(t[j], t[j + 4], 0x88);
+    const __m512i odd = _mm512_shuffle_i32x4(t[j], t[j + 4], 0xdd);
+    const __m512i even2 = _mm512_shuffle_i32x4(t[j + 8], t[j + 12], 0x88);
+    const __m512i odd2 = _mm512_shuffle_i32x4(t[j + 8], t[j + 12], 0xdd);
+    v[j] = _mm512_shuffle_i32x4(even, even2, 0x88);
+    v[j + 8] = _mm512_shuffle_i32x4(even, even2, 0xdd);
+    v[j + 4] = _mm512_shuffle_i32x4(odd, odd2, 0x88);
+    v[j + 12] = _mm512_shuffle_i32x4(odd, odd2, 0xdd);
+  }
 }
 
 template <class F>
 void Pack(const std::byte* const rows[kTileRows], size_t cols, std::byte* tile) {
   const DTypeInfo& info = GetDTypeInfo(F::kDType);
+  // Rows that there are not stay of scale zero.
+  alignas(64) uint8_t codes[kTileRows][kMaxBlockElements] = {};
   for (size_t begin = 0; begin < cols; begin += info.block_size) {
     const size_t first = begin / kBlock % kGroupBlocks;  // of the group's blocks
     std::byte* const header = tile + begin / kBlock / kGroupBlocks * GroupBytes<F>();
-    alignas(64) uint8_t codes[kMaxBlockElements / 4][kTileRows][4];
     for (size_t row = 0; row < kTileRows; ++row) {
       DecodedBlock decoded;
       if (rows[row] != nullptr) {
-        DecodeBlock(F::kDType, rows[row] + begin / info.block_size * info.block_bytes, decoded);
+        const std::byte* const block = rows[row] + begin / info.block_size * info.block_bytes;
+        DecodeBlock(F::kDType, block, decoded);
+        TakeCodes<F>(block, decoded, codes[row]);
       } else {
-        // Of scale zero, whatever the codes are.
         std::memset(&decoded, 0, sizeof(decoded));
-        if (F::kValues) std::memset(decoded.q, 1, sizeof(decoded.q));
-      }
-      for (size_t i = 0; i < info.block_size; ++i) {
-        codes[i / 4][row][i % 4] = Code<F>(decoded.q[i]);
       }
       F::Scales::Store(decoded, row, first, header);
     }
-    for (size_t block = 0; block < info.block_size / kBlock; ++block) {
-      __m512i quads[kQuads];
-      for (size_t i = 0; i < kQuads; ++i) {
-        quads[i] = _mm512_load_si512(codes[block * kQuads + i]);
+    // Two blocks' columns fill a register.
+    const size_t blocks = info.block_size / kBlock;
+    for (size_t block = 0; block < blocks; block += 2) {
+      __m512i quads[2 * kQuads];
+      for (size_t row = 0; row < kTileRows; ++row) {
+        quads[row] = _mm512_load_si512(codes[row] + block * kBlock);
       }
-      F::Codes::Store(quads, header + F::Scales::kBytes + (first + block) * F::Codes::kBytes);
+      Transpose(quads);
+      for (size_t i = block; i < blocks && i < block + 2; ++i) {
+        F::Codes::Store(quads + (i - block) * kQuads,
+                        header + F::Scales::kBytes + (first + i) * F::Codes::kBytes);
+      }
     }
   }
 }
@@ -240,43 +279,108 @@ __m512i Broadcast4(const int8_t* p) {
   return _mm512_set1_epi32(four);
 }
 
-// Adds a block's part to the tokens' sums.
-template <class F, size_t kTokens>
-inline __attribute__((always_inline)) void AddBlock(const std::byte* codes,
-                                                    const typename F::Scales& scales,
-                                                    size_t of_group, size_t block,
-                                                    const Activations8& x, size_t first,
-                                                    __m512* sums) {
-  constexpr size_t kParts = F::Scales::kParts;
-  constexpr size_t kOfPart = kQuads / kParts;
-  __m512i quads[kQuads];
+__m512i Broadcast2(const int16_t* p) {
+  int32_t two;
+  std::memcpy(&two, p, sizeof(two));
+  return _mm512_set1_epi32(two);
+}
+
+// What the codes' zero point adds to a product, negated: of a part of a block whose first group of
+// 16 activations is `group`.
+template <class F>
+__m512i ZeroPoint(const Activations8& x, size_t group, size_t part) {
+  const int32_t minus = F::Scales::kParts == 1 ? x.minus32[group / 2] : x.minus16[group + part];
+  return _mm512_slli_epi32(_mm512_set1_epi32(minus), F::kZeroBits);
+}
+
+template <class F>
+inline __attribute__((always_inline)) void LoadCodes(const std::byte* codes, __m512i* quads) {
   F::Codes::Load(codes, quads);
   if (F::kValues) {
     for (size_t i = 0; i < kQuads; ++i) quads[i] = Values(quads[i]);
   }
+}
+
+// The sum of weight times activation, in whole numbers, over a part of a block whose first
+// activation is `at`.
+template <class F>
+inline __attribute__((always_inline)) __m512i DotPart(const __m512i* quads, const Activations8& x,
+                                                      size_t at, size_t part) {
+  constexpr size_t kOfPart = kQuads / F::Scales::kParts;
+  // Two, since each waits for its last; whole numbers can be added in any order.
+  __m512i even = _mm512_setzero_si512();
+  __m512i odd = F::kMinima ? even : ZeroPoint<F>(x, at / kScaleGroup, part);
+#pragma GCC unroll 8
+  for (size_t i = part * kOfPart; i < (part + 1) * kOfPart; i += 2) {
+    even = _mm512_dpbusd_epi32(even, quads[i], Broadcast4(x.values + at + 4 * i));
+    odd = _mm512_dpbusd_epi32(odd, quads[i + 1], Broadcast4(x.values + at + 4 * i + 4));
+  }
+  return _mm512_add_epi32(even, odd);
+}
+
+template <class F>
+const std::byte* CodesOf(const std::byte* group, size_t block) {
+  return group + F::Scales::kBytes + block * F::Codes::kBytes;
+}
+
+// Adds the part of a group's first `blocks` blocks to the tokens' sums; `at` is the first token's
+// first activation. As PackedKernels says.
+template <class F, size_t kTokens>
+inline __attribute__((always_inline)) void AddGroup(const std::byte* group, size_t blocks,
+                                                    const Activations8& x, size_t at,
+                                                    __m512* sums) {
+  const typename F::Scales scales(group);
+  __m512i wholes[kTokens];
+  for (size_t t = 0; t < kTokens; ++t) wholes[t] = _mm512_setzero_si512();
+  for (size_t block = 0; block < blocks; ++block) {
+    const std::byte* const codes = CodesOf<F>(group, block);
+    // Here and not in a function, calls of which g++ drops, since all it does is to prefetch.
+    for (size_t line = 0; line < F::Codes::kBytes; line += kVector) {
+      _mm_prefetch(codes + kPrefetchBytes + line, _MM_HINT_T0);
+    }
+    __m512i quads[kQuads];
+    LoadCodes<F>(codes, quads);
+    const size_t first = at + block * kBlock;
+    if constexpr (F::Scales::kScaleOf == ScaleOf::k32) {
+      const __m512 scale = scales.Scale(block);
+      const __m512 minimum = F::kMinima ? scales.Minimum(block) : _mm512_setzero_ps();
+#pragma GCC unroll 8
+      for (size_t t = 0; t < kTokens; ++t) {
+        const size_t row = first + t * x.stride;
+        const __m512 whole = _mm512_cvtepi32_ps(DotPart<F>(quads, x, row, 0));
+        if (F::kMinima) {
+          const float sum = x.sums32[row / kBlock];
+          sums[t] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(sum), sums[t]);
+        }
+        const __m512 of_x = _mm512_set1_ps(x.scales[row / kBlock]);
+        sums[t] = _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, of_x), sums[t]);
+      }
+    } else {
 #pragma GCC unroll 2
-  for (size_t part = 0; part < kParts; ++part) {
-    const __m512 scale = scales.Scale(of_group, part);
-    const __m512 offset = F::kMinima
-                              ? scales.Minimum(of_group)
-                              : _mm512_mul_ps(scale, _mm512_set1_ps(static_cast<float>(F::kZero)));
+      for (size_t part = 0; part < F::Scales::kParts; ++part) {
+        const __m512i scale = scales.Scale(block, part);
+#pragma GCC unroll 8
+        for (size_t t = 0; t < kTokens; ++t) {
+          const __m512i whole = DotPart<F>(quads, x, first + t * x.stride, part);
+          wholes[t] = _mm512_add_epi32(wholes[t], _mm512_mullo_epi32(whole, scale));
+        }
+      }
+    }
+  }
+  if constexpr (F::Scales::kScaleOf == ScaleOf::k256) {
 #pragma GCC unroll 8
     for (size_t t = 0; t < kTokens; ++t) {
-      const size_t row = (first + t) * x.stride;
-      const int8_t* const values = x.values + row + block * kBlock;
-      // Two, since each waits for its last; whole numbers can be added in any order.
-      __m512i even = _mm512_setzero_si512(), odd = _mm512_setzero_si512();
-#pragma GCC unroll 8
-      for (size_t i = part * kOfPart; i < (part + 1) * kOfPart; i += 2) {
-        even = _mm512_dpbusd_epi32(even, quads[i], Broadcast4(values + 4 * i));
-        odd = _mm512_dpbusd_epi32(odd, quads[i + 1], Broadcast4(values + 4 * i + 4));
+      const size_t row = at + t * x.stride;
+      __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(wholes[t]), scales.d());
+      if (F::kMinima) {
+        __m512i minima = _mm512_setzero_si512();
+        for (size_t pair = 0; pair < kGroupBlocks / 2; ++pair) {
+          minima = _mm512_dpwssd_epi32(minima, scales.Minima(pair),
+                                       Broadcast2(x.whole32 + row / kBlock + 2 * pair));
+        }
+        value = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(minima), scales.dmin(), value);
       }
-      const float of_x = x.scales[row / kBlock + block];
-      const float sum = kParts == 1 ? x.sums32[row / kBlock + block]
-                                    : x.sums16[row / kScaleGroup + block * kParts + part];
-      sums[t] = _mm512_fnmadd_ps(offset, _mm512_set1_ps(sum), sums[t]);
-      sums[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(even, odd)),
-                                _mm512_mul_ps(scale, _mm512_set1_ps(of_x)), sums[t]);
+      sums[t] = _mm512_fmadd_ps(value, _mm512_set1_ps(x.scales[row / kBlock]), sums[t]);
     }
   }
 }
@@ -288,16 +392,9 @@ void DotTokens(const std::byte* tile, size_t cols, const Activations8& x, size_t
   __m512 sums[kTokens];
   for (size_t t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_ps();
   for (size_t begin = 0; begin < blocks; begin += kGroupBlocks) {
-    const std::byte* const group = tile + begin / kGroupBlocks * GroupBytes<F>();
-    const typename F::Scales scales(group);
     const size_t count = blocks - begin < kGroupBlocks ? blocks - begin : kGroupBlocks;
-    for (size_t i = 0; i < count; ++i) {
-      const std::byte* const codes = group + F::Scales::kBytes + i * F::Codes::kBytes;
-      for (size_t line = 0; line < F::Codes::kBytes; line += kVector) {
-        _mm_prefetch(codes + kPrefetchBytes + line, _MM_HINT_T0);
-      }
-      AddBlock<F, kTokens>(codes, scales, i, begin + i, x, first, sums);
-    }
+    AddGroup<F, kTokens>(tile + begin / kGroupBlocks * GroupBytes<F>(), count, x,
+                         first * x.stride + begin * kBlock, sums);
   }
   for (size_t t = 0; t < kTokens; ++t) {
     _mm512_mask_storeu_ps(out + (first + t) * out_stride, rows, sums[t]);
@@ -323,9 +420,83 @@ void Dot(const std::byte* tile, size_t cols, const Activations8& x, size_t token
   if (t < tokens) DotTokens<F, 1>(tile, cols, x, t, mask, out, out_stride);
 }
 
+// The codes of a block as signed bytes.
+template <class F>
+void LoadSigned(const std::byte* codes, __m512i* quads) {
+  LoadCodes<F>(codes, quads);
+  for (size_t i = 0; i < kQuads && F::kZero > 0; ++i) {
+    quads[i] = _mm512_sub_epi8(quads[i], Low(F::kZero));
+  }
+}
+
+template <class F>
+void UnpackBlocks(const std::byte* tile, size_t first, size_t count, const UnpackedBlocks& out) {
+  for (size_t i = 0; i < count; ++i) {
+    const size_t block = (first + i) % kGroupBlocks;
+    const std::byte* const group = tile + (first + i) / kGroupBlocks * GroupBytes<F>();
+    __m512i quads[kQuads];
+    LoadSigned<F>(CodesOf<F>(group, block), quads);
+    for (size_t j = 0; j < kQuads; ++j) {
+      _mm512_store_si512(out.codes + (i * kQuads + j) * kVector, quads[j]);
+    }
+    const typename F::Scales scales(group);
+    _mm512_store_ps(out.scales + i * kTileRows, scales.Scale(block));
+    if (F::kMinima) _mm512_store_ps(out.minima + i * kTileRows, scales.Minimum(block));
+  }
+}
+
+template <class F>
+void UnpackGroups(const std::byte* tile, size_t first, size_t count, const UnpackedGroups& out) {
+  constexpr size_t kOfPart = kQuads / F::Scales::kParts;
+  const __m512i low_bytes = _mm512_set1_epi16(0xff);
+  for (size_t i = 0; i < count; ++i) {
+    const std::byte* const group = tile + (first + i) * GroupBytes<F>();
+    const typename F::Scales scales(group);
+    for (size_t block = 0; block < kGroupBlocks; ++block) {
+      __m512i quads[kQuads];
+      LoadSigned<F>(CodesOf<F>(group, block), quads);
+      const size_t at = (i * kGroupBlocks + block) * kQuads * kVector;
+      for (size_t j = 0; j < kQuads; ++j) {
+        // Times their scale in 16 bits, two columns of a row and the two others; then all columns'
+        // low bytes, and their high ones.
+        const __m512i one = scales.Scale(block, j / kOfPart);
+        const __m512i scale = _mm512_mask_blend_epi16(0xaaaaaaaa, one, _mm512_slli_epi32(one, 16));
+        const __m512i even =
+            _mm512_mullo_epi16(_mm512_srai_epi16(_mm512_slli_epi16(quads[j], 8), 8), scale);
+        const __m512i odd = _mm512_mullo_epi16(_mm512_srai_epi16(quads[j], 8), scale);
+        const __m512i low =
+            _mm512_or_si512(_mm512_and_si512(even, low_bytes), _mm512_slli_epi16(odd, 8));
+        const __m512i high =
+            _mm512_or_si512(_mm512_srli_epi16(even, 8), _mm512_andnot_si512(low_bytes, odd));
+        _mm512_store_si512(out.low + at + j * kVector, low);
+        _mm512_store_si512(out.high + at + j * kVector, high);
+      }
+    }
+    _mm512_store_ps(out.scales + i * kTileRows, scales.d());
+    if (!F::kMinima) continue;
+    _mm512_store_ps(out.scales_of_minima + i * kTileRows, scales.dmin());
+    for (size_t pair = 0; pair < kGroupBlocks / 2; ++pair) {
+      _mm512_store_si512(out.minima + (i * kGroupBlocks / 2 + pair) * 2 * kTileRows,
+                         scales.Minima(pair));
+    }
+  }
+}
+
+template <class F>
+constexpr PackedKernels MakeTable() {
+  PackedKernels table = {
+      F::Scales::kScaleOf, F::kMinima, TileBytes<F>, Pack<F>, Dot<F>, nullptr, nullptr};
+  if constexpr (F::Scales::kScaleOf == ScaleOf::k32) {
+    table.unpack_blocks = UnpackBlocks<F>;
+  } else {
+    table.unpack_groups = UnpackGroups<F>;
+  }
+  return table;
+}
+
 template <class F>
 const PackedKernels* Table() {
-  static constexpr PackedKernels kTable = {TileBytes<F>, Pack<F>, Dot<F>};
+  static constexpr PackedKernels kTable = MakeTable<F>();
   return &kTable;
 }
 

@@ -1,9 +1,7 @@
 #include "lib/kernels/quantized.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
-#include <limits>
+#include <cstring>
 
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/packed.h"
@@ -22,10 +20,6 @@ constexpr size_t kTokenTile = 16;
 constexpr size_t kMaxGrain = 2;
 constexpr size_t kPiecesPerThread = 8;  // so that a thread that starts late delays little
 
-// Adding and removing 1.5 * 2^23 rounds |value| < 2^22 to the nearest integer, ties to even, in
-// instructions that every processor has.
-constexpr float kRounder = 12582912.0f;
-
 struct Range {
   const Product* product;
   size_t begin;
@@ -33,32 +27,73 @@ struct Range {
 };
 
 Activations8 From(Activations8 x, size_t first) {
+  const size_t groups = first * x.stride / kActivationGroup;
   x.values += first * x.stride;
-  x.scales += first * x.stride / kActivationGroup;
-  x.sums16 += first * x.stride / kScaleGroup;
-  x.sums32 += first * x.stride / kActivationGroup;
+  x.scales += groups;
+  x.sums16 += 2 * groups;
+  x.sums32 += groups;
+  x.minus16 += 2 * groups;
+  x.minus32 += groups;
+  x.whole32 += groups;
   return x;
+}
+
+// Rows [first, first + count) of x as a panel.
+void FillPanel(const Activations8& x, size_t first, size_t count, size_t cols, PanelBlock* panel) {
+  for (size_t i = 0; i < count; ++i) {
+    const size_t begin = (first + i) * x.stride / kActivationGroup;
+    for (size_t block = 0; block < cols / kActivationGroup; ++block) {
+      const size_t group = begin + block;
+      std::memcpy(panel[block].values[i], x.values + group * kActivationGroup, kActivationGroup);
+      panel[block].scales[i] = x.scales[group];
+      panel[block].sums32[i] = x.sums32[group];
+    }
+  }
+}
+void FillPanel(const Activations8& x, size_t first, size_t count, size_t cols, PanelGroup* panel) {
+  for (size_t i = 0; i < count; ++i) {
+    const size_t row = (first + i) * x.stride;
+    for (size_t group = 0; group < cols / kMaxBlockElements; ++group) {
+      const size_t begin = row + group * kMaxBlockElements;
+      const size_t blocks = begin / kActivationGroup;
+      for (size_t j = 0; j < 4; ++j) {
+        std::memcpy(panel[group].values[j][i], x.values + begin + 64 * j, 64);
+        std::memcpy(panel[group].whole32[j][i], x.whole32 + blocks + 2 * j, 2 * sizeof(int16_t));
+      }
+      panel[group].scales[i] = x.scales[blocks];
+    }
+  }
 }
 
 bool IsPacked(const Product& product) {
   return product.packed != nullptr && !product.packed->empty();
 }
 
+ScaleOf ScaleFor(const Product& product) {
+  return IsPacked(product) ? product.packed->scale_of() : ScaleOf::k32;
+}
+
 // The range begins with a tile.
-void RunPacked(const Range& range, size_t tokens, const Activations8& quantized) {
+void RunPacked(const Range& range, size_t tokens, const ProductInput::Quantized8& x) {
   const Product& product = *range.product;
-  for (size_t first = 0; first < tokens; first += kTokenTile) {
-    const Activations8 tile = From(quantized, first);
+  const PackedMatrix& packed = *product.packed;
+  const size_t in_panels = packed.takes_panels() ? PanelTokens(tokens) : 0;
+  const auto rows_from = [&](size_t row) { return std::min(kTileRows, range.end - row); };
+  for (size_t row = range.begin; row < range.end && in_panels > 0; row += kTileRows) {
+    packed.DotPanels(row / kTileRows, x, in_panels, rows_from(row), product.out + row,
+                     product.out_stride);
+  }
+  for (size_t first = in_panels; first < tokens; first += kTokenTile) {
+    const Activations8 tile = From(x.rows, first);
     for (size_t row = range.begin; row < range.end; row += kTileRows) {
-      product.packed->Dot(row / kTileRows, tile, std::min(kTokenTile, tokens - first),
-                          std::min(kTileRows, range.end - row),
-                          product.out + first * product.out_stride + row, product.out_stride);
+      packed.Dot(row / kTileRows, tile, std::min(kTokenTile, tokens - first), rows_from(row),
+                 product.out + first * product.out_stride + row, product.out_stride);
     }
   }
 }
 
 void RunRange(const QuantizedKernels& kernels, const Range& range, const MatrixView& x,
-              const Activations8& quantized) {
+              const ProductInput::Quantized8& quantized) {
   if (IsPacked(*range.product)) return RunPacked(range, x.rows, quantized);
   const TensorView& weights = *range.product->weights;
   const size_t cols = x.cols;
@@ -69,7 +104,7 @@ void RunRange(const QuantizedKernels& kernels, const Range& range, const MatrixV
   for (size_t first = 0; first < x.rows; first += kTokenTile) {
     const size_t tokens = std::min(kTokenTile, x.rows - first);
     const bool blocks = kernels.block_dot[type] != nullptr;
-    const Activations8 tile = blocks ? From(quantized, first) : quantized;
+    const Activations8 tile = blocks ? From(quantized.rows, first) : quantized.rows;
     for (size_t row = range.begin; row < range.end; ++row) {
       const std::byte* bytes = weights.bytes.data() + row * row_bytes;
       float* out = range.product->out + first * out_stride + row;
@@ -103,61 +138,67 @@ bool HasProduct(DType type) {
   return IsBlockType(type) || type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
 }
 
-void QuantizeRow(const float* x, size_t cols, size_t padded, int8_t* values, float* scales,
-                 float* sums16, float* sums32) {
-  for (size_t group = 0; group * kActivationGroup < padded; ++group) {
-    const size_t begin = group * kActivationGroup;
-    const size_t count = begin < cols ? std::min(kActivationGroup, cols - begin) : 0;
-    float largest = 0;
-    float poison = 0;  // NaN as soon as one element is infinite or NaN
-    for (size_t i = 0; i < count; ++i) {
-      largest = std::max(largest, std::fabs(x[begin + i]));
-      poison += x[begin + i] * 0.0f;
-    }
-    // Below the smallest normal number 127 / largest could overflow.
-    const bool usable = largest >= std::numeric_limits<float>::min() && !std::isnan(poison);
-    const float inverse = usable ? 127.0f / largest : 0.0f;
-    const float scale = usable ? largest / 127.0f : poison;
-    int sums[2] = {0, 0};
-    for (size_t i = 0; i < kActivationGroup; ++i) {
-      const float scaled = usable && i < count ? x[begin + i] * inverse : 0.0f;
-      const int value = std::bit_cast<int>(scaled + kRounder) - std::bit_cast<int>(kRounder);
-      values[begin + i] = static_cast<int8_t>(value);
-      sums[i / kScaleGroup] += value;
-    }
-    scales[group] = scale;
-    sums16[2 * group] = scale * static_cast<float>(sums[0]);
-    sums16[2 * group + 1] = scale * static_cast<float>(sums[1]);
-    sums32[group] = scale * static_cast<float>(sums[0] + sums[1]);
-  }
+void ActivationRows::Resize(size_t rows, size_t cols) {
+  stride_ = (cols + kMaxBlockElements - 1) / kMaxBlockElements * kMaxBlockElements;
+  const size_t elements = rows * stride_;
+  if (values_.size() >= elements) return;
+  values_.resize(elements);
+  scales_.resize(elements / kActivationGroup);
+  sums16_.resize(elements / kScaleGroup);
+  sums32_.resize(elements / kActivationGroup);
+  minus16_.resize(elements / kScaleGroup);
+  minus32_.resize(elements / kActivationGroup);
+  whole32_.resize(elements / kActivationGroup);
+}
+
+ActivationRow ActivationRows::row(size_t i) {
+  const size_t group = i * stride_ / kActivationGroup;
+  return {values_.data() + i * stride_, scales_.data() + group,      sums16_.data() + 2 * group,
+          sums32_.data() + group,       minus16_.data() + 2 * group, minus32_.data() + group,
+          whole32_.data() + group};
+}
+
+Activations8 ActivationRows::view() const {
+  return {values_.data(),  scales_.data(),  sums16_.data(),  sums32_.data(),
+          minus16_.data(), minus32_.data(), whole32_.data(), stride_};
 }
 
 void ProductInput::Set(MatrixView x) {
   x_ = x;
-  quantized_ = false;
+  for (Form& form : forms_) form.made = false;
 }
 
-const Activations8& ProductInput::Quantized(const Runtime& runtime) {
-  if (quantized_) return view_;
-  const size_t padded = (x_.cols + kMaxBlockElements - 1) / kMaxBlockElements * kMaxBlockElements;
-  const size_t elements = padded * x_.rows;
-  if (values_.size() < elements) {
-    values_.resize(elements);
-    scales_.resize(elements / kActivationGroup);
-    sums16_.resize(elements / kScaleGroup);
-    sums32_.resize(elements / kActivationGroup);
-  }
-  runtime.pool().ParallelFor(x_.rows, 1, [&](size_t begin, size_t end, int) {
+const ProductInput::Quantized8& ProductInput::Quantized(const Runtime& runtime, ScaleOf scale_of) {
+  Form& form = forms_[static_cast<size_t>(scale_of)];
+  if (form.made) return form.view;
+  form.rows.Resize(x_.rows, x_.cols);
+  const bool by_blocks = scale_of == ScaleOf::k32;
+  const size_t unit = by_blocks ? kActivationGroup : kMaxBlockElements;
+  const bool panels = GetPanelDot(runtime.isa()) != nullptr && x_.cols % unit == 0;
+  const size_t in_panels = panels ? PanelTokens(x_.rows) : 0;
+  const size_t units = x_.cols / unit;  // of a panel
+  const size_t needed = (in_panels + kPanelTokens - 1) / kPanelTokens * units;
+  if (by_blocks && form.blocks.size() < needed) form.blocks.resize(needed);
+  if (!by_blocks && form.groups.size() < needed) form.groups.resize(needed);
+  form.view = {form.rows.view(), form.blocks.data(), form.groups.data()};
+  const QuantizedKernels& kernels = *GetQuantizedKernels(runtime.isa());
+  // Panels whole, since the rows of one share lines of the cache.
+  const size_t grain = in_panels > 0 ? kPanelTokens : 1;
+  runtime.pool().ParallelFor(x_.rows, grain, [&](size_t begin, size_t end, int) {
     for (size_t row = begin; row < end; ++row) {
-      const size_t at = row * padded;
-      QuantizeRow(x_.data + row * x_.stride, x_.cols, padded, values_.data() + at,
-                  scales_.data() + at / kActivationGroup, sums16_.data() + at / kScaleGroup,
-                  sums32_.data() + at / kActivationGroup);
+      kernels.quantize_row(x_.data + row * x_.stride, x_.cols, form.rows.stride(), scale_of,
+                           form.rows.row(row));
+    }
+    if (begin >= in_panels) return;
+    const size_t panel = begin / kPanelTokens * units;
+    if (by_blocks) {
+      FillPanel(form.view.rows, begin, end - begin, x_.cols, form.blocks.data() + panel);
+    } else {
+      FillPanel(form.view.rows, begin, end - begin, x_.cols, form.groups.data() + panel);
     }
   });
-  view_ = {values_.data(), scales_.data(), sums16_.data(), sums32_.data(), padded};
-  quantized_ = true;
-  return view_;
+  form.made = true;
+  return form.view;
 }
 
 void MatMul(const Runtime& runtime, ProductInput& input, std::span<const Product> products) {
@@ -167,10 +208,12 @@ void MatMul(const Runtime& runtime, ProductInput& input, std::span<const Product
     return (product.weights->shape[0] + kTileRows - 1) / kTileRows;
   };
   size_t tiles = 0;
-  Activations8 quantized;
+  ProductInput::Quantized8 quantized[2];  // by ScaleOf
   for (const Product& product : products) {
     tiles += tiles_of(product);
-    if (IsBlockType(product.weights->type)) quantized = input.Quantized(runtime);
+    if (!IsBlockType(product.weights->type)) continue;
+    const ScaleOf scale_of = ScaleFor(product);
+    quantized[static_cast<size_t>(scale_of)] = input.Quantized(runtime, scale_of);
   }
   const size_t pieces = static_cast<size_t>(runtime.pool().size()) * kPiecesPerThread;
   const size_t grain = std::clamp<size_t>(tiles / pieces, 1, kMaxGrain);
@@ -182,7 +225,7 @@ void MatMul(const Runtime& runtime, ProductInput& input, std::span<const Product
         const size_t from = (std::max(begin, first) - first) * kTileRows;
         const size_t to = (std::min(end, last) - first) * kTileRows;
         RunRange(kernels, {&product, from, std::min(to, product.weights->shape[0])}, input.x(),
-                 quantized);
+                 quantized[static_cast<size_t>(ScaleFor(product))]);
       }
       first = last;
     }

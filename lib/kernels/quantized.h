@@ -14,15 +14,51 @@
 
 namespace rag {
 
-// Activations in groups of 32 with an f32 scale each: x[i] ~ scales[i / 32] * values[i], values in
-// [-127, 127]. sums16[i] and sums32[i] are scale times the sum of 16 and 32 values, for weights
-// with a minimum. Rows are padded with zeros to `stride` elements, a multiple of 256.
+// Activations as whole numbers of 8 bits with f32 scales: x[i] ~ scales[i / 32] * values[i], values
+// in [-127, 127]. A scale is of 32 elements, or of 256 and repeated: as a product needs them.
+// sums16[i] and sums32[i] are scale times the sum of 16 and 32 values, for weights with a minimum;
+// minus16[i] and minus32[i] that sum itself, negated, for weights with a zero point; whole32[i] the
+// sum of 32. Rows are padded with zeros to `stride` elements, a multiple of 256.
 struct Activations8 {
   const int8_t* values = nullptr;
   const float* scales = nullptr;
   const float* sums16 = nullptr;
   const float* sums32 = nullptr;
+  const int32_t* minus16 = nullptr;
+  const int32_t* minus32 = nullptr;
+  const int16_t* whole32 = nullptr;
   size_t stride = 0;
+};
+
+// Elements that share a scale.
+enum class ScaleOf { k32, k256 };
+
+// 16 tokens' activations together, as products on tiles read them. Tokens stand in panels of
+// kPanelTokens, a panel's blocks or groups one after another; what the last panel lacks is
+// anything.
+inline constexpr size_t kPanelTokens = 16;
+// 32 columns, scales of 32.
+struct alignas(64) PanelBlock {
+  int8_t values[kPanelTokens][32];
+  float scales[kPanelTokens];
+  float sums32[kPanelTokens];
+};
+// 256 columns, scales of 256.
+struct alignas(64) PanelGroup {
+  int8_t values[4][kPanelTokens][64];
+  int16_t whole32[4][kPanelTokens][2];
+  float scales[kPanelTokens];
+};
+
+// One row of Activations8, to be written.
+struct ActivationRow {
+  int8_t* values;
+  float* scales;
+  float* sums16;
+  float* sums32;
+  int32_t* minus16;
+  int32_t* minus32;
+  int16_t* whole32;
 };
 
 // The arithmetic of one instruction set. Products of one weight row with `tokens` rows of
@@ -36,6 +72,11 @@ struct QuantizedKernels {
   // Indexed by DType; null where the type is of the other kind or has no product (integers).
   BlockDot block_dot[kDTypeCount];
   FloatDot float_dot[kDTypeCount];
+  // Quantizes x [cols] to 8 bits; padded is a multiple of 256, and the same numbers come from every
+  // instruction set. Rounds to nearest even; what shares a scale with an infinite or NaN element
+  // becomes NaN.
+  void (*quantize_row)(const float* x, size_t cols, size_t padded, ScaleOf scale_of,
+                       const ActivationRow& out);
 };
 
 // The table of an instruction set; null when this build or this processor cannot run it.
@@ -44,29 +85,52 @@ const QuantizedKernels* GetQuantizedKernels(Isa isa);
 // Whether MatMul takes weights of the type.
 bool HasProduct(DType type);
 
-// Quantizes x [cols] to 8 bits: values [padded], scales and sums [padded / 32, / 16], padded being
-// cols rounded up to 256. Rounds to nearest even; a row with an infinite or NaN element becomes
-// NaN.
-void QuantizeRow(const float* x, size_t cols, size_t padded, int8_t* values, float* scales,
-                 float* sums16, float* sums32);
+// The memory of Activations8.
+class ActivationRows {
+ public:
+  // Makes room for rows of cols elements, padded. What the rows hold is lost.
+  void Resize(size_t rows, size_t cols);
+  size_t stride() const { return stride_; }
+  ActivationRow row(size_t i);
+  Activations8 view() const;
 
-// Activations [tokens, cols] in the forms that products need; the 8-bit form is made on first use.
-// Used by one thread at a time; keeps its memory between Set calls.
+ private:
+  size_t stride_ = 0;
+  std::vector<int8_t> values_;
+  std::vector<float> scales_;
+  std::vector<float> sums16_;
+  std::vector<float> sums32_;
+  std::vector<int32_t> minus16_;
+  std::vector<int32_t> minus32_;
+  std::vector<int16_t> whole32_;
+};
+
+// Activations [tokens, cols] in the forms that products need; the 8-bit forms are made on first
+// use. Used by one thread at a time; keeps its memory between Set calls.
 class ProductInput {
  public:
   // x stays valid until the products are done.
   void Set(MatrixView x);
   const MatrixView& x() const { return x_; }
-  const Activations8& Quantized(const Runtime& runtime);
+  // In panels too, where `runtime` multiplies those: the first PanelTokens(x().rows) tokens.
+  struct Quantized8 {
+    Activations8 rows;
+    const PanelBlock* blocks = nullptr;  // of ScaleOf::k32
+    const PanelGroup* groups = nullptr;  // of ScaleOf::k256
+  };
+  const Quantized8& Quantized(const Runtime& runtime, ScaleOf scale_of);
 
  private:
+  struct Form {
+    bool made = false;
+    Quantized8 view;
+    ActivationRows rows;
+    std::vector<PanelBlock> blocks;
+    std::vector<PanelGroup> groups;
+  };
+
   MatrixView x_;
-  bool quantized_ = false;
-  Activations8 view_;
-  std::vector<int8_t> values_;
-  std::vector<float> scales_;
-  std::vector<float> sums16_;
-  std::vector<float> sums32_;
+  Form forms_[2];  // by ScaleOf
 };
 
 class PackedMatrix;  // lib/kernels/packed.h

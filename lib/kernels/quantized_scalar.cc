@@ -1,5 +1,9 @@
 // The reference products: one block at a time, integer sums of 16 elements joined in double.
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "lib/kernels/quantized_blocks.h"
 #include "lib/kernels/quantized_tables.h"
@@ -59,13 +63,19 @@ void FloatDot(const std::byte* row, size_t cols, const float* x, size_t x_stride
   }
 }
 
+constexpr size_t kActivationGroup = 32;
+// Adding and removing 1.5 * 2^23 rounds |value| < 2^22 to the nearest integer, ties to even, in
+// instructions that every processor has.
+constexpr float kRounder = 12582912.0f;
+
 template <DType... kTypes>
 constexpr void SetBlockDots(QuantizedKernels& table) {
   ((table.block_dot[static_cast<size_t>(kTypes)] = BlockDot<kTypes>), ...);
 }
 
 constexpr QuantizedKernels MakeTable() {
-  QuantizedKernels table = {.isa = Isa::kScalar, .block_dot = {}, .float_dot = {}};
+  QuantizedKernels table = {
+      .isa = Isa::kScalar, .block_dot = {}, .float_dot = {}, .quantize_row = ScalarQuantizeRow};
   SetBlockDots<DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K,
                DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL,
                DType::kIQ4_XS, DType::kMXFP4>(table);
@@ -76,6 +86,42 @@ constexpr QuantizedKernels MakeTable() {
 }
 
 }  // namespace
+
+void ScalarQuantizeRow(const float* x, size_t cols, size_t padded, ScaleOf scale_of,
+                       const ActivationRow& out) {
+  const size_t shared = scale_of == ScaleOf::k32 ? kActivationGroup : kMaxBlockElements;
+  for (size_t first = 0; first < padded; first += shared) {
+    const size_t end = std::clamp(cols, first, first + shared);
+    float largest = 0;
+    float poison = 0;  // NaN as soon as one element is infinite or NaN
+    for (size_t i = first; i < end; ++i) {
+      largest = std::max(largest, std::fabs(x[i]));
+      poison += x[i] * 0.0f;
+    }
+    // Below the smallest normal number 127 / largest could overflow.
+    const bool usable = largest >= std::numeric_limits<float>::min() && !std::isnan(poison);
+    const float inverse = usable ? 127.0f / largest : 0.0f;
+    const float scale = usable ? largest / 127.0f : poison;
+    for (size_t begin = first; begin < first + shared; begin += kActivationGroup) {
+      int sums[2] = {0, 0};
+      for (size_t i = begin; i < begin + kActivationGroup; ++i) {
+        const float scaled = usable && i < end ? x[i] * inverse : 0.0f;
+        const int value = std::bit_cast<int>(scaled + kRounder) - std::bit_cast<int>(kRounder);
+        out.values[i] = static_cast<int8_t>(value);
+        sums[(i - begin) / kScaleGroup] += value;
+      }
+      const size_t group = begin / kActivationGroup;
+      out.scales[group] = scale;
+      out.sums16[2 * group] = scale * static_cast<float>(sums[0]);
+      out.sums16[2 * group + 1] = scale * static_cast<float>(sums[1]);
+      out.sums32[group] = scale * static_cast<float>(sums[0] + sums[1]);
+      out.minus16[2 * group] = -sums[0];
+      out.minus16[2 * group + 1] = -sums[1];
+      out.minus32[group] = -sums[0] - sums[1];
+      out.whole32[group] = static_cast<int16_t>(sums[0] + sums[1]);
+    }
+  }
+}
 
 const QuantizedKernels& ScalarQuantizedKernels() {
   static constexpr QuantizedKernels kTable = MakeTable();

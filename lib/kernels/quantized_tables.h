@@ -1,9 +1,15 @@
-// The tables of lib/kernels/quantized_*.cc, for their dispatcher alone.
+// What lib/kernels/quantized_*.cc and activation_rows_avx512.cc give to the dispatcher.
 #pragma once
 
 #include "lib/kernels/quantized.h"
 
 namespace rag {
+
+// QuantizedKernels::quantize_row.
+void ScalarQuantizeRow(const float* x, size_t cols, size_t padded, ScaleOf scale_of,
+                       const ActivationRow& out);
+void Avx512QuantizeRow(const float* x, size_t cols, size_t padded, ScaleOf scale_of,
+                       const ActivationRow& out);
 
 const QuantizedKernels& ScalarQuantizedKernels();
 const QuantizedKernels& Avx2QuantizedKernels();

@@ -78,7 +78,8 @@ TEST_CASE("block products of every instruction set are the scalar ones within ro
     for (const size_t cols : {32u, 64u, 96u, 224u, 256u, 288u, 512u, 768u, 1056u, 5632u}) {
       if (cols % block != 0) continue;
       const auto row = test::RandomWeights(type, 1, cols, random);
-      const test::QuantizedRows x(test::RandomFloats(kTokens * cols, random), kTokens, cols);
+      const ActivationRows x =
+          test::QuantizedRows(test::RandomFloats(kTokens * cols, random), kTokens, cols);
       std::vector<float> expected(kTokens);
       scalar.block_dot[static_cast<size_t>(type)](row.data(), cols, x.view(), kTokens,
                                                   expected.data(), 1);

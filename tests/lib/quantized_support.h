@@ -66,30 +66,17 @@ inline std::vector<std::byte> RandomWeights(DType type, size_t rows, size_t cols
   return bytes;
 }
 
-// A row of activations in the 8-bit form.
-struct QuantizedRows {
-  QuantizedRows(const std::vector<float>& x, size_t rows, size_t cols)
-      : stride((cols + 255) / 256 * 256),
-        values(rows * stride),
-        scales(rows * stride / 32),
-        sums16(rows * stride / 16),
-        sums32(rows * stride / 32) {
-    for (size_t row = 0; row < rows; ++row) {
-      const size_t at = row * stride;
-      QuantizeRow(x.data() + row * cols, cols, stride, values.data() + at, scales.data() + at / 32,
-                  sums16.data() + at / 16, sums32.data() + at / 32);
-    }
+inline ActivationRows QuantizedRows(const std::vector<float>& x, size_t rows, size_t cols,
+                                    ScaleOf scale_of = ScaleOf::k32) {
+  ActivationRows quantized;
+  quantized.Resize(rows, cols);
+  const QuantizedKernels& scalar = *GetQuantizedKernels(Isa::kScalar);
+  for (size_t row = 0; row < rows; ++row) {
+    scalar.quantize_row(x.data() + row * cols, cols, quantized.stride(), scale_of,
+                        quantized.row(row));
   }
-  Activations8 view() const {
-    return {values.data(), scales.data(), sums16.data(), sums32.data(), stride};
-  }
-
-  size_t stride;
-  std::vector<int8_t> values;
-  std::vector<float> scales;
-  std::vector<float> sums16;
-  std::vector<float> sums32;
-};
+  return quantized;
+}
 
 inline std::vector<float> RandomFloats(size_t count, std::mt19937& random) {
   std::normal_distribution<float> normal;
