@@ -11,6 +11,7 @@
 #include "generate/folder/model_folder.h"
 #include "generate/generation_task.h"
 #include "generate/generator.h"
+#include "generate/lora/adapter_table.h"
 #include "generate/scheduler.h"
 
 namespace rag {
@@ -41,9 +42,8 @@ Result<size_t> CacheBytes(const GeneratorOptions& options, const KvShape& shape,
                                   block_bytes, " bytes of keys and values, over the limit of ",
                                   limit, " bytes");
   }
-  if (options.cache_bytes != 0) return options.cache_bytes;
-  const size_t one = blocks * block_bytes;
-  return std::max(one, std::min(one * sequences, MachineBytes() / 4));
+  if (options.cache_bytes != 0) return options.cache_bytes / block_bytes;
+  return std::max(blocks, std::min(blocks * sequences, MachineBytes() / 4 / block_bytes));
 }
 
 class DecoderGenerator final : public Generator {
@@ -61,7 +61,8 @@ class DecoderGenerator final : public Generator {
   Result<std::vector<TokenId>> EncodePrompt(std::string_view text) const override {
     return prompt_->Encode(text);
   }
-  Result<std::vector<float>> Score(std::span<const TokenId> tokens) override;
+  Result<std::vector<float>> Score(std::span<const TokenId> tokens,
+                                   std::span<const AdapterUse> adapters) override;
   GeneratorActivity activity() const override { return scheduler_->activity(); }
   const GeneratorInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
@@ -81,6 +82,7 @@ class DecoderGenerator final : public Generator {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ChatPrompt> prompt_;
   DecoderWeights weights_;
+  AdapterTable adapters_;
   GeneratorInfo info_;
   std::unique_ptr<ConstraintCache> constraints_;
   size_t draft_tokens_ = 0;
@@ -123,6 +125,7 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options, bool folder
                  StrCat(file_.path(), ": a context of ", context,
                         " tokens is longer than the file's ", config.file_context));
   }
+  RAG_RETURN_IF_ERROR(adapters_.Load(options.adapters, config, weights_));
   if (!options.mapped_weights) {
     RAG_RETURN_IF_ERROR(PackDecoderWeights(file_, runtime_, weights_));
   }
@@ -144,6 +147,7 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options, bool folder
   info_.context_tokens = context;
   info_.weight_bytes = weights_.bytes;
   info_.has_chat_template = prompt_->has_template();
+  info_.adapters = adapters_.infos();
   return OkStatus();
 }
 
@@ -214,6 +218,7 @@ Result<GenerateResult> DecoderGenerator::Generate(const GenerateRequest& request
                                                   const TokenCallback* on_text,
                                                   const CancelToken* cancel) {
   RAG_RETURN_IF_ERROR(CheckRequest(request));
+  RAG_ASSIGN_OR_RETURN(std::vector<LoraUse> adapters, adapters_.Find(request.adapters));
   GenerateResult none;
   none.prompt_tokens = request.prompt.size();
   none.finish_reason = FinishReason::kLength;
@@ -234,13 +239,13 @@ Result<GenerateResult> DecoderGenerator::Generate(const GenerateRequest& request
   if (request.sampling.dry_multiplier > 0) {
     std::call_once(found_dry_breaks_, [&] { FindDryBreaks(); });
   }
-  const auto task =
-      std::make_shared<GenerationTask>(request,
-                                       GenerationTask::Model{.tokenizer = tokenizer_.get(),
-                                                             .end_tokens = &prompt_->end_tokens(),
-                                                             .dry_breaks = &dry_breaks_,
-                                                             .draft_tokens = draft_tokens_},
-                                       limit, std::move(constraint), on_text != nullptr);
+  const auto task = std::make_shared<GenerationTask>(
+      request,
+      GenerationTask::Model{.tokenizer = tokenizer_.get(),
+                            .end_tokens = &prompt_->end_tokens(),
+                            .dry_breaks = &dry_breaks_,
+                            .draft_tokens = draft_tokens_},
+      std::move(adapters), limit, std::move(constraint), on_text != nullptr);
   RAG_RETURN_IF_ERROR(scheduler_->Submit(task));
   Result<GenerateResult> result = task->Wait(on_text, cancel);
   if (auto used = task->TakeConstraint()) {
@@ -249,10 +254,12 @@ Result<GenerateResult> DecoderGenerator::Generate(const GenerateRequest& request
   return result;
 }
 
-Result<std::vector<float>> DecoderGenerator::Score(std::span<const TokenId> tokens) {
+Result<std::vector<float>> DecoderGenerator::Score(std::span<const TokenId> tokens,
+                                                   std::span<const AdapterUse> adapters) {
   RAG_RETURN_IF_ERROR(CheckTokens(tokens));
+  RAG_ASSIGN_OR_RETURN(std::vector<LoraUse> uses, adapters_.Find(adapters));
   if (tokens.size() == 1) return std::vector<float>();
-  const auto task = std::make_shared<ScoreTask>(tokens);
+  const auto task = std::make_shared<ScoreTask>(tokens, std::move(uses));
   RAG_RETURN_IF_ERROR(scheduler_->Submit(task));
   return task->Wait();
 }

@@ -24,9 +24,10 @@ GenerateRequest WithoutPrompt(const GenerateRequest& request) {
 
 }  // namespace
 
-GenerationTask::GenerationTask(const GenerateRequest& request, const Model& model, size_t limit,
+GenerationTask::GenerationTask(const GenerateRequest& request, const Model& model,
+                               std::vector<LoraUse> adapters, size_t limit,
                                std::unique_ptr<TokenConstraint> constraint, bool streams)
-    : BatchTask(request.prompt, request.priority),
+    : BatchTask(request.prompt, request.priority, std::move(adapters)),
       request_(WithoutPrompt(request)),
       prompt_tokens_(request.prompt.size()),
       model_(model),

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +24,14 @@ namespace rag {
 // "f32", "f16" or "q8_0": GeneratorOptions::cache_type. Errors: invalid_argument.
 Result<DType> ParseKvType(std::string_view name);
 
+// A LoRA adapter (Hu et al. 2022) that requests may name: a GGUF file as llama.cpp's converter
+// writes it, or a folder of PEFT's.
+struct AdapterOptions {
+  std::string name;  // of at most 128 bytes, unlike the others'
+  std::string path;
+  double scale = 1;  // where a request gives none: how much of it is added, within [-100, 100]
+};
+
 struct GeneratorOptions {
   size_t context_tokens = 0;  // of one sequence; 0: what the file says, at most 8,192
   size_t max_sequences = 8;   // generated side by side, 1 to 256; more wait
@@ -38,6 +47,7 @@ struct GeneratorOptions {
   // Weights are left where they are in the mapped file, which other processes share, instead of
   // being laid out anew in memory of our own for faster products.
   bool mapped_weights = false;
+  std::vector<AdapterOptions> adapters;  // at most 64
 };
 
 // What a generator is doing.
@@ -53,6 +63,14 @@ struct GeneratorActivity {
   size_t cache_kept_blocks = 0;
 };
 
+struct AdapterInfo {
+  std::string name;
+  std::string path;
+  double scale = 1;       // where a request gives none
+  size_t rank = 0;        // the largest of its matrices
+  size_t parameters = 0;  // kept in f32
+};
+
 struct GeneratorInfo {
   std::string name;          // general.name, else the file's name
   std::string architecture;  // "llama"
@@ -66,6 +84,7 @@ struct GeneratorInfo {
   size_t context_tokens = 0;
   size_t weight_bytes = 0;
   bool has_chat_template = false;
+  std::vector<AdapterInfo> adapters;  // in the order of GeneratorOptions::adapters
 };
 
 // How the next token is chosen: logits are changed by the biases and penalties, then by the
@@ -106,6 +125,12 @@ struct SamplingOptions {
   uint64_t seed = 0;  // equal seeds give equal outputs
 };
 
+// An adapter of GeneratorOptions::adapters in a request.
+struct AdapterUse {
+  std::string name;
+  std::optional<double> scale = {};  // within [-100, 100]; none: the adapter's own
+};
+
 struct GenerateRequest {
   std::vector<TokenId> prompt;  // from EncodePrompt or RenderChat
   size_t max_tokens = 256;      // new tokens; also bounded by the context
@@ -115,6 +140,7 @@ struct GenerateRequest {
   // What the text must be. An output that ends by itself, or that max_tokens ends, is whole: near
   // the limit only tokens are drawn after which the rest still fits.
   OutputConstraint constraint;
+  std::vector<AdapterUse> adapters;  // what they add is summed; none: the model as it is
   int priority = 0;  // requests with a higher one go first, where they have to wait for each other
   bool logprobs = false;    // GenerateResult::logprobs is filled in,
   size_t top_logprobs = 0;  // with this many of the likeliest tokens each, at most 20
@@ -157,9 +183,9 @@ struct ChatMessage {
 // gives what it would give alone. More than max_sequences wait their turn.
 class Generator {
  public:
-  // Errors: those of GgufFile::Open; unimplemented naming the architecture or tensor type;
-  // invalid_argument naming the tensor, key or option; resource_exhausted when cache_bytes, or 256
-  // GiB, do not hold one context.
+  // Errors: those of GgufFile::Open; unimplemented naming the architecture, the tensor type, or
+  // what of an adapter is not known; invalid_argument naming the tensor, key or option;
+  // resource_exhausted when cache_bytes, or 256 GiB, do not hold one context.
   static Result<std::unique_ptr<Generator>> Load(const std::string& path,
                                                  const GeneratorOptions& options,
                                                  const Runtime& runtime);
@@ -169,7 +195,8 @@ class Generator {
   // the beginning of a stop string. Return false to stop (finish_reason kCancelled).
   using TokenCallback = FunctionRef<bool(std::string_view text)>;
 
-  // Errors: invalid_argument naming the option, or when max_tokens (or the context) has no room for
+  // Errors: not_found naming an adapter that is not loaded; invalid_argument naming the option, an
+  // adapter that is named twice, or when max_tokens (or the context) has no room for
   // the shortest text that the constraint allows; resource_exhausted when the prompt does not fit
   // in the context, or when what a constraint allows takes too much to work out; unavailable when
   // 1,024 calls wait already; those of ValidateConstraint. on_text is called on the calling thread;
@@ -189,7 +216,8 @@ class Generator {
 
   // Log-probability of each token of `tokens` after the first, given those before: [n - 1], natural
   // logarithm. For perplexity and parity.
-  virtual Result<std::vector<float>> Score(std::span<const TokenId> tokens) = 0;
+  virtual Result<std::vector<float>> Score(std::span<const TokenId> tokens,
+                                           std::span<const AdapterUse> adapters = {}) = 0;
 
   virtual GeneratorActivity activity() const = 0;
   virtual const GeneratorInfo& info() const = 0;

@@ -1,6 +1,7 @@
 #include "generate/scheduler.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace rag {
 namespace {
@@ -18,6 +19,10 @@ bool Before(const A& a, const B& b) {
 // whole block, or all but the last token.
 bool Follows(const BatchTask& later, size_t done, const BatchTask& earlier, size_t earlier_done) {
   if (later.wants_all() || done % kBlock != 0 || earlier_done < done) return false;
+  if (!std::equal(later.adapters().begin(), later.adapters().end(), earlier.adapters().begin(),
+                  earlier.adapters().end())) {
+    return false;
+  }
   const auto a = later.history();
   const auto b = earlier.history();
   const size_t needed = std::min(done + kBlock, a.size() - 1);
@@ -26,6 +31,15 @@ bool Follows(const BatchTask& later, size_t done, const BatchTask& earlier, size
 }
 
 }  // namespace
+
+CacheSpace BatchScheduler::SpaceOf(const BatchTask& task) {
+  CacheSpace space;
+  for (const LoraUse& use : task.adapters()) {
+    space.push_back(reinterpret_cast<uintptr_t>(use.adapter));
+    space.push_back(std::bit_cast<uint32_t>(use.scale));
+  }
+  return space;
+}
 
 BatchScheduler::BatchScheduler(Decoder& decoder, KvPool& pool, size_t vocab_size,
                                size_t max_sequences, const Runtime& runtime)
@@ -311,7 +325,8 @@ void BatchScheduler::Step() {
          .blocks = running.cache.blocks(),
          .logits = drafted || running.task->wants_all()  ? Logits::kAll
                    : planned.tokens == running.pending() ? Logits::kLast
-                                                         : Logits::kNone});
+                                                         : Logits::kNone,
+         .adapters = running.task->adapters()});
   }
   const auto nobody_waits = [&] {
     return std::all_of(plan.begin(), plan.end(),

@@ -43,6 +43,9 @@ class BatchScheduler {
   GeneratorActivity activity() const;
 
  private:
+  // Keys and values depend on the adapters.
+  static CacheSpace SpaceOf(const BatchTask& task);
+
   struct Waiting {
     std::shared_ptr<BatchTask> task;
     uint64_t order;
@@ -55,7 +58,7 @@ class BatchScheduler {
           order(from.order),
           started(from.started),
           resumed(from.preempted),
-          cache(pool, tree) {}
+          cache(pool, tree, SpaceOf(*task)) {}
     size_t pending() const { return task->history().size() - cache.size(); }
 
     std::shared_ptr<BatchTask> task;

@@ -8,6 +8,7 @@ std::vector<Setting> BindSettings(Settings& s) {
   using Text = Setting::Text;
   using Path = Setting::Path;
   using Model = Setting::Model;
+  using NamedPaths = Setting::NamedPaths;
   using Choice = Setting::Choice;
   using Count = Setting::Count;
   using Number = Setting::Number;
@@ -29,6 +30,8 @@ std::vector<Setting> BindSettings(Settings& s) {
       {"reranker", "RAG_RERANKER", Model{&s.reranker},
        "cross-encoder or late interaction model that reranks passages: a name or a folder"},
       {"llm", "RAG_LLM", Model{&s.llm}, "decoder: a name or a GGUF file"},
+      {"lora", "RAG_LORA", NamedPaths{&s.lora},
+       "LoRA adapter of the decoder, NAME=PATH[:SCALE]: a GGUF file or a folder of PEFT's"},
       {"context_tokens", "RAG_CONTEXT_TOKENS", Count{&s.context_tokens, 0, 1 << 24},
        "context of the decoder; 0: its own"},
       {"parallel", "RAG_PARALLEL", Count{&s.parallel, 1, 256},
@@ -112,10 +115,10 @@ std::vector<Setting> BindSettings(Settings& s) {
   };
 }
 
-std::vector<std::string> SplitChoices(std::string_view choices) {
+std::vector<std::string> SplitChoices(std::string_view choices, char separator) {
   std::vector<std::string> split;
   for (size_t begin = 0; begin <= choices.size();) {
-    const size_t end = std::min(choices.find('|', begin), choices.size());
+    const size_t end = std::min(choices.find(separator, begin), choices.size());
     split.emplace_back(choices.substr(begin, end - begin));
     begin = end + 1;
   }
