@@ -207,9 +207,10 @@ struct Engine::Impl {
     if (options.llm.empty()) return static_cast<Generator*>(nullptr);
     std::lock_guard lock(model_mutex);
     if (generator == nullptr) {
-      RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(options.models_folder, options.llm));
-      if (entry.kind != "decoder") {
-        return InvalidArgumentError("'", options.llm, "' is an ", entry.kind, ", not a decoder");
+      GeneratorOptions decoder = options.decoder;
+      RAG_ASSIGN_OR_RETURN(const std::string path, FindDecoder(options.llm));
+      if (!decoder.draft_model.empty()) {
+        RAG_ASSIGN_OR_RETURN(decoder.draft_model, FindDecoder(decoder.draft_model));
       }
       RAG_ASSIGN_OR_RETURN(generator, Generator::Load(path, decoder, runtime));
     }

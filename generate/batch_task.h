@@ -38,7 +38,9 @@ class BatchTask {
   // At most `most` tokens that may come next, to be run together with the last one, guessed from
   // the history. Those that Take adds too need no step of their own.
   virtual std::vector<TokenId> Draft(size_t /*most*/) { return {}; }
-  // So many of them came true.
+  // Tokens that a draft may have at most; 0 where none is wanted.
+  virtual size_t DraftRoom() const { return 0; }
+  // So many of a draft's came true.
   virtual void Guessed(size_t /*tokens*/) {}
   // The logits after the token at `position`, in order. False: nothing more is to be run.
   virtual Result<bool> Take(size_t position, std::span<float> logits) = 0;

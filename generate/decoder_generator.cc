@@ -8,6 +8,7 @@
 #include "generate/chat_prompt.h"
 #include "generate/constraint/constraint_cache.h"
 #include "generate/decoder.h"
+#include "generate/draft_model.h"
 #include "generate/folder/model_folder.h"
 #include "generate/generation_task.h"
 #include "generate/generator.h"
@@ -21,6 +22,7 @@ constexpr size_t kDefaultContext = 8192;
 constexpr size_t kMaxContext = size_t{1} << 24;
 constexpr size_t kMaxSequences = 256;
 constexpr size_t kMaxDraftTokens = 16;
+constexpr size_t kModelDraftTokens = 8;  // where a draft model is named and no number
 constexpr size_t kMaxCacheBytes = size_t{256} << 30;
 constexpr size_t kMaxTopLogprobs = 20;
 
@@ -31,10 +33,10 @@ size_t MachineBytes() {
   return static_cast<size_t>(pages) * static_cast<size_t>(page_bytes);
 }
 
-// Bytes that the cache may take.
-Result<size_t> CacheBytes(const GeneratorOptions& options, const KvShape& shape, size_t context,
-                          size_t sequences) {
-  const size_t block_bytes = KvPool::BlockBytes(shape);
+// Blocks that the cache may have. block_bytes: of a block here and one of the draft model's, which
+// has as many.
+Result<size_t> CacheBlocks(const GeneratorOptions& options, size_t block_bytes, size_t context,
+                           size_t sequences) {
   const size_t blocks = KvPool::BlocksFor(context);
   const size_t limit = options.cache_bytes != 0 ? options.cache_bytes : kMaxCacheBytes;
   if (blocks > limit / block_bytes) {
@@ -73,6 +75,7 @@ class DecoderGenerator final : public Generator {
   // Of a folder the embeddings may have more rows than the vocabulary has tokens.
   Status Initialize(const GeneratorOptions& options, bool folder);
   Status StartDecoder(const GeneratorOptions& options, const DecoderConfig& config, size_t context);
+  Status LoadDraft(const GeneratorOptions& options, size_t context);
   Status CheckTokens(std::span<const TokenId> tokens) const;
   Status CheckRequest(const GenerateRequest& request) const;
   void FindDryBreaks();
@@ -90,6 +93,7 @@ class DecoderGenerator final : public Generator {
   std::vector<bool> dry_breaks_;  // by id; empty until a request asks for it
   std::unique_ptr<KvPool> pool_;
   std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<DraftModel> draft_;          // null: there is none
   std::unique_ptr<BatchScheduler> scheduler_;  // last: its thread uses everything above
 };
 
@@ -162,6 +166,7 @@ Status DecoderGenerator::StartDecoder(const GeneratorOptions& options, const Dec
                                 kMaxDraftTokens);
   }
   draft_tokens_ = options.draft_tokens;
+  if (draft_tokens_ == 0 && !options.draft_model.empty()) draft_tokens_ = kModelDraftTokens;
   const size_t sequences = options.max_sequences;
   if (sequences == 0 || sequences > kMaxSequences) {
     return InvalidArgumentError("max_sequences ", sequences, " is not between 1 and ",
@@ -171,12 +176,36 @@ Status DecoderGenerator::StartDecoder(const GeneratorOptions& options, const Dec
                          .heads = config.kv_heads,
                          .head_dim = config.head_dim,
                          .type = options.cache_type};
-  RAG_ASSIGN_OR_RETURN(const size_t bytes, CacheBytes(options, shape, context, sequences));
-  RAG_ASSIGN_OR_RETURN(pool_, KvPool::Create(shape, bytes));
+  size_t block_bytes = KvPool::BlockBytes(shape);
+  if (!options.draft_model.empty()) {
+    RAG_RETURN_IF_ERROR(LoadDraft(options, context));
+    block_bytes += KvPool::BlockBytes(draft_->cache_shape());
+  }
+  RAG_ASSIGN_OR_RETURN(const size_t blocks, CacheBlocks(options, block_bytes, context, sequences));
+  RAG_ASSIGN_OR_RETURN(pool_, KvPool::Create(shape, blocks * KvPool::BlockBytes(shape)));
+  if (draft_ != nullptr) RAG_RETURN_IF_ERROR(draft_->Start(blocks));
   RAG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(config, weights_, *pool_, context,
                                                  sequences + Decoder::kChunkTokens, runtime_));
   scheduler_ = std::make_unique<BatchScheduler>(*decoder_, *pool_, tokenizer_->vocab_size(),
-                                                sequences, runtime_);
+                                                sequences, runtime_, draft_.get());
+  return OkStatus();
+}
+
+Status DecoderGenerator::LoadDraft(const GeneratorOptions& options, size_t context) {
+  if (!(options.draft_min_probability >= 0 && options.draft_min_probability < 1)) {
+    return InvalidArgumentError("draft_min_probability ", options.draft_min_probability,
+                                " is not in [0, 1)");
+  }
+  auto draft = DraftModel::Load(options.draft_model, *tokenizer_,
+                                {.context = context,
+                                 .max_sequences = options.max_sequences,
+                                 .tokens = draft_tokens_,
+                                 .min_probability = options.draft_min_probability,
+                                 .cache_type = options.cache_type,
+                                 .mapped_weights = options.mapped_weights},
+                                runtime_);
+  if (!draft.ok()) return std::move(draft).status().WithContext("the draft model");
+  draft_ = std::move(draft).value();
   return OkStatus();
 }
 

@@ -34,6 +34,7 @@ class GenerationTask final : public BatchTask {
   void Start() override { started_ = Clock::now(); }
   void FoundInCache(size_t tokens) override;
   std::vector<TokenId> Draft(size_t most) override;
+  size_t DraftRoom() const override;
   void Guessed(size_t tokens) override;
   Result<bool> Take(size_t position, std::span<float> logits) override;
 

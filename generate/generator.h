@@ -35,11 +35,16 @@ struct AdapterOptions {
 struct GeneratorOptions {
   size_t context_tokens = 0;  // of one sequence; 0: what the file says, at most 8,192
   size_t max_sequences = 8;   // generated side by side, 1 to 256; more wait
-  // Tokens that are guessed at most from what a text has said before, and run together with the
-  // next one, up to 16; 0: none. What comes out is the same; an answer that copies takes fewer
-  // steps, and a wrong guess costs a part of one.
+  // Tokens that are guessed at most, from what a text has said before or by a draft model, and run
+  // together with the next one, up to 16; 0: none, or 8 with a draft model. What comes out is the
+  // same; an answer that copies takes fewer steps, and a wrong guess costs a part of one.
   size_t draft_tokens = 0;
-  // How keys and values are kept: kF32, kF16 or kQ8_0.
+  // A smaller model of the same vocabulary, as Load takes them, which guesses what the text itself
+  // does not; "": none. A guess ends before a token to which it gives less than
+  // draft_min_probability, which is in [0, 1).
+  std::string draft_model;
+  double draft_min_probability = 0.5;
+  // How keys and values are kept: kF32, kF16 or kQ8_0; the draft model's too.
   DType cache_type = DType::kF32;
   // Of all keys and values, taken from the system as needed; 0: max_sequences contexts, but no more
   // than a quarter of the machine's memory or, where that is more, one context.
@@ -54,6 +59,7 @@ struct GeneratorOptions {
 struct GeneratorActivity {
   size_t running = 0;  // sequences in the batch
   size_t waiting = 0;
+  // All of it with the draft model's.
   size_t cache_bytes = 0;  // taken from the system; never more than
   size_t cache_max_bytes = 0;
   // Blocks of 32 tokens: of the sequences in the batch (a shared one counts for each), in use by
@@ -169,7 +175,7 @@ struct GenerateResult {
   // Of the prompt's, from its beginning: they stood in the cache, since an earlier text began with
   // the same ones. Nothing else changes: the logits are those of a fresh run, bit for bit.
   size_t cached_tokens = 0;
-  size_t guessed_tokens = 0;  // of `tokens`, with GeneratorOptions::draft_tokens
+  size_t guessed_tokens = 0;  // of `tokens`: needed no step of their own
   double prefill_ms = 0;
   double decode_ms = 0;
 };

@@ -338,6 +338,8 @@ Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   options.decoder.context_tokens = settings.context_tokens;
   options.decoder.max_sequences = settings.parallel;
   options.decoder.draft_tokens = settings.draft_tokens;
+  options.decoder.draft_model = settings.draft_model;
+  options.decoder.draft_min_probability = settings.draft_min_probability;
   RAG_ASSIGN_OR_RETURN(options.decoder.cache_type, ParseKvType(settings.kv_type));
   options.decoder.cache_bytes = settings.kv_bytes;
   options.decoder.mapped_weights = settings.mapped_weights;

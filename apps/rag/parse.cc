@@ -146,9 +146,9 @@ class CommandLine {
     SamplingOptions& sampling = options_.sampling;
     Options::Answer& answer = options_.answer;
     for (const char* const key :
-         {"llm", "lora", "context_tokens", "draft_tokens", "kv_type", "mapped_weights",
-          "ask.max_tokens", "ask.strategy", "ask.examples", "ask.template", "ask.system",
-          "ask.temperature"}) {
+         {"llm", "lora", "context_tokens", "draft_tokens", "draft_model", "draft_min_probability",
+          "kv_type", "mapped_weights", "ask.max_tokens", "ask.strategy", "ask.examples",
+          "ask.template", "ask.system", "ask.temperature"}) {
       AddSetting(app, key);
     }
     app->add_option("--example-count", answer.example_count, "how many examples")

@@ -150,8 +150,9 @@ int Main(int argc, char** argv) {
   AddEngineFlags(app, settings);
   AddFlag(app, settings, "reranker", "--rerank");
   for (const char* const key :
-       {"search.rerank_top", "llm", "lora", "context_tokens", "parallel", "draft_tokens", "kv_type",
-        "kv_bytes", "mapped_weights", "collection", "server.listen", "server.socket"}) {
+       {"search.rerank_top", "llm", "lora", "context_tokens", "parallel", "draft_tokens",
+        "draft_model", "draft_min_probability", "kv_type", "kv_bytes", "mapped_weights",
+        "collection", "server.listen", "server.socket"}) {
     AddFlag(app, settings, key);
   }
   // A string of its own: --help tells the defaults, and must not tell $RAG_API_KEY.

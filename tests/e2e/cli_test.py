@@ -567,7 +567,7 @@ class Models(CliTest):
         error = self.rag_json("chat", "--no-retrieval", "--llm", model, "--grammar", wrong, stdin="Hi\n", code=1)["error"]
         self.assertIn("left recursion", error["message"])
 
-    def test_adapters(self):
+    def test_adapters_and_a_draft_model(self):
         model = self.folder / "tiny"
         golden = ROOT / "tests" / "golden"
         shutil.copytree(golden / "decoders" / "llama3", model)
@@ -578,6 +578,7 @@ class Models(CliTest):
             return self.rag_json("chat", "--no-retrieval", "--llm", llm, "--max-tokens", "16", "--system", "x", *flags,
                                  stdin="Hi\n")["answer"]
         plain = answer()
+        self.assertEqual(answer("--draft-model", model, "--draft-min-probability", "0"), plain)
         adapted = answer("--lora", f"style={first}:0.5", "--lora", second)
         self.assertNotEqual(adapted, plain)
         self.assertEqual(answer("--lora", f"a={second}", "--lora", f"b={first}:0.5"), adapted)

@@ -626,7 +626,7 @@ class Adapters(Api):
     @classmethod
     def start(cls):
         model = cls.copy_model("tiny", "decoders/llama3", "decoders/tokenizer.json")
-        return Daemon(PROGRAM, "--encoder", "none", "--llm", model,
+        return Daemon(PROGRAM, "--encoder", "none", "--llm", model, "--draft-model", model,
                       "--lora", f"first={GOLDEN / 'lora' / 'llama_all'}:1.5",
                       "--lora", f"{GOLDEN / 'lora' / 'llama_attention' / 'adapter.gguf'}")
 
