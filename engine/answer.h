@@ -43,6 +43,7 @@ struct AskRequest {
   std::vector<std::string> stop;
   OutputConstraint constraint;       // of all that the decoder writes; an error without one
   std::vector<ChatMessage> history;  // earlier turns, oldest first
+  std::vector<AdapterUse> adapters;  // of the decoder; none: the model as it is
 };
 
 // How the decoder answers without retrieval.
@@ -51,6 +52,7 @@ struct ChatOptions {
   SamplingOptions sampling;
   std::vector<std::string> stop;
   OutputConstraint constraint;
+  std::vector<AdapterUse> adapters;
   bool logprobs = false;
   size_t top_logprobs = 0;
 };

@@ -196,16 +196,23 @@ struct Engine::Impl {
     return loaded;
   }
 
+  Result<std::string> FindDecoder(const std::string& name) const {
+    RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(options.models_folder, name));
+    if (entry.kind == "decoder") return entry.path;
+    return InvalidArgumentError("'", name, "' is an ", entry.kind, ", not a decoder");
+  }
+
   // Null when no decoder is configured.
   Result<Generator*> LoadGenerator() {
     if (options.llm.empty()) return static_cast<Generator*>(nullptr);
     std::lock_guard lock(model_mutex);
     if (generator == nullptr) {
-      RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(options.models_folder, options.llm));
-      if (entry.kind != "decoder") {
-        return InvalidArgumentError("'", options.llm, "' is an ", entry.kind, ", not a decoder");
+      GeneratorOptions decoder = options.decoder;
+      RAG_ASSIGN_OR_RETURN(const std::string path, FindDecoder(options.llm));
+      if (!decoder.draft_model.empty()) {
+        RAG_ASSIGN_OR_RETURN(decoder.draft_model, FindDecoder(decoder.draft_model));
       }
-      RAG_ASSIGN_OR_RETURN(generator, Generator::Load(entry.path, options.decoder, runtime));
+      RAG_ASSIGN_OR_RETURN(generator, Generator::Load(path, decoder, runtime));
     }
     return generator.get();
   }
@@ -546,6 +553,7 @@ Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages,
   request.sampling = options.sampling;
   request.stop = options.stop;
   request.constraint = options.constraint;
+  request.adapters = options.adapters;
   request.logprobs = options.logprobs;
   request.top_logprobs = options.top_logprobs;
   return generator->Generate(request, on_text, cancel);

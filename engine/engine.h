@@ -45,7 +45,7 @@ struct EngineOptions {
                                           // model; "": none
   EncoderOptions encoding;                // of the encoder; the precision is the reranker's too
   std::string llm;                        // name or GGUF file; "": answers are extractive
-  GeneratorOptions decoder;               // of the decoder
+  GeneratorOptions decoder;               // of the decoder; its draft_model is a name too
   StoreOptions store;
 };
 

@@ -266,6 +266,13 @@ Value ToValue(const RerankerInfo& info) {
                        {"weight_bytes", info.weight_bytes}};
 }
 
+Value ToValue(const AdapterInfo& info) {
+  return Value::Object{{"name", info.name},
+                       {"scale", info.scale},
+                       {"rank", info.rank},
+                       {"parameters", info.parameters}};
+}
+
 Value ToValue(const GeneratorInfo& info) {
   return Value::Object{{"name", info.name},
                        {"architecture", info.architecture},

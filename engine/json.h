@@ -23,6 +23,7 @@ Value ToValue(const VacuumReport& report);  // {"bytes_before","bytes_after","by
 Value ToValue(const StoredDocument& document);
 Value ToValue(const EncoderInfo& info);
 Value ToValue(const RerankerInfo& info);
+Value ToValue(const AdapterInfo& info);
 Value ToValue(const GeneratorInfo& info);
 // {"error": {"code": "not_found", "message": "…"}}
 Value ToValue(const Status& error);

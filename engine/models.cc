@@ -313,7 +313,8 @@ Result<std::vector<WordNeighbor>> FindAnalogy(const std::string& models_folder,
 
 Result<Value> QuantizeDecoder(const std::string& models_folder, const std::string& name_or_path,
                               const std::string& to, const std::string& type,
-                              const Runtime& runtime, const CancelToken* cancel) {
+                              const Runtime& runtime, const CancelToken* cancel,
+                              std::span<const AdapterOptions> adapters) {
   DType chosen = DType::kF32;
   bool known = false;
   std::string types;
@@ -331,8 +332,10 @@ Result<Value> QuantizeDecoder(const std::string& models_folder, const std::strin
   if (entry.kind != kDecoderKind) {
     return InvalidArgumentError("'", name_or_path, "' is an ", entry.kind, ", not a decoder");
   }
+  std::vector<MergedAdapter> merged;
+  for (const AdapterOptions& adapter : adapters) merged.push_back({adapter.path, adapter.scale});
   RAG_ASSIGN_OR_RETURN(const QuantizeReport report,
-                       QuantizeModel(entry.path, to, chosen, runtime, cancel));
+                       QuantizeModel(entry.path, to, chosen, runtime, cancel, merged));
   return Value(Value::Object{{"path", to},
                              {"type", type},
                              {"tensors", report.tensors},

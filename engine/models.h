@@ -1,11 +1,13 @@
 // Models on this machine: names -> files.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "embed/word_vectors.h"
+#include "generate/generator.h"
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"
@@ -35,12 +37,13 @@ Result<ModelEntry> FindModel(const std::string& models_folder, const std::string
 Result<ModelEntry> AddModel(const std::string& models_folder, const std::string& path,
                             const std::string& name, bool copy);
 // Writes a decoder, found as FindModel does, as the GGUF file `to` with matrices of `type`
-// ("Q4_K").
+// ("Q4_K"), the adapters a part of them.
 // {"path", "type", "tensors", "parameters", "bytes_before", "bytes"}. Errors: invalid_argument for
 // a type that is not written, or an encoder; those of QuantizeModel.
 Result<Value> QuantizeDecoder(const std::string& models_folder, const std::string& name_or_path,
                               const std::string& to, const std::string& type,
-                              const Runtime& runtime, const CancelToken* cancel = nullptr);
+                              const Runtime& runtime, const CancelToken* cancel = nullptr,
+                              std::span<const AdapterOptions> adapters = {});
 // The k words nearest to a sum of words ("king - man + woman") by the word vectors that are found
 // as FindModel does. Errors: invalid_argument for another model; those of WordVectors::Analogy.
 Result<std::vector<WordNeighbor>> FindAnalogy(const std::string& models_folder,

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "generate/lora/lora_adapter.h"
 #include "lib/base/status.h"
 #include "lib/tokenizer/tokenizer.h"
 
@@ -21,21 +22,25 @@ class BatchTask {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // priority: those with a higher one go first.
-  explicit BatchTask(std::vector<TokenId> history, int priority = 0)
-      : history_(std::move(history)), priority_(priority) {}
+  // priority: those with a higher one go first. adapters: always in one order.
+  explicit BatchTask(std::vector<TokenId> history, int priority = 0,
+                     std::vector<LoraUse> adapters = {})
+      : history_(std::move(history)), priority_(priority), adapters_(std::move(adapters)) {}
   virtual ~BatchTask() = default;
 
   // --- the scheduler's thread, and one worker of its pool at a time ---
   // The tokens to run; Take may add one to them.
   std::span<const TokenId> history() const { return history_; }
   int priority() const { return priority_; }
+  std::span<const LoraUse> adapters() const { return adapters_; }
   // Whether the logits of every token are wanted, and not only the last one's.
   virtual bool wants_all() const { return false; }
-  // At most `most` tokens that may come next, to be run together with the last one. Those that Take
-  // adds too need no step of their own.
+  // At most `most` tokens that may come next, to be run together with the last one, guessed from
+  // the history. Those that Take adds too need no step of their own.
   virtual std::vector<TokenId> Draft(size_t /*most*/) { return {}; }
-  // So many of them came true.
+  // Tokens that a draft may have at most; 0 where none is wanted.
+  virtual size_t DraftRoom() const { return 0; }
+  // So many of a draft's came true.
   virtual void Guessed(size_t /*tokens*/) {}
   // The logits after the token at `position`, in order. False: nothing more is to be run.
   virtual Result<bool> Take(size_t position, std::span<float> logits) = 0;
@@ -54,6 +59,7 @@ class BatchTask {
  protected:
   std::vector<TokenId> history_;
   const int priority_;
+  const std::vector<LoraUse> adapters_;
   std::mutex mutex_;  // guards what follows, and what a subclass gives to who waits
   std::condition_variable changed_;
   bool ended_ = false;
@@ -66,7 +72,8 @@ class BatchTask {
 // Log-probability of each token after the first.
 class ScoreTask final : public BatchTask {
  public:
-  explicit ScoreTask(std::span<const TokenId> tokens) : BatchTask({tokens.begin(), tokens.end()}) {}
+  ScoreTask(std::span<const TokenId> tokens, std::vector<LoraUse> adapters)
+      : BatchTask({tokens.begin(), tokens.end()}, 0, std::move(adapters)) {}
 
   bool wants_all() const override { return true; }
   Result<bool> Take(size_t position, std::span<float> logits) override;

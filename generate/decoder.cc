@@ -145,6 +145,7 @@ void Decoder::Project(std::span<const std::pair<const Projection*, Matrix*>> out
       runtime_.kernels().add(out->row(t).data(), projection->bias.data(), projection->bias.size());
     }
   }
+  lora_.Add(runtime_, input_.x(), outputs);
 }
 
 void Decoder::NormalizeHeads(const HeadNormWeights& norm, float* heads, size_t count) const {
@@ -300,13 +301,14 @@ void Decoder::RunBlock(size_t layer, std::span<const DecoderChunk> chunks) {
 void Decoder::Score(std::span<const DecoderChunk> chunks) {
   using Logits = DecoderChunk::Logits;
   size_t row = 0;
-  size_t rows = 0;
+  std::vector<size_t> chosen;
   for (const DecoderChunk& chunk : chunks) {
     const size_t end = row + chunk.tokens.size();
     if (chunk.logits == Logits::kNone) row = end;
     if (chunk.logits == Logits::kLast) row = end - 1;
-    for (; row < end; ++row, ++rows) {
-      float* const to = normalized_.row(rows).data();
+    for (; row < end; ++row) {
+      float* const to = normalized_.row(chosen.size()).data();
+      chosen.push_back(row);
       if (weights_.output_norm.exists()) {
         NormalizeRow(weights_.output_norm, residual_.row(row).data(), to);
       } else {
@@ -314,7 +316,9 @@ void Decoder::Score(std::span<const DecoderChunk> chunks) {
       }
     }
   }
+  const size_t rows = chosen.size();
   if (rows == 0) return;
+  lora_.Select(chosen);
   input_.Set({normalized_.data(), rows, config_.width});
   if (logits_.rows() < rows) logits_ = Matrix(rows, config_.vocab_size);
   const std::pair<const Projection*, Matrix*> output = {&weights_.output, &logits_};
@@ -326,7 +330,9 @@ void Decoder::Score(std::span<const DecoderChunk> chunks) {
 
 Status Decoder::Forward(std::span<const DecoderChunk> chunks, const Cancelled* cancelled) {
   positions_.clear();
+  lora_.Reset();
   for (const DecoderChunk& chunk : chunks) {
+    lora_.Append(chunk.tokens.size(), chunk.adapters);
     for (size_t t = 0; t < chunk.tokens.size(); ++t) {
       positions_.push_back(chunk.position + t);
       Embed(positions_.size() - 1, chunk.tokens[t]);

@@ -12,6 +12,7 @@
 #include "generate/decoder_config.h"
 #include "generate/decoder_weights.h"
 #include "generate/kv_pool.h"
+#include "generate/lora/lora_rows.h"
 #include "generate/rotary.h"
 #include "lib/base/cancel.h"
 #include "lib/kernels/quantized.h"
@@ -27,6 +28,7 @@ struct DecoderChunk {
   size_t position = 0;                      // of the first one; the cache holds those before
   std::span<const KvPool::BlockId> blocks;  // hold the positions up to the last token's
   enum class Logits { kNone, kLast, kAll } logits = Logits::kLast;
+  std::span<const LoraUse> adapters = {};  // bound to the decoder's weights
 };
 
 // Used by one thread at a time.
@@ -46,7 +48,8 @@ class Decoder {
                                                  const Runtime& runtime);
 
   // Runs the chunks, 1 to max_tokens() tokens in all, of different sequences, and writes their keys
-  // and values. What comes out for a token depends on its sequence alone, bit for bit. Errors:
+  // and values. What comes out for a token depends on its sequence and its adapters alone, bit for
+  // bit. Errors:
   // cancelled, when `cancelled`, looked at once a layer, says so; all positions are to be run again
   // then.
   using Cancelled = FunctionRef<bool()>;
@@ -119,6 +122,7 @@ class Decoder {
   Matrix expert_input_;  // [, width]: of the tokens that take one expert
   Matrix expert_delta_;  // [, width]
   ProductInput input_;
+  LoraRows lora_;
 };
 
 }  // namespace rag

@@ -81,25 +81,29 @@ void Decoder::RunExperts(const DecoderLayer& weights, size_t tokens) {
   // By expert, so that its weights are read once; each token's sum runs in the order of experts
   // whatever the other tokens are.
   for (size_t expert = 0; expert < config_.experts; ++expert) {
-    std::vector<std::pair<size_t, float>> takers;  // token, weight
+    std::vector<size_t> takers;
+    std::vector<float> shares;
     for (size_t t = 0; t < tokens; ++t) {
       const auto& chosen = routes[t].experts;
       const auto found = std::find(chosen.begin(), chosen.end(), expert);
       if (found == chosen.end()) continue;
-      takers.emplace_back(t, routes[t].weights[static_cast<size_t>(found - chosen.begin())]);
+      takers.push_back(t);
+      shares.push_back(routes[t].weights[static_cast<size_t>(found - chosen.begin())]);
     }
     if (takers.empty()) continue;
     for (size_t i = 0; i < takers.size(); ++i) {
-      std::memcpy(expert_input_.row(i).data(), input.row(takers[i].first).data(),
+      std::memcpy(expert_input_.row(i).data(), input.row(takers[i]).data(),
                   config_.width * sizeof(float));
     }
+    lora_.Select(takers);
     input_.Set({expert_input_.data(), takers.size(), config_.width});
     RunFeedForward(weights.feed[expert], takers.size(), expert_delta_);
     for (size_t i = 0; i < takers.size(); ++i) {
-      runtime_.kernels().axpy(takers[i].second, expert_delta_.row(i).data(),
-                              feed_delta_.row(takers[i].first).data(), config_.width);
+      runtime_.kernels().axpy(shares[i], expert_delta_.row(i).data(),
+                              feed_delta_.row(takers[i]).data(), config_.width);
     }
   }
+  lora_.SelectAll();
 }
 
 void Decoder::FeedForwardPart(size_t layer, size_t tokens) {

@@ -8,9 +8,11 @@
 #include "generate/chat_prompt.h"
 #include "generate/constraint/constraint_cache.h"
 #include "generate/decoder.h"
+#include "generate/draft_model.h"
 #include "generate/folder/model_folder.h"
 #include "generate/generation_task.h"
 #include "generate/generator.h"
+#include "generate/lora/adapter_table.h"
 #include "generate/scheduler.h"
 
 namespace rag {
@@ -20,6 +22,7 @@ constexpr size_t kDefaultContext = 8192;
 constexpr size_t kMaxContext = size_t{1} << 24;
 constexpr size_t kMaxSequences = 256;
 constexpr size_t kMaxDraftTokens = 16;
+constexpr size_t kModelDraftTokens = 8;  // where a draft model is named and no number
 constexpr size_t kMaxCacheBytes = size_t{256} << 30;
 constexpr size_t kMaxTopLogprobs = 20;
 
@@ -30,10 +33,10 @@ size_t MachineBytes() {
   return static_cast<size_t>(pages) * static_cast<size_t>(page_bytes);
 }
 
-// Bytes that the cache may take.
-Result<size_t> CacheBytes(const GeneratorOptions& options, const KvShape& shape, size_t context,
-                          size_t sequences) {
-  const size_t block_bytes = KvPool::BlockBytes(shape);
+// Blocks that the cache may have. block_bytes: of a block here and one of the draft model's, which
+// has as many.
+Result<size_t> CacheBlocks(const GeneratorOptions& options, size_t block_bytes, size_t context,
+                           size_t sequences) {
   const size_t blocks = KvPool::BlocksFor(context);
   const size_t limit = options.cache_bytes != 0 ? options.cache_bytes : kMaxCacheBytes;
   if (blocks > limit / block_bytes) {
@@ -41,9 +44,8 @@ Result<size_t> CacheBytes(const GeneratorOptions& options, const KvShape& shape,
                                   block_bytes, " bytes of keys and values, over the limit of ",
                                   limit, " bytes");
   }
-  if (options.cache_bytes != 0) return options.cache_bytes;
-  const size_t one = blocks * block_bytes;
-  return std::max(one, std::min(one * sequences, MachineBytes() / 4));
+  if (options.cache_bytes != 0) return options.cache_bytes / block_bytes;
+  return std::max(blocks, std::min(blocks * sequences, MachineBytes() / 4 / block_bytes));
 }
 
 class DecoderGenerator final : public Generator {
@@ -61,7 +63,8 @@ class DecoderGenerator final : public Generator {
   Result<std::vector<TokenId>> EncodePrompt(std::string_view text) const override {
     return prompt_->Encode(text);
   }
-  Result<std::vector<float>> Score(std::span<const TokenId> tokens) override;
+  Result<std::vector<float>> Score(std::span<const TokenId> tokens,
+                                   std::span<const AdapterUse> adapters) override;
   GeneratorActivity activity() const override { return scheduler_->activity(); }
   const GeneratorInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
@@ -72,6 +75,7 @@ class DecoderGenerator final : public Generator {
   // Of a folder the embeddings may have more rows than the vocabulary has tokens.
   Status Initialize(const GeneratorOptions& options, bool folder);
   Status StartDecoder(const GeneratorOptions& options, const DecoderConfig& config, size_t context);
+  Status LoadDraft(const GeneratorOptions& options, size_t context);
   Status CheckTokens(std::span<const TokenId> tokens) const;
   Status CheckRequest(const GenerateRequest& request) const;
   void FindDryBreaks();
@@ -81,6 +85,7 @@ class DecoderGenerator final : public Generator {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<ChatPrompt> prompt_;
   DecoderWeights weights_;
+  AdapterTable adapters_;
   GeneratorInfo info_;
   std::unique_ptr<ConstraintCache> constraints_;
   size_t draft_tokens_ = 0;
@@ -88,6 +93,7 @@ class DecoderGenerator final : public Generator {
   std::vector<bool> dry_breaks_;  // by id; empty until a request asks for it
   std::unique_ptr<KvPool> pool_;
   std::unique_ptr<Decoder> decoder_;
+  std::unique_ptr<DraftModel> draft_;          // null: there is none
   std::unique_ptr<BatchScheduler> scheduler_;  // last: its thread uses everything above
 };
 
@@ -123,6 +129,7 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options, bool folder
                  StrCat(file_.path(), ": a context of ", context,
                         " tokens is longer than the file's ", config.file_context));
   }
+  RAG_RETURN_IF_ERROR(adapters_.Load(options.adapters, config, weights_));
   if (!options.mapped_weights) {
     RAG_RETURN_IF_ERROR(PackDecoderWeights(file_, runtime_, weights_));
   }
@@ -145,6 +152,7 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options, bool folder
   info_.weight_bytes = weights_.bytes;
   info_.token_bytes = weights_.token_bytes;
   info_.has_chat_template = prompt_->has_template();
+  info_.adapters = adapters_.infos();
   return OkStatus();
 }
 
@@ -159,6 +167,7 @@ Status DecoderGenerator::StartDecoder(const GeneratorOptions& options, const Dec
                                 kMaxDraftTokens);
   }
   draft_tokens_ = options.draft_tokens;
+  if (draft_tokens_ == 0 && !options.draft_model.empty()) draft_tokens_ = kModelDraftTokens;
   const size_t sequences = options.max_sequences;
   if (sequences == 0 || sequences > kMaxSequences) {
     return InvalidArgumentError("max_sequences ", sequences, " is not between 1 and ",
@@ -168,12 +177,36 @@ Status DecoderGenerator::StartDecoder(const GeneratorOptions& options, const Dec
                          .heads = config.kv_heads,
                          .head_dim = config.head_dim,
                          .type = options.cache_type};
-  RAG_ASSIGN_OR_RETURN(const size_t bytes, CacheBytes(options, shape, context, sequences));
-  RAG_ASSIGN_OR_RETURN(pool_, KvPool::Create(shape, bytes));
+  size_t block_bytes = KvPool::BlockBytes(shape);
+  if (!options.draft_model.empty()) {
+    RAG_RETURN_IF_ERROR(LoadDraft(options, context));
+    block_bytes += KvPool::BlockBytes(draft_->cache_shape());
+  }
+  RAG_ASSIGN_OR_RETURN(const size_t blocks, CacheBlocks(options, block_bytes, context, sequences));
+  RAG_ASSIGN_OR_RETURN(pool_, KvPool::Create(shape, blocks * KvPool::BlockBytes(shape)));
+  if (draft_ != nullptr) RAG_RETURN_IF_ERROR(draft_->Start(blocks));
   RAG_ASSIGN_OR_RETURN(decoder_, Decoder::Create(config, weights_, *pool_, context,
                                                  sequences + Decoder::kChunkTokens, runtime_));
   scheduler_ = std::make_unique<BatchScheduler>(*decoder_, *pool_, tokenizer_->vocab_size(),
-                                                sequences, runtime_);
+                                                sequences, runtime_, draft_.get());
+  return OkStatus();
+}
+
+Status DecoderGenerator::LoadDraft(const GeneratorOptions& options, size_t context) {
+  if (!(options.draft_min_probability >= 0 && options.draft_min_probability < 1)) {
+    return InvalidArgumentError("draft_min_probability ", options.draft_min_probability,
+                                " is not in [0, 1)");
+  }
+  auto draft = DraftModel::Load(options.draft_model, *tokenizer_,
+                                {.context = context,
+                                 .max_sequences = options.max_sequences,
+                                 .tokens = draft_tokens_,
+                                 .min_probability = options.draft_min_probability,
+                                 .cache_type = options.cache_type,
+                                 .mapped_weights = options.mapped_weights},
+                                runtime_);
+  if (!draft.ok()) return std::move(draft).status().WithContext("the draft model");
+  draft_ = std::move(draft).value();
   return OkStatus();
 }
 
@@ -215,6 +248,7 @@ Result<GenerateResult> DecoderGenerator::Generate(const GenerateRequest& request
                                                   const TokenCallback* on_text,
                                                   const CancelToken* cancel) {
   RAG_RETURN_IF_ERROR(CheckRequest(request));
+  RAG_ASSIGN_OR_RETURN(std::vector<LoraUse> adapters, adapters_.Find(request.adapters));
   GenerateResult none;
   none.prompt_tokens = request.prompt.size();
   none.finish_reason = FinishReason::kLength;
@@ -235,13 +269,13 @@ Result<GenerateResult> DecoderGenerator::Generate(const GenerateRequest& request
   if (request.sampling.dry_multiplier > 0) {
     std::call_once(found_dry_breaks_, [&] { FindDryBreaks(); });
   }
-  const auto task =
-      std::make_shared<GenerationTask>(request,
-                                       GenerationTask::Model{.tokenizer = tokenizer_.get(),
-                                                             .end_tokens = &prompt_->end_tokens(),
-                                                             .dry_breaks = &dry_breaks_,
-                                                             .draft_tokens = draft_tokens_},
-                                       limit, std::move(constraint), on_text != nullptr);
+  const auto task = std::make_shared<GenerationTask>(
+      request,
+      GenerationTask::Model{.tokenizer = tokenizer_.get(),
+                            .end_tokens = &prompt_->end_tokens(),
+                            .dry_breaks = &dry_breaks_,
+                            .draft_tokens = draft_tokens_},
+      std::move(adapters), limit, std::move(constraint), on_text != nullptr);
   RAG_RETURN_IF_ERROR(scheduler_->Submit(task));
   Result<GenerateResult> result = task->Wait(on_text, cancel);
   if (auto used = task->TakeConstraint()) {
@@ -250,10 +284,12 @@ Result<GenerateResult> DecoderGenerator::Generate(const GenerateRequest& request
   return result;
 }
 
-Result<std::vector<float>> DecoderGenerator::Score(std::span<const TokenId> tokens) {
+Result<std::vector<float>> DecoderGenerator::Score(std::span<const TokenId> tokens,
+                                                   std::span<const AdapterUse> adapters) {
   RAG_RETURN_IF_ERROR(CheckTokens(tokens));
+  RAG_ASSIGN_OR_RETURN(std::vector<LoraUse> uses, adapters_.Find(adapters));
   if (tokens.size() == 1) return std::vector<float>();
-  const auto task = std::make_shared<ScoreTask>(tokens);
+  const auto task = std::make_shared<ScoreTask>(tokens, std::move(uses));
   RAG_RETURN_IF_ERROR(scheduler_->Submit(task));
   return task->Wait();
 }

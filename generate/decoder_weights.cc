@@ -62,7 +62,8 @@ class Reader {
 
   // `name` without ".weight"; the bias may be absent.
   Status Project(const std::string& name, size_t rows, size_t cols, Projection& out) {
-    RAG_RETURN_IF_ERROR(Matrix(name + ".weight", rows, cols, out.weights));
+    out.tensor = name + ".weight";
+    RAG_RETURN_IF_ERROR(Matrix(out.tensor, rows, cols, out.weights));
     return VectorIfThere(name + ".bias", rows, out.bias);
   }
 
@@ -76,6 +77,8 @@ class Reader {
     size_t begin = 0;
     for (const auto& [part, count] : parts) {
       part->weights = Rows(fused.weights, begin, count);
+      part->tensor = fused.tensor;
+      part->first_row = begin;
       if (!fused.bias.empty()) {
         const auto first = fused.bias.begin() + static_cast<ptrdiff_t>(begin);
         part->bias.assign(first, first + static_cast<ptrdiff_t>(count));
@@ -110,10 +113,13 @@ class Reader {
   Status Experts(const std::string& prefix, const std::string& kind, size_t rows, size_t cols,
                  std::vector<FeedForward>& experts, Projection FeedForward::*part) {
     const std::string name = StrCat(prefix, kind, "_exps.weight");
+    for (size_t i = 0; i < experts.size(); ++i) {
+      (experts[i].*part).tensor = StrCat(prefix, kind, ".", i, ".weight");
+    }
     if (!Has(name)) {
-      for (size_t i = 0; i < experts.size(); ++i) {
-        RAG_RETURN_IF_ERROR(Matrix(StrCat(prefix, kind, ".", i, ".weight"), rows, cols,
-                                   (experts[i].*part).weights));
+      for (FeedForward& expert : experts) {
+        Projection& projection = expert.*part;
+        RAG_RETURN_IF_ERROR(Matrix(projection.tensor, rows, cols, projection.weights));
       }
       return OkStatus();
     }
@@ -275,6 +281,7 @@ Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderCon
   }
   RAG_RETURN_IF_ERROR(reader.Norm("output_norm", width, weights.output_norm));
   weights.output.weights = weights.embeddings;
+  weights.output.tensor = "output.weight";
   if (reader.Has("output.weight")) {
     RAG_RETURN_IF_ERROR(reader.Project("output", config.vocab_size, width, weights.output));
   }
@@ -289,7 +296,7 @@ Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderCon
   return weights;
 }
 
-Status PackDecoderWeights(const GgufFile& file, const Runtime& runtime, DecoderWeights& weights) {
+std::vector<Projection*> Projections(DecoderWeights& weights) {
   std::vector<Projection*> projections = {&weights.output};
   for (DecoderLayer& layer : weights.layers) {
     projections.insert(projections.end(),
@@ -298,8 +305,12 @@ Status PackDecoderWeights(const GgufFile& file, const Runtime& runtime, DecoderW
       projections.insert(projections.end(), {&feed.gate, &feed.up, &feed.down});
     }
   }
-  for (Projection* const projection : projections) {
-    if (!projection->exists()) continue;
+  std::erase_if(projections, [](const Projection* projection) { return !projection->exists(); });
+  return projections;
+}
+
+Status PackDecoderWeights(const GgufFile& file, const Runtime& runtime, DecoderWeights& weights) {
+  for (Projection* const projection : Projections(weights)) {
     Result<PackedMatrix> packed = PackedMatrix::Pack(projection->weights, runtime);
     if (!packed.ok()) return std::move(packed).status().WithContext(file.path());
     projection->packed = std::move(packed).value();

@@ -31,6 +31,10 @@ struct Projection {
   TensorView weights;       // [out, in]; no shape: it does not exist
   PackedMatrix packed;      // the same, once packed
   std::vector<float> bias;  // [out] or empty
+  // The file's tensor that its rows are of, from first_row on; "blk.0.ffn_up.3.weight" for an
+  // expert's, also where one tensor holds all experts, and "output.weight" for tied embeddings.
+  std::string tensor;
+  size_t first_row = 0;
 
   bool exists() const { return !weights.shape.empty(); }
 };
@@ -56,7 +60,7 @@ struct DecoderLayer {
   std::vector<FeedForward> feed;  // one, or one for each expert
 };
 
-// Views into the file, which must outlive this.
+// Views into the file, which must outlive this. Not moved once an adapter changes its projections.
 struct DecoderWeights {
   TensorView embeddings;       // [vocabulary, width]
   TensorView positions;        // [file_context, width]; learned positions alone
@@ -80,6 +84,9 @@ struct DecoderWeights {
 // configuration needs; unimplemented for a tensor that the architecture does not have as we know
 // it, since leaving it out would give other results.
 Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderConfig& config);
+
+// All that exist. The pointers hold until the weights are moved.
+std::vector<Projection*> Projections(DecoderWeights& weights);
 
 // Lays the projections out anew where the processor gains by it, and lets go of the file's own
 // bytes of them. Errors: resource_exhausted naming the file.

@@ -24,9 +24,10 @@ GenerateRequest WithoutPrompt(const GenerateRequest& request) {
 
 }  // namespace
 
-GenerationTask::GenerationTask(const GenerateRequest& request, const Model& model, size_t limit,
+GenerationTask::GenerationTask(const GenerateRequest& request, const Model& model,
+                               std::vector<LoraUse> adapters, size_t limit,
                                std::unique_ptr<TokenConstraint> constraint, bool streams)
-    : BatchTask(request.prompt, request.priority),
+    : BatchTask(request.prompt, request.priority, std::move(adapters)),
       request_(WithoutPrompt(request)),
       prompt_tokens_(request.prompt.size()),
       model_(model),
@@ -50,10 +51,11 @@ void GenerationTask::Guessed(size_t tokens) {
   result_.guessed_tokens += tokens;
 }
 
+// The last token that may be drawn is not run.
+size_t GenerationTask::DraftRoom() const { return limit_ - (history_.size() - prompt_tokens_) - 1; }
+
 std::vector<TokenId> GenerationTask::Draft(size_t most) {
-  // The last token that may be drawn is not run.
-  const size_t left = limit_ - (history_.size() - prompt_tokens_);
-  return lookup_.Guess(history_, std::min(most, left - 1));
+  return lookup_.Guess(history_, std::min(most, DraftRoom()));
 }
 
 // After a lone beginning of text, a SentencePiece model's first space is not part of the text.

@@ -26,14 +26,15 @@ class GenerationTask final : public BatchTask {
     const std::vector<bool>* dry_breaks;     // by id
     size_t draft_tokens;
   };
-  // `request` was checked. limit: tokens to generate, at least 1. constraint: null for none.
-  // streams: whether Wait is called with a callback.
-  GenerationTask(const GenerateRequest& request, const Model& model, size_t limit,
-                 std::unique_ptr<TokenConstraint> constraint, bool streams);
+  // `request` was checked. adapters: those that it names. limit: tokens to generate, at least 1.
+  // constraint: null for none. streams: whether Wait is called with a callback.
+  GenerationTask(const GenerateRequest& request, const Model& model, std::vector<LoraUse> adapters,
+                 size_t limit, std::unique_ptr<TokenConstraint> constraint, bool streams);
 
   void Start() override { started_ = Clock::now(); }
   void FoundInCache(size_t tokens) override;
   std::vector<TokenId> Draft(size_t most) override;
+  size_t DraftRoom() const override;
   void Guessed(size_t tokens) override;
   Result<bool> Take(size_t position, std::span<float> logits) override;
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,14 +24,27 @@ namespace rag {
 // "f32", "f16" or "q8_0": GeneratorOptions::cache_type. Errors: invalid_argument.
 Result<DType> ParseKvType(std::string_view name);
 
+// A LoRA adapter (Hu et al. 2022) that requests may name: a GGUF file as llama.cpp's converter
+// writes it, or a folder of PEFT's.
+struct AdapterOptions {
+  std::string name;  // of at most 128 bytes, unlike the others'
+  std::string path;
+  double scale = 1;  // where a request gives none: how much of it is added, within [-100, 100]
+};
+
 struct GeneratorOptions {
   size_t context_tokens = 0;  // of one sequence; 0: what the file says, at most 8,192
   size_t max_sequences = 8;   // generated side by side, 1 to 256; more wait
-  // Tokens that are guessed at most from what a text has said before, and run together with the
-  // next one, up to 16; 0: none. What comes out is the same; an answer that copies takes fewer
-  // steps, and a wrong guess costs a part of one.
+  // Tokens that are guessed at most, from what a text has said before or by a draft model, and run
+  // together with the next one, up to 16; 0: none, or 8 with a draft model. What comes out is the
+  // same; an answer that copies takes fewer steps, and a wrong guess costs a part of one.
   size_t draft_tokens = 0;
-  // How keys and values are kept: kF32, kF16 or kQ8_0.
+  // A smaller model of the same vocabulary, as Load takes them, which guesses what the text itself
+  // does not; "": none. A guess ends before a token to which it gives less than
+  // draft_min_probability, which is in [0, 1).
+  std::string draft_model;
+  double draft_min_probability = 0.5;
+  // How keys and values are kept: kF32, kF16 or kQ8_0; the draft model's too.
   DType cache_type = DType::kF32;
   // Of all keys and values, taken from the system as needed; 0: max_sequences contexts, but no more
   // than a quarter of the machine's memory or, where that is more, one context.
@@ -38,12 +52,14 @@ struct GeneratorOptions {
   // Weights are left where they are in the mapped file, which other processes share, instead of
   // being laid out anew in memory of our own for faster products.
   bool mapped_weights = false;
+  std::vector<AdapterOptions> adapters;  // at most 64
 };
 
 // What a generator is doing.
 struct GeneratorActivity {
   size_t running = 0;  // sequences in the batch
   size_t waiting = 0;
+  // All of it with the draft model's.
   size_t cache_bytes = 0;  // taken from the system; never more than
   size_t cache_max_bytes = 0;
   // Blocks of 32 tokens: of the sequences in the batch (a shared one counts for each), in use by
@@ -51,6 +67,14 @@ struct GeneratorActivity {
   size_t cache_sequence_blocks = 0;
   size_t cache_used_blocks = 0;
   size_t cache_kept_blocks = 0;
+};
+
+struct AdapterInfo {
+  std::string name;
+  std::string path;
+  double scale = 1;       // where a request gives none
+  size_t rank = 0;        // the largest of its matrices
+  size_t parameters = 0;  // kept in f32
 };
 
 struct GeneratorInfo {
@@ -67,6 +91,7 @@ struct GeneratorInfo {
   size_t weight_bytes = 0;
   size_t token_bytes = 0;  // of them, those that a pass of one token reads
   bool has_chat_template = false;
+  std::vector<AdapterInfo> adapters;  // in the order of GeneratorOptions::adapters
 };
 
 // How the next token is chosen: logits are changed by the biases and penalties, then by the
@@ -107,6 +132,12 @@ struct SamplingOptions {
   uint64_t seed = 0;  // equal seeds give equal outputs
 };
 
+// An adapter of GeneratorOptions::adapters in a request.
+struct AdapterUse {
+  std::string name;
+  std::optional<double> scale = {};  // within [-100, 100]; none: the adapter's own
+};
+
 struct GenerateRequest {
   std::vector<TokenId> prompt;  // from EncodePrompt or RenderChat
   size_t max_tokens = 256;      // new tokens; also bounded by the context
@@ -116,6 +147,7 @@ struct GenerateRequest {
   // What the text must be. An output that ends by itself, or that max_tokens ends, is whole: near
   // the limit only tokens are drawn after which the rest still fits.
   OutputConstraint constraint;
+  std::vector<AdapterUse> adapters;  // what they add is summed; none: the model as it is
   int priority = 0;  // requests with a higher one go first, where they have to wait for each other
   bool logprobs = false;    // GenerateResult::logprobs is filled in,
   size_t top_logprobs = 0;  // with this many of the likeliest tokens each, at most 20
@@ -144,7 +176,7 @@ struct GenerateResult {
   // Of the prompt's, from its beginning: they stood in the cache, since an earlier text began with
   // the same ones. Nothing else changes: the logits are those of a fresh run, bit for bit.
   size_t cached_tokens = 0;
-  size_t guessed_tokens = 0;  // of `tokens`, with GeneratorOptions::draft_tokens
+  size_t guessed_tokens = 0;  // of `tokens`: needed no step of their own
   double prefill_ms = 0;
   double decode_ms = 0;
 };
@@ -158,9 +190,9 @@ struct ChatMessage {
 // gives what it would give alone. More than max_sequences wait their turn.
 class Generator {
  public:
-  // Errors: those of GgufFile::Open; unimplemented naming the architecture or tensor type;
-  // invalid_argument naming the tensor, key or option; resource_exhausted when cache_bytes, or 256
-  // GiB, do not hold one context.
+  // Errors: those of GgufFile::Open; unimplemented naming the architecture, the tensor type, or
+  // what of an adapter is not known; invalid_argument naming the tensor, key or option;
+  // resource_exhausted when cache_bytes, or 256 GiB, do not hold one context.
   static Result<std::unique_ptr<Generator>> Load(const std::string& path,
                                                  const GeneratorOptions& options,
                                                  const Runtime& runtime);
@@ -170,7 +202,8 @@ class Generator {
   // the beginning of a stop string. Return false to stop (finish_reason kCancelled).
   using TokenCallback = FunctionRef<bool(std::string_view text)>;
 
-  // Errors: invalid_argument naming the option, or when max_tokens (or the context) has no room for
+  // Errors: not_found naming an adapter that is not loaded; invalid_argument naming the option, an
+  // adapter that is named twice, or when max_tokens (or the context) has no room for
   // the shortest text that the constraint allows; resource_exhausted when the prompt does not fit
   // in the context, or when what a constraint allows takes too much to work out; unavailable when
   // 1,024 calls wait already; those of ValidateConstraint. on_text is called on the calling thread;
@@ -190,7 +223,8 @@ class Generator {
 
   // Log-probability of each token of `tokens` after the first, given those before: [n - 1], natural
   // logarithm. For perplexity and parity.
-  virtual Result<std::vector<float>> Score(std::span<const TokenId> tokens) = 0;
+  virtual Result<std::vector<float>> Score(std::span<const TokenId> tokens,
+                                           std::span<const AdapterUse> adapters = {}) = 0;
 
   virtual GeneratorActivity activity() const = 0;
   virtual const GeneratorInfo& info() const = 0;

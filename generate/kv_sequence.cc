@@ -9,6 +9,11 @@ constexpr size_t kBlock = KvPool::kBlockTokens;
 
 }  // namespace
 
+KvSequence::~KvSequence() {
+  Clear();
+  tree_.Leave(root_);
+}
+
 std::optional<KvPool::BlockId> KvSequence::Take() {
   for (;;) {
     if (const auto id = pool_.Take()) return id;

@@ -12,14 +12,15 @@
 namespace rag {
 
 // Whole blocks are the tree's, shared with whatever begins alike; the last one, which is written
-// to, is the sequence's own. Keys and values depend on the tokens alone, bit for bit, so it does
-// not matter who computed them. Used by the pool's thread; `history` is always the sequence's
-// tokens from their beginning, at least size().
+// to, is the sequence's own. Keys and values depend on the tokens and the space alone, bit for bit,
+// so it does not matter who computed them. Used by the pool's thread; `history` is always the
+// sequence's tokens from their beginning, at least size().
 class KvSequence {
  public:
-  // Both outlive the sequence.
-  KvSequence(KvPool& pool, PrefixTree& tree) : pool_(pool), tree_(tree) {}
-  ~KvSequence() { Clear(); }
+  // Both outlive the sequence, which shares blocks with those of its space.
+  KvSequence(KvPool& pool, PrefixTree& tree, const CacheSpace& space = {})
+      : pool_(pool), tree_(tree), root_(tree.Enter(space)) {}
+  ~KvSequence();
   KvSequence(const KvSequence&) = delete;
   KvSequence& operator=(const KvSequence&) = delete;
 
@@ -40,12 +41,13 @@ class KvSequence {
   void Clear();
 
  private:
-  PrefixTree::Node* last() const { return path_.empty() ? nullptr : path_.back(); }
+  PrefixTree::Node* last() const { return path_.empty() ? root_ : path_.back(); }
   std::optional<KvPool::BlockId> Take();
   void Adopt(PrefixTree::Node* node);
 
   KvPool& pool_;
   PrefixTree& tree_;
+  PrefixTree::Node* const root_;
   std::vector<KvPool::BlockId> blocks_;  // the path's, then its own
   std::vector<PrefixTree::Node*> path_;  // pinned
   size_t size_ = 0;

@@ -17,15 +17,31 @@ PrefixTree::~PrefixTree() {
   }
 }
 
+PrefixTree::Node* PrefixTree::Enter(const CacheSpace& space) {
+  const auto root = roots_.try_emplace(space).first;
+  root->second.space = &root->first;
+  ++root->second.pins;
+  return &root->second;
+}
+
+void PrefixTree::Leave(Node* root) {
+  --root->pins;
+  DropRoot(root);
+}
+
+void PrefixTree::DropRoot(Node* root) {
+  if (root->pins == 0 && root->children.empty()) roots_.erase(roots_.find(*root->space));
+}
+
 PrefixTree::Node* PrefixTree::Find(Node* parent, std::span<const TokenId> tokens) {
-  Children& children = Below(parent);
+  Children& children = parent->children;
   const auto found = children.find(std::vector<TokenId>(tokens.begin(), tokens.end()));
   return found == children.end() ? nullptr : found->second.get();
 }
 
 std::optional<PrefixTree::Beginning> PrefixTree::FindBeginning(Node* parent,
                                                                std::span<const TokenId> tokens) {
-  Children& children = Below(parent);
+  Children& children = parent->children;
   // In the order of the keys, what shares most with `tokens` stands next to their place.
   const auto after = children.lower_bound(std::vector<TokenId>(tokens.begin(), tokens.end()));
   Node* best = nullptr;
@@ -45,7 +61,7 @@ std::optional<PrefixTree::Beginning> PrefixTree::FindBeginning(Node* parent,
 
 PrefixTree::Node* PrefixTree::Insert(Node* parent, std::span<const TokenId> tokens,
                                      KvPool::BlockId block) {
-  Children& children = Below(parent);
+  Children& children = parent->children;
   std::vector<TokenId> key(tokens.begin(), tokens.end());
   auto after = children.lower_bound(key);
   if (after != children.end() && Common(after->first, tokens) == tokens.size()) {
@@ -87,7 +103,9 @@ void PrefixTree::Drop(Node* node) {
   pool_.Release(node->block);
   used_.erase(node->used);
   --size_;
-  Below(node->parent).erase(*node->tokens);
+  Node* const parent = node->parent;
+  parent->children.erase(parent->children.find(*node->tokens));
+  if (parent->space != nullptr) DropRoot(parent);
 }
 
 bool PrefixTree::Evict() {

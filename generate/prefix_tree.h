@@ -1,4 +1,5 @@
-// PrefixTree: cached blocks by the tokens that they hold and all those before them.
+// PrefixTree: cached blocks by the tokens that they hold and all those before them, and by what
+// else they depend on.
 //
 // A radix tree whose edges are blocks (after SGLang's RadixAttention, Zheng et al. 2024, section
 // 3): a node is a whole block, or the begun last block of some text, which is a leaf. What no
@@ -6,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <map>
 #include <memory>
@@ -18,6 +20,9 @@
 
 namespace rag {
 
+// What keys and values depend on besides the tokens: equal for sequences that may share blocks.
+using CacheSpace = std::vector<uint64_t>;
+
 // Used by one thread at a time.
 class PrefixTree {
  public:
@@ -28,8 +33,9 @@ class PrefixTree {
     Node* parent = nullptr;
     const std::vector<TokenId>* tokens = nullptr;  // the key in the parent's children
     Children children;
-    size_t pins = 0;                  // sequences that stand on it
-    std::list<Node*>::iterator used;  // its place in used_, while it has no pins
+    size_t pins = 0;                    // sequences that stand on it
+    std::list<Node*>::iterator used;    // its place in used_, while it has no pins; not of a root
+    const CacheSpace* space = nullptr;  // of a root, which holds no block
   };
 
   // `pool` outlives the tree, which holds a share of each of its blocks.
@@ -38,7 +44,11 @@ class PrefixTree {
   PrefixTree(const PrefixTree&) = delete;
   PrefixTree& operator=(const PrefixTree&) = delete;
 
-  // The whole block below `parent` (null: the root) that holds exactly `tokens`; null: none.
+  // The root of a space. It stays until as many calls of Leave.
+  Node* Enter(const CacheSpace& space);
+  void Leave(Node* root);
+
+  // The whole block below `parent` that holds exactly `tokens`; null: none.
   Node* Find(Node* parent, std::span<const TokenId> tokens);
   struct Beginning {
     KvPool::BlockId block;
@@ -47,8 +57,9 @@ class PrefixTree {
   // The block below `parent` that shares the longest beginning with `tokens`.
   std::optional<Beginning> FindBeginning(Node* parent, std::span<const TokenId> tokens);
 
-  // 1 to kBlockTokens tokens below `parent`, which is pinned or null. What is there already stays,
-  // and a begun block that the new one goes on with is dropped. Gives the node that holds them.
+  // 1 to kBlockTokens tokens below `parent`, which is pinned or entered. What is there already
+  // stays, and a begun block that the new one goes on with is dropped. Gives the node that holds
+  // them.
   Node* Insert(Node* parent, std::span<const TokenId> tokens, KvPool::BlockId block);
 
   // A pinned node stays. A sequence pins from the root on and unpins in the opposite order.
@@ -61,11 +72,11 @@ class PrefixTree {
   size_t evictable() const { return used_.size(); }
 
  private:
-  Children& Below(Node* parent) { return parent == nullptr ? roots_ : parent->children; }
   void Drop(Node* node);
+  void DropRoot(Node* root);  // where nothing needs it
 
   KvPool& pool_;
-  Children roots_;
+  std::map<CacheSpace, Node> roots_;
   // Without pins, the most recently used first. A sequence pins a whole path, so a child stands
   // behind its parent: the last one is a leaf.
   std::list<Node*> used_;

@@ -5,8 +5,6 @@
 namespace rag {
 namespace {
 
-constexpr size_t kLongestPause = 32;
-
 // Vocabularies have fewer than 2^21 tokens; where one had more, a guess could be a bad one.
 uint64_t Key(std::span<const TokenId> tokens) {
   uint64_t key = 0;
@@ -21,17 +19,7 @@ void PromptLookup::Learn(std::span<const TokenId> history) {
   const auto came = history.subspan(guessed_at_);
   const size_t right = static_cast<size_t>(
       std::mismatch(guess_.begin(), guess_.end(), came.begin(), came.end()).first - guess_.begin());
-  if (right == guess_.size()) {
-    length_ = std::min(most_, 2 * length_);
-  } else {
-    length_ = std::max<size_t>(1, right);
-  }
-  if (right == 0) {
-    pause_ = next_pause_;
-    next_pause_ = std::min(kLongestPause, 2 * next_pause_);
-  } else {
-    next_pause_ = 1;
-  }
+  length_.Learn(guess_.size(), right);
   guess_.clear();
 }
 
@@ -47,10 +35,7 @@ std::vector<TokenId> PromptLookup::Guess(std::span<const TokenId> history, size_
   if (most_ == 0) return {};
   Learn(history);
   Index(history);
-  if (pause_ > 0) {
-    --pause_;
-    return {};
-  }
+  if (length_.Pauses()) return {};
   if (history.size() < 3) return {};
   size_t from = 0;
   if (const auto found = after_three_.find(Key(history.last(3))); found != after_three_.end()) {
@@ -59,7 +44,7 @@ std::vector<TokenId> PromptLookup::Guess(std::span<const TokenId> history, size_
     from = two->second;
   }
   if (from == 0) return {};
-  const size_t count = std::min({length_, most, history.size() - from});
+  const size_t count = std::min({length_.length(), most, history.size() - from});
   const auto follows = history.subspan(from, count);
   guess_.assign(follows.begin(), follows.end());
   guessed_at_ = history.size();

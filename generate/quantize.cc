@@ -9,6 +9,8 @@
 
 #include "generate/folder/folder_vocabulary.h"
 #include "generate/folder/model_folder.h"
+#include "generate/lora/lora_merge.h"
+#include "lib/kernels/kernels.h"
 #include "lib/kernels/quantized_encode.h"
 #include "lib/model/gguf_writer.h"
 #include "lib/model/model_file.h"
@@ -20,12 +22,18 @@ namespace {
 constexpr size_t kRowGrain = 16;
 constexpr int64_t kQuantizationVersion = 2;  // llama.cpp's GGML_QNT_VERSION
 
+// A tensor of the old file.
+struct Source {
+  std::string name;
+  TensorView tensor;
+};
+
 // A tensor of the new file; several parts are stacked as its first dimension.
 struct Plan {
   std::string name;
   DType type = DType::kF32;
   std::vector<size_t> shape;
-  std::vector<TensorView> parts;
+  std::vector<Source> parts;
 };
 
 // llama.cpp's llama_ftype.
@@ -97,7 +105,7 @@ bool ParseExpert(const std::string& name, std::string& stacked, size_t& expert) 
 
 Result<std::vector<Plan>> MakePlans(const GgufFile& file, DType type) {
   std::vector<Plan> plans;
-  std::map<std::string, std::map<size_t, const TensorView*>> stacks;
+  std::map<std::string, std::map<size_t, Source>> stacks;
   const bool tied = file.Find("output.weight") == nullptr;
   const std::string_view output = tied ? "token_embd.weight" : "output.weight";
   for (const std::string& name : file.TensorNames()) {
@@ -105,20 +113,21 @@ Result<std::vector<Plan>> MakePlans(const GgufFile& file, DType type) {
     std::string stacked;
     size_t expert = 0;
     if (ParseExpert(name, stacked, expert)) {
-      stacks[stacked][expert] = &tensor;
+      stacks[stacked][expert] = {name, tensor};
       continue;
     }
-    plans.push_back({name, ChooseType(name, tensor, type, name == output), tensor.shape, {tensor}});
+    plans.push_back(
+        {name, ChooseType(name, tensor, type, name == output), tensor.shape, {{name, tensor}}});
   }
   for (const auto& [name, experts] : stacks) {
-    const TensorView& first = *experts.begin()->second;
+    const TensorView& first = experts.begin()->second.tensor;
     Plan plan = {name, ChooseType(name, first, type, false), first.shape, {}};
-    for (const auto& [expert, tensor] : experts) {
-      if (expert != plan.parts.size() || tensor->shape != first.shape) {
+    for (const auto& [expert, source] : experts) {
+      if (expert != plan.parts.size() || source.tensor.shape != first.shape) {
         return InvalidArgumentError(file.path(), ": the experts of '", name,
                                     "' are not complete or differ in shape");
       }
-      plan.parts.push_back(*tensor);
+      plan.parts.push_back(source);
     }
     plan.shape.insert(plan.shape.begin(), plan.parts.size());
     plans.push_back(std::move(plan));
@@ -141,29 +150,35 @@ Status AddMetadata(const GgufFile& file, const Value::Object& metadata, DType ty
 }
 
 // Rows [begin, end) of `from`, as `type`.
-Status ConvertRows(const TensorView& from, size_t begin, size_t end, DType type,
-                   std::span<std::byte> out) {
-  const size_t cols = from.shape.back();
+Status ConvertRows(const Source& from, const LoraMerge& merge, size_t begin, size_t end, DType type,
+                   const Kernels& kernels, std::span<std::byte> out) {
+  const size_t cols = from.tensor.shape.back();
   std::vector<float> values((end - begin) * cols);
-  RAG_RETURN_IF_ERROR(DequantizeTo(from, begin * cols, values));
+  RAG_RETURN_IF_ERROR(DequantizeTo(from.tensor, begin * cols, values));
+  for (size_t row = begin; row < end; ++row) {
+    merge.AddTo(from.name, from.tensor.shape, row, kernels,
+                std::span(values).subspan((row - begin) * cols, cols));
+  }
   return EncodeBlocks(type, values, out);
 }
 
-Status Convert(const Plan& plan, const Runtime& runtime, std::span<std::byte> bytes) {
+Status Convert(const Plan& plan, const LoraMerge& merge, const Runtime& runtime,
+               std::span<std::byte> bytes) {
   const size_t part_bytes = bytes.size() / plan.parts.size();
   std::mutex mutex;  // guards status
   Status status;
   for (size_t i = 0; i < plan.parts.size(); ++i) {
-    const TensorView& part = plan.parts[i];
+    const Source& source = plan.parts[i];
+    const TensorView& part = source.tensor;
     const std::span<std::byte> out = bytes.subspan(i * part_bytes, part_bytes);
-    if (part.type == plan.type) {
+    if (part.type == plan.type && !merge.Changes(source.name, part.shape)) {
       std::memcpy(out.data(), part.bytes.data(), out.size());
       continue;
     }
     const size_t rows = part.elements() / part.shape.back();
     const size_t row_bytes = part_bytes / rows;
     runtime.pool().ParallelFor(rows, kRowGrain, [&](size_t begin, size_t end, int) {
-      Status converted = ConvertRows(part, begin, end, plan.type,
+      Status converted = ConvertRows(source, merge, begin, end, plan.type, runtime.kernels(),
                                      out.subspan(begin * row_bytes, (end - begin) * row_bytes));
       if (converted.ok()) return;
       std::lock_guard lock(mutex);
@@ -176,7 +191,8 @@ Status Convert(const Plan& plan, const Runtime& runtime, std::span<std::byte> by
 }  // namespace
 
 Result<QuantizeReport> QuantizeModel(const std::string& from, const std::string& to, DType type,
-                                     const Runtime& runtime, const CancelToken* cancel) {
+                                     const Runtime& runtime, const CancelToken* cancel,
+                                     std::span<const MergedAdapter> adapters) {
   if (!CanEncode(type)) {
     return InvalidArgumentError("weights cannot be written as ", GetDTypeInfo(type).name);
   }
@@ -195,21 +211,22 @@ Result<QuantizeReport> QuantizeModel(const std::string& from, const std::string&
     RAG_RETURN_IF_ERROR(AddVocabulary(from, embeddings->shape[0], metadata));
   }
   RAG_ASSIGN_OR_RETURN(const std::vector<Plan> plans, MakePlans(file, type));
+  RAG_ASSIGN_OR_RETURN(const LoraMerge merge, LoraMerge::Load(adapters, file));
   GgufWriter writer;
   RAG_RETURN_IF_ERROR(AddMetadata(file, metadata, type, writer));
   QuantizeReport report;
   for (const Plan& plan : plans) {
     RAG_RETURN_IF_ERROR(writer.Declare(plan.name, plan.type, plan.shape));
     ++report.tensors;
-    for (const TensorView& part : plan.parts) {
-      report.parameters += part.elements();
-      report.source_bytes += part.bytes.size();
+    for (const Source& part : plan.parts) {
+      report.parameters += part.tensor.elements();
+      report.source_bytes += part.tensor.bytes.size();
     }
   }
   const auto fill = [&](size_t index, std::span<std::byte> bytes) -> Status {
     if (cancel != nullptr && cancel->cancelled()) return CancelledError("writing was cancelled");
     report.bytes += bytes.size();
-    return Convert(plans[index], runtime, bytes);
+    return Convert(plans[index], merge, runtime, bytes);
   };
   RAG_RETURN_IF_ERROR(writer.Write(to, fill));
   return report;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 
 #include "lib/base/cancel.h"
@@ -10,6 +11,12 @@
 #include "lib/tensor/tensor.h"
 
 namespace rag {
+
+// A LoRA adapter that becomes a part of the weights, as AdapterOptions names one.
+struct MergedAdapter {
+  std::string path;
+  double scale = 1;
+};
 
 struct QuantizeReport {
   size_t tensors = 0;
@@ -23,10 +30,13 @@ struct QuantizeReport {
 // routers f32, with llama.cpp's exceptions: under a type of 4 or 5 bits the output matrix (or the
 // embeddings where they are tied) takes Q6_K, and rows that are no whole number of K blocks take
 // the type of 32 elements of about the same size, or F16. A folder's vocabulary is written too.
+// What adapters add is added to the weights before they are rounded.
 // Errors: those of GgufFile::Open and OpenModelFolder; invalid_argument for a type that is not
-// written or a weight that is not finite; unimplemented for a tokenizer that GGUF has no form for;
-// cancelled; io_error. No file is left then.
+// written, a weight that is not finite, or an adapter of another model; unimplemented for a
+// tokenizer that GGUF has no form for, or an adapter that cannot be part of the file; cancelled;
+// io_error. No file is left then.
 Result<QuantizeReport> QuantizeModel(const std::string& from, const std::string& to, DType type,
-                                     const Runtime& runtime, const CancelToken* cancel = nullptr);
+                                     const Runtime& runtime, const CancelToken* cancel = nullptr,
+                                     std::span<const MergedAdapter> adapters = {});
 
 }  // namespace rag

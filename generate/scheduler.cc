@@ -1,6 +1,7 @@
 #include "generate/scheduler.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace rag {
 namespace {
@@ -18,6 +19,10 @@ bool Before(const A& a, const B& b) {
 // whole block, or all but the last token.
 bool Follows(const BatchTask& later, size_t done, const BatchTask& earlier, size_t earlier_done) {
   if (later.wants_all() || done % kBlock != 0 || earlier_done < done) return false;
+  if (!std::equal(later.adapters().begin(), later.adapters().end(), earlier.adapters().begin(),
+                  earlier.adapters().end())) {
+    return false;
+  }
   const auto a = later.history();
   const auto b = earlier.history();
   const size_t needed = std::min(done + kBlock, a.size() - 1);
@@ -27,15 +32,28 @@ bool Follows(const BatchTask& later, size_t done, const BatchTask& earlier, size
 
 }  // namespace
 
+CacheSpace BatchScheduler::SpaceOf(const BatchTask& task) {
+  CacheSpace space;
+  for (const LoraUse& use : task.adapters()) {
+    space.push_back(reinterpret_cast<uintptr_t>(use.adapter));
+    space.push_back(std::bit_cast<uint32_t>(use.scale));
+  }
+  return space;
+}
+
 BatchScheduler::BatchScheduler(Decoder& decoder, KvPool& pool, size_t vocab_size,
-                               size_t max_sequences, const Runtime& runtime)
+                               size_t max_sequences, const Runtime& runtime, DraftModel* draft)
     : decoder_(decoder),
       pool_(pool),
+      draft_(draft),
       vocab_size_(vocab_size),
       max_sequences_(max_sequences),
       runtime_(runtime),
       tree_(pool) {
   activity_.cache_max_bytes = pool.capacity() * pool.block_bytes();
+  if (draft != nullptr) {
+    activity_.cache_max_bytes += draft->pool().capacity() * draft->pool().block_bytes();
+  }
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -73,10 +91,17 @@ void BatchScheduler::Report() {
   activity_.waiting = waiting_count_;
   activity_.cache_bytes = pool_.allocated_bytes();
   size_t standing = 0;
-  for (const auto& running : running_) standing += running->cache.blocks().size();
+  for (const auto& running : running_) {
+    standing += running->cache.blocks().size();
+    if (running->draft != nullptr) standing += running->draft->blocks();
+  }
   activity_.cache_sequence_blocks = standing;
   activity_.cache_used_blocks = pool_.used();
   activity_.cache_kept_blocks = tree_.size();
+  if (draft_ == nullptr) return;
+  activity_.cache_bytes += draft_->pool().allocated_bytes();
+  activity_.cache_used_blocks += draft_->pool().used();
+  activity_.cache_kept_blocks += draft_->tree().size();
 }
 
 void BatchScheduler::Run() {
@@ -194,7 +219,11 @@ std::vector<BatchScheduler::Planned> BatchScheduler::Plan() {
   }
   const size_t decoding = plan.size();
   PlanPrompts(plan);
-  if (plan.size() == decoding) AddDrafts(plan);
+  if (plan.size() == decoding) {
+    AddDrafts(plan);
+  } else {
+    FollowDrafts(plan, 0);
+  }
   return plan;
 }
 
@@ -202,13 +231,42 @@ void BatchScheduler::AddDrafts(std::vector<Planned>& plan) {
   size_t left = Decoder::kChunkTokens;
   for (Planned& planned : plan) {
     Running& running = *planned.running;
-    std::vector<TokenId> draft = running.task->Draft(left);
-    // No other sequence gives blocks up for a guess.
-    if (draft.empty() || !running.cache.Reserve(1 + draft.size())) continue;
-    left -= draft.size();
-    draft.insert(draft.begin(), running.task->history().back());
-    planned.draft = std::move(draft);
+    left -= UseDraft(planned, running.task->Draft(left));
   }
+  FollowDrafts(plan, left);
+}
+
+// Gives the tokens that are run for it. No other sequence gives blocks up for a guess.
+size_t BatchScheduler::UseDraft(Planned& planned, std::vector<TokenId> draft) {
+  if (draft.empty() || !planned.running->cache.Reserve(1 + draft.size())) return 0;
+  planned.draft = std::move(draft);
+  planned.draft.insert(planned.draft.begin(), planned.running->task->history().back());
+  return planned.draft.size() - 1;
+}
+
+// The draft model follows what is planned, and guesses up to `most` tokens in all for those that
+// have no guess yet.
+void BatchScheduler::FollowDrafts(std::vector<Planned>& plan, size_t most) {
+  if (draft_ == nullptr) return;
+  std::vector<DraftModel::Item> items;
+  std::vector<Planned*> planned_of;
+  for (Planned& planned : plan) {
+    Running& running = *planned.running;
+    const size_t room = running.task->DraftRoom();
+    if (room == 0) continue;
+    if (running.draft == nullptr) running.draft = draft_->NewSequence();
+    const size_t wanted = planned.draft.empty() ? std::min(room, most) : 0;
+    most -= std::min(most, std::min(wanted, draft_->most()));
+    items.push_back({running.draft.get(), running.task->history(), wanted, {}});
+    planned_of.push_back(&planned);
+  }
+  if (items.empty()) return;
+  const auto nobody_waits = [&] {
+    return std::all_of(plan.begin(), plan.end(),
+                       [](const Planned& planned) { return planned.running->task->given_up(); });
+  };
+  draft_->Run(items, Decoder::Cancelled(nobody_waits));
+  for (size_t i = 0; i < items.size(); ++i) UseDraft(*planned_of[i], std::move(items[i].guess));
 }
 
 void BatchScheduler::PlanPrompts(std::vector<Planned>& plan) {
@@ -311,7 +369,8 @@ void BatchScheduler::Step() {
          .blocks = running.cache.blocks(),
          .logits = drafted || running.task->wants_all()  ? Logits::kAll
                    : planned.tokens == running.pending() ? Logits::kLast
-                                                         : Logits::kNone});
+                                                         : Logits::kNone,
+         .adapters = running.task->adapters()});
   }
   const auto nobody_waits = [&] {
     return std::all_of(plan.begin(), plan.end(),

@@ -12,6 +12,7 @@
 
 #include "generate/batch_task.h"
 #include "generate/decoder.h"
+#include "generate/draft_model.h"
 #include "generate/generator.h"
 #include "generate/kv_sequence.h"
 
@@ -21,18 +22,19 @@ namespace rag {
 // generating, and up to Decoder::kChunkTokens of those whose prompts are not yet run: the first of
 // them gets at least half, so that it gets on, and the one with the least left the rest, so that a
 // short prompt does not wait for a long one. Where no prompt waits, tasks may draft what comes
-// next. A sequence whose next block another one is about to write waits for that. When the cache is
-// full and nothing can be evicted, the last sequence gives its blocks up and waits; it goes on
-// later, with what the cache has kept of it.
+// next, and a draft model does where they do not. A sequence whose next block another one is about
+// to write waits for that. When the cache is full and nothing can be evicted, the last sequence
+// gives its blocks up and waits; it goes on later, with what the cache has kept of it.
 class BatchScheduler {
  public:
   // Requests that wait at most.
   static constexpr size_t kMaxWaiting = 1024;
 
   // `decoder`, whose max_tokens is at least max_sequences + kChunkTokens, and `pool`, which holds
-  // at least one context, outlive the scheduler. vocab_size: logits that a task gets.
+  // at least one context, outlive the scheduler, and so does `draft`, which has been started; null
+  // for none. vocab_size: logits that a task gets.
   BatchScheduler(Decoder& decoder, KvPool& pool, size_t vocab_size, size_t max_sequences,
-                 const Runtime& runtime);
+                 const Runtime& runtime, DraftModel* draft = nullptr);
   // Ends what still runs with unavailable.
   ~BatchScheduler();
 
@@ -43,6 +45,9 @@ class BatchScheduler {
   GeneratorActivity activity() const;
 
  private:
+  // Keys and values depend on the adapters.
+  static CacheSpace SpaceOf(const BatchTask& task);
+
   struct Waiting {
     std::shared_ptr<BatchTask> task;
     uint64_t order;
@@ -55,7 +60,7 @@ class BatchScheduler {
           order(from.order),
           started(from.started),
           resumed(from.preempted),
-          cache(pool, tree) {}
+          cache(pool, tree, SpaceOf(*task)) {}
     size_t pending() const { return task->history().size() - cache.size(); }
 
     std::shared_ptr<BatchTask> task;
@@ -64,6 +69,7 @@ class BatchScheduler {
     const bool resumed;  // after it was preempted
     bool published = false;
     KvSequence cache;
+    std::unique_ptr<DraftModel::Sequence> draft;  // where there is a draft model
   };
   struct Planned {
     Running* running;
@@ -90,6 +96,8 @@ class BatchScheduler {
   void PlanPrompts(std::vector<Planned>& plan);
   bool Add(Running& running, size_t tokens, std::vector<Planned>& plan);
   void AddDrafts(std::vector<Planned>& plan);
+  static size_t UseDraft(Planned& planned, std::vector<TokenId> draft);
+  void FollowDrafts(std::vector<Planned>& plan, size_t most);
   void Preempt(std::vector<Planned>& plan);
   void Step();
   std::vector<Ready> Commit(const std::vector<Planned>& plan);
@@ -100,6 +108,7 @@ class BatchScheduler {
 
   Decoder& decoder_;
   KvPool& pool_;
+  DraftModel* const draft_;
   const size_t vocab_size_;
   const size_t max_sequences_;
   const Runtime& runtime_;

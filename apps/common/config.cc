@@ -51,6 +51,13 @@ std::string ChoiceList(std::string_view choices) {
   return list;
 }
 
+// The path of "NAME=PATH".
+std::string ExpandNamed(const std::string& value, const fs::path& base) {
+  const size_t equals = value.find('=');
+  const size_t begin = equals == std::string::npos ? 0 : equals + 1;
+  return value.substr(0, begin) + Expand(value.substr(begin), base);
+}
+
 Status StoreText(const Setting::Slot& slot, const std::string& value, const fs::path& base) {
   if (value.find('\0') != std::string::npos) return InvalidArgumentError("has a NUL byte");
   if (const auto* text = std::get_if<Setting::Text>(&slot)) {
@@ -59,6 +66,11 @@ Status StoreText(const Setting::Slot& slot, const std::string& value, const fs::
     *path->field = Expand(value, base);
   } else if (const auto* model = std::get_if<Setting::Model>(&slot)) {
     *model->field = value.find('/') == std::string::npos ? value : Expand(value, base);
+  } else if (const auto* named = std::get_if<Setting::NamedPaths>(&slot)) {
+    named->field->clear();
+    for (const std::string& item : SplitChoices(value, ',')) {
+      named->field->push_back(ExpandNamed(item, base));
+    }
   } else if (const auto* choice = std::get_if<Setting::Choice>(&slot)) {
     const std::vector<std::string> choices = SplitChoices(choice->choices);
     if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
@@ -90,6 +102,7 @@ std::string_view TypeName(const Setting::Slot& slot) {
   if (std::holds_alternative<Setting::Count>(slot)) return "an integer";
   if (std::holds_alternative<Setting::Number>(slot)) return "a number";
   if (std::holds_alternative<Setting::Flag>(slot)) return "true or false";
+  if (std::holds_alternative<Setting::NamedPaths>(slot)) return "an array of strings";
   return "a string";
 }
 
@@ -126,6 +139,18 @@ Status StoreNode(const Setting& setting, const toml::node& node, const fs::path&
   } else if (const auto* flag = std::get_if<Setting::Flag>(&setting.slot)) {
     if (node.is_boolean()) {
       *flag->field = node.as_boolean()->get();
+      return OkStatus();
+    }
+  } else if (const auto* named = std::get_if<Setting::NamedPaths>(&setting.slot)) {
+    std::vector<std::string> items;
+    const toml::array* array = node.as_array();
+    for (size_t i = 0; array != nullptr && i < array->size(); ++i) {
+      const auto* item = array->get(i)->as_string();
+      if (item == nullptr) return InvalidArgumentError("must be ", TypeName(setting.slot));
+      items.push_back(ExpandNamed(item->get(), base));
+    }
+    if (array != nullptr) {
+      *named->field = std::move(items);
       return OkStatus();
     }
   } else if (node.is_string()) {
@@ -269,6 +294,33 @@ RuntimeOptions ToRuntimeOptions(const Settings& settings, LogSink* log) {
   return options;
 }
 
+Result<std::vector<AdapterOptions>> ParseAdapters(const std::vector<std::string>& lora) {
+  std::vector<AdapterOptions> adapters;
+  for (const std::string& text : lora) {
+    AdapterOptions& adapter = adapters.emplace_back();
+    const size_t equals = text.find('=');
+    adapter.path = equals == std::string::npos ? text : text.substr(equals + 1);
+    if (const size_t colon = adapter.path.rfind(':'); colon != std::string::npos) {
+      const char* const begin = adapter.path.data() + colon + 1;
+      const char* const end = adapter.path.data() + adapter.path.size();
+      const auto [rest, error] = std::from_chars(begin, end, adapter.scale);
+      if (error == std::errc() && rest == end) {
+        adapter.path.resize(colon);
+      } else {
+        adapter.scale = 1;  // the colon is of the path
+      }
+    }
+    fs::path path(adapter.path);
+    if (!path.has_filename()) path = path.parent_path();
+    if (path.extension() == ".gguf") path.replace_extension();
+    adapter.name = equals == std::string::npos ? path.filename().string() : text.substr(0, equals);
+    if (adapter.path.empty() || adapter.name.empty()) {
+      return InvalidArgumentError("lora: '", text, "' is not NAME=PATH or NAME=PATH:SCALE");
+    }
+  }
+  return adapters;
+}
+
 Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   EngineOptions options;
   options.db_path = settings.db;
@@ -282,9 +334,12 @@ Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   RAG_ASSIGN_OR_RETURN(options.encoding.precision, ParsePrecision(settings.precision));
   options.reranker = settings.reranker;
   options.llm = settings.llm;
+  RAG_ASSIGN_OR_RETURN(options.decoder.adapters, ParseAdapters(settings.lora));
   options.decoder.context_tokens = settings.context_tokens;
   options.decoder.max_sequences = settings.parallel;
   options.decoder.draft_tokens = settings.draft_tokens;
+  options.decoder.draft_model = settings.draft_model;
+  options.decoder.draft_min_probability = settings.draft_min_probability;
   RAG_ASSIGN_OR_RETURN(options.decoder.cache_type, ParseKvType(settings.kv_type));
   options.decoder.cache_bytes = settings.kv_bytes;
   options.decoder.mapped_weights = settings.mapped_weights;

@@ -30,10 +30,13 @@ struct Settings {
   std::string precision = "f32";          // RAG_PRECISION; of encoder and reranker
   std::string reranker;                   // RAG_RERANKER; a name or a folder; "": none
   std::string llm;                        // RAG_LLM; a name or a GGUF file; "": none
+  std::vector<std::string> lora;          // RAG_LORA; NAME=PATH[:SCALE], of the decoder's adapters
   uint64_t context_tokens = 0;            // RAG_CONTEXT_TOKENS; 0: the decoder's own
   uint64_t parallel = 8;                  // RAG_PARALLEL; generations in one batch
   std::string kv_type = "f32";            // RAG_KV_TYPE; how keys and values are kept
-  uint64_t draft_tokens = 0;              // RAG_DRAFT_TOKENS; guessed from the text; 0: none
+  uint64_t draft_tokens = 0;              // RAG_DRAFT_TOKENS; guessed at once; 0: none
+  std::string draft_model;                // RAG_DRAFT_MODEL; a name or a GGUF file; "": none
+  double draft_min_probability = 0.5;     // RAG_DRAFT_MIN_PROBABILITY
   uint64_t kv_bytes = 0;                  // RAG_KV_BYTES; of all of them; 0: as memory allows
   bool mapped_weights = false;            // RAG_MAPPED_WEIGHTS; left in the decoder's file
   uint64_t threads = 0;                   // RAG_THREADS; 0: every processor
@@ -114,6 +117,9 @@ std::string DescribeSettings();
 // What the engine takes. Errors: invalid_argument naming the setting (a flag can be wrong too).
 RuntimeOptions ToRuntimeOptions(const Settings& settings, LogSink* log);
 Result<EngineOptions> ToEngineOptions(const Settings& settings);
+// "NAME=PATH", "PATH" (called as its last part, without ".gguf"), each with ":SCALE" at its end or
+// without. Errors: invalid_argument naming the text.
+Result<std::vector<AdapterOptions>> ParseAdapters(const std::vector<std::string>& lora);
 Result<CollectionOptions> ToCollectionOptions(const Settings& settings);
 
 }  // namespace rag

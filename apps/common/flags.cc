@@ -27,6 +27,10 @@ struct Adder {
   CLI::Option* operator()(const T& text) const {
     return app.add_option(name, *text.field, meaning)->capture_default_str();
   }
+  CLI::Option* operator()(const Setting::NamedPaths& paths) const {
+    return app.add_option(name, *paths.field, meaning + "; may be given again")
+        ->allow_extra_args(false);
+  }
   CLI::Option* operator()(const Setting::Choice& choice) const {
     return app.add_option(name, *choice.field, meaning)
         ->check(CLI::IsMember(SplitChoices(choice.choices)))

@@ -8,6 +8,7 @@ std::vector<Setting> BindSettings(Settings& s) {
   using Text = Setting::Text;
   using Path = Setting::Path;
   using Model = Setting::Model;
+  using NamedPaths = Setting::NamedPaths;
   using Choice = Setting::Choice;
   using Count = Setting::Count;
   using Number = Setting::Number;
@@ -29,12 +30,20 @@ std::vector<Setting> BindSettings(Settings& s) {
       {"reranker", "RAG_RERANKER", Model{&s.reranker},
        "cross-encoder or late interaction model that reranks passages: a name or a folder"},
       {"llm", "RAG_LLM", Model{&s.llm}, "decoder: a name or a GGUF file"},
+      {"lora", "RAG_LORA", NamedPaths{&s.lora},
+       "LoRA adapter of the decoder, NAME=PATH[:SCALE]: a GGUF file or a folder of PEFT's"},
       {"context_tokens", "RAG_CONTEXT_TOKENS", Count{&s.context_tokens, 0, 1 << 24},
        "context of the decoder; 0: its own"},
       {"parallel", "RAG_PARALLEL", Count{&s.parallel, 1, 256},
        "generations side by side in one batch; more wait"},
       {"draft_tokens", "RAG_DRAFT_TOKENS", Count{&s.draft_tokens, 0, 16},
-       "tokens guessed from the text before, for answers that copy; 0: none"},
+       "tokens guessed at once, from the text before or by the draft model; 0: none, or 8 with "
+       "one"},
+      {"draft_model", "RAG_DRAFT_MODEL", Model{&s.draft_model},
+       "smaller decoder of the same vocabulary that guesses tokens: a name or a GGUF file"},
+      {"draft_min_probability", "RAG_DRAFT_MIN_PROBABILITY",
+       Number{&s.draft_min_probability, 0, 0.999},
+       "the draft model guesses no token to which it gives less"},
       {"kv_type", "RAG_KV_TYPE", Choice{&s.kv_type, "f32|f16|q8_0"},
        "how the decoder's keys and values are kept"},
       {"kv_bytes", "RAG_KV_BYTES", Count{&s.kv_bytes, 0, kBig},
@@ -112,10 +121,10 @@ std::vector<Setting> BindSettings(Settings& s) {
   };
 }
 
-std::vector<std::string> SplitChoices(std::string_view choices) {
+std::vector<std::string> SplitChoices(std::string_view choices, char separator) {
   std::vector<std::string> split;
   for (size_t begin = 0; begin <= choices.size();) {
-    const size_t end = std::min(choices.find('|', begin), choices.size());
+    const size_t end = std::min(choices.find(separator, begin), choices.size());
     split.emplace_back(choices.substr(begin, end - begin));
     begin = end + 1;
   }

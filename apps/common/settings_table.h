@@ -23,6 +23,10 @@ struct Setting {
   struct Model {
     std::string* field;
   };
+  // NAME=PATH, any number of them: an array of the file, separated by commas in the variable.
+  struct NamedPaths {
+    std::vector<std::string>* field;
+  };
   struct Choice {
     std::string* field;
     std::string_view choices;  // "a|b|c"
@@ -40,7 +44,7 @@ struct Setting {
   struct Flag {
     bool* field;
   };
-  using Slot = std::variant<Text, Path, Model, Choice, Count, Number, Flag>;
+  using Slot = std::variant<Text, Path, Model, NamedPaths, Choice, Count, Number, Flag>;
 
   std::string_view key;  // "chunk.tokens"; "" for one that only the environment may give
   const char* variable;
@@ -52,6 +56,6 @@ struct Setting {
 std::vector<Setting> BindSettings(Settings& settings);
 
 // "a|b|c" -> {"a", "b", "c"}.
-std::vector<std::string> SplitChoices(std::string_view choices);
+std::vector<std::string> SplitChoices(std::string_view choices, char separator = '|');
 
 }  // namespace rag

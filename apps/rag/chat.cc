@@ -93,7 +93,8 @@ class Chat {
                                       {.max_tokens = request.max_tokens,
                                        .sampling = request.sampling,
                                        .stop = request.stop,
-                                       .constraint = request.constraint},
+                                       .constraint = request.constraint,
+                                       .adapters = request.adapters},
                                       stream, &session_.cancel()));
     if (session_.options().json) {
       PrintJson(Value::Object{

@@ -146,9 +146,11 @@ int RunModelsQuantize(Session& session) {
   const Options& options = session.options();
   const Result<const Runtime*> runtime = session.GetRuntime();
   if (!runtime.ok()) return Fail(runtime.status(), options.json);
+  const auto adapters = ParseAdapters(options.models.lora);
+  if (!adapters.ok()) return Fail(adapters.status(), options.json);
   const Result<Value> written =
       QuantizeDecoder(ModelsFolder(options), options.arguments[0], options.arguments[1],
-                      options.models.type, **runtime, &session.cancel());
+                      options.models.type, **runtime, &session.cancel(), *adapters);
   if (!written.ok()) return Fail(written.status(), options.json);
   if (options.json) {
     PrintJson(*written);

@@ -91,7 +91,8 @@ struct Options {
   struct Models {
     std::string name;
     bool copy = false;
-    std::string type = "Q4_K";  // of quantize
+    std::string type = "Q4_K";      // of quantize
+    std::vector<std::string> lora;  // likewise: PATH[:SCALE]
   } models;
 
   struct Tune {

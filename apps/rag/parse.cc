@@ -146,8 +146,9 @@ class CommandLine {
     SamplingOptions& sampling = options_.sampling;
     Options::Answer& answer = options_.answer;
     for (const char* const key :
-         {"llm", "context_tokens", "draft_tokens", "kv_type", "mapped_weights", "ask.max_tokens",
-          "ask.strategy", "ask.examples", "ask.template", "ask.system", "ask.temperature"}) {
+         {"llm", "lora", "context_tokens", "draft_tokens", "draft_model", "draft_min_probability",
+          "kv_type", "mapped_weights", "ask.max_tokens", "ask.strategy", "ask.examples",
+          "ask.template", "ask.system", "ask.temperature"}) {
       AddSetting(app, key);
     }
     app->add_option("--example-count", answer.example_count, "how many examples")
@@ -397,7 +398,8 @@ class CommandLine {
         "  rag models list\n"
         "  rag models show all-MiniLM-L6-v2\n"
         "  rag models add ~/Downloads/model.gguf --name small\n"
-        "  rag models quantize ~/Downloads/Qwen3-0.6B qwen3.gguf --type Q8_0");
+        "  rag models quantize ~/Downloads/Qwen3-0.6B qwen3.gguf --type Q8_0\n"
+        "  rag models quantize base.gguf tuned.gguf --type Q8_0 --lora adapter/:0.5");
     Add(sub, Command::kModelsList, "list", "What the models folder holds", "");
     CLI::App* show = Add(sub, Command::kModelsShow, "show", "What a model's files say", "");
     show->add_option("model", options_.arguments, "a name, a folder or a GGUF file")
@@ -419,6 +421,10 @@ class CommandLine {
             "--type", options_.models.type,
             "of the matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K")
         ->capture_default_str();
+    quantize
+        ->add_option("--lora", options_.models.lora,
+                     "LoRA adapter to make a part of the weights, PATH[:SCALE]; may be given again")
+        ->allow_extra_args(false);
   }
 
   void AddVerify() {

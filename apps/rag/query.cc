@@ -114,6 +114,9 @@ Result<AskRequest> ToAskRequest(const Options& options, std::string question) {
   request.sampling.temperature = ask.temperature;
   request.stop = options.answer.stop;
   RAG_ASSIGN_OR_RETURN(request.constraint, ToConstraint(options.answer));
+  // All that the command line names.
+  RAG_ASSIGN_OR_RETURN(const auto adapters, ParseAdapters(options.settings.lora));
+  for (const AdapterOptions& adapter : adapters) request.adapters.push_back({adapter.name});
   return request;
 }
 

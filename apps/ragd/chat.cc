@@ -105,6 +105,7 @@ Result<Outcome> Run(const Service& service, const ChatRequest& chat,
                                               .sampling = chat.sampling,
                                               .stop = chat.stop,
                                               .constraint = chat.constraint,
+                                              .adapters = chat.adapters,
                                               .logprobs = chat.logprobs,
                                               .top_logprobs = chat.top_logprobs},
                                              on_text, &cancel));

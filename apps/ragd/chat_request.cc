@@ -5,6 +5,8 @@
 #include <cmath>
 #include <random>
 
+#include "apps/ragd/adapters.h"
+
 namespace rag {
 namespace {
 
@@ -237,16 +239,18 @@ void ReadRag(Fields& fields, const Service& service, ChatRequest& chat) {
   chat.ask.sampling = chat.sampling;
   chat.ask.stop = chat.stop;
   chat.ask.constraint = chat.constraint;
+  chat.ask.adapters = chat.adapters;
 }
 
 void CheckModel(Fields& fields, const Service& service, const ChatRequest& chat) {
   if (!service.decoder_name.empty()) {
-    if (chat.model != service.decoder_name) {
-      fields.Fail(
-          "model",
-          StrCat("'", chat.model, "' is not here; the decoder is '", service.decoder_name, "'"),
-          404, "model_not_found");
+    if (chat.model == service.decoder_name) return;
+    std::string known = StrCat("the decoder is '", service.decoder_name, "'");
+    for (const AdapterInfo& adapter : service.adapters) {
+      if (chat.model == adapter.name) return;
+      known += StrCat(", an adapter '", adapter.name, "'");
     }
+    fields.Fail("model", StrCat("'", chat.model, "' is not here; ", known), 404, "model_not_found");
     return;
   }
   if (!chat.has_rag) {
@@ -269,6 +273,7 @@ void ReadChat(Fields& fields, const Service& service, ChatRequest& chat) {
   ReadMessages(fields, chat);
   RefuseUnsupported(fields);
   ReadSampling(fields, service, chat);
+  chat.adapters = ReadAdapters(fields, service, chat.model);
   chat.stream = fields.Bool("stream", false);
   if (const Value* options = fields.Find("stream_options")) {
     Fields own(*options, "stream_options.");

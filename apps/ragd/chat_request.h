@@ -16,6 +16,7 @@ struct ChatRequest {
   SamplingOptions sampling;
   std::vector<std::string> stop;
   OutputConstraint constraint;
+  std::vector<AdapterUse> adapters;
   size_t answers = 1;
   bool logprobs = false;
   size_t top_logprobs = 0;

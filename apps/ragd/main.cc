@@ -68,6 +68,19 @@ ServerOptions ToServerOptions(const Settings& settings, bool allow_remote) {
   return options;
 }
 
+// Requests name decoder and adapters in one member.
+Status CheckAdapterNames(const Service& service) {
+  const auto is_model = [&](std::string_view name) {
+    return name == service.decoder_name || name == service.encoder_name ||
+           name == service.reranker_name || name == kExtractiveModel;
+  };
+  for (const AdapterInfo& adapter : service.adapters) {
+    if (!is_model(adapter.name)) continue;
+    return InvalidArgumentError("lora: adapter '", adapter.name, "' has the name of a model");
+  }
+  return OkStatus();
+}
+
 Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime,
                        Runtime::Create(ToRuntimeOptions(settings, &log)));
@@ -88,7 +101,11 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   RAG_ASSIGN_OR_RETURN(const std::optional<RerankerInfo> reranker, engine->GetRerankerInfo());
   if (reranker.has_value()) service.reranker_name = ModelName(settings.reranker);
   RAG_ASSIGN_OR_RETURN(const std::optional<GeneratorInfo> decoder, engine->GetGeneratorInfo());
-  if (decoder.has_value()) service.decoder_name = ModelName(settings.llm);
+  if (decoder.has_value()) {
+    service.decoder_name = ModelName(settings.llm);
+    service.adapters = decoder->adapters;
+    RAG_RETURN_IF_ERROR(CheckAdapterNames(service));
+  }
 
   const bool open_to_all = key.empty() && settings.server.insecure_no_auth;
   Router router(Gatekeeper(key, key.empty() && !open_to_all));
@@ -133,8 +150,9 @@ int Main(int argc, char** argv) {
   AddEngineFlags(app, settings);
   AddFlag(app, settings, "reranker", "--rerank");
   for (const char* const key :
-       {"search.rerank_top", "llm", "context_tokens", "parallel", "draft_tokens", "kv_type",
-        "kv_bytes", "mapped_weights", "collection", "server.listen", "server.socket"}) {
+       {"search.rerank_top", "llm", "lora", "context_tokens", "parallel", "draft_tokens",
+        "draft_model", "draft_min_probability", "kv_type", "kv_bytes", "mapped_weights",
+        "collection", "server.listen", "server.socket"}) {
     AddFlag(app, settings, key);
   }
   // A string of its own: --help tells the defaults, and must not tell $RAG_API_KEY.

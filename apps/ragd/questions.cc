@@ -1,4 +1,5 @@
 // POST /v1/search and /v1/ask.
+#include "apps/ragd/adapters.h"
 #include "apps/ragd/fields.h"
 #include "apps/ragd/image_field.h"
 #include "apps/ragd/service.h"
@@ -52,7 +53,7 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
   Fields fields(*body);
   fields.AllowOnly({"question", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact",
                     "per_document", "rerank", "rerank_top", "strategy", "max_tokens", "temperature",
-                    "top_p", "seed", "stop", "stream"});
+                    "top_p", "seed", "stop", "stream", "lora"});
   const Settings::Ask& defaults = service.settings.ask;
   AskRequest ask;
   ask.search.query = fields.RequiredString("question");
@@ -76,6 +77,7 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
   if (ask.sampling.top_p == 0) fields.Fail("top_p", "must be above 0");
   ask.sampling.seed = static_cast<uint64_t>(fields.Int("seed", 0, INT64_MIN, INT64_MAX));
   ask.stop = fields.Strings("stop", kMaxStops);
+  ask.adapters = ReadAdapters(fields, service, service.decoder_name);
   const bool stream = fields.Bool("stream", false);
   if (SentError(fields, out)) return;
 

@@ -58,6 +58,10 @@ std::vector<Value> Models(const Service& service) {
     const Result<std::optional<GeneratorInfo>> info = service.engine.GetGeneratorInfo();
     add(service.decoder_name, "decoder",
         info.ok() && info->has_value() ? ToValue(**info) : Value());
+    for (const AdapterInfo& adapter : service.adapters) {
+      add(adapter.name, "adapter", ToValue(adapter));
+      models.back().as_object().Set("parent", service.decoder_name);
+    }
   } else {
     add(kExtractiveModel, "extractive", Value());
   }

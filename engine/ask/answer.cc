@@ -57,6 +57,7 @@ Status GenerateAnswer(const AskRequest& request, const AskContext& context,
   generate.sampling = request.sampling;
   generate.stop = request.stop;
   generate.constraint = request.constraint;
+  generate.adapters = request.adapters;
   OutputSplitter splitter(request.prompt.strategy == PromptStrategy::kChainOfThought, on_text);
   bool wanted = true;
   auto take = [&](std::string_view piece) {

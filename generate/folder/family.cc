@@ -165,6 +165,13 @@ const Family* FindFamily(std::string_view model_type) {
   return nullptr;
 }
 
+const Family* FindFamilyOfArchitecture(std::string_view architecture) {
+  for (const Family& family : kFamilies) {
+    if (family.architecture == architecture) return &family;
+  }
+  return nullptr;
+}
+
 std::string_view KnownFamilies() {
   static const std::string known = [] {
     std::string names;

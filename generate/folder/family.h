@@ -37,6 +37,8 @@ struct Family {
 
 // Null when the type is not known.
 const Family* FindFamily(std::string_view model_type);
+// One of GGUF's architecture: those that share one have the same rules. Null when there is none.
+const Family* FindFamilyOfArchitecture(std::string_view architecture);
 // "bloom, gemma, ...".
 std::string_view KnownFamilies();
 

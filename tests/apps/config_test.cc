@@ -174,6 +174,44 @@ TEST_CASE("the --config flag is found before the flags are parsed") {
   CHECK(flag({"--config"}) == "env.toml");
 }
 
+TEST_CASE("adapters are named with their paths and scales") {
+  test::TemporaryFolder folder;
+  Settings settings = DefaultSettings();
+  REQUIRE_OK(Load(folder, "lora = [\"style=style.gguf:0.5\", \"/models/law\"]", settings));
+  auto adapters = ParseAdapters(settings.lora);
+  REQUIRE_OK(adapters);
+  REQUIRE(adapters->size() == 2);
+  CHECK((*adapters)[0].name == "style");
+  CHECK((*adapters)[0].path == folder.file("style.gguf"));
+  CHECK((*adapters)[0].scale == 0.5);
+  CHECK((*adapters)[1].name == "law");
+  CHECK((*adapters)[1].path == "/models/law");
+  CHECK((*adapters)[1].scale == 1);
+
+  adapters = ParseAdapters({"/a/b.gguf", "x=c:\\y:-2", "folder/:2"});
+  REQUIRE_OK(adapters);
+  CHECK((*adapters)[0].name == "b");
+  CHECK((*adapters)[1].path == "c:\\y");
+  CHECK((*adapters)[1].scale == -2);
+  CHECK((*adapters)[2].name == "folder");
+  CHECK((*adapters)[2].path == "folder/");
+  for (const char* wrong : {"", "x=", "=y", "x=:2"}) {
+    const Status status = ParseAdapters({wrong}).status();
+    CHECK(status.code() == StatusCode::kInvalidArgument);
+    CHECK(status.message().find("NAME=PATH") != std::string::npos);
+  }
+
+  for (const char* wrong : {"lora = \"x=y\"", "lora = [3]"}) {
+    const Status status = Load(folder, wrong, settings);
+    CHECK(status.code() == StatusCode::kInvalidArgument);
+    CHECK(status.message().find("an array of strings") != std::string::npos);
+  }
+  Environment environment;
+  environment.Set("RAG_LORA", "a=b,c");
+  REQUIRE_OK(Load(folder, "", settings));
+  CHECK(settings.lora == std::vector<std::string>{"a=b", "c"});
+}
+
 TEST_CASE("settings become the engine's options") {
   Settings settings = DefaultSettings();
   settings.chunk.strategy = "fixed";

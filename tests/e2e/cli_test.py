@@ -567,6 +567,37 @@ class Models(CliTest):
         error = self.rag_json("chat", "--no-retrieval", "--llm", model, "--grammar", wrong, stdin="Hi\n", code=1)["error"]
         self.assertIn("left recursion", error["message"])
 
+    def test_adapters_and_a_draft_model(self):
+        model = self.folder / "tiny"
+        golden = ROOT / "tests" / "golden"
+        shutil.copytree(golden / "decoders" / "llama3", model)
+        shutil.copy(golden / "decoders" / "tokenizer.json", model / "tokenizer.json")
+        first, second = golden / "lora" / "llama_all", golden / "lora" / "llama_attention" / "adapter.gguf"
+
+        def answer(*flags, llm=model):
+            return self.rag_json("chat", "--no-retrieval", "--llm", llm, "--max-tokens", "16", "--system", "x", *flags,
+                                 stdin="Hi\n")["answer"]
+        plain = answer()
+        self.assertEqual(answer("--draft-model", model, "--draft-min-probability", "0"), plain)
+        adapted = answer("--lora", f"style={first}:0.5", "--lora", second)
+        self.assertNotEqual(adapted, plain)
+        self.assertEqual(answer("--lora", f"a={second}", "--lora", f"b={first}:0.5"), adapted)
+        self.env["RAG_LORA"] = f"style={first}:0.5,{second}"
+        self.assertEqual(answer(), adapted)
+        del self.env["RAG_LORA"]
+
+        # Tied weights are stored once, and this model's are not tied.
+        merged = self.folder / "merged.gguf"
+        self.rag_json("models", "quantize", model, merged, "--type", "F32", "--lora", f"{first}:0.5", "--lora", second)
+        self.assertEqual(answer(llm=merged), adapted)
+
+        error = self.rag_json("chat", "--no-retrieval", "--llm", model, "--lora", golden / "lora" / "gpt2", stdin="Hi\n",
+                              code=1)["error"]
+        self.assertEqual(error["code"], "invalid_argument")
+        self.assertIn("architecture 'llama'", error["message"])
+        error = self.rag_json("chat", "--no-retrieval", "--llm", model, "--lora", "x=", stdin="Hi\n", code=1)["error"]
+        self.assertIn("NAME=PATH", error["message"])
+
     def test_prompts_of_the_model(self):
         model = self.folder / "model"
         shutil.copytree(ROOT / "tests" / "golden" / "encoders" / "bert", model)

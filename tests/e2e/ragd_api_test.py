@@ -622,6 +622,53 @@ class Chat(Api):
         self.assertEqual(len(self.chat()["choices"]), 1)
 
 
+class Adapters(Api):
+    @classmethod
+    def start(cls):
+        model = cls.copy_model("tiny", "decoders/llama3", "decoders/tokenizer.json")
+        return Daemon(PROGRAM, "--encoder", "none", "--llm", model, "--draft-model", model,
+                      "--lora", f"first={GOLDEN / 'lora' / 'llama_all'}:1.5",
+                      "--lora", f"{GOLDEN / 'lora' / 'llama_attention' / 'adapter.gguf'}")
+
+    def chat(self, status=200, **more):
+        body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 12} | more
+        return self.call("POST", "/v1/chat/completions", body, status)
+
+    def text(self, **more):
+        return self.chat(**more)["choices"][0]["message"]["content"]
+
+    def test_adapters_are_models_and_may_be_mixed(self):
+        models = {model["id"]: model for model in self.call("GET", "/v1/models")["data"]}
+        self.assertEqual(set(models), {"tiny", "first", "adapter"})
+        self.assertEqual((models["first"]["parent"], models["first"]["kind"]), ("tiny", "adapter"))
+        self.assertEqual((models["first"]["info"]["rank"], models["first"]["info"]["scale"]), (4, 1.5))
+        plain, first, second = self.text(), self.text(model="first"), self.text(model="adapter")
+        self.assertEqual(len({plain, first, second}), 3)
+        self.assertEqual(self.chat(model="first")["model"], "first")
+        self.assertEqual(self.text(lora=[{"id": 0}]), first)
+        self.assertEqual(self.text(lora=[{"name": "first", "scale": 1.5}]), first)
+        self.assertEqual(self.text(lora=[{"id": 1, "scale": 1}]), second)
+        self.assertEqual(self.text(lora=[]), plain)
+        self.assertEqual(self.text(lora=[{"id": 0, "scale": 0}, {"id": 1, "scale": 0}]), plain)
+        both = [{"id": 0, "scale": 3}, {"id": 1, "scale": -2}]
+        self.assertEqual(self.text(lora=both), self.text(lora=both[::-1]))
+        self.assertNotIn(self.text(lora=both), (plain, first, second))
+        self.assertEqual(self.text(), plain)
+
+    def test_errors(self):
+        for wrong, param in (([{"id": 2}], "lora[0].id"), ([{"name": "x"}], "lora[0].name")):
+            error = self.chat(404, lora=wrong)["error"]
+            self.assertEqual((error["code"], error["param"]), ("adapter_not_found", param))
+        for wrong, param in (({}, "lora"), ([3], "lora[0]"), ([{}], "lora[0].id"),
+                             ([{"id": 0, "name": "first"}], "lora[0].id"), ([{"id": 0, "scale": 101}], "lora[0].scale"),
+                             ([{"id": 0}, {"name": "first"}], "lora")):
+            error = self.chat(400, lora=wrong)["error"]
+            self.assertEqual(error["param"], param)
+        self.assertEqual(self.chat(400, model="first", lora=[])["error"]["param"], "lora")
+        self.assertEqual(self.chat(404, model="third")["error"]["code"], "model_not_found")
+        self.fails("POST", "/v1/ask", {"question": "x", "lora": [{"id": 7}]}, 404, "adapter_not_found", "lora[0].id")
+
+
 class Administration(Api):
     @classmethod
     def start(cls):

@@ -16,7 +16,9 @@ inline constexpr char kChatMl[] =
 
 inline constexpr size_t kChatVocabulary = 384;
 
-inline void AddChatVocabulary(GgufWriter& writer) {
+// Token 300 is `changed`, where that is not empty.
+inline void AddChatVocabulary(GgufWriter& writer, size_t size = kChatVocabulary,
+                              const std::string& changed = "") {
   std::vector<std::string> tokens = {"<unk>",      "<s>",    "</s>",   "<|im_start|>",
                                      "<|im_end|>", "[INST]", "[/INST]"};
   std::vector<int32_t> types = {2, 3, 3, 3, 3, 3, 3};
@@ -31,10 +33,11 @@ inline void AddChatVocabulary(GgufWriter& writer) {
     tokens.push_back(std::string(1, c));
     types.push_back(1);
   }
-  while (tokens.size() < kChatVocabulary) {
+  while (tokens.size() < size) {
     tokens.push_back("unused" + std::to_string(tokens.size()));
     types.push_back(1);
   }
+  if (!changed.empty()) tokens[300] = changed;
   writer.Text("tokenizer.ggml.model", "llama");
   writer.Texts("tokenizer.ggml.tokens", tokens);
   writer.Floats("tokenizer.ggml.scores", std::vector<float>(tokens.size(), 0.0f));

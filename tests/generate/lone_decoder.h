@@ -34,11 +34,13 @@ class LoneDecoder {
 
   // A row of logits for each token.
   Status Forward(std::span<const TokenId> tokens, size_t position,
-                 const Decoder::Cancelled* cancelled = nullptr) {
+                 const Decoder::Cancelled* cancelled = nullptr,
+                 std::span<const LoraUse> adapters = {}) {
     const DecoderChunk chunk = {.tokens = tokens,
                                 .position = position,
                                 .blocks = blocks_,
-                                .logits = DecoderChunk::Logits::kAll};
+                                .logits = DecoderChunk::Logits::kAll,
+                                .adapters = adapters};
     return decoder_->Forward({&chunk, 1}, cancelled);
   }
   std::span<float> logits(size_t row) { return decoder_->logits(row); }

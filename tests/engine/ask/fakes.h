@@ -90,7 +90,7 @@ class FakeGenerator : public Generator {
   Result<std::vector<TokenId>> EncodePrompt(std::string_view text) const override {
     return tokenizer_.Encode(text, {}).ids;
   }
-  Result<std::vector<float>> Score(std::span<const TokenId>) override {
+  Result<std::vector<float>> Score(std::span<const TokenId>, std::span<const AdapterUse>) override {
     return std::vector<float>();
   }
   GeneratorActivity activity() const override { return {}; }

@@ -1,0 +1,74 @@
+#include "generate/lora/lora_merge.h"
+
+#include "generate/decoder_weights.h"
+#include "generate/lora/adapter_table.h"
+#include "generate/lora/lora_adapter.h"
+
+namespace rag {
+namespace {
+
+constexpr std::string_view kStacked = "_exps.weight";
+
+}  // namespace
+
+Result<LoraMerge> LoraMerge::Load(std::span<const MergedAdapter> adapters, const GgufFile& model) {
+  LoraMerge merge;
+  if (adapters.empty()) return merge;
+  RAG_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(model));
+  RAG_ASSIGN_OR_RETURN(DecoderWeights weights, ReadDecoderWeights(model, config));
+  for (const MergedAdapter& adapter : adapters) {
+    RAG_RETURN_IF_ERROR(CheckAdapterScale(adapter.path, adapter.scale));
+    RAG_ASSIGN_OR_RETURN(const LoraFile file, OpenLora(adapter.path, config));
+    RAG_RETURN_IF_ERROR(LoraAdapter::Bind(file, weights).status());
+    for (const LoraTensor& tensor : file.tensors) {
+      if (tensor.weight == "output.weight" && model.Find(tensor.weight) == nullptr) {
+        return UnimplementedError(adapter.path, ": the adapter of '", tensor.weight,
+                                  "' cannot be merged, since the model's embeddings are its output "
+                                  "weights too");
+      }
+      Part part = {Matrix(tensor.a.shape[0], tensor.a.shape[1]),
+                   Matrix(tensor.b.shape[0], tensor.b.shape[1])};
+      const std::span<float> b(part.b.data(), tensor.b.elements());
+      RAG_RETURN_IF_ERROR(DequantizeTo(tensor.a, 0, {part.a.data(), tensor.a.elements()}));
+      RAG_RETURN_IF_ERROR(DequantizeTo(tensor.b, 0, b));
+      for (float& x : b) x *= static_cast<float>(tensor.scale * adapter.scale);
+      merge.parts_[tensor.weight].push_back(std::move(part));
+    }
+  }
+  return merge;
+}
+
+const std::vector<LoraMerge::Part>* LoraMerge::Find(const std::string& name,
+                                                    std::span<const size_t> shape,
+                                                    size_t row) const {
+  std::string weight = name;
+  if (shape.size() == 3 && name.ends_with(kStacked)) {
+    weight = StrCat(name.substr(0, name.size() - kStacked.size()), ".", row / shape[1], ".weight");
+  }
+  const auto found = parts_.find(weight);
+  return found == parts_.end() ? nullptr : &found->second;
+}
+
+bool LoraMerge::Changes(const std::string& name, std::span<const size_t> shape) const {
+  if (shape.size() != 3) return Find(name, shape, 0) != nullptr;
+  for (size_t expert = 0; expert < shape[0]; ++expert) {
+    if (Find(name, shape, expert * shape[1]) != nullptr) return true;
+  }
+  return false;
+}
+
+void LoraMerge::AddTo(const std::string& name, std::span<const size_t> shape, size_t row,
+                      const Kernels& kernels, std::span<float> values) const {
+  if (parts_.empty()) return;
+  const std::vector<Part>* parts = Find(name, shape, row);
+  if (parts == nullptr) return;
+  const size_t within = shape.size() == 3 ? row % shape[1] : row;
+  for (const Part& part : *parts) {
+    const std::span<const float> b = part.b.row(within);
+    for (size_t r = 0; r < b.size(); ++r) {
+      kernels.axpy(b[r], part.a.row(r).data(), values.data(), values.size());
+    }
+  }
+}
+
+}  // namespace rag
