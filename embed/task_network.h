@@ -13,7 +13,9 @@
 namespace rag {
 
 struct TaskNetwork {
-  ConfigFile file;  // config.json
+  ConfigFile file;           // config.json
+  std::string folder;        // of config.json, tokenizer and weights
+  std::string source_bytes;  // of the files with settings, for fingerprints
   std::unique_ptr<const TextNetwork> network;
 };
 

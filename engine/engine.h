@@ -21,6 +21,7 @@
 
 #include "embed/encoder.h"
 #include "embed/reranker.h"
+#include "embed/sparse_encoder.h"
 #include "engine/answer.h"
 #include "engine/classify.h"
 #include "engine/evaluate.h"
@@ -41,9 +42,11 @@ struct EngineOptions {
   std::string db_path;                    // folder of the store; made when missing
   std::string models_folder;              // "": DefaultModelsFolder()
   std::string encoder = kDefaultEncoder;  // name or folder; "none": lexical search only
+  std::string sparse;                     // name or folder of a sparse encoder; "": none. A new
+                                          // collection gets its vectors too
   std::string reranker;                   // name or folder of a cross-encoder or late interaction
                                           // model; "": none
-  EncoderOptions encoding;                // of the encoder; the precision is the reranker's too
+  EncoderOptions encoding;                // of the encoder; the precision is the others' too
   std::string llm;                        // name or GGUF file; "": answers are extractive
   GeneratorOptions decoder;               // of the decoder
   StoreOptions store;
@@ -76,8 +79,8 @@ struct StoredDocument {
 
 // Threads: all methods may be called at once. Models are loaded at their first use and then shared.
 // Errors of every method that takes a collection: not_found when there is no such collection
-// (Ingest and AddDocument make it), failed_precondition when the encoder's fingerprint is not the
-// one it was made with.
+// (Ingest and AddDocument make it), failed_precondition when the encoder's or sparse encoder's
+// fingerprint is not the one it was made with.
 class Engine {
  public:
   static Result<std::unique_ptr<Engine>> Open(const EngineOptions& options, const Runtime& runtime);
@@ -171,10 +174,11 @@ class Engine {
                                       const CancelToken* cancel = nullptr);
   Result<VacuumReport> Vacuum(CareProgress* progress = nullptr,
                               const CancelToken* cancel = nullptr);
-  Result<EncoderInfo> GetEncoderInfo() const;                     // loads it
-  Result<std::optional<RerankerInfo>> GetRerankerInfo() const;    // loads it; nullopt: none
-  Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;  // loads it; nullopt: none
-  std::optional<GeneratorActivity> GetGeneratorActivity() const;  // nullopt: none is loaded
+  Result<EncoderInfo> GetEncoderInfo() const;                             // loads it
+  Result<std::optional<SparseEncoderInfo>> GetSparseEncoderInfo() const;  // likewise; nullopt: none
+  Result<std::optional<RerankerInfo>> GetRerankerInfo() const;            // loads it; nullopt: none
+  Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;          // loads it; nullopt: none
+  std::optional<GeneratorActivity> GetGeneratorActivity() const;          // nullopt: none is loaded
   const EngineOptions& options() const;
   // Saves the indexes and closes the store. Also done by the destructor, which cannot report
   // errors.

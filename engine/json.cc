@@ -181,6 +181,11 @@ Value ToValue(const CollectionInfo& info) {
       {"chunks", info.stats.chunks},
       {"index", vectors.dim == 0 ? Value() : Value(std::move(index))},
       {"encoder_fingerprint", info.config.encoder_fingerprint},
+      {"sparse",
+       info.config.sparse_dim == 0
+           ? Value()
+           : Value(Value::Object{{"dim", info.config.sparse_dim},
+                                 {"encoder_fingerprint", info.config.sparse_fingerprint}})},
       {"properties", info.config.properties},
       {"index_memory_bytes", info.stats.index_memory_bytes},
       {"index_disk_bytes", info.stats.index_disk_bytes},

@@ -280,6 +280,7 @@ Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   std::string& document = options.encoding.prompts[static_cast<size_t>(TextRole::kDocument)];
   document = settings.document_prompt;
   RAG_ASSIGN_OR_RETURN(options.encoding.precision, ParsePrecision(settings.precision));
+  options.sparse = settings.sparse;
   options.reranker = settings.reranker;
   options.llm = settings.llm;
   options.decoder.context_tokens = settings.context_tokens;

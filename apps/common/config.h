@@ -28,6 +28,7 @@ struct Settings {
   std::string query_prompt;               // RAG_QUERY_PROMPT; before a query; "": the model's own
   std::string document_prompt;            // RAG_DOCUMENT_PROMPT
   std::string precision = "f32";          // RAG_PRECISION; of encoder and reranker
+  std::string sparse;                     // RAG_SPARSE; a name or a folder; "": none
   std::string reranker;                   // RAG_RERANKER; a name or a folder; "": none
   std::string llm;                        // RAG_LLM; a name or a GGUF file; "": none
   uint64_t context_tokens = 0;            // RAG_CONTEXT_TOKENS; 0: the decoder's own

@@ -67,6 +67,7 @@ struct Options {
     uint64_t rrf_k = 60;
     double dense_weight = 1.0;
     double lexical_weight = 1.0;
+    double sparse_weight = 1.0;
     bool no_retrieval = false;  // chat alone
   } search;
 

@@ -140,6 +140,8 @@ class CommandLine {
         ->capture_default_str();
     app->add_option("--lexical-weight", search.lexical_weight, "weight of lexical ranks in hybrid")
         ->capture_default_str();
+    app->add_option("--sparse-weight", search.sparse_weight, "weight of sparse ranks in hybrid")
+        ->capture_default_str();
   }
 
   void AddAnswerFlags(CLI::App* app) {
@@ -192,6 +194,7 @@ class CommandLine {
         Add(Command::kIndex, "index", "Index files and folders; later runs read only what changed",
             "  rag index docs/ notes.md --collection notes\n"
             "  rag index docs/ --prune              # forget files that are gone\n"
+            "  rag index docs/ --sparse splade-tiny   # learned sparse vectors too\n"
             "  rag index data.jsonl --metadata lang=ko --metadata year=2024\n"
             "  cat page.html | rag index - --stdin-name page.html");
     sub->add_option("path", options_.arguments, "files, folders, or - for standard input")
@@ -476,10 +479,11 @@ class CommandLine {
         Add(Command::kEvaluate, "eval",
             "Measure retrieval on data in BEIR's layout (corpus.jsonl, queries.jsonl, qrels)",
             "  rag eval scifact/ --mode hybrid --dense-weight 2\n"
+            "  rag eval scifact/ --mode sparse --sparse splade-tiny\n"
             "  rag --db bench.db eval scifact/ -k 10,100 --json   # keeps the index");
     sub->add_option("folder", options_.arguments, "the data")->required()->expected(1);
     sub->add_option("-c,--collection", eval_collection_,
-                    "collection (default: eval or eval-lexical)");
+                    "collection (default: eval, eval-lexical or eval-sparse)");
     sub->add_option("-k", options_.cutoffs, "cutoffs")
         ->delimiter(',')
         ->allow_extra_args(false)
@@ -487,9 +491,10 @@ class CommandLine {
     AddRankingFlags(sub);
     sub->callback([this] {
       options_.command = Command::kEvaluate;
-      settings_.collection = !eval_collection_.empty()            ? eval_collection_
-                             : settings_.search.mode == "lexical" ? "eval-lexical"
-                                                                  : "eval";
+      const std::string& mode = settings_.search.mode;
+      settings_.collection = !eval_collection_.empty()               ? eval_collection_
+                             : mode == "lexical" || mode == "sparse" ? "eval-" + mode
+                                                                     : "eval";
     });
   }
 

@@ -85,6 +85,7 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
     service.encoder_name = ModelName(settings.encoder);
     service.encoder_dim = encoder.dim;
   }
+  RAG_RETURN_IF_ERROR(engine->GetSparseEncoderInfo().status());
   RAG_ASSIGN_OR_RETURN(const std::optional<RerankerInfo> reranker, engine->GetRerankerInfo());
   if (reranker.has_value()) service.reranker_name = ModelName(settings.reranker);
   RAG_ASSIGN_OR_RETURN(const std::optional<GeneratorInfo> decoder, engine->GetGeneratorInfo());

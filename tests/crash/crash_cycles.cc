@@ -39,6 +39,7 @@ namespace rag {
 namespace {
 
 constexpr size_t kDim = 24;
+constexpr uint32_t kSparseDim = 1 << 20;
 constexpr uint32_t kThreads = 3;
 // More vectors than an index scans instead of walking its graph.
 constexpr uint32_t kKeysPerThread = 130;
@@ -98,6 +99,14 @@ std::vector<float> VectorOf(const std::string& key, uint32_t version, size_t chu
   return vector;
 }
 
+// The token of 7 that every chunk has, and one that hardly any other has.
+SparseVector SparseOf(const std::string& key, uint32_t version, size_t chunk) {
+  uint64_t state = Mix(version, chunk, 17);
+  for (const char c : key) state = Mix(state, static_cast<uint64_t>(c));
+  const auto token = static_cast<uint32_t>(8 + state % (kSparseDim - 8));
+  return {{{7, 0.5f + static_cast<float>(state >> 60)}, {token, 1000.0f}}};
+}
+
 size_t ChunkCount(const std::string& key, uint32_t version) {
   return 3 + Mix(version, std::hash<std::string>()(key)) % 6;
 }
@@ -114,6 +123,7 @@ DocumentInput MakeDocument(const std::string& key, uint32_t version) {
     chunk.payload = StrCat(key, "/", version, "/", i);
     chunk.lexical_text = StrCat("common ", i == 0 ? UniqueWord(key, version) : "rest");
     chunk.vector = VectorOf(key, version, i);
+    chunk.sparse = SparseOf(key, version, i);
     document.chunks.push_back(std::move(chunk));
   }
   return document;
@@ -179,6 +189,8 @@ std::shared_ptr<Collection> OpenCollection(Store& store) {
     config.vectors.hnsw.m = 8;
     config.vectors.hnsw.ef_construction = 40;
     config.encoder_fingerprint = "crash";
+    config.sparse_dim = kSparseDim;
+    config.sparse_fingerprint = "crash";
     return Take(store.CreateCollection(config), "creating the collection");
   }
   return Take(store.OpenCollection("crash"), "opening the collection");
@@ -309,7 +321,8 @@ struct Vectors {
   std::vector<float> values;  // [ids, kDim]
 };
 
-// The parts of one document: body, chunks, and that both searches find it. Appends its vectors.
+// The parts of one document: body, chunks, and that the three searches find it. Appends its
+// vectors.
 void CheckDocument(const Collection& collection, const std::string& key, uint32_t version,
                    Vectors& vectors) {
   const DocumentInput expected = MakeDocument(key, version);
@@ -330,6 +343,13 @@ void CheckDocument(const Collection& collection, const std::string& key, uint32_
       if (near.size() != 1 || near[0].id != record.chunk_ids[i]) {
         Fail(StrCat(key, ": chunk ", i, " is not found by its vector (exact: ", exact, ")"));
       }
+    }
+  }
+  for (size_t i = 0; i < record.chunk_ids.size(); ++i) {
+    const auto sparse =
+        Take(collection.SearchSparse(expected.chunks[i].sparse, 1, nullptr), "sparse search");
+    if (sparse.size() != 1 || sparse[0].id != record.chunk_ids[i]) {
+      Fail(StrCat(key, ": chunk ", i, " is not found by its sparse vector"));
     }
   }
   const auto lexical = Take(collection.SearchLexical(UniqueWord(key, version), 5, nullptr), "bm25");
