@@ -28,6 +28,18 @@ Result<TaskNetwork> LoadTaskNetwork(const std::string& folder, Precision precisi
   return TaskNetwork{std::move(file), own, std::move(bytes), std::move(network)};
 }
 
+Status CheckTask(const ConfigFile& file, std::string_view end) {
+  const Value* names = file.value().Find("architectures");
+  if (names == nullptr || !names->is_array()) return OkStatus();
+  for (const Value& name : names->as_array()) {
+    if (name.is_string() && !name.as_string().ends_with(end)) {
+      return InvalidArgumentError(file.path(), ": the architecture '", name.as_string(),
+                                  "' is none ", end);
+    }
+  }
+  return OkStatus();
+}
+
 Result<std::vector<std::string>> ReadLabels(const ConfigFile& file) {
   const Value* names = file.value().Find("id2label");
   std::vector<std::string> labels;

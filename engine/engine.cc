@@ -8,6 +8,7 @@
 
 #include "engine/ask.h"
 #include "engine/classify/classify.h"
+#include "engine/classify/texts.h"
 #include "engine/evaluate/measure.h"
 #include "engine/ingest/manifest.h"
 #include "engine/ingest/pipeline.h"
@@ -158,10 +159,13 @@ struct Engine::Impl {
   const Runtime& runtime;
   std::unique_ptr<Store> store;
 
-  std::mutex model_mutex;  // guards the four below until they are set; then they only are read
+  std::mutex model_mutex;  // guards the ones below until they are set; then they only are read
   std::unique_ptr<const Encoder> encoder;
   std::unique_ptr<const SparseEncoder> sparse;
   std::unique_ptr<const Reranker> reranker;
+  std::unique_ptr<const TextClassifier> text_classifier;
+  std::unique_ptr<const TokenClassifier> token_classifier;
+  std::unique_ptr<const AnswerExtractor> reader;
   std::unique_ptr<Generator> generator;
 
   bool has_encoder() const { return options.encoder != kNoEncoder; }
@@ -192,38 +196,42 @@ struct Engine::Impl {
     return loaded;
   }
 
-  // Null when no sparse encoder is configured.
-  Result<const SparseEncoder*> LoadSparse() {
-    if (options.sparse.empty()) return static_cast<const SparseEncoder*>(nullptr);
+  // The model of a folder that a setting names, loaded at its first use; null when it names none.
+  // `what` is what the folder should be.
+  template <class Model>
+  Result<const Model*> LoadFolder(const std::string& name, std::string_view what,
+                                  std::unique_ptr<const Model>& model) {
+    if (name.empty()) return static_cast<const Model*>(nullptr);
     std::lock_guard lock(model_mutex);
-    if (sparse == nullptr) {
-      RAG_ASSIGN_OR_RETURN(const ModelEntry entry,
-                           FindModel(options.models_folder, options.sparse));
+    if (model == nullptr) {
+      RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(options.models_folder, name));
       if (entry.kind != "encoder") {
-        return InvalidArgumentError("'", options.sparse, "' is a ", entry.kind,
-                                    ", not a sparse encoder's folder");
+        return InvalidArgumentError("'", name, "' is a ", entry.kind, ", not a ", what,
+                                    "'s folder");
       }
-      RAG_ASSIGN_OR_RETURN(sparse,
-                           SparseEncoder::Load(entry.path, runtime, options.encoding.precision));
+      RAG_ASSIGN_OR_RETURN(model, Model::Load(entry.path, runtime, options.encoding.precision));
     }
-    return sparse.get();
+    return model.get();
+  }
+  Result<const SparseEncoder*> LoadSparse() {
+    return LoadFolder(options.sparse, "sparse encoder", sparse);
+  }
+  Result<const Reranker*> LoadReranker() {
+    return LoadFolder(options.reranker, "reranker", reranker);
+  }
+  Result<const AnswerExtractor*> LoadReader() {
+    return LoadFolder(options.reader, "reader", reader);
   }
 
-  // Null when no reranker is configured.
-  Result<const Reranker*> LoadReranker() {
-    if (options.reranker.empty()) return static_cast<const Reranker*>(nullptr);
-    std::lock_guard lock(model_mutex);
-    if (reranker == nullptr) {
-      RAG_ASSIGN_OR_RETURN(const ModelEntry entry,
-                           FindModel(options.models_folder, options.reranker));
-      if (entry.kind != "encoder") {
-        return InvalidArgumentError("'", options.reranker, "' is a ", entry.kind,
-                                    ", not a reranker's folder");
-      }
-      RAG_ASSIGN_OR_RETURN(reranker,
-                           Reranker::Load(entry.path, runtime, options.encoding.precision));
+  // Of texts or of tokens. Errors: failed_precondition without one.
+  template <class Model>
+  Result<const Model*> NeedClassifier(std::unique_ptr<const Model>& model) {
+    RAG_ASSIGN_OR_RETURN(const Model* loaded, LoadFolder(options.classifier, "classifier", model));
+    if (loaded == nullptr) {
+      return FailedPreconditionError(
+          "no classifier is configured: name the folder of a model that labels texts");
     }
-    return reranker.get();
+    return loaded;
   }
 
   // For a request that wants its passages reranked. Errors: failed_precondition.
@@ -588,10 +596,14 @@ Result<Answer> Engine::Ask(std::string_view collection, const AskRequest& reques
   RAG_ASSIGN_OR_RETURN(SearchResponse sources, impl_->Search(*opened, request.search, cancel));
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
   RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->LoadGenerator());
+  const AnswerExtractor* reader = nullptr;
+  if (generator == nullptr) {
+    RAG_ASSIGN_OR_RETURN(reader, impl_->LoadReader());
+  }
   const double search_ms = sources.took_ms;
-  RAG_ASSIGN_OR_RETURN(
-      Answer answer,
-      AnswerQuestion(request, std::move(sources), {*opened, encoder, generator}, on_text, cancel));
+  RAG_ASSIGN_OR_RETURN(Answer answer,
+                       AnswerQuestion(request, std::move(sources),
+                                      {*opened, encoder, generator, reader}, on_text, cancel));
   answer.search_ms = search_ms;
   answer.total_ms = SecondsSince(start) * 1e3;
   return answer;
@@ -633,6 +645,21 @@ Result<std::vector<Classification>> Engine::Classify(std::span<const Image> imag
                                                      const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->NeedEncoder());
   return ClassifyImages(*encoder, images, request, cancel);
+}
+
+Result<std::vector<Classification>> Engine::ClassifyTexts(std::span<const std::string_view> texts,
+                                                          const ClassifyTextsRequest& request,
+                                                          const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const TextClassifier* classifier,
+                       impl_->NeedClassifier(impl_->text_classifier));
+  return rag::ClassifyTexts(*classifier, texts, request, cancel);
+}
+
+Result<std::vector<std::vector<LabelledRange>>> Engine::LabelRanges(
+    std::span<const std::string_view> texts, const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const TokenClassifier* classifier,
+                       impl_->NeedClassifier(impl_->token_classifier));
+  return classifier->Find(texts, cancel);
 }
 
 Result<RerankScores> Engine::Rerank(std::string_view query,
@@ -752,6 +779,16 @@ Result<std::optional<RerankerInfo>> Engine::GetRerankerInfo() const {
   if (reranker == nullptr) return std::optional<RerankerInfo>();
   return std::optional<RerankerInfo>(reranker->info());
 }
+
+Status Engine::LoadClassifier() const {
+  if (impl_->options.classifier.empty()) return OkStatus();
+  const Status of_texts = impl_->NeedClassifier(impl_->text_classifier).status();
+  if (of_texts.ok()) return of_texts;
+  const Status of_tokens = impl_->NeedClassifier(impl_->token_classifier).status();
+  return of_tokens.ok() ? of_tokens : of_texts;
+}
+
+Status Engine::LoadReader() const { return impl_->LoadReader().status(); }
 
 std::optional<GeneratorActivity> Engine::GetGeneratorActivity() const {
   std::lock_guard lock(impl_->model_mutex);

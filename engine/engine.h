@@ -22,6 +22,7 @@
 #include "embed/encoder.h"
 #include "embed/reranker.h"
 #include "embed/sparse_encoder.h"
+#include "embed/token_classifier.h"
 #include "engine/answer.h"
 #include "engine/classify.h"
 #include "engine/evaluate.h"
@@ -46,6 +47,9 @@ struct EngineOptions {
                                           // collection gets its vectors too
   std::string reranker;                   // name or folder of a cross-encoder or late interaction
                                           // model; "": none
+  std::string classifier;                 // name or folder of a model that labels texts or their
+                                          // tokens; "": none
+  std::string reader;                     // name or folder of a question answering model; "": none
   EncoderOptions encoding;                // of the encoder; the precision is the others' too
   std::string llm;                        // name or GGUF file; "": answers are extractive
   GeneratorOptions decoder;               // of the decoder
@@ -119,6 +123,7 @@ class Engine {
   // Errors: cancelled, besides those above.
   Result<SearchResponse> Search(std::string_view collection, const SearchRequest& request,
                                 const CancelToken* cancel = nullptr) const;
+  // With a reader and no decoder the answer is what the reader finds in the sources.
   // on_text gets the answer's text as it is made (never the reasoning); null: not streamed.
   Result<Answer> Ask(std::string_view collection, const AskRequest& request,
                      const Generator::TokenCallback* on_text = nullptr,
@@ -143,6 +148,17 @@ class Engine {
   Result<std::vector<Classification>> Classify(std::span<const Image> images,
                                                const ClassifyRequest& request,
                                                const CancelToken* cancel = nullptr) const;
+
+  // The labels of each text. Errors: failed_precondition when no classifier is configured, or
+  // labels are given and it is none for natural language inference; invalid_argument naming what
+  // the request breaks, or when the classifier labels tokens; cancelled.
+  Result<std::vector<Classification>> ClassifyTexts(std::span<const std::string_view> texts,
+                                                    const ClassifyTextsRequest& request,
+                                                    const CancelToken* cancel = nullptr) const;
+  // The places in each text that the classifier of tokens labels. Errors: failed_precondition when
+  // none is configured; invalid_argument when it labels whole texts; cancelled.
+  Result<std::vector<std::vector<LabelledRange>>> LabelRanges(
+      std::span<const std::string_view> texts, const CancelToken* cancel = nullptr) const;
 
   // How well each passage answers the query, by the reranker alone. Errors: failed_precondition
   // when no reranker is configured.
@@ -178,7 +194,10 @@ class Engine {
   Result<std::optional<SparseEncoderInfo>> GetSparseEncoderInfo() const;  // likewise; nullopt: none
   Result<std::optional<RerankerInfo>> GetRerankerInfo() const;            // loads it; nullopt: none
   Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;          // loads it; nullopt: none
-  std::optional<GeneratorActivity> GetGeneratorActivity() const;          // nullopt: none is loaded
+  // Loads the classifier, as what its files say that it is, and the reader, where there is one.
+  Status LoadClassifier() const;
+  Status LoadReader() const;
+  std::optional<GeneratorActivity> GetGeneratorActivity() const;  // nullopt: none is loaded
   const EngineOptions& options() const;
   // Saves the indexes and closes the store. Also done by the destructor, which cannot report
   // errors.

@@ -110,6 +110,14 @@ Value ToValue(const Classification& scores) {
   return labels;
 }
 
+Value ToValue(const LabelledRange& range, std::string_view text) {
+  return Value::Object{{"start", range.begin},
+                       {"end", range.end},
+                       {"label", range.label},
+                       {"score", range.score},
+                       {"text", text.substr(range.begin, range.end - range.begin)}};
+}
+
 Value ToValue(const Citation& citation) {
   return Value::Object{{"n", citation.n},
                        {"document", citation.document},

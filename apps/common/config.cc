@@ -282,6 +282,8 @@ Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   RAG_ASSIGN_OR_RETURN(options.encoding.precision, ParsePrecision(settings.precision));
   options.sparse = settings.sparse;
   options.reranker = settings.reranker;
+  options.classifier = settings.classifier;
+  options.reader = settings.reader;
   options.llm = settings.llm;
   options.decoder.context_tokens = settings.context_tokens;
   options.decoder.max_sequences = settings.parallel;

@@ -30,6 +30,8 @@ struct Settings {
   std::string precision = "f32";          // RAG_PRECISION; of encoder and reranker
   std::string sparse;                     // RAG_SPARSE; a name or a folder; "": none
   std::string reranker;                   // RAG_RERANKER; a name or a folder; "": none
+  std::string classifier;                 // RAG_CLASSIFIER; a name or a folder; "": none
+  std::string reader;                     // RAG_READER; likewise; of answers without a decoder
   std::string llm;                        // RAG_LLM; a name or a GGUF file; "": none
   uint64_t context_tokens = 0;            // RAG_CONTEXT_TOKENS; 0: the decoder's own
   uint64_t parallel = 8;                  // RAG_PARALLEL; generations in one batch

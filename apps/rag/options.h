@@ -105,6 +105,10 @@ struct Options {
   struct Classify {
     std::vector<std::string> labels;
     std::vector<std::string> templates;
+    std::vector<std::string> texts;
+    std::string hypothesis = "This example is {}.";
+    bool several = false;
+    bool tokens = false;
   } classify;
 
   struct Probe {

@@ -23,10 +23,12 @@ struct Service {
   CollectionOptions create;  // of collections made by a first document
   std::string encoder_name;  // as /v1/models names it; "" without an encoder
   size_t encoder_dim = 0;
-  std::string reranker_name;  // "" without a reranker
-  std::string decoder_name;   // "" without a decoder
-  int64_t started_at = 0;     // Unix seconds
-  bool has_key = false;       // requests bear a key
+  std::string reranker_name;    // "" without a reranker
+  std::string sparse_name;      // "" without a sparse encoder
+  std::string classifier_name;  // "" without a classifier of texts
+  std::string decoder_name;     // "" without a decoder
+  int64_t started_at = 0;       // Unix seconds
+  bool has_key = false;         // requests bear a key
 
   // Of a search for k passages.
   SearchDefaults search_defaults(size_t k) const {
