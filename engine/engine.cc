@@ -287,7 +287,22 @@ struct Engine::Impl {
     IngestModels models;
     RAG_ASSIGN_OR_RETURN(models.encoder, EncoderFor(config));
     RAG_ASSIGN_OR_RETURN(models.sparse, SparseFor(config));
+    RAG_ASSIGN_OR_RETURN(models.tokens, TokensFor(config));
     return models;
+  }
+
+  // The model of the collection's token vectors; null when it keeps none.
+  Result<const LateInteraction*> TokensFor(const CollectionConfig& config) {
+    if (!config.attachments) return static_cast<const LateInteraction*>(nullptr);
+    RAG_ASSIGN_OR_RETURN(const Reranker* loaded, LoadReranker());
+    RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(config));
+    const auto* late = dynamic_cast<const LateInteraction*>(loaded);
+    if (late != nullptr && late->info().fingerprint == properties.token_fingerprint) return late;
+    return OtherModel(config.name, "reranker",
+                      {properties.token_name, properties.token_fingerprint},
+                      {options.reranker, loaded == nullptr ? ""
+                                         : late == nullptr ? "which is none of late interaction"
+                                                           : late->info().fingerprint});
   }
 
   Result<std::shared_ptr<Collection>> OpenCollection(std::string_view name) {
@@ -335,6 +350,16 @@ struct Engine::Impl {
       config.sparse_dim = static_cast<uint32_t>(loaded->info().vocab);
       config.sparse_fingerprint = loaded->info().fingerprint;
       properties.sparse_name = options.sparse;
+    }
+    if (create.token_vectors) {
+      RAG_ASSIGN_OR_RETURN(const Reranker* loaded, NeedReranker());
+      if (!loaded->info().late_interaction) {
+        return InvalidArgumentError("reranker '", options.reranker,
+                                    "' makes no token vectors: it is none of late interaction");
+      }
+      config.attachments = true;
+      properties.token_name = options.reranker;
+      properties.token_fingerprint = loaded->info().fingerprint;
     }
     config.properties = PackProperties(properties);
     return store->CreateCollection(config);

@@ -64,6 +64,9 @@ struct CollectionOptions {
   // The index follows from this instead, once there are enough vectors: Ingest tunes it when it
   // ends, and again whenever there are four times as many.
   std::optional<TuneGoal> goal;
+  // Keep the token vectors of each chunk by the engine's reranker, which is one of late
+  // interaction: its searches then compare with them instead of reading the passages again.
+  bool token_vectors = false;
 };
 
 struct CollectionInfo {
@@ -83,8 +86,8 @@ struct StoredDocument {
 
 // Threads: all methods may be called at once. Models are loaded at their first use and then shared.
 // Errors of every method that takes a collection: not_found when there is no such collection
-// (Ingest and AddDocument make it), failed_precondition when the encoder's or sparse encoder's
-// fingerprint is not the one it was made with.
+// (Ingest and AddDocument make it), failed_precondition when the encoder's, sparse encoder's or,
+// of a collection with token vectors, reranker's fingerprint is not the one it was made with.
 class Engine {
  public:
   static Result<std::unique_ptr<Engine>> Open(const EngineOptions& options, const Runtime& runtime);

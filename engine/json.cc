@@ -194,6 +194,7 @@ Value ToValue(const CollectionInfo& info) {
            ? Value()
            : Value(Value::Object{{"dim", info.config.sparse_dim},
                                  {"encoder_fingerprint", info.config.sparse_fingerprint}})},
+      {"token_vectors", info.config.attachments},
       {"properties", info.config.properties},
       {"index_memory_bytes", info.stats.index_memory_bytes},
       {"index_disk_bytes", info.stats.index_disk_bytes},

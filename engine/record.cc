@@ -326,10 +326,15 @@ Value PackProperties(const CollectionProperties& properties) {
   chunk.Set("chunk_tokens", properties.chunk.chunk_tokens);
   chunk.Set("overlap_tokens", properties.chunk.overlap_tokens);
   Value::Object out;
-  out.Set("format_version",
-          properties.sparse_name.empty() ? kFirstFormatVersion : kEngineFormatVersion);
+  out.Set("format_version", properties.sparse_name.empty() && properties.token_name.empty()
+                                ? kFirstFormatVersion
+                                : kEngineFormatVersion);
   out.Set("encoder", properties.encoder_name);
   if (!properties.sparse_name.empty()) out.Set("sparse_encoder", properties.sparse_name);
+  if (!properties.token_name.empty()) {
+    out.Set("token_vectors", Value::Object{{"model", properties.token_name},
+                                           {"fingerprint", properties.token_fingerprint}});
+  }
   out.Set("chunk", std::move(chunk));
   if (properties.evaluation) out.Set("evaluation", true);
   return out;
@@ -346,6 +351,10 @@ Result<CollectionProperties> UnpackProperties(const CollectionConfig& config) {
     CollectionProperties properties;
     RAG_ASSIGN_OR_RETURN(properties.encoder_name, config.properties.GetString("encoder", ""));
     RAG_ASSIGN_OR_RETURN(properties.sparse_name, config.properties.GetString("sparse_encoder", ""));
+    if (const Value* tokens = config.properties.Find("token_vectors")) {
+      RAG_ASSIGN_OR_RETURN(properties.token_name, tokens->GetString("model", ""));
+      RAG_ASSIGN_OR_RETURN(properties.token_fingerprint, tokens->GetString("fingerprint", ""));
+    }
     RAG_ASSIGN_OR_RETURN(properties.evaluation, config.properties.GetBool("evaluation", false));
     const Value* chunk = config.properties.Find("chunk");
     if (chunk == nullptr) return DataLossError("has no chunk settings");

@@ -87,7 +87,10 @@ struct CollectionProperties {
   ChunkOptions chunk;
   std::string encoder_name;  // for messages; the fingerprint decides
   std::string sparse_name;   // likewise
-  bool evaluation = false;   // made by Engine::Evaluate: holds one corpus and nothing else
+  // Of the late interaction model whose token vectors are the chunks' attachments; "": none.
+  std::string token_name;
+  std::string token_fingerprint;
+  bool evaluation = false;  // made by Engine::Evaluate: holds one corpus and nothing else
 };
 Value PackProperties(const CollectionProperties& properties);
 // Errors: failed_precondition when a newer rag made the collection.

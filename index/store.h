@@ -37,6 +37,7 @@ struct CollectionConfig {
   std::string encoder_fingerprint;  // of the encoder whose vectors are stored; "" without one
   uint32_t sparse_dim = 0;          // tokens of sparse vectors are below; 0: no sparse vectors
   std::string sparse_fingerprint;   // of the encoder that makes them; "" without one
+  bool attachments = false;         // chunks may have some
   Value properties;  // the engine's own settings (chunking …), an object; not looked at
   // What `vectors` was chosen for, or is to be chosen for once there are enough (Tune).
   std::optional<TuneGoal> goal;
@@ -48,6 +49,7 @@ struct ChunkInput {
   std::string lexical_text;   // tokenized for BM25; "" leaves the chunk out of lexical search
   std::vector<float> vector;  // [dim], or empty in a collection without vectors
   SparseVector sparse;        // perhaps empty; so in a collection without sparse vectors
+  std::string attachment;     // opaque, read apart from the payload, at most 64 MiB; "": none
   Value attributes;           // an object, or null; a chunk's filter sees the document's attributes
                               // with these laid over them
 };
@@ -144,6 +146,8 @@ class Collection {
   // With weights as they are kept: rounded by one part in 512 at most. Empty when it was so.
   // Errors: not_found; failed_precondition in a collection without sparse vectors.
   virtual Result<SparseVector> GetSparseVector(ChunkId id) const = 0;
+  // Errors: not_found when the chunk is not there or has none.
+  virtual Result<std::string> GetAttachment(ChunkId id) const = 0;
   // Documents in key order from `after` (exclusive), at most `limit`.
   virtual Result<std::vector<DocumentRecord>> ListDocuments(std::string_view after,
                                                             size_t limit) const = 0;

@@ -303,6 +303,7 @@ Result<CollectionOptions> ToCollectionOptions(const Settings& settings) {
     return InvalidArgumentError("chunk.overlap ", settings.chunk.overlap,
                                 " is not less than half of chunk.tokens ", settings.chunk.tokens);
   }
+  options.token_vectors = settings.index.token_vectors;
   VectorIndexOptions& vectors = options.vectors;
   vectors.hnsw.m = settings.index.m;
   vectors.hnsw.ef_construction = settings.index.ef_construction;

@@ -54,6 +54,7 @@ struct Settings {
 
   struct Index {
     std::string kind = "hnsw:pca8";  // RAG_INDEX_KIND
+    bool token_vectors = false;      // RAG_INDEX_TOKEN_VECTORS; by the reranker
     uint64_t m = 16;                 // RAG_INDEX_M
     uint64_t ef_construction = 200;  // RAG_INDEX_EF_CONSTRUCTION
     uint64_t ef_search = 64;         // RAG_INDEX_EF_SEARCH

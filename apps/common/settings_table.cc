@@ -66,6 +66,8 @@ std::vector<Setting> BindSettings(Settings& s) {
       {"index.kind", "RAG_INDEX_KIND", Text{&s.index.kind},
        "hnsw, ivf, flat, with settings as hnsw:pca8, or chosen by measuring as "
        "auto:recall=0.95,memory=512mb (new collections)"},
+      {"index.token_vectors", "RAG_INDEX_TOKEN_VECTORS", Flag{&s.index.token_vectors},
+       "keep the token vectors of the late interaction model --rerank names (new collections)"},
       {"index.m", "RAG_INDEX_M", Count{&s.index.m, 2, 128}, "HNSW links a node"},
       {"index.ef_construction", "RAG_INDEX_EF_CONSTRUCTION",
        Count{&s.index.ef_construction, 1, 65'535}, "HNSW width while building"},

@@ -196,6 +196,7 @@ class CommandLine {
             "  rag index docs/ notes.md --collection notes\n"
             "  rag index docs/ --prune              # forget files that are gone\n"
             "  rag index docs/ --sparse splade-tiny   # learned sparse vectors too\n"
+            "  rag index docs/ --rerank colbert --token-vectors   # kept for rag search --rerank\n"
             "  rag index data.jsonl --metadata lang=ko --metadata year=2024\n"
             "  cat page.html | rag index - --stdin-name page.html");
     sub->add_option("path", options_.arguments, "files, folders, or - for standard input")
@@ -221,6 +222,8 @@ class CommandLine {
     CLI::Option* const overlap = AddSetting(app, "chunk.overlap", "--chunk-overlap");
     AddSetting(app, "chunk.strategy", "--chunker");
     AddSetting(app, "index.kind", "--index");
+    AddSetting(app, "index.token_vectors");
+    AddSetting(app, "reranker", "--rerank");
     return overlap;
   }
 

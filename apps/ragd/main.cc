@@ -140,9 +140,10 @@ int Main(int argc, char** argv) {
   app.add_option("--config", config, "configuration file (TOML)");
   AddEngineFlags(app, settings);
   AddFlag(app, settings, "reranker", "--rerank");
-  for (const char* const key : {"search.rerank_top", "classifier", "reader", "llm",
-                                "context_tokens", "parallel", "draft_tokens", "kv_type", "kv_bytes",
-                                "mapped_weights", "collection", "server.listen", "server.socket"}) {
+  for (const char* const key :
+       {"search.rerank_top", "index.token_vectors", "classifier", "reader", "llm", "context_tokens",
+        "parallel", "draft_tokens", "kv_type", "kv_bytes", "mapped_weights", "collection",
+        "server.listen", "server.socket"}) {
     AddFlag(app, settings, key);
   }
   // A string of its own: --help tells the defaults, and must not tell $RAG_API_KEY.

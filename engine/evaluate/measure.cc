@@ -66,7 +66,7 @@ class Measurer {
         RAG_ASSIGN_OR_RETURN(Hit hit, UnpackHit(std::move(record)));
         reranked_.push_back(std::move(hit));
       }
-      RAG_RETURN_IF_ERROR(RerankHits(*reranker_, query, reranked_, cancel_));
+      RAG_RETURN_IF_ERROR(RerankHits(*reranker_, collection_, query, reranked_, cancel_));
     }
     std::unordered_set<ChunkId> moved;
     std::vector<RankedChunk> reordered;

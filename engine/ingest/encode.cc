@@ -22,26 +22,33 @@ void CountChunks(IngestProgress* progress, size_t count) {
   if (progress != nullptr) progress->chunks_done.fetch_add(count, std::memory_order_relaxed);
 }
 
-// The texts of some chunks. `encoder` null: they have no vectors, or another's.
-Status EncodeTexts(std::span<ChunkInput* const> chunks, const Encoder* encoder,
-                   const SparseEncoder* sparse, const CancelToken* cancel, EncodeReport& report) {
+// The texts of some chunks. Without an encoder they have no vectors, or a picture's.
+Status EncodeTexts(std::span<ChunkInput* const> chunks, const IngestModels& models,
+                   const CancelToken* cancel, EncodeReport& report) {
   std::vector<std::string_view> texts;
   for (const ChunkInput* chunk : chunks) texts.push_back(chunk->lexical_text);
   std::vector<bool> cut(chunks.size());
-  if (encoder != nullptr) {
+  if (models.encoder != nullptr) {
     RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
-                         encoder->Encode(texts, TextRole::kDocument, cancel));
+                         models.encoder->Encode(texts, TextRole::kDocument, cancel));
     for (size_t i = 0; i < chunks.size(); ++i) {
       const std::span<const float> row = embeddings.vectors.row(i);
       chunks[i]->vector.assign(row.begin(), row.end());
       cut[i] = embeddings.truncated[i] != 0;
     }
   }
-  if (sparse != nullptr) {
-    RAG_ASSIGN_OR_RETURN(SparseEmbeddings embeddings, sparse->Encode(texts, cancel));
+  if (models.sparse != nullptr) {
+    RAG_ASSIGN_OR_RETURN(SparseEmbeddings embeddings, models.sparse->Encode(texts, cancel));
     for (size_t i = 0; i < chunks.size(); ++i) {
       chunks[i]->sparse = std::move(embeddings.vectors[i]);
       cut[i] = cut[i] || embeddings.truncated[i] != 0;
+    }
+  }
+  if (models.tokens != nullptr) {
+    RAG_ASSIGN_OR_RETURN(const TokenVectors vectors,
+                         models.tokens->Encode(texts, TextRole::kDocument, cancel));
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      chunks[i]->attachment = PackTokenVectors(vectors.texts[i].view());
     }
   }
   report.truncated += static_cast<uint64_t>(std::count(cut.begin(), cut.end(), true));
@@ -55,19 +62,21 @@ Status EncodeTexts(std::span<UnencodedDocument> documents, const IngestModels& m
     std::vector<ChunkInput*>& chunks = document.image.empty() ? passages : captions;
     for (ChunkInput& chunk : document.input.chunks) chunks.push_back(&chunk);
   }
-  const auto in_batches = [&](std::span<ChunkInput* const> chunks, const Encoder* encoder,
+  const auto in_batches = [&](std::span<ChunkInput* const> chunks, const IngestModels& of_texts,
                               IngestProgress* counted) -> Status {
     for (size_t begin = 0; begin < chunks.size(); begin += kBatchChunks) {
       const size_t count = std::min(kBatchChunks, chunks.size() - begin);
-      RAG_RETURN_IF_ERROR(
-          EncodeTexts(chunks.subspan(begin, count), encoder, models.sparse, cancel, report));
+      RAG_RETURN_IF_ERROR(EncodeTexts(chunks.subspan(begin, count), of_texts, cancel, report));
       CountChunks(counted, count);
     }
     return OkStatus();
   };
-  RAG_RETURN_IF_ERROR(in_batches(passages, models.encoder, progress));
+  RAG_RETURN_IF_ERROR(in_batches(passages, models, progress));
+  if (models.sparse == nullptr && models.tokens == nullptr) return OkStatus();
   // Pictures are counted when they are encoded.
-  return models.sparse == nullptr ? OkStatus() : in_batches(captions, nullptr, nullptr);
+  IngestModels of_captions = models;
+  of_captions.encoder = nullptr;
+  return in_batches(captions, of_captions, nullptr);
 }
 
 // The pictures of a batch, decoded a few at a time and encoded when enough of them are there.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "embed/encoder.h"
+#include "embed/late_interaction.h"
 #include "embed/sparse_encoder.h"
 #include "engine/ingest.h"
 #include "index/store.h"
@@ -26,8 +27,9 @@ struct UnencodedDocument {
 
 // What a collection's chunks are encoded with; borrowed.
 struct IngestModels {
-  const Encoder* encoder = nullptr;       // null: the collection has no vectors
-  const SparseEncoder* sparse = nullptr;  // null: it has no sparse vectors
+  const Encoder* encoder = nullptr;         // null: the collection has no vectors
+  const SparseEncoder* sparse = nullptr;    // null: it has no sparse vectors
+  const LateInteraction* tokens = nullptr;  // null: it keeps no token vectors
 };
 
 struct EncodeReport {

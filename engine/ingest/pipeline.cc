@@ -53,7 +53,7 @@ struct Batch {
 bool IsCancelled(const CancelToken* cancel) { return cancel != nullptr && cancel->cancelled(); }
 
 ChunkBudget BudgetOf(const PipelineContext& context) {
-  const auto& [encoder, sparse] = context.models;
+  const auto& [encoder, sparse, tokens] = context.models;
   ChunkBudget budget;
   if (sparse != nullptr) budget = {&sparse->tokenizer(), sparse->info().max_tokens};
   if (encoder == nullptr) return budget;

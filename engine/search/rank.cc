@@ -216,7 +216,8 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Sear
   }
   if (wanted.rerank_top != 0) {
     const auto rerank_start = std::chrono::steady_clock::now();
-    RAG_RETURN_IF_ERROR(RerankHits(*models.reranker, request.query, response.hits, cancel));
+    RAG_RETURN_IF_ERROR(
+        RerankHits(*models.reranker, collection, request.query, response.hits, cancel));
     if (response.hits.size() > wanted.k) response.hits.resize(wanted.k);
     response.rerank_ms = MillisecondsSince(rerank_start);
   }

@@ -31,7 +31,7 @@ constexpr uint64_t kMinTail = 5'000;
 size_t InputBytes(const DocumentInput& document) {
   size_t bytes = document.payload.size() + document.body.size();
   for (const ChunkInput& chunk : document.chunks) {
-    bytes += chunk.payload.size() + chunk.lexical_text.size() +
+    bytes += chunk.payload.size() + chunk.lexical_text.size() + chunk.attachment.size() +
              chunk.vector.size() * sizeof(float) +
              chunk.sparse.entries.size() * sizeof(SparseVector::Entry);
   }
@@ -348,7 +348,8 @@ Status CollectionImpl::CheckDocument(const DocumentInput& document) const {
   for (size_t i = 0; i < document.chunks.size(); ++i) {
     const ChunkInput& chunk = document.chunks[i];
     if (chunk.payload.size() > kMaxChunkPayloadBytes ||
-        chunk.lexical_text.size() > kMaxChunkPayloadBytes) {
+        chunk.lexical_text.size() > kMaxChunkPayloadBytes ||
+        chunk.attachment.size() > kMaxChunkPayloadBytes) {
       return InvalidArgumentError(place(i), " is larger than ", kMaxChunkPayloadBytes, " bytes");
     }
     if (!chunk.attributes.is_null() && !chunk.attributes.is_object()) {
@@ -369,6 +370,10 @@ Status CollectionImpl::CheckDocument(const DocumentInput& document) const {
     }
     if (squares == 0 && !chunk.vector.empty() && config().vectors.metric == Metric::kCosine) {
       return InvalidArgumentError("the vector of ", place(i), " is zero, which has no cosine");
+    }
+    if (!chunk.attachment.empty() && !config().attachments) {
+      return InvalidArgumentError(place(i), " has an attachment; collection '", config().name,
+                                  "' takes none");
     }
     RAG_RETURN_IF_ERROR(CheckSparse(chunk.sparse, StrCat("the sparse vector of ", place(i))));
   }
@@ -559,6 +564,9 @@ Status CollectionImpl::PrepareRemoval(std::string_view key, Change& change, Writ
         return sparse.status();
       }
     }
+    if (config().attachments) {
+      change.batch.Delete(Family::kRecords, NumberedKey(number_, kAttachmentTag, id));
+    }
     change.batch.Delete(Family::kRecords, NumberedKey(number_, kChunkTag, id));
     change.batch.Delete(Family::kRecords, NumberedKey(number_, kAttributesTag, id));
     if (config().vectors.dim != 0) change.batch.Delete(Family::kVectors, VectorKey(number_, id));
@@ -596,6 +604,10 @@ Status CollectionImpl::PrepareDocument(const DocumentInput& document, Change& ch
       change.batch.Put(Family::kRecords, NumberedKey(number_, kTermsTag, id), terms.Encode());
       change.state.lexical_chunks += 1;
       change.state.lexical_terms += terms.length;
+    }
+    if (!chunk.attachment.empty()) {
+      change.batch.Put(Family::kRecords, NumberedKey(number_, kAttachmentTag, id),
+                       chunk.attachment);
     }
     if (!chunk.sparse.entries.empty()) {
       change.batch.Put(Family::kRecords, NumberedKey(number_, kSparseTag, id),
@@ -744,6 +756,16 @@ Result<SparseVector> CollectionImpl::GetSparseVector(ChunkId id) const {
   }
   RAG_RETURN_IF_ERROR(chunk);
   return vector;
+}
+
+Result<std::string> CollectionImpl::GetAttachment(ChunkId id) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  Result<std::string> bytes = Read(Family::kRecords, NumberedKey(number_, kAttachmentTag, id));
+  if (!bytes.ok() && bytes.status().code() == StatusCode::kNotFound) {
+    return NotFoundError("no attachment of chunk ", id, " in collection '", config().name, "'");
+  }
+  return bytes;
 }
 
 Result<std::vector<DocumentRecord>> CollectionImpl::ListDocuments(std::string_view after,

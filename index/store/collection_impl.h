@@ -43,6 +43,7 @@ class CollectionImpl final : public Collection {
   Result<ChunkRecord> GetChunk(ChunkId id) const override;
   Result<std::vector<float>> GetVector(ChunkId id) const override;
   Result<SparseVector> GetSparseVector(ChunkId id) const override;
+  Result<std::string> GetAttachment(ChunkId id) const override;
   Result<std::vector<DocumentRecord>> ListDocuments(std::string_view after,
                                                     size_t limit) const override;
 

@@ -136,6 +136,7 @@ std::string EncodeConfig(uint32_t number, const CollectionConfig& config) {
     out.Set("sparse",
             Value::Object{{"dim", config.sparse_dim}, {"encoder", config.sparse_fingerprint}});
   }
+  if (config.attachments) out.Set("attachments", true);
   if (config.goal.has_value()) {
     out.Set("goal", FormatTuneGoal(*config.goal));
     out.Set("tuned_chunks", config.tuned_chunks);
@@ -218,6 +219,7 @@ Result<CollectionConfig> DecodeConfig(std::string_view name, std::string_view js
       config.sparse_dim = static_cast<uint32_t>(dim);
       RAG_ASSIGN_OR_RETURN(config.sparse_fingerprint, sparse->GetString("encoder", ""));
     }
+    RAG_ASSIGN_OR_RETURN(config.attachments, value.GetBool("attachments", false));
     if (const Value* properties = value.Find("properties")) config.properties = *properties;
     return config;
   };

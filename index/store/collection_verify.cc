@@ -130,6 +130,14 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
   }
   RAG_RETURN_IF_ERROR(Named(terms.status()));
 
+  PrefixScan attachments = database_.Scan(Family::kRecords, TaggedPrefix(number_, kAttachmentTag));
+  for (; attachments.Valid(); attachments.Next()) {
+    if (cancelled()) return CancelledError("verify was cancelled");
+    const ChunkId id = ReadBigEndian(attachments.key());
+    if (!chunks.contains(id)) problem("an attachment of chunk ", id, ", which is not there");
+  }
+  RAG_RETURN_IF_ERROR(Named(attachments.status()));
+
   PrefixScan sparse = database_.Scan(Family::kRecords, TaggedPrefix(number_, kSparseTag));
   SparseVector weights;
   for (; sparse.Valid(); sparse.Next()) {

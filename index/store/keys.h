@@ -16,6 +16,7 @@
 //                  c 't' chunk id           posting block, number of terms, the distinct terms
 //                  c 's' chunk id           the sparse vector; absent when it is empty or the
 //                                           collection has none
+//                  c 'x' chunk id           attachment; absent when there is none
 //                  c 'l' sequence           chunk ids added and removed by that write: the tail
 //                                           that a vector index older than it replays
 //   bodies         c document key           body
@@ -48,6 +49,7 @@ inline constexpr char kChunkTag = 'c';
 inline constexpr char kAttributesTag = 'a';
 inline constexpr char kTermsTag = 't';
 inline constexpr char kSparseTag = 's';
+inline constexpr char kAttachmentTag = 'x';
 inline constexpr char kLogTag = 'l';
 
 inline void AppendBigEndian(std::string& out, uint64_t value, int bytes) {

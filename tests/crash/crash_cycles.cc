@@ -39,10 +39,11 @@ namespace rag {
 namespace {
 
 constexpr size_t kDim = 24;
-constexpr uint32_t kSparseDim = 1 << 20;
 constexpr uint32_t kThreads = 3;
 // More vectors than an index scans instead of walking its graph.
 constexpr uint32_t kKeysPerThread = 130;
+constexpr size_t kMostChunks = 8;  // of a document
+constexpr uint32_t kSparseDim = 8 + kThreads * kKeysPerThread * kMostChunks;
 constexpr size_t kRecallK = 10;
 constexpr double kRecallLoss = 0.01;
 
@@ -99,12 +100,13 @@ std::vector<float> VectorOf(const std::string& key, uint32_t version, size_t chu
   return vector;
 }
 
-// The token of 7 that every chunk has, and one that hardly any other has.
+// The token 7, which every chunk has, and one that no other chunk has at the same time.
 SparseVector SparseOf(const std::string& key, uint32_t version, size_t chunk) {
-  uint64_t state = Mix(version, chunk, 17);
-  for (const char c : key) state = Mix(state, static_cast<uint64_t>(c));
-  const auto token = static_cast<uint32_t>(8 + state % (kSparseDim - 8));
-  return {{{7, 0.5f + static_cast<float>(state >> 60)}, {token, 1000.0f}}};
+  unsigned thread = 0, number = 0;
+  if (std::sscanf(key.c_str(), "t%u-k%u", &thread, &number) != 2) Fail(key);
+  const auto token =
+      static_cast<uint32_t>(8 + (thread * kKeysPerThread + number) * kMostChunks + chunk);
+  return {{{7, 0.5f + static_cast<float>(Mix(version, chunk) % 16)}, {token, 1000.0f}}};
 }
 
 size_t ChunkCount(const std::string& key, uint32_t version) {

@@ -575,6 +575,26 @@ class SmallModels(CliTest):
         self.assertIn("without a sparse encoder", error["message"])
         self.assertTrue(self.rag_json("search", "cat")["hits"])
 
+    def test_token_vectors(self):
+        model = ROOT / "tests" / "golden" / "late_interaction" / "pylate"
+        self.put_three()
+        self.rag_json("index", self.docs, "--rerank", model, "--token-vectors")
+        self.rag_json("index", self.docs, "-c", "without")
+        self.assertEqual([self.rag_json("stats", "-c", name)["token_vectors"] for name in ("default", "without")],
+                         [True, False])
+        kept, read = ({hit["document"]: hit["score"] for hit in
+                       self.rag_json("search", "the signing key of a cat", "-c", name, "--rerank", model)["hits"]}
+                      for name in ("default", "without"))
+        self.assertEqual(kept.keys(), read.keys())
+        self.assertGreater(len(kept), 1)
+        self.assertNotEqual(kept, read)
+        for document, score in kept.items():
+            self.assertAlmostEqual(score, read[document], delta=0.2)
+        self.assertEqual(self.rag_json("verify")["problems"], [])
+        self.put("more.txt", "More words.")
+        error = self.rag_json("index", self.docs, code=1)["error"]
+        self.assertIn("reranker", error["message"])
+
     def test_labels_of_texts(self):
         model, expected = self.copy_model("heads/sequence-bert")
         texts = expected["texts"][:3]
