@@ -1,6 +1,7 @@
 #include "embed/dense.h"
 
 #include "embed/transformer.h"
+#include "lib/base/hash.h"
 #include "lib/model/model_file.h"
 
 namespace rag {
@@ -9,7 +10,11 @@ Result<DenseLayer> DenseLayer::Load(const DenseConfig& config, const Kernels& ke
   RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(config.folder));
   RAG_ASSIGN_OR_RETURN(DenseLayer layer,
                        Load(config, TensorFinder(file, config.folder, ""), kernels));
-  for (const std::string& name : file.TensorNames()) layer.bytes_ += file.Find(name)->bytes.size();
+  for (const std::string& name : file.TensorNames()) {
+    const TensorView& tensor = *file.Find(name);
+    layer.bytes_ += tensor.bytes.size();
+    layer.hash_ = Hash64(tensor.bytes, layer.hash_);
+  }
   return layer;
 }
 

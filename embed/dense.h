@@ -28,6 +28,7 @@ class DenseLayer {
 
   size_t out() const { return config_.out; }
   size_t bytes() const { return bytes_; }  // of the folder's tensors
+  uint64_t hash() const { return hash_; }  // likewise
 
  private:
   explicit DenseLayer(DenseConfig config) : config_(std::move(config)) {}
@@ -36,6 +37,7 @@ class DenseLayer {
   Linear linear_;
   std::optional<Linear> residual_;
   size_t bytes_ = 0;
+  uint64_t hash_ = 0;
 };
 
 }  // namespace rag

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "embed/tensor_finder.h"
@@ -67,15 +68,20 @@ uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool) {
   return Hash64(std::as_bytes(std::span(hashes)), Hash64(description));
 }
 
-std::string MakeFingerprint(const EncoderConfig& config, const FingerprintParts& parts) {
-  std::vector<uint64_t> hashes = {kFingerprintVersion, Hash64(config.source_bytes), parts.tokenizer,
+std::string MakeFingerprint(std::string name, std::string_view source_bytes,
+                            const FingerprintParts& parts) {
+  std::vector<uint64_t> hashes = {kFingerprintVersion, Hash64(source_bytes), parts.tokenizer,
                                   parts.weights};
   if (parts.head != 0) hashes.push_back(parts.head);
-  std::string name = StrCat(config.model.model_type, '-', config.dim);
-  for (const Pooling mode : config.pooling.modes) name += StrCat('-', PoolingName(mode));
   name += StrCat('-', HashToHex(Hash64(std::as_bytes(std::span<const uint64_t>(hashes)))));
   if (parts.precision != Precision::kF32) name += StrCat('-', PrecisionName(parts.precision));
   return name;
+}
+
+std::string MakeFingerprint(const EncoderConfig& config, const FingerprintParts& parts) {
+  std::string name = StrCat(config.model.model_type, '-', config.dim);
+  for (const Pooling mode : config.pooling.modes) name += StrCat('-', PoolingName(mode));
+  return MakeFingerprint(std::move(name), config.source_bytes, parts);
 }
 
 }  // namespace rag

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "embed/encoder_config.h"
 #include "lib/base/status.h"
@@ -25,7 +26,10 @@ struct FingerprintParts {
   Precision precision = Precision::kF32;
 };
 
-// "bert-384-mean-<hash>", and "-bf16" or "-int8" behind it.
+// "<name>-<hash>", and "-bf16" or "-int8" behind it; source_bytes: all of the files' settings.
+std::string MakeFingerprint(std::string name, std::string_view source_bytes,
+                            const FingerprintParts& parts);
+// "bert-384-mean-<hash>" likewise.
 std::string MakeFingerprint(const EncoderConfig& config, const FingerprintParts& parts);
 
 }  // namespace rag

@@ -1,14 +1,21 @@
 #include "embed/late_interaction.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <utility>
 
+#include "embed/fingerprint.h"
 #include "embed/max_sim.h"
 #include "embed/pooling.h"
 #include "lib/text/unicode.h"
 
 namespace rag {
 namespace {
+
+// Packed token vectors begin with a version, the rows and their elements.
+constexpr uint32_t kPackedVersion = 1;
+constexpr size_t kPackedHeader = 12;
 
 // A prefix's token: one of the vocabulary's.
 Result<std::optional<TokenId>> FindPrefix(const Tokenizer& tokenizer, const std::string& folder,
@@ -23,6 +30,52 @@ Result<std::optional<TokenId>> FindPrefix(const Tokenizer& tokenizer, const std:
 }
 
 }  // namespace
+
+std::string PackTokenVectors(MatrixView vectors) {
+  std::string bytes;
+  const auto append = [&](const auto& value) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof(value));
+  };
+  bytes.reserve(kPackedHeader + vectors.rows * (sizeof(float) + vectors.cols));
+  append(kPackedVersion);
+  append(static_cast<uint32_t>(vectors.rows));
+  append(static_cast<uint32_t>(vectors.cols));
+  for (size_t i = 0; i < vectors.rows; ++i) {
+    float largest = 0;
+    for (const float value : vectors.row(i)) largest = std::max(largest, std::abs(value));
+    const float scale = largest / 127;
+    append(scale);
+    for (const float value : vectors.row(i)) {
+      bytes += static_cast<char>(scale > 0 ? std::lround(value / scale) : 0);
+    }
+  }
+  return bytes;
+}
+
+bool UnpackTokenVectors(std::string_view bytes, Matrix& vectors) {
+  uint32_t version = 0, rows = 0, cols = 0;
+  if (bytes.size() < kPackedHeader) return false;
+  std::memcpy(&version, bytes.data(), sizeof(version));
+  std::memcpy(&rows, bytes.data() + 4, sizeof(rows));
+  std::memcpy(&cols, bytes.data() + 8, sizeof(cols));
+  bytes.remove_prefix(kPackedHeader);
+  const uint64_t row_bytes = sizeof(float) + uint64_t{cols};
+  if (version != kPackedVersion || bytes.size() % row_bytes != 0 ||
+      bytes.size() / row_bytes != rows) {
+    return false;
+  }
+  vectors = Matrix(rows, cols);
+  for (size_t i = 0; i < rows; ++i) {
+    const char* const row = bytes.data() + i * row_bytes;
+    float scale = 0;
+    std::memcpy(&scale, row, sizeof(scale));
+    if (!std::isfinite(scale)) return false;
+    for (size_t j = 0; j < cols; ++j) {
+      vectors.row(i)[j] = scale * static_cast<float>(static_cast<int8_t>(row[sizeof(scale) + j]));
+    }
+  }
+  return true;
+}
 
 LateInteraction::LateInteraction(LateInteractionConfig config,
                                  std::unique_ptr<const TextNetwork> network)
@@ -52,6 +105,19 @@ Status LateInteraction::ReadHead() {
     info_.weight_bytes += layer.bytes();
     dense_.push_back(std::move(layer));
   }
+  return OkStatus();
+}
+
+Status LateInteraction::SetFingerprint(Precision precision) {
+  RAG_ASSIGN_OR_RETURN(const uint64_t tokenizer, HashTokenizer(config_.folder));
+  uint64_t head = 0;
+  for (const DenseLayer& layer : dense_) head = head * 31 + layer.hash();
+  info_.fingerprint = MakeFingerprint(
+      StrCat("late-interaction-", config_.model.model_type), config_.source_bytes,
+      {.tokenizer = tokenizer,
+       .weights = HashTensors(network_->weights().file(), network_->runtime().pool()),
+       .head = head,
+       .precision = precision});
   return OkStatus();
 }
 
@@ -94,6 +160,7 @@ Result<std::unique_ptr<LateInteraction>> LateInteraction::Load(const std::string
       std::unique_ptr<LateInteraction>(new LateInteraction(std::move(config), std::move(network)));
   RAG_RETURN_IF_ERROR(loaded->ReadHead());
   RAG_RETURN_IF_ERROR(loaded->FindTokens());
+  RAG_RETURN_IF_ERROR(loaded->SetFingerprint(precision));
   return loaded;
 }
 
@@ -169,6 +236,23 @@ Result<TokenVectors> LateInteraction::Encode(std::span<const std::string_view> t
       },
       result.stats, cancel));
   return result;
+}
+
+Result<std::vector<float>> LateInteraction::ScoreVectors(std::string_view query,
+                                                         std::span<const Matrix> passages,
+                                                         const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const TokenVectors asked, Encode({&query, 1}, TextRole::kQuery, cancel));
+  const Matrix& tokens = asked.texts.front();
+  const MaxSimQuery max_sim(network_->runtime().kernels(), tokens.view());
+  std::vector<float> scores;
+  for (size_t i = 0; i < passages.size(); ++i) {
+    if (passages[i].cols() != tokens.cols() && passages[i].rows() != 0) {
+      return InvalidArgumentError("the token vectors of passage ", i, " have ", passages[i].cols(),
+                                  " dimensions, the query's ", tokens.cols());
+    }
+    scores.push_back(max_sim.Score(passages[i].view()));
+  }
+  return scores;
 }
 
 Result<RerankScores> LateInteraction::Score(std::string_view query,

@@ -21,6 +21,12 @@
 
 namespace rag {
 
+// Token vectors [tokens, dim] in 8-bit codes, each row with a scale of its own: its largest element
+// is 127. A row's products with unit vectors are off by sqrt(dim) / 254 of that element at most.
+std::string PackTokenVectors(MatrixView vectors);
+// False when the bytes are none.
+bool UnpackTokenVectors(std::string_view bytes, Matrix& vectors);
+
 struct TokenVectors {
   std::vector<Matrix> texts;  // of each [its tokens, dim] f32, unit rows
   EncodeStats stats;
@@ -40,6 +46,11 @@ class LateInteraction final : public Reranker {
   Result<TokenVectors> Encode(std::span<const std::string_view> texts, TextRole role,
                               const CancelToken* cancel = nullptr) const;
 
+  // Of passages whose token vectors were made before, by a model of the same fingerprint. Errors:
+  // invalid_argument naming the number of one of another dimension; cancelled.
+  Result<std::vector<float>> ScoreVectors(std::string_view query, std::span<const Matrix> passages,
+                                          const CancelToken* cancel = nullptr) const;
+
   // MaxSim of the query with each passage, at most the query's number of tokens.
   Result<RerankScores> Score(std::string_view query, std::span<const std::string_view> passages,
                              const CancelToken* cancel = nullptr) const override;
@@ -48,6 +59,7 @@ class LateInteraction final : public Reranker {
  private:
   LateInteraction(LateInteractionConfig config, std::unique_ptr<const TextNetwork> network);
   Status ReadHead();
+  Status SetFingerprint(Precision precision);
   Status FindTokens();
   Encoding Tokenize(std::string_view text, TextRole role, size_t& seen) const;
   // Calls consume(index, token vectors [n, dim]) for each text, from any of the pool's threads.

@@ -106,21 +106,21 @@ bool IsLateInteraction(const std::string& folder) {
 
 Result<LateInteractionConfig> ReadLateInteractionConfig(const std::string& folder) {
   LateInteractionConfig config;
-  std::string unhashed;
-  RAG_ASSIGN_OR_RETURN(const Modules modules, ReadModules(folder, unhashed));
+  RAG_ASSIGN_OR_RETURN(const Modules modules, ReadModules(folder, config.source_bytes));
   config.folder = modules.transformer;
   RAG_ASSIGN_OR_RETURN(const ConfigFile file,
-                       ReadConfigFile(JoinPath(config.folder, "config.json"), unhashed));
+                       ReadConfigFile(JoinPath(config.folder, "config.json"), config.source_bytes));
   RAG_ASSIGN_OR_RETURN(config.model, ReadTransformerConfig(file));
-  RAG_ASSIGN_OR_RETURN(const TextLimits limits,
-                       ReadTextLimits(config.folder, config.model.max_sequence, unhashed));
+  RAG_ASSIGN_OR_RETURN(
+      const TextLimits limits,
+      ReadTextLimits(config.folder, config.model.max_sequence, config.source_bytes));
   config.lower_case = limits.lower_case;
   config.skipped = Punctuation();
   const bool stanfords = IsStanfords(file);
   const std::string path = JoinPath(folder, stanfords ? "artifact.metadata" : kSettingsFile);
   ConfigFile settings(path, Value(Value::Object()));
   if (FileExists(path)) {
-    RAG_ASSIGN_OR_RETURN(settings, ReadConfigFile(path, unhashed));
+    RAG_ASSIGN_OR_RETURN(settings, ReadConfigFile(path, config.source_bytes));
   }
   RAG_RETURN_IF_ERROR(stanfords ? ReadStanfords(settings, config) : ReadPyLates(settings, config));
   RAG_RETURN_IF_ERROR(TakeDense(modules.steps, config));

@@ -27,6 +27,7 @@ struct LateInteractionConfig {
   bool see_expansion = false;        // these are seen by attention
   std::string mask_token;            // "": the tokenizer's own
   std::vector<std::string> skipped;  // tokens of documents that have no vector
+  std::string source_bytes;          // of the files that were read, for fingerprints
 };
 
 // Whether the folder says that it is one: config_sentence_transformers.json with PyLate's keys, or

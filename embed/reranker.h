@@ -25,6 +25,7 @@ struct RerankerInfo {
   // Scores are sums of cosines, one for each of the query's tokens (LateInteraction); max_tokens is
   // the passage's alone.
   bool late_interaction = false;
+  std::string fingerprint;  // of late interaction: equal ones give equal token vectors; else ""
   size_t weight_bytes = 0;
 };
 

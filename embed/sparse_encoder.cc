@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "embed/fingerprint.h"
 #include "embed/modules.h"
 
 namespace rag {
@@ -14,31 +15,40 @@ constexpr size_t kRows = 16;
 
 }  // namespace
 
-float DotProduct(const SparseVector& a, const SparseVector& b) {
-  float sum = 0;
-  auto other = b.entries.begin();
-  for (const SparseVector::Entry& entry : a.entries) {
-    while (other != b.entries.end() && other->token < entry.token) ++other;
-    if (other == b.entries.end()) break;
-    if (other->token == entry.token) sum += entry.weight * other->weight;
-  }
-  return sum;
-}
-
 Result<std::unique_ptr<SparseEncoder>> SparseEncoder::Load(const std::string& folder,
                                                            const Runtime& runtime,
                                                            Precision precision) {
   RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
   const TextNetwork& network = *task.network;
-  RAG_ASSIGN_OR_RETURN(MlmHead head, MlmHead::Load(task.file, network.config(), network.weights(),
-                                                   precision, runtime));
+  const TransformerConfig& config = network.config();
+  RAG_ASSIGN_OR_RETURN(MlmHead head,
+                       MlmHead::Load(task.file, config, network.weights(), precision, runtime));
   auto encoder =
       std::unique_ptr<SparseEncoder>(new SparseEncoder(std::move(task.network), std::move(head)));
+  RAG_RETURN_IF_ERROR(encoder->ReadPooling(folder, task.source_bytes));
+  RAG_ASSIGN_OR_RETURN(const uint64_t tokenizer_hash, HashTokenizer(task.folder));
+  encoder->info_ = {
+      .model_type = config.model_type,
+      .vocab = encoder->head_.vocab(),
+      .layers = config.layers,
+      .heads = config.heads,
+      .max_tokens = network.limits().max_tokens,
+      .precision = precision,
+      .fingerprint = MakeFingerprint(
+          StrCat("splade-", config.model_type, '-', encoder->head_.vocab()), task.source_bytes,
+          {.tokenizer = tokenizer_hash,
+           .weights = HashTensors(network.weights().file(), runtime.pool()),
+           .precision = precision}),
+  };
+  return encoder;
+}
+
+Status SparseEncoder::ReadPooling(const std::string& folder, std::string& source_bytes) {
   std::string unhashed;
   RAG_ASSIGN_OR_RETURN(const Modules modules, ReadModules(folder, unhashed));
-  if (!modules.splade.has_value()) return encoder;
+  if (!modules.splade.has_value()) return OkStatus();
   RAG_ASSIGN_OR_RETURN(const ConfigFile file,
-                       ReadConfigFile(JoinPath(*modules.splade, "config.json"), unhashed));
+                       ReadConfigFile(JoinPath(*modules.splade, "config.json"), source_bytes));
   RAG_ASSIGN_OR_RETURN(const std::string pooling, file.String("pooling_strategy", "max"));
   RAG_ASSIGN_OR_RETURN(const std::string activation, file.String("activation_function", "relu"));
   if ((pooling != "max" && pooling != "sum") ||
@@ -47,9 +57,9 @@ Result<std::unique_ptr<SparseEncoder>> SparseEncoder::Load(const std::string& fo
                               "' or activation_function '", activation,
                               "' is not known; known are max and sum, relu and log1p_relu");
   }
-  encoder->sum_ = pooling == "sum";
-  encoder->log_twice_ = activation == "log1p_relu";
-  return encoder;
+  sum_ = pooling == "sum";
+  log_twice_ = activation == "log1p_relu";
+  return OkStatus();
 }
 
 SparseVector SparseEncoder::Pool(MatrixView states) const {
@@ -78,22 +88,26 @@ SparseVector SparseEncoder::Pool(MatrixView states) const {
     float weight = pooled[j];
     if (!sum_) weight = std::log1p(weight);
     if (!sum_ && log_twice_) weight = std::log1p(weight);
-    vector.entries.push_back({static_cast<TokenId>(j), weight});
+    vector.entries.push_back({static_cast<uint32_t>(j), weight});
   }
   return vector;
 }
 
-Result<std::vector<SparseVector>> SparseEncoder::Encode(std::span<const std::string_view> texts,
-                                                        const CancelToken* cancel) const {
+Result<SparseEmbeddings> SparseEncoder::Encode(std::span<const std::string_view> texts,
+                                               const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(
       const std::vector<Encoding> encodings,
       network_->TokenizeAll(
           texts.size(), [&](size_t i) { return network_->Tokenize(texts[i]); }, cancel));
-  std::vector<SparseVector> vectors(texts.size());
-  EncodeStats stats;
+  SparseEmbeddings result;
+  result.vectors.resize(texts.size());
+  for (const Encoding& encoding : encodings) {
+    result.truncated.push_back(static_cast<uint32_t>(encoding.truncated));
+  }
   RAG_RETURN_IF_ERROR(network_->Run(
-      encodings, [&](size_t i, MatrixView states) { vectors[i] = Pool(states); }, stats, cancel));
-  return vectors;
+      encodings, [&](size_t i, MatrixView states) { result.vectors[i] = Pool(states); },
+      result.stats, cancel));
+  return result;
 }
 
 }  // namespace rag

@@ -14,19 +14,25 @@
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
 #include "lib/runtime/runtime.h"
+#include "lib/tensor/sparse_vector.h"
 
 namespace rag {
 
-struct SparseVector {
-  struct Entry {
-    TokenId token = 0;
-    float weight = 0;  // > 0
-  };
-  std::vector<Entry> entries;  // in order of their tokens
+struct SparseEncoderInfo {
+  std::string model_type;  // as in config.json: "bert", "distilbert"
+  size_t vocab = 0;        // tokens of the vectors are below
+  size_t layers = 0;
+  size_t heads = 0;
+  size_t max_tokens = 0;  // a text's tokens past this are cut, special tokens included
+  Precision precision = Precision::kF32;
+  std::string fingerprint;  // equal ones give equal vectors
 };
 
-// The sum of the products of what two vectors share.
-float DotProduct(const SparseVector& a, const SparseVector& b);
+struct SparseEmbeddings {
+  std::vector<SparseVector> vectors;  // [texts]
+  std::vector<uint32_t> truncated;    // [texts] tokens cut from each text; 0: none
+  EncodeStats stats;
+};
 
 // Immutable after loading; Encode may be called from several threads.
 class SparseEncoder {
@@ -41,19 +47,23 @@ class SparseEncoder {
   // log(1 + max(0, logit)) of each token of the vocabulary, the largest (or the sum, as the files
   // say) over the text's tokens; special ones count too. A text longer than the network reads is
   // cut. Errors: cancelled.
-  Result<std::vector<SparseVector>> Encode(std::span<const std::string_view> texts,
-                                           const CancelToken* cancel = nullptr) const;
+  Result<SparseEmbeddings> Encode(std::span<const std::string_view> texts,
+                                  const CancelToken* cancel = nullptr) const;
 
+  const SparseEncoderInfo& info() const { return info_; }
   const Tokenizer& tokenizer() const { return network_->tokenizer(); }
 
  private:
   SparseEncoder(std::unique_ptr<const TextNetwork> network, MlmHead head)
       : network_(std::move(network)), head_(std::move(head)) {}
+  // Adds what it reads to `source_bytes`.
+  Status ReadPooling(const std::string& folder, std::string& source_bytes);
   // states [length, hidden] of one text.
   SparseVector Pool(MatrixView states) const;
 
   const std::unique_ptr<const TextNetwork> network_;
   const MlmHead head_;
+  SparseEncoderInfo info_;
   bool sum_ = false;        // over the tokens, instead of the largest
   bool log_twice_ = false;  // log(1 + log(1 + max(0, logit)))
 };

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "embed/config_file.h"
@@ -13,7 +14,9 @@
 namespace rag {
 
 struct TaskNetwork {
-  ConfigFile file;  // config.json
+  ConfigFile file;           // config.json
+  std::string folder;        // of config.json, tokenizer and weights
+  std::string source_bytes;  // of the files with settings, for fingerprints
   std::unique_ptr<const TextNetwork> network;
 };
 
@@ -21,6 +24,10 @@ struct TaskNetwork {
 // Encoder::Load's.
 Result<TaskNetwork> LoadTaskNetwork(const std::string& folder, Precision precision,
                                     const Runtime& runtime);
+
+// Heads of two tasks may have tensors of the same names. `end`: of the name in config.json's
+// 'architectures', where it has one ("ForTokenClassification"). Errors: invalid_argument naming it.
+Status CheckTask(const ConfigFile& file, std::string_view end);
 
 // The names of config.json's 'id2label' in the order of their numbers; "LABEL_0", … for as many as
 // 'num_labels' says without them. Errors: invalid_argument naming the key.

@@ -29,12 +29,14 @@ struct ZeroShotOptions {
 class TextClassifier {
  public:
   // `folder` is a Hugging Face model for sequence classification. Errors: as Encoder::Load's;
-  // invalid_argument for a model without such a head.
+  // invalid_argument for a model without such a head, or whose architecture is another task's.
   static Result<std::unique_ptr<TextClassifier>> Load(const std::string& folder,
                                                       const Runtime& runtime,
                                                       Precision precision = Precision::kF32);
 
   const std::vector<std::string>& labels() const { return labels_; }
+  // Its scores are numbers, not probabilities.
+  bool regression() const { return scores_ == Scores::kPlain; }
 
   // [texts, labels] probabilities: softmax over the labels, or the sigmoid of each when the model's
   // problem_type is multi_label_classification or it has one label; the numbers themselves for

@@ -56,6 +56,7 @@ Result<std::unique_ptr<TokenClassifier>> TokenClassifier::Load(const std::string
                                                                const Runtime& runtime,
                                                                Precision precision) {
   RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
+  RAG_RETURN_IF_ERROR(CheckTask(task.file, "ForTokenClassification"));
   RAG_ASSIGN_OR_RETURN(std::vector<std::string> labels, ReadLabels(task.file));
   const TextNetwork& network = *task.network;
   RAG_ASSIGN_OR_RETURN(TokenHead head,

@@ -28,7 +28,7 @@ struct LabelledRange {
 class TokenClassifier {
  public:
   // `folder` is a Hugging Face model for token classification. Errors: as Encoder::Load's;
-  // invalid_argument for a model without such a head.
+  // invalid_argument for a model without such a head, or of another task by its architecture.
   static Result<std::unique_ptr<TokenClassifier>> Load(const std::string& folder,
                                                        const Runtime& runtime,
                                                        Precision precision = Precision::kF32);

@@ -8,6 +8,7 @@
 
 #include "engine/ask.h"
 #include "engine/classify/classify.h"
+#include "engine/classify/texts.h"
 #include "engine/evaluate/measure.h"
 #include "engine/ingest/manifest.h"
 #include "engine/ingest/pipeline.h"
@@ -127,9 +128,29 @@ void CompareAs(Similarity similarity, VectorIndexOptions& vectors) {
   }
 }
 
-// What a collection is made for. Evaluation makes its own: it removes what is not in its corpus.
-// One for lexical search alone needs no vectors.
-enum class Use { kDocuments, kEvaluation, kLexicalEvaluation };
+struct NamedModel {
+  std::string name;
+  std::string fingerprint;  // "": none
+};
+
+// A collection that was made with another model than the engine's.
+Status OtherModel(std::string_view collection, std::string_view kind, const NamedModel& made_with,
+                  const NamedModel& ours) {
+  return FailedPreconditionError(
+      "collection '", collection, "' was made with ", kind, " '", made_with.name, "' (",
+      made_with.fingerprint, "), but this engine has ",
+      ours.fingerprint.empty() ? std::string("none")
+                               : StrCat("'", ours.name, "' (", ours.fingerprint, ")"),
+      "; use that ", kind, ", or index into another collection");
+}
+
+// What a collection is made for. Evaluation makes its own: it removes what is not in its corpus,
+// and has the vectors alone that its mode reads.
+struct Use {
+  bool evaluation = false;
+  bool dense = true;
+  bool sparse = true;
+};
 
 }  // namespace
 
@@ -138,12 +159,17 @@ struct Engine::Impl {
   const Runtime& runtime;
   std::unique_ptr<Store> store;
 
-  std::mutex model_mutex;  // guards the three below until they are set; then they only are read
+  std::mutex model_mutex;  // guards the ones below until they are set; then they only are read
   std::unique_ptr<const Encoder> encoder;
+  std::unique_ptr<const SparseEncoder> sparse;
   std::unique_ptr<const Reranker> reranker;
+  std::unique_ptr<const TextClassifier> text_classifier;
+  std::unique_ptr<const TokenClassifier> token_classifier;
+  std::unique_ptr<const AnswerExtractor> reader;
   std::unique_ptr<Generator> generator;
 
   bool has_encoder() const { return options.encoder != kNoEncoder; }
+  HasModels has_models() const { return {has_encoder(), !options.sparse.empty()}; }
 
   // Null in an engine without an encoder.
   Result<const Encoder*> LoadEncoder() {
@@ -170,21 +196,42 @@ struct Engine::Impl {
     return loaded;
   }
 
-  // Null when no reranker is configured.
-  Result<const Reranker*> LoadReranker() {
-    if (options.reranker.empty()) return static_cast<const Reranker*>(nullptr);
+  // The model of a folder that a setting names, loaded at its first use; null when it names none.
+  // `what` is what the folder should be.
+  template <class Model>
+  Result<const Model*> LoadFolder(const std::string& name, std::string_view what,
+                                  std::unique_ptr<const Model>& model) {
+    if (name.empty()) return static_cast<const Model*>(nullptr);
     std::lock_guard lock(model_mutex);
-    if (reranker == nullptr) {
-      RAG_ASSIGN_OR_RETURN(const ModelEntry entry,
-                           FindModel(options.models_folder, options.reranker));
+    if (model == nullptr) {
+      RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(options.models_folder, name));
       if (entry.kind != "encoder") {
-        return InvalidArgumentError("'", options.reranker, "' is a ", entry.kind,
-                                    ", not a reranker's folder");
+        return InvalidArgumentError("'", name, "' is a ", entry.kind, ", not a ", what,
+                                    "'s folder");
       }
-      RAG_ASSIGN_OR_RETURN(reranker,
-                           Reranker::Load(entry.path, runtime, options.encoding.precision));
+      RAG_ASSIGN_OR_RETURN(model, Model::Load(entry.path, runtime, options.encoding.precision));
     }
-    return reranker.get();
+    return model.get();
+  }
+  Result<const SparseEncoder*> LoadSparse() {
+    return LoadFolder(options.sparse, "sparse encoder", sparse);
+  }
+  Result<const Reranker*> LoadReranker() {
+    return LoadFolder(options.reranker, "reranker", reranker);
+  }
+  Result<const AnswerExtractor*> LoadReader() {
+    return LoadFolder(options.reader, "reader", reader);
+  }
+
+  // Of texts or of tokens. Errors: failed_precondition without one.
+  template <class Model>
+  Result<const Model*> NeedClassifier(std::unique_ptr<const Model>& model) {
+    RAG_ASSIGN_OR_RETURN(const Model* loaded, LoadFolder(options.classifier, "classifier", model));
+    if (loaded == nullptr) {
+      return FailedPreconditionError(
+          "no classifier is configured: name the folder of a model that labels texts");
+    }
+    return loaded;
   }
 
   // For a request that wants its passages reranked. Errors: failed_precondition.
@@ -225,12 +272,44 @@ struct Engine::Impl {
       return loaded;
     }
     RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(config));
-    return FailedPreconditionError(
-        "collection '", config.name, "' was made with encoder '", properties.encoder_name, "' (",
-        config.encoder_fingerprint, "), but this engine has ",
-        loaded == nullptr ? std::string("none")
-                          : StrCat("'", options.encoder, "' (", loaded->info().fingerprint, ")"),
-        "; use that encoder, or index into another collection");
+    return OtherModel(config.name, "encoder", {properties.encoder_name, config.encoder_fingerprint},
+                      {options.encoder, loaded == nullptr ? "" : loaded->info().fingerprint});
+  }
+
+  // The encoder of the collection's sparse vectors; null when it has none.
+  Result<const SparseEncoder*> SparseFor(const CollectionConfig& config) {
+    if (config.sparse_dim == 0) return static_cast<const SparseEncoder*>(nullptr);
+    RAG_ASSIGN_OR_RETURN(const SparseEncoder* loaded, LoadSparse());
+    if (loaded != nullptr && loaded->info().fingerprint == config.sparse_fingerprint) {
+      return loaded;
+    }
+    RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(config));
+    return OtherModel(config.name, "sparse encoder",
+                      {properties.sparse_name, config.sparse_fingerprint},
+                      {options.sparse, loaded == nullptr ? "" : loaded->info().fingerprint});
+  }
+
+  // What documents of the collection are encoded with.
+  Result<IngestModels> ModelsFor(const CollectionConfig& config) {
+    IngestModels models;
+    RAG_ASSIGN_OR_RETURN(models.encoder, EncoderFor(config));
+    RAG_ASSIGN_OR_RETURN(models.sparse, SparseFor(config));
+    RAG_ASSIGN_OR_RETURN(models.tokens, TokensFor(config));
+    return models;
+  }
+
+  // The model of the collection's token vectors; null when it keeps none.
+  Result<const LateInteraction*> TokensFor(const CollectionConfig& config) {
+    if (!config.attachments) return static_cast<const LateInteraction*>(nullptr);
+    RAG_ASSIGN_OR_RETURN(const Reranker* loaded, LoadReranker());
+    RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(config));
+    const auto* late = dynamic_cast<const LateInteraction*>(loaded);
+    if (late != nullptr && late->info().fingerprint == properties.token_fingerprint) return late;
+    return OtherModel(config.name, "reranker",
+                      {properties.token_name, properties.token_fingerprint},
+                      {options.reranker, loaded == nullptr ? ""
+                                         : late == nullptr ? "which is none of late interaction"
+                                                           : late->info().fingerprint});
   }
 
   Result<std::shared_ptr<Collection>> OpenCollection(std::string_view name) {
@@ -248,7 +327,8 @@ struct Engine::Impl {
   }
 
   Result<std::shared_ptr<Collection>> CreateCollection(std::string_view name,
-                                                       const CollectionOptions& create, Use use) {
+                                                       const CollectionOptions& create,
+                                                       const Use& use) {
     RAG_RETURN_IF_ERROR(CheckName(name));
     RAG_RETURN_IF_ERROR(CheckChunkOptions(create.chunk));
     const ElementType element = create.vectors.element;
@@ -264,13 +344,29 @@ struct Engine::Impl {
     config.vectors.dim = 0;
     CollectionProperties properties;
     properties.chunk = create.chunk;
-    properties.evaluation = use != Use::kDocuments;
-    if (use != Use::kLexicalEvaluation && has_encoder()) {
+    properties.evaluation = use.evaluation;
+    if (use.dense && has_encoder()) {
       RAG_ASSIGN_OR_RETURN(const Encoder* loaded, LoadEncoder());
       config.vectors.dim = loaded->info().dim;
       config.encoder_fingerprint = loaded->info().fingerprint;
       CompareAs(loaded->info().similarity, config.vectors);
       properties.encoder_name = options.encoder;
+    }
+    if (use.sparse && !options.sparse.empty()) {
+      RAG_ASSIGN_OR_RETURN(const SparseEncoder* loaded, LoadSparse());
+      config.sparse_dim = static_cast<uint32_t>(loaded->info().vocab);
+      config.sparse_fingerprint = loaded->info().fingerprint;
+      properties.sparse_name = options.sparse;
+    }
+    if (create.token_vectors) {
+      RAG_ASSIGN_OR_RETURN(const Reranker* loaded, NeedReranker());
+      if (!loaded->info().late_interaction) {
+        return InvalidArgumentError("reranker '", options.reranker,
+                                    "' makes no token vectors: it is none of late interaction");
+      }
+      config.attachments = true;
+      properties.token_name = options.reranker;
+      properties.token_fingerprint = loaded->info().fingerprint;
     }
     config.properties = PackProperties(properties);
     return store->CreateCollection(config);
@@ -278,7 +374,7 @@ struct Engine::Impl {
 
   Result<std::shared_ptr<Collection>> OpenOrCreate(std::string_view name,
                                                    const CollectionOptions& create,
-                                                   Use use = Use::kDocuments) {
+                                                   const Use& use = {}) {
     Result<std::shared_ptr<Collection>> opened = OpenCollection(name);
     if (opened.status().code() != StatusCode::kNotFound) return opened;
     Result<std::shared_ptr<Collection>> created = CreateCollection(name, create, use);
@@ -298,16 +394,19 @@ struct Engine::Impl {
     RAG_RETURN_IF_ERROR(CheckSearchRequest(request));
     // A picture's words are unknown.
     const SearchMode wanted = request.image.empty() ? request.mode : SearchMode::kDense;
-    RAG_ASSIGN_OR_RETURN(const SearchMode mode,
-                         EffectiveMode(collection.config(), has_encoder(), wanted));
+    RAG_ASSIGN_OR_RETURN(const SearchPlan plan,
+                         PlanSearch(collection.config(), has_models(), wanted));
     SearchModels models;
-    if (mode != SearchMode::kLexical) {
+    if (plan.dense) {
       RAG_ASSIGN_OR_RETURN(models.encoder, EncoderFor(collection.config()));
+    }
+    if (plan.sparse) {
+      RAG_ASSIGN_OR_RETURN(models.sparse, SparseFor(collection.config()));
     }
     if (request.rerank_top != 0) {
       RAG_ASSIGN_OR_RETURN(models.reranker, NeedReranker());
     }
-    return SearchCollection(collection, models, request, mode, cancel);
+    return SearchCollection(collection, models, request, plan, cancel);
   }
 };
 
@@ -325,7 +424,7 @@ Result<std::unique_ptr<Engine>> Engine::Open(const EngineOptions& options, const
 // --- collections ---
 
 Status Engine::CreateCollection(std::string_view name, const CollectionOptions& options) {
-  return impl_->CreateCollection(name, options, Use::kDocuments).status();
+  return impl_->CreateCollection(name, options, {}).status();
 }
 
 Status Engine::DropCollection(std::string_view name) {
@@ -386,11 +485,10 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
   }
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened,
                        impl_->OpenOrCreate(collection, create));
-  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->EncoderFor(opened->config()));
+  RAG_ASSIGN_OR_RETURN(const IngestModels models, impl_->ModelsFor(opened->config()));
   RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(opened->config()));
   RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
-  const PipelineContext context{*opened, manifest, encoder, properties.chunk,
-                                impl_->runtime.pool()};
+  const PipelineContext context{*opened, manifest, models, properties.chunk, impl_->runtime.pool()};
 
   IngestReport report;
   WalkResult walked =
@@ -468,11 +566,11 @@ Result<DocumentStatus> Engine::AddDocument(std::string_view collection, Document
   if (document.metadata.is_null()) document.metadata = Value(Value::Object());
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened,
                        impl_->OpenOrCreate(collection, create));
-  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->EncoderFor(opened->config()));
+  RAG_ASSIGN_OR_RETURN(const IngestModels models, impl_->ModelsFor(opened->config()));
   RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(opened->config()));
   RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
   return WriteDocument(document,
-                       {*opened, manifest, encoder, properties.chunk, impl_->runtime.pool()});
+                       {*opened, manifest, models, properties.chunk, impl_->runtime.pool()});
 }
 
 Result<StoredDocument> Engine::GetDocument(std::string_view collection,
@@ -530,10 +628,14 @@ Result<Answer> Engine::Ask(std::string_view collection, const AskRequest& reques
   RAG_ASSIGN_OR_RETURN(SearchResponse sources, impl_->Search(*opened, request.search, cancel));
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
   RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->LoadGenerator());
+  const AnswerExtractor* reader = nullptr;
+  if (generator == nullptr) {
+    RAG_ASSIGN_OR_RETURN(reader, impl_->LoadReader());
+  }
   const double search_ms = sources.took_ms;
-  RAG_ASSIGN_OR_RETURN(
-      Answer answer,
-      AnswerQuestion(request, std::move(sources), {*opened, encoder, generator}, on_text, cancel));
+  RAG_ASSIGN_OR_RETURN(Answer answer,
+                       AnswerQuestion(request, std::move(sources),
+                                      {*opened, encoder, generator, reader}, on_text, cancel));
   answer.search_ms = search_ms;
   answer.total_ms = SecondsSince(start) * 1e3;
   return answer;
@@ -578,6 +680,21 @@ Result<std::vector<Classification>> Engine::Classify(std::span<const Image> imag
   return ClassifyImages(*encoder, images, request, cancel);
 }
 
+Result<std::vector<Classification>> Engine::ClassifyTexts(std::span<const std::string_view> texts,
+                                                          const ClassifyTextsRequest& request,
+                                                          const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const TextClassifier* classifier,
+                       impl_->NeedClassifier(impl_->text_classifier));
+  return rag::ClassifyTexts(*classifier, texts, request, cancel);
+}
+
+Result<std::vector<std::vector<LabelledRange>>> Engine::LabelRanges(
+    std::span<const std::string_view> texts, const CancelToken* cancel) const {
+  RAG_ASSIGN_OR_RETURN(const TokenClassifier* classifier,
+                       impl_->NeedClassifier(impl_->token_classifier));
+  return classifier->Find(texts, cancel);
+}
+
 Result<RerankScores> Engine::Rerank(std::string_view query,
                                     std::span<const std::string_view> passages,
                                     const CancelToken* cancel) const {
@@ -602,29 +719,30 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
   std::unordered_set<std::string> keys;
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<BeirCorpus> corpus,
                        BeirCorpus::Open(request.folder, &keys, cancel));
-  const Use use =
-      request.search.mode == SearchMode::kLexical ? Use::kLexicalEvaluation : Use::kEvaluation;
+  const SearchMode mode = request.search.mode;
+  const bool dense = mode == SearchMode::kDense || mode == SearchMode::kHybrid;
+  const bool sparse = mode == SearchMode::kSparse || mode == SearchMode::kHybrid;
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened,
-                       impl_->OpenOrCreate(collection, {}, use));
+                       impl_->OpenOrCreate(collection, {}, {true, dense, sparse}));
   const CollectionConfig& config = opened->config();
   RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(config));
   if (!properties.evaluation) {
     return FailedPreconditionError("collection '", config.name,
                                    "' holds documents; name another one for the evaluation");
   }
-  if (request.search.mode != SearchMode::kLexical && impl_->has_encoder() &&
-      config.vectors.dim == 0) {
-    return FailedPreconditionError("collection '", config.name,
-                                   "' was made for lexical search only; drop it or name another");
+  const HasModels has = impl_->has_models();
+  if ((dense && has.encoder && config.vectors.dim == 0) ||
+      (sparse && has.sparse && config.sparse_dim == 0)) {
+    return FailedPreconditionError("collection '", config.name, "' was made without ",
+                                   dense && config.vectors.dim == 0 ? "" : "sparse ",
+                                   "vectors; drop it or name another");
   }
-  RAG_ASSIGN_OR_RETURN(const SearchMode mode,
-                       EffectiveMode(config, impl_->has_encoder(), request.search.mode));
-  RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->EncoderFor(config));
+  RAG_ASSIGN_OR_RETURN(const SearchPlan plan, PlanSearch(config, has, mode));
+  RAG_ASSIGN_OR_RETURN(const IngestModels models, impl_->ModelsFor(config));
   RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
 
   IngestReport ingested;
-  const PipelineContext context{*opened, manifest, encoder, properties.chunk,
-                                impl_->runtime.pool()};
+  const PipelineContext context{*opened, manifest, models, properties.chunk, impl_->runtime.pool()};
   if (progress != nullptr) {
     progress->files_total.store(1);
     progress->walking.store(false);
@@ -636,8 +754,8 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
   RAG_RETURN_IF_ERROR(RemoveOthers(*opened, keys));
   report.documents = keys.size();
   report.index_seconds = SecondsSince(start);
-  RAG_RETURN_IF_ERROR(
-      MeasureCollection(queries, *opened, {encoder, reranker}, request, mode, report, cancel));
+  RAG_RETURN_IF_ERROR(MeasureCollection(queries, *opened, {models.encoder, models.sparse, reranker},
+                                        request, plan, report, cancel));
   report.seconds = SecondsSince(start);
   return report;
 }
@@ -683,11 +801,27 @@ Result<EncoderInfo> Engine::GetEncoderInfo() const {
   return encoder->info();
 }
 
+Result<std::optional<SparseEncoderInfo>> Engine::GetSparseEncoderInfo() const {
+  RAG_ASSIGN_OR_RETURN(const SparseEncoder* sparse, impl_->LoadSparse());
+  if (sparse == nullptr) return std::optional<SparseEncoderInfo>();
+  return std::optional<SparseEncoderInfo>(sparse->info());
+}
+
 Result<std::optional<RerankerInfo>> Engine::GetRerankerInfo() const {
   RAG_ASSIGN_OR_RETURN(const Reranker* reranker, impl_->LoadReranker());
   if (reranker == nullptr) return std::optional<RerankerInfo>();
   return std::optional<RerankerInfo>(reranker->info());
 }
+
+Status Engine::LoadClassifier() const {
+  if (impl_->options.classifier.empty()) return OkStatus();
+  const Status of_texts = impl_->NeedClassifier(impl_->text_classifier).status();
+  if (of_texts.ok()) return of_texts;
+  const Status of_tokens = impl_->NeedClassifier(impl_->token_classifier).status();
+  return of_tokens.ok() ? of_tokens : of_texts;
+}
+
+Status Engine::LoadReader() const { return impl_->LoadReader().status(); }
 
 std::optional<GeneratorActivity> Engine::GetGeneratorActivity() const {
   std::lock_guard lock(impl_->model_mutex);

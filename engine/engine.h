@@ -21,6 +21,8 @@
 
 #include "embed/encoder.h"
 #include "embed/reranker.h"
+#include "embed/sparse_encoder.h"
+#include "embed/token_classifier.h"
 #include "engine/answer.h"
 #include "engine/classify.h"
 #include "engine/evaluate.h"
@@ -41,9 +43,14 @@ struct EngineOptions {
   std::string db_path;                    // folder of the store; made when missing
   std::string models_folder;              // "": DefaultModelsFolder()
   std::string encoder = kDefaultEncoder;  // name or folder; "none": lexical search only
+  std::string sparse;                     // name or folder of a sparse encoder; "": none. A new
+                                          // collection gets its vectors too
   std::string reranker;                   // name or folder of a cross-encoder or late interaction
                                           // model; "": none
-  EncoderOptions encoding;                // of the encoder; the precision is the reranker's too
+  std::string classifier;                 // name or folder of a model that labels texts or their
+                                          // tokens; "": none
+  std::string reader;                     // name or folder of a question answering model; "": none
+  EncoderOptions encoding;                // of the encoder; the precision is the others' too
   std::string llm;                        // name or GGUF file; "": answers are extractive
   GeneratorOptions decoder;               // of the decoder; its draft_model is a name too
   StoreOptions store;
@@ -57,6 +64,9 @@ struct CollectionOptions {
   // The index follows from this instead, once there are enough vectors: Ingest tunes it when it
   // ends, and again whenever there are four times as many.
   std::optional<TuneGoal> goal;
+  // Keep the token vectors of each chunk by the engine's reranker, which is one of late
+  // interaction: its searches then compare with them instead of reading the passages again.
+  bool token_vectors = false;
 };
 
 struct CollectionInfo {
@@ -76,8 +86,8 @@ struct StoredDocument {
 
 // Threads: all methods may be called at once. Models are loaded at their first use and then shared.
 // Errors of every method that takes a collection: not_found when there is no such collection
-// (Ingest and AddDocument make it), failed_precondition when the encoder's fingerprint is not the
-// one it was made with.
+// (Ingest and AddDocument make it), failed_precondition when the encoder's, sparse encoder's or,
+// of a collection with token vectors, reranker's fingerprint is not the one it was made with.
 class Engine {
  public:
   static Result<std::unique_ptr<Engine>> Open(const EngineOptions& options, const Runtime& runtime);
@@ -116,6 +126,7 @@ class Engine {
   // Errors: cancelled, besides those above.
   Result<SearchResponse> Search(std::string_view collection, const SearchRequest& request,
                                 const CancelToken* cancel = nullptr) const;
+  // With a reader and no decoder the answer is what the reader finds in the sources.
   // on_text gets the answer's text as it is made (never the reasoning); null: not streamed.
   Result<Answer> Ask(std::string_view collection, const AskRequest& request,
                      const Generator::TokenCallback* on_text = nullptr,
@@ -140,6 +151,17 @@ class Engine {
   Result<std::vector<Classification>> Classify(std::span<const Image> images,
                                                const ClassifyRequest& request,
                                                const CancelToken* cancel = nullptr) const;
+
+  // The labels of each text. Errors: failed_precondition when no classifier is configured, or
+  // labels are given and it is none for natural language inference; invalid_argument naming what
+  // the request breaks, or when the classifier labels tokens; cancelled.
+  Result<std::vector<Classification>> ClassifyTexts(std::span<const std::string_view> texts,
+                                                    const ClassifyTextsRequest& request,
+                                                    const CancelToken* cancel = nullptr) const;
+  // The places in each text that the classifier of tokens labels. Errors: failed_precondition when
+  // none is configured; invalid_argument when it labels whole texts; cancelled.
+  Result<std::vector<std::vector<LabelledRange>>> LabelRanges(
+      std::span<const std::string_view> texts, const CancelToken* cancel = nullptr) const;
 
   // How well each passage answers the query, by the reranker alone. Errors: failed_precondition
   // when no reranker is configured.
@@ -171,9 +193,13 @@ class Engine {
                                       const CancelToken* cancel = nullptr);
   Result<VacuumReport> Vacuum(CareProgress* progress = nullptr,
                               const CancelToken* cancel = nullptr);
-  Result<EncoderInfo> GetEncoderInfo() const;                     // loads it
-  Result<std::optional<RerankerInfo>> GetRerankerInfo() const;    // loads it; nullopt: none
-  Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;  // loads it; nullopt: none
+  Result<EncoderInfo> GetEncoderInfo() const;                             // loads it
+  Result<std::optional<SparseEncoderInfo>> GetSparseEncoderInfo() const;  // likewise; nullopt: none
+  Result<std::optional<RerankerInfo>> GetRerankerInfo() const;            // loads it; nullopt: none
+  Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;          // loads it; nullopt: none
+  // Loads the classifier, as what its files say that it is, and the reader, where there is one.
+  Status LoadClassifier() const;
+  Status LoadReader() const;
   std::optional<GeneratorActivity> GetGeneratorActivity() const;  // nullopt: none is loaded
   const EngineOptions& options() const;
   // Saves the indexes and closes the store. Also done by the destructor, which cannot report

@@ -110,6 +110,14 @@ Value ToValue(const Classification& scores) {
   return labels;
 }
 
+Value ToValue(const LabelledRange& range, std::string_view text) {
+  return Value::Object{{"start", range.begin},
+                       {"end", range.end},
+                       {"label", range.label},
+                       {"score", range.score},
+                       {"text", text.substr(range.begin, range.end - range.begin)}};
+}
+
 Value ToValue(const Citation& citation) {
   return Value::Object{{"n", citation.n},
                        {"document", citation.document},
@@ -181,6 +189,12 @@ Value ToValue(const CollectionInfo& info) {
       {"chunks", info.stats.chunks},
       {"index", vectors.dim == 0 ? Value() : Value(std::move(index))},
       {"encoder_fingerprint", info.config.encoder_fingerprint},
+      {"sparse",
+       info.config.sparse_dim == 0
+           ? Value()
+           : Value(Value::Object{{"dim", info.config.sparse_dim},
+                                 {"encoder_fingerprint", info.config.sparse_fingerprint}})},
+      {"token_vectors", info.config.attachments},
       {"properties", info.config.properties},
       {"index_memory_bytes", info.stats.index_memory_bytes},
       {"index_disk_bytes", info.stats.index_disk_bytes},

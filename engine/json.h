@@ -12,6 +12,8 @@ Value ToValue(const Hit& hit);              // {"rank","score","document","chunk
 Value ToValue(const SearchResponse& response);  // {"hits","took_ms"}
 Value ToValue(const Citation& citation);
 Value ToValue(const Classification& scores);  // [{"label","probability","logit"}]
+// A place that is labelled: {"start","end","label","score","text"}; text is all of it.
+Value ToValue(const LabelledRange& range, std::string_view text);
 Value ToValue(const Answer& answer);  // {"answer","citations","mode","usage","timings_ms",…}
 Value ToValue(const EvaluateReport& report);  // {"ndcg@10",…,"queries","seconds"}
 Value ToValue(const CollectionInfo& info);

@@ -72,6 +72,8 @@ std::string_view SearchModeName(SearchMode mode) {
       return "dense";
     case SearchMode::kLexical:
       return "lexical";
+    case SearchMode::kSparse:
+      return "sparse";
     case SearchMode::kHybrid:
       return "hybrid";
   }
@@ -80,7 +82,7 @@ std::string_view SearchModeName(SearchMode mode) {
 
 Result<SearchMode> ParseSearchMode(std::string_view name) {
   static constexpr SearchMode kAll[] = {SearchMode::kDense, SearchMode::kLexical,
-                                        SearchMode::kHybrid};
+                                        SearchMode::kSparse, SearchMode::kHybrid};
   return ParseName("search mode", name, kAll, &SearchModeName);
 }
 

@@ -12,6 +12,7 @@ namespace rag {
 namespace {
 
 constexpr char kPayloadVersion = 1;
+constexpr int kFirstFormatVersion = 1;
 // No list in a payload is longer; a heading path has at most six entries in every format we read.
 constexpr uint32_t kMaxListEntries = 256;
 
@@ -325,8 +326,15 @@ Value PackProperties(const CollectionProperties& properties) {
   chunk.Set("chunk_tokens", properties.chunk.chunk_tokens);
   chunk.Set("overlap_tokens", properties.chunk.overlap_tokens);
   Value::Object out;
-  out.Set("format_version", kEngineFormatVersion);
+  out.Set("format_version", properties.sparse_name.empty() && properties.token_name.empty()
+                                ? kFirstFormatVersion
+                                : kEngineFormatVersion);
   out.Set("encoder", properties.encoder_name);
+  if (!properties.sparse_name.empty()) out.Set("sparse_encoder", properties.sparse_name);
+  if (!properties.token_name.empty()) {
+    out.Set("token_vectors", Value::Object{{"model", properties.token_name},
+                                           {"fingerprint", properties.token_fingerprint}});
+  }
   out.Set("chunk", std::move(chunk));
   if (properties.evaluation) out.Set("evaluation", true);
   return out;
@@ -336,12 +344,17 @@ Result<CollectionProperties> UnpackProperties(const CollectionConfig& config) {
   const std::string place = StrCat("collection '", config.name, "'");
   const auto read = [&]() -> Result<CollectionProperties> {
     RAG_ASSIGN_OR_RETURN(const int64_t version, config.properties.GetInt("format_version", 0));
-    if (version < 1 || version > kEngineFormatVersion) {
+    if (version < kFirstFormatVersion || version > kEngineFormatVersion) {
       return FailedPreconditionError("has format version ", version, ", this program reads 1 to ",
                                      kEngineFormatVersion);
     }
     CollectionProperties properties;
     RAG_ASSIGN_OR_RETURN(properties.encoder_name, config.properties.GetString("encoder", ""));
+    RAG_ASSIGN_OR_RETURN(properties.sparse_name, config.properties.GetString("sparse_encoder", ""));
+    if (const Value* tokens = config.properties.Find("token_vectors")) {
+      RAG_ASSIGN_OR_RETURN(properties.token_name, tokens->GetString("model", ""));
+      RAG_ASSIGN_OR_RETURN(properties.token_fingerprint, tokens->GetString("fingerprint", ""));
+    }
     RAG_ASSIGN_OR_RETURN(properties.evaluation, config.properties.GetBool("evaluation", false));
     const Value* chunk = config.properties.Find("chunk");
     if (chunk == nullptr) return DataLossError("has no chunk settings");

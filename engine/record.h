@@ -20,7 +20,8 @@
 
 namespace rag {
 
-inline constexpr int kEngineFormatVersion = 1;
+// 2: the collection has what programs that write 1 would leave out.
+inline constexpr int kEngineFormatVersion = 2;
 
 // What a document's payload holds.
 struct DocumentPayload {
@@ -85,7 +86,11 @@ std::string HashDocument(const Document& document);
 struct CollectionProperties {
   ChunkOptions chunk;
   std::string encoder_name;  // for messages; the fingerprint decides
-  bool evaluation = false;   // made by Engine::Evaluate: holds one corpus and nothing else
+  std::string sparse_name;   // likewise
+  // Of the late interaction model whose token vectors are the chunks' attachments; "": none.
+  std::string token_name;
+  std::string token_fingerprint;
+  bool evaluation = false;  // made by Engine::Evaluate: holds one corpus and nothing else
 };
 Value PackProperties(const CollectionProperties& properties);
 // Errors: failed_precondition when a newer rag made the collection.

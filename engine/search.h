@@ -12,8 +12,10 @@
 
 namespace rag {
 
-enum class SearchMode { kDense, kLexical, kHybrid };
-std::string_view SearchModeName(SearchMode mode);  // "dense", "lexical", "hybrid"
+// kSparse: by learned sparse vectors. kHybrid: by all that the collection has and the engine has
+// the models for.
+enum class SearchMode { kDense, kLexical, kSparse, kHybrid };
+std::string_view SearchModeName(SearchMode mode);  // "dense", "lexical", "sparse", "hybrid"
 Result<SearchMode> ParseSearchMode(std::string_view name);
 
 struct SearchRequest {
@@ -31,6 +33,7 @@ struct SearchRequest {
   size_t rrf_k = 60;
   double dense_weight = 1.0;
   double lexical_weight = 1.0;
+  double sparse_weight = 1.0;
   // With the engine's reranker the best max(rerank_top, k) passages are scored by it, and the best
   // k of those are the hits; 0: not reranked. At most 1,000.
   size_t rerank_top = 0;

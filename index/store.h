@@ -25,6 +25,7 @@
 #include "lib/base/progress.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"
+#include "lib/tensor/sparse_vector.h"
 
 namespace rag {
 
@@ -34,6 +35,9 @@ struct CollectionConfig {
   std::string name;                 // 1 .. 128 bytes of [A-Za-z0-9._-], not starting with '.'
   VectorIndexOptions vectors;       // dim 0: no vectors, lexical search only
   std::string encoder_fingerprint;  // of the encoder whose vectors are stored; "" without one
+  uint32_t sparse_dim = 0;          // tokens of sparse vectors are below; 0: no sparse vectors
+  std::string sparse_fingerprint;   // of the encoder that makes them; "" without one
+  bool attachments = false;         // chunks may have some
   Value properties;  // the engine's own settings (chunking …), an object; not looked at
   // What `vectors` was chosen for, or is to be chosen for once there are enough (Tune).
   std::optional<TuneGoal> goal;
@@ -44,6 +48,8 @@ struct ChunkInput {
   std::string payload;        // opaque to the index, at most 64 MiB
   std::string lexical_text;   // tokenized for BM25; "" leaves the chunk out of lexical search
   std::vector<float> vector;  // [dim], or empty in a collection without vectors
+  SparseVector sparse;        // perhaps empty; so in a collection without sparse vectors
+  std::string attachment;     // opaque, read apart from the payload, at most 64 MiB; "": none
   Value attributes;           // an object, or null; a chunk's filter sees the document's attributes
                               // with these laid over them
 };
@@ -137,6 +143,11 @@ class Collection {
   virtual Result<std::string> GetBody(std::string_view key) const = 0;
   virtual Result<ChunkRecord> GetChunk(ChunkId id) const = 0;
   virtual Result<std::vector<float>> GetVector(ChunkId id) const = 0;
+  // With weights as they are kept: rounded by one part in 512 at most. Empty when it was so.
+  // Errors: not_found; failed_precondition in a collection without sparse vectors.
+  virtual Result<SparseVector> GetSparseVector(ChunkId id) const = 0;
+  // Errors: not_found when the chunk is not there or has none.
+  virtual Result<std::string> GetAttachment(ChunkId id) const = 0;
   // Documents in key order from `after` (exclusive), at most `limit`.
   virtual Result<std::vector<DocumentRecord>> ListDocuments(std::string_view after,
                                                             size_t limit) const = 0;
@@ -148,6 +159,13 @@ class Collection {
   // BM25 (Robertson & Zaragoza 2009, eq. 3.15; Lucene's idf) over the chunks' lexical text.
   virtual Result<std::vector<Neighbor>> SearchLexical(std::string_view query, size_t k,
                                                       const Filter* filter) const = 0;
+
+  // The chunks whose sparse vectors have the largest products with the query's, exactly, by the
+  // weights that are kept; those that share no token with it are not found. Errors:
+  // failed_precondition in a collection without sparse vectors; invalid_argument naming what the
+  // query breaks.
+  virtual Result<std::vector<Neighbor>> SearchSparse(const SparseVector& query, size_t k,
+                                                     const Filter* filter) const = 0;
 
   virtual Result<CollectionStats> Stats() const = 0;
   // Reads everything: records against each other, postings, and the vector index against the stored

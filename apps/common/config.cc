@@ -332,7 +332,10 @@ Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   std::string& document = options.encoding.prompts[static_cast<size_t>(TextRole::kDocument)];
   document = settings.document_prompt;
   RAG_ASSIGN_OR_RETURN(options.encoding.precision, ParsePrecision(settings.precision));
+  options.sparse = settings.sparse;
   options.reranker = settings.reranker;
+  options.classifier = settings.classifier;
+  options.reader = settings.reader;
   options.llm = settings.llm;
   RAG_ASSIGN_OR_RETURN(options.decoder.adapters, ParseAdapters(settings.lora));
   options.decoder.context_tokens = settings.context_tokens;
@@ -355,6 +358,7 @@ Result<CollectionOptions> ToCollectionOptions(const Settings& settings) {
     return InvalidArgumentError("chunk.overlap ", settings.chunk.overlap,
                                 " is not less than half of chunk.tokens ", settings.chunk.tokens);
   }
+  options.token_vectors = settings.index.token_vectors;
   VectorIndexOptions& vectors = options.vectors;
   vectors.hnsw.m = settings.index.m;
   vectors.hnsw.ef_construction = settings.index.ef_construction;

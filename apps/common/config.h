@@ -28,7 +28,10 @@ struct Settings {
   std::string query_prompt;               // RAG_QUERY_PROMPT; before a query; "": the model's own
   std::string document_prompt;            // RAG_DOCUMENT_PROMPT
   std::string precision = "f32";          // RAG_PRECISION; of encoder and reranker
+  std::string sparse;                     // RAG_SPARSE; a name or a folder; "": none
   std::string reranker;                   // RAG_RERANKER; a name or a folder; "": none
+  std::string classifier;                 // RAG_CLASSIFIER; a name or a folder; "": none
+  std::string reader;                     // RAG_READER; likewise; of answers without a decoder
   std::string llm;                        // RAG_LLM; a name or a GGUF file; "": none
   std::vector<std::string> lora;          // RAG_LORA; NAME=PATH[:SCALE], of the decoder's adapters
   uint64_t context_tokens = 0;            // RAG_CONTEXT_TOKENS; 0: the decoder's own
@@ -54,6 +57,7 @@ struct Settings {
 
   struct Index {
     std::string kind = "hnsw:pca8";  // RAG_INDEX_KIND
+    bool token_vectors = false;      // RAG_INDEX_TOKEN_VECTORS; by the reranker
     uint64_t m = 16;                 // RAG_INDEX_M
     uint64_t ef_construction = 200;  // RAG_INDEX_EF_CONSTRUCTION
     uint64_t ef_search = 64;         // RAG_INDEX_EF_SEARCH

@@ -1,13 +1,8 @@
-// rag classify, and what the commands that take pictures share.
 #include "apps/rag/images.h"
 
-#include <cstdio>
 #include <utility>
 #include <vector>
 
-#include "apps/rag/commands.h"
-#include "apps/rag/output.h"
-#include "engine/json.h"
 #include "lib/base/file.h"
 
 namespace rag {
@@ -21,24 +16,6 @@ constexpr size_t kPixelsAtOnce = size_t{1} << 26;
 Result<Image> ReadImage(const std::string& path) {
   RAG_ASSIGN_OR_RETURN(const std::string bytes, ReadImageFile(path));
   return DecodeImage(bytes, path);
-}
-
-Status Classify(Session& session, Value::Array& list) {
-  const Options& options = session.options();
-  ClassifyRequest request;
-  request.labels = options.classify.labels;
-  if (!options.classify.templates.empty()) request.templates = options.classify.templates;
-  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenScratchEngine());
-  const auto classify = [&](std::span<const size_t> numbers,
-                            std::span<const Image> images) -> Status {
-    RAG_ASSIGN_OR_RETURN(const std::vector<Classification> found,
-                         engine->Classify(images, request, &session.cancel()));
-    for (size_t i = 0; i < found.size(); ++i) {
-      AddClassification(options.arguments[numbers[i]], found[i], options.json, list);
-    }
-    return OkStatus();
-  };
-  return ForImages(options.arguments, classify);
 }
 
 }  // namespace
@@ -75,29 +52,6 @@ Status ForImages(std::span<const std::string> paths,
                  FunctionRef<Status(std::span<const size_t>, std::span<const Image>)> use) {
   return ForImages(
       paths, [](size_t, const Status& error) { return error; }, use);
-}
-
-void AddClassification(const std::string& path, const Classification& scores, bool json,
-                       Value::Array& list) {
-  if (json) {
-    list.emplace_back(Value::Object{{"image", path}, {"labels", ToValue(scores)}});
-    return;
-  }
-  Print(StrCat(Bold(Printable(path)), "\n"));
-  for (const LabelScore& score : scores) {
-    char percent[32];
-    std::snprintf(percent, sizeof(percent), "%6.2f%%", 100 * score.probability);
-    Print(StrCat("  ", percent, "  ", Printable(score.label), "\n"));
-  }
-}
-
-int RunClassify(Session& session) {
-  const Options& options = session.options();
-  Value::Array list;
-  const Status status = Classify(session, list);
-  if (!status.ok()) return Fail(status, options.json);
-  if (options.json) PrintJson(Value::Object{{"results", std::move(list)}});
-  return kExitDone;
 }
 
 }  // namespace rag

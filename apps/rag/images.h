@@ -5,9 +5,7 @@
 #include <span>
 #include <string>
 
-#include "engine/classify.h"
 #include "lib/base/status.h"
-#include "lib/base/value.h"
 #include "lib/image/image.h"
 #include "lib/runtime/runtime.h"
 
@@ -25,10 +23,5 @@ Status ForImages(std::span<const std::string> paths,
 // The first file that cannot be read ends it.
 Status ForImages(std::span<const std::string> paths,
                  FunctionRef<Status(std::span<const size_t>, std::span<const Image>)> use);
-
-// What stands for one picture among those of rag classify and rag probe predict: printed, or added
-// to the list that --json gives.
-void AddClassification(const std::string& path, const Classification& scores, bool json,
-                       Value::Array& list);
 
 }  // namespace rag

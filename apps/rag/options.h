@@ -67,6 +67,7 @@ struct Options {
     uint64_t rrf_k = 60;
     double dense_weight = 1.0;
     double lexical_weight = 1.0;
+    double sparse_weight = 1.0;
     bool no_retrieval = false;  // chat alone
   } search;
 
@@ -105,6 +106,10 @@ struct Options {
   struct Classify {
     std::vector<std::string> labels;
     std::vector<std::string> templates;
+    std::vector<std::string> texts;
+    std::string hypothesis = "This example is {}.";
+    bool several = false;
+    bool tokens = false;
   } classify;
 
   struct Probe {

@@ -140,15 +140,17 @@ class CommandLine {
         ->capture_default_str();
     app->add_option("--lexical-weight", search.lexical_weight, "weight of lexical ranks in hybrid")
         ->capture_default_str();
+    app->add_option("--sparse-weight", search.sparse_weight, "weight of sparse ranks in hybrid")
+        ->capture_default_str();
   }
 
   void AddAnswerFlags(CLI::App* app) {
     SamplingOptions& sampling = options_.sampling;
     Options::Answer& answer = options_.answer;
     for (const char* const key :
-         {"llm", "lora", "context_tokens", "draft_tokens", "draft_model", "draft_min_probability",
-          "kv_type", "mapped_weights", "ask.max_tokens", "ask.strategy", "ask.examples",
-          "ask.template", "ask.system", "ask.temperature"}) {
+         {"llm", "reader", "lora", "context_tokens", "draft_tokens", "draft_model",
+          "draft_min_probability", "kv_type", "mapped_weights", "ask.max_tokens", "ask.strategy",
+          "ask.examples", "ask.template", "ask.system", "ask.temperature"}) {
       AddSetting(app, key);
     }
     app->add_option("--example-count", answer.example_count, "how many examples")
@@ -193,6 +195,8 @@ class CommandLine {
         Add(Command::kIndex, "index", "Index files and folders; later runs read only what changed",
             "  rag index docs/ notes.md --collection notes\n"
             "  rag index docs/ --prune              # forget files that are gone\n"
+            "  rag index docs/ --sparse splade-tiny   # learned sparse vectors too\n"
+            "  rag index docs/ --rerank colbert --token-vectors   # kept for rag search --rerank\n"
             "  rag index data.jsonl --metadata lang=ko --metadata year=2024\n"
             "  cat page.html | rag index - --stdin-name page.html");
     sub->add_option("path", options_.arguments, "files, folders, or - for standard input")
@@ -218,6 +222,8 @@ class CommandLine {
     CLI::Option* const overlap = AddSetting(app, "chunk.overlap", "--chunk-overlap");
     AddSetting(app, "chunk.strategy", "--chunker");
     AddSetting(app, "index.kind", "--index");
+    AddSetting(app, "index.token_vectors");
+    AddSetting(app, "reranker", "--rerank");
     return overlap;
   }
 
@@ -300,26 +306,54 @@ class CommandLine {
   }
 
   void AddClassify() {
-    CLI::App* sub = Add(Command::kClassify, "classify",
-                        "Say which of some labels pictures show, with an image encoder",
-                        "  rag classify *.jpg --labels cat,dog,horse\n"
-                        "  rag classify a.png --label \"a cat\" --label \"a dog, asleep\"\n"
-                        "  rag classify a.png --labels cat,dog --template \"a photo of a {}\" \\\n"
-                        "      --template \"a drawing of a {}\" --json");
-    sub->add_option("image", options_.arguments, "image files")->required();
-    CLI::Option* list = sub->add_option("--labels", options_.classify.labels,
-                                        "what a picture may show, with commas in between")
+    Options::Classify& classify = options_.classify;
+    CLI::App* sub =
+        Add(Command::kClassify, "classify",
+            "Say which labels pictures (with an image encoder) or texts (with a classifier) have",
+            "  rag classify *.jpg --labels cat,dog,horse --encoder clip-vit-base-patch32\n"
+            "  rag classify a.png --labels cat,dog --template \"a photo of a {}\" \\\n"
+            "      --template \"a drawing of a {}\" --json\n"
+            "  rag classify --text \"the key was rotated\" --labels security,sport \\\n"
+            "      --classifier nli-model               # labels of your own, by entailment\n"
+            "  rag classify --text - --classifier sentiment-model < lines.txt\n"
+            "  rag classify --text \"Ada lives in Turin\" --tokens --classifier ner-model");
+    CLI::Option* images = sub->add_option("image", options_.arguments, "image files");
+    CLI::Option* texts = sub->add_option("--text", classify.texts,
+                                         "a text, or - for the lines of standard input; may be "
+                                         "repeated")
+                             ->allow_extra_args(false)
+                             ->excludes(images);
+    CLI::Option* list = sub->add_option("--labels", classify.labels,
+                                        "what a picture or text may be, with commas in between; "
+                                        "without them a text gets the model's own")
                             ->delimiter(',');
-    CLI::Option* label =
-        sub->add_option("--label", options_.classify.labels, "one of them; may be repeated")
-            ->allow_extra_args(false);
+    CLI::Option* label = sub->add_option("--label", classify.labels, "one of them; may be repeated")
+                             ->allow_extra_args(false);
     list->allow_extra_args(false)->excludes(label);
-    sub->add_option("--template", options_.classify.templates,
-                    "a sentence with {} for the label; of several the mean is taken")
-        ->allow_extra_args(false);
-    sub->callback([this, list, label] {
+    AddSetting(sub, "classifier");
+    sub->add_option("--template", classify.templates,
+                    "of a picture: a sentence with {} for the label; of several the mean is taken")
+        ->allow_extra_args(false)
+        ->excludes(texts);
+    CLI::Option* hypothesis = sub->add_option("--hypothesis", classify.hypothesis,
+                                              "of a text: what it entails, with {} for the label")
+                                  ->capture_default_str()
+                                  ->needs(texts);
+    CLI::Option* several =
+        sub->add_flag("--several", classify.several, "each label is right or wrong by itself")
+            ->needs(texts);
+    sub->add_flag("--tokens", classify.tokens, "label places in the texts: names, amounts, …")
+        ->needs(texts)
+        ->excludes(list)
+        ->excludes(label)
+        ->excludes(hypothesis)
+        ->excludes(several);
+    sub->callback([this, images, texts, list, label] {
       options_.command = Command::kClassify;
-      if (list->count() + label->count() == 0) throw CLI::RequiredError("--labels");
+      if (images->count() + texts->count() == 0) throw CLI::RequiredError("image or --text");
+      if (images->count() != 0 && list->count() + label->count() == 0) {
+        throw CLI::RequiredError("--labels");
+      }
     });
   }
 
@@ -482,10 +516,11 @@ class CommandLine {
         Add(Command::kEvaluate, "eval",
             "Measure retrieval on data in BEIR's layout (corpus.jsonl, queries.jsonl, qrels)",
             "  rag eval scifact/ --mode hybrid --dense-weight 2\n"
+            "  rag eval scifact/ --mode sparse --sparse splade-tiny\n"
             "  rag --db bench.db eval scifact/ -k 10,100 --json   # keeps the index");
     sub->add_option("folder", options_.arguments, "the data")->required()->expected(1);
     sub->add_option("-c,--collection", eval_collection_,
-                    "collection (default: eval or eval-lexical)");
+                    "collection (default: eval, eval-lexical or eval-sparse)");
     sub->add_option("-k", options_.cutoffs, "cutoffs")
         ->delimiter(',')
         ->allow_extra_args(false)
@@ -493,9 +528,10 @@ class CommandLine {
     AddRankingFlags(sub);
     sub->callback([this] {
       options_.command = Command::kEvaluate;
-      settings_.collection = !eval_collection_.empty()            ? eval_collection_
-                             : settings_.search.mode == "lexical" ? "eval-lexical"
-                                                                  : "eval";
+      const std::string& mode = settings_.search.mode;
+      settings_.collection = !eval_collection_.empty()               ? eval_collection_
+                             : mode == "lexical" || mode == "sparse" ? "eval-" + mode
+                                                                     : "eval";
     });
   }
 

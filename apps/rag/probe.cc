@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "apps/rag/classify.h"
 #include "apps/rag/commands.h"
 #include "apps/rag/images.h"
 #include "apps/rag/output.h"
@@ -117,7 +118,7 @@ Status Predict(Session& session, Value::Array& list) {
     RAG_ASSIGN_OR_RETURN(const std::vector<Classification> found,
                          ApplyProbe(probe, embeddings, encoder));
     for (size_t i = 0; i < found.size(); ++i) {
-      AddClassification(paths[numbers[i]], found[i], options.json, list);
+      AddClassification("image", paths[numbers[i]], found[i], options.json, list);
     }
     return OkStatus();
   };

@@ -73,6 +73,7 @@ Result<SearchRequest> ToSearchRequest(const Options& options, std::string query,
   request.rrf_k = options.search.rrf_k;
   request.dense_weight = options.search.dense_weight;
   request.lexical_weight = options.search.lexical_weight;
+  request.sparse_weight = options.search.sparse_weight;
   if (!options.settings.reranker.empty()) request.rerank_top = options.settings.search.rerank_top;
   return request;
 }

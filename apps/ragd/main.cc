@@ -98,6 +98,9 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
     service.encoder_name = ModelName(settings.encoder);
     service.encoder_dim = encoder.dim;
   }
+  RAG_ASSIGN_OR_RETURN(const std::optional<SparseEncoderInfo> sparse,
+                       engine->GetSparseEncoderInfo());
+  if (sparse.has_value()) service.sparse_name = ModelName(settings.sparse);
   RAG_ASSIGN_OR_RETURN(const std::optional<RerankerInfo> reranker, engine->GetRerankerInfo());
   if (reranker.has_value()) service.reranker_name = ModelName(settings.reranker);
   RAG_ASSIGN_OR_RETURN(const std::optional<GeneratorInfo> decoder, engine->GetGeneratorInfo());
@@ -106,6 +109,11 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
     service.adapters = decoder->adapters;
     RAG_RETURN_IF_ERROR(CheckAdapterNames(service));
   }
+  if (!settings.classifier.empty()) {
+    RAG_RETURN_IF_ERROR(engine->LoadClassifier());
+    service.classifier_name = ModelName(settings.classifier);
+  }
+  RAG_RETURN_IF_ERROR(engine->LoadReader());
 
   const bool open_to_all = key.empty() && settings.server.insecure_no_auth;
   Router router(Gatekeeper(key, key.empty() && !open_to_all));
@@ -150,9 +158,9 @@ int Main(int argc, char** argv) {
   AddEngineFlags(app, settings);
   AddFlag(app, settings, "reranker", "--rerank");
   for (const char* const key :
-       {"search.rerank_top", "llm", "lora", "context_tokens", "parallel", "draft_tokens",
-        "draft_model", "draft_min_probability", "kv_type", "kv_bytes", "mapped_weights",
-        "collection", "server.listen", "server.socket"}) {
+       {"search.rerank_top", "index.token_vectors", "classifier", "reader", "llm", "lora",
+        "context_tokens", "parallel", "draft_tokens", "draft_model", "draft_min_probability",
+        "kv_type", "kv_bytes", "mapped_weights", "collection", "server.listen", "server.socket"}) {
     AddFlag(app, settings, key);
   }
   // A string of its own: --help tells the defaults, and must not tell $RAG_API_KEY.

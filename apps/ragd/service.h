@@ -24,6 +24,8 @@ struct Service {
   std::string encoder_name;  // as /v1/models names it; "" without an encoder
   size_t encoder_dim = 0;
   std::string reranker_name;          // "" without a reranker
+  std::string sparse_name;            // "" without a sparse encoder
+  std::string classifier_name;        // "" without a classifier of texts
   std::string decoder_name;           // "" without a decoder
   std::vector<AdapterInfo> adapters;  // of the decoder
   int64_t started_at = 0;             // Unix seconds

@@ -54,6 +54,8 @@ std::vector<Value> Models(const Service& service) {
     add(service.reranker_name, "reranker",
         info.ok() && info->has_value() ? ToValue(**info) : Value());
   }
+  if (!service.sparse_name.empty()) add(service.sparse_name, "sparse", Value());
+  if (!service.classifier_name.empty()) add(service.classifier_name, "classifier", Value());
   if (!service.decoder_name.empty()) {
     const Result<std::optional<GeneratorInfo>> info = service.engine.GetGeneratorInfo();
     add(service.decoder_name, "decoder",

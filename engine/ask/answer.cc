@@ -5,6 +5,7 @@
 #include "engine/ask/extract.h"
 #include "engine/ask/output.h"
 #include "engine/ask/prompt.h"
+#include "engine/ask/read.h"
 
 namespace rag {
 namespace {
@@ -27,18 +28,22 @@ void Say(Answer& answer, const Generator::TokenCallback* on_text) {
 
 Status Extract(const AskRequest& request, const AskContext& context,
                const Generator::TokenCallback* on_text, const CancelToken* cancel, Answer& answer) {
+  const bool read = context.reader != nullptr;
   RAG_ASSIGN_OR_RETURN(ExtractedAnswer extracted,
-                       ExtractAnswer(request.search.query, answer.sources, context, cancel));
+                       read ? ReadAnswer(request.search.query, answer.sources, context, cancel)
+                            : ExtractAnswer(request.search.query, answer.sources, context, cancel));
   answer.mode = AnswerMode::kExtractive;
   if (extracted.text.empty()) {
     answer.text = kNothingFound;
-    AddNote(answer,
-            "no decoder is configured, and no sentence of the sources is near the question");
+    AddNote(answer, read ? "no decoder is configured, and the reader found no answer in the sources"
+                         : "no decoder is configured, and no sentence of the sources is near the "
+                           "question");
   } else {
     answer.text = std::move(extracted.text);
     answer.citations = std::move(extracted.citations);
-    AddNote(answer,
-            "no decoder is configured; the answer is the sentences of the sources that fit best");
+    AddNote(answer, read ? "no decoder is configured; the answer is what the reader found"
+                         : "no decoder is configured; the answer is the sentences of the sources "
+                           "that fit best");
   }
   Say(answer, on_text);
   return OkStatus();

@@ -46,7 +46,8 @@ bool IsFragment(std::string_view text, const Sentence& sentence) {
          text.ends_with(':');
 }
 
-// Runs of white space become one blank.
+}  // namespace
+
 std::string Flat(std::string_view text) {
   std::string out;
   for (const char c : text) {
@@ -59,8 +60,6 @@ std::string Flat(std::string_view text) {
   }
   return out;
 }
-
-}  // namespace
 
 Result<ExtractedAnswer> ExtractAnswer(std::string_view question, std::span<const Hit> sources,
                                       const AskContext& context, const CancelToken* cancel) {

@@ -1,7 +1,9 @@
 // Extractive answers: the sentences of the sources that answer a question best.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/answer.h"
@@ -14,6 +16,9 @@ struct ExtractedAnswer {
   std::string text;  // "" when nothing scores above the floor
   std::vector<Citation> citations;
 };
+
+// Runs of white space become one blank.
+std::string Flat(std::string_view text);
 
 // One to three sentences, best first, each followed by its [n]. A sentence's score is the mean of
 // its cosine to the question and the weighted share of the question's terms that it (and, for less,

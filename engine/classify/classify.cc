@@ -4,8 +4,9 @@
 #include <cmath>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
+
+#include "engine/classify/texts.h"
 
 namespace rag {
 namespace {
@@ -14,25 +15,10 @@ constexpr std::string_view kPlace = "{}";
 constexpr size_t kBatchSentences = 256;
 
 Status CheckRequest(const ClassifyRequest& request) {
-  if (request.labels.empty() || request.labels.size() > kMaxClassifyLabels) {
-    return InvalidArgumentError(request.labels.size(), " labels are not between 1 and ",
-                                kMaxClassifyLabels);
-  }
+  RAG_RETURN_IF_ERROR(CheckLabels(request.labels, kMaxClassifyLabels));
   if (request.templates.empty() || request.templates.size() > kMaxClassifyTemplates) {
     return InvalidArgumentError(request.templates.size(), " templates are not between 1 and ",
                                 kMaxClassifyTemplates);
-  }
-  std::unordered_set<std::string_view> seen;
-  for (size_t i = 0; i < request.labels.size(); ++i) {
-    const std::string& label = request.labels[i];
-    if (label.empty()) return InvalidArgumentError("label ", i, " is empty");
-    if (label.size() > kMaxClassifyTextBytes) {
-      return InvalidArgumentError("label ", i, " has ", label.size(), " bytes, more than ",
-                                  kMaxClassifyTextBytes);
-    }
-    if (!seen.insert(label).second) {
-      return InvalidArgumentError("label '", label, "' is there twice");
-    }
   }
   for (size_t i = 0; i < request.templates.size(); ++i) {
     const std::string& text = request.templates[i];

@@ -22,10 +22,10 @@ double SecondsSince(std::chrono::steady_clock::time_point start) {
 
 class Measurer {
  public:
-  Measurer(const Collection& collection, const EvaluateRequest& request, SearchMode mode,
+  Measurer(const Collection& collection, const EvaluateRequest& request, const SearchPlan& plan,
            size_t depth, const Filter* filter, const Reranker* reranker, const CancelToken* cancel)
       : collection_(collection),
-        mode_(mode),
+        plan_(plan),
         depth_(depth),
         filter_(filter),
         reranker_(reranker),
@@ -34,14 +34,14 @@ class Measurer {
 
   // The best `depth` documents. Documents of several chunks take several places of the ranking, so
   // it is read deeper until there are enough.
-  Result<std::vector<std::string>> Rank(const BeirQuery& query, std::span<const float> vector) {
+  Result<std::vector<std::string>> Rank(const BeirQuery& query, const QueryVectors& vectors) {
     search_.query = query.text;
     reranked_.clear();
     const size_t candidates = reranker_ == nullptr ? 0 : search_.rerank_top;
     for (size_t k = std::max(depth_ * 2, candidates);; k *= 2) {
       search_.k = std::min(k, kMaxSearchK);
       RAG_ASSIGN_OR_RETURN(std::vector<RankedChunk> ranked,
-                           RankChunks(collection_, search_, mode_, vector, filter_));
+                           RankChunks(collection_, search_, plan_, vectors, filter_));
       if (reranker_ != nullptr) RAG_RETURN_IF_ERROR(Rerank(query.text, ranked));
       std::vector<std::string> documents;
       std::unordered_set<std::string_view> seen;
@@ -66,7 +66,7 @@ class Measurer {
         RAG_ASSIGN_OR_RETURN(Hit hit, UnpackHit(std::move(record)));
         reranked_.push_back(std::move(hit));
       }
-      RAG_RETURN_IF_ERROR(RerankHits(*reranker_, query, reranked_, cancel_));
+      RAG_RETURN_IF_ERROR(RerankHits(*reranker_, collection_, query, reranked_, cancel_));
     }
     std::unordered_set<ChunkId> moved;
     std::vector<RankedChunk> reordered;
@@ -89,7 +89,7 @@ class Measurer {
   }
 
   const Collection& collection_;
-  const SearchMode mode_;
+  const SearchPlan plan_;
   const size_t depth_;
   const Filter* const filter_;
   const Reranker* const reranker_;  // null: not reranked
@@ -103,7 +103,8 @@ class Measurer {
 
 Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& collection,
                          const SearchModels& models, const EvaluateRequest& request,
-                         SearchMode mode, EvaluateReport& report, const CancelToken* cancel) {
+                         const SearchPlan& plan, EvaluateReport& report,
+                         const CancelToken* cancel) {
   if (request.cutoffs.empty()) return InvalidArgumentError("no cutoff is given");
   for (const size_t cutoff : request.cutoffs) {
     if (cutoff == 0 || cutoff > kMaxCutoff) {
@@ -117,23 +118,28 @@ Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& c
   }
   const auto start = std::chrono::steady_clock::now();
   const size_t depth = *std::max_element(request.cutoffs.begin(), request.cutoffs.end());
-  Measurer measurer(collection, request, mode, depth, filter.has_value() ? &*filter : nullptr,
+  Measurer measurer(collection, request, plan, depth, filter.has_value() ? &*filter : nullptr,
                     request.search.rerank_top == 0 ? nullptr : models.reranker, cancel);
   MetricMeans means(request.cutoffs);
   for (size_t begin = 0; begin < queries.size(); begin += kQueriesAtOnce) {
     const size_t count = std::min(kQueriesAtOnce, queries.size() - begin);
+    std::vector<std::string_view> texts;
+    for (size_t i = 0; i < count; ++i) texts.push_back(queries[begin + i].text);
     Embeddings embeddings;
-    if (mode != SearchMode::kLexical) {
-      std::vector<std::string_view> texts;
-      for (size_t i = 0; i < count; ++i) texts.push_back(queries[begin + i].text);
+    if (plan.dense) {
       RAG_ASSIGN_OR_RETURN(embeddings, models.encoder->Encode(texts, TextRole::kQuery, cancel));
+    }
+    SparseEmbeddings sparse;
+    if (plan.sparse) {
+      RAG_ASSIGN_OR_RETURN(sparse, models.sparse->Encode(texts, cancel));
     }
     for (size_t i = 0; i < count; ++i) {
       if (cancel != nullptr && cancel->cancelled()) return CancelledError("cancelled");
       const BeirQuery& query = queries[begin + i];
-      std::span<const float> vector;
-      if (mode != SearchMode::kLexical) vector = embeddings.vectors.row(i);
-      RAG_ASSIGN_OR_RETURN(const std::vector<std::string> ranked, measurer.Rank(query, vector));
+      QueryVectors vectors;
+      if (plan.dense) vectors.dense = embeddings.vectors.row(i);
+      if (plan.sparse) vectors.sparse = &sparse.vectors[i];
+      RAG_ASSIGN_OR_RETURN(const std::vector<std::string> ranked, measurer.Rank(query, vectors));
       means.Add(ranked, query.judgements);
     }
   }

@@ -12,12 +12,11 @@
 
 namespace rag {
 
-// A document ranks where its best chunk does. `mode` is an effective mode (EffectiveMode). Of a
-// query's chunks the first search.rerank_top are reranked and stay before the others. Fills
-// metrics, queries and search_seconds. Errors: invalid_argument naming a cutoff that is not 1 to
-// 1,000; cancelled.
+// A document ranks where its best chunk does. Of a query's chunks the first search.rerank_top are
+// reranked and stay before the others. Fills metrics, queries and search_seconds. Errors:
+// invalid_argument naming a cutoff that is not 1 to 1,000; cancelled.
 Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& collection,
                          const SearchModels& models, const EvaluateRequest& request,
-                         SearchMode mode, EvaluateReport& report, const CancelToken* cancel);
+                         const SearchPlan& plan, EvaluateReport& report, const CancelToken* cancel);
 
 }  // namespace rag

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "lib/image/image.h"
 
@@ -21,28 +22,61 @@ void CountChunks(IngestProgress* progress, size_t count) {
   if (progress != nullptr) progress->chunks_done.fetch_add(count, std::memory_order_relaxed);
 }
 
-Status EncodeTexts(std::span<UnencodedDocument> documents, const Encoder& encoder,
+// The texts of some chunks. Without an encoder they have no vectors, or a picture's.
+Status EncodeTexts(std::span<ChunkInput* const> chunks, const IngestModels& models,
+                   const CancelToken* cancel, EncodeReport& report) {
+  std::vector<std::string_view> texts;
+  for (const ChunkInput* chunk : chunks) texts.push_back(chunk->lexical_text);
+  std::vector<bool> cut(chunks.size());
+  if (models.encoder != nullptr) {
+    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
+                         models.encoder->Encode(texts, TextRole::kDocument, cancel));
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      const std::span<const float> row = embeddings.vectors.row(i);
+      chunks[i]->vector.assign(row.begin(), row.end());
+      cut[i] = embeddings.truncated[i] != 0;
+    }
+  }
+  if (models.sparse != nullptr) {
+    RAG_ASSIGN_OR_RETURN(SparseEmbeddings embeddings, models.sparse->Encode(texts, cancel));
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      chunks[i]->sparse = std::move(embeddings.vectors[i]);
+      cut[i] = cut[i] || embeddings.truncated[i] != 0;
+    }
+  }
+  if (models.tokens != nullptr) {
+    RAG_ASSIGN_OR_RETURN(const TokenVectors vectors,
+                         models.tokens->Encode(texts, TextRole::kDocument, cancel));
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      chunks[i]->attachment = PackTokenVectors(vectors.texts[i].view());
+    }
+  }
+  report.truncated += static_cast<uint64_t>(std::count(cut.begin(), cut.end(), true));
+  return OkStatus();
+}
+
+Status EncodeTexts(std::span<UnencodedDocument> documents, const IngestModels& models,
                    IngestProgress* progress, const CancelToken* cancel, EncodeReport& report) {
-  std::vector<ChunkInput*> chunks;
+  std::vector<ChunkInput*> passages, captions;
   for (UnencodedDocument& document : documents) {
-    if (!document.image.empty()) continue;
+    std::vector<ChunkInput*>& chunks = document.image.empty() ? passages : captions;
     for (ChunkInput& chunk : document.input.chunks) chunks.push_back(&chunk);
   }
-  std::vector<std::string_view> texts;
-  for (size_t begin = 0; begin < chunks.size(); begin += kBatchChunks) {
-    const size_t end = std::min(begin + kBatchChunks, chunks.size());
-    texts.clear();
-    for (size_t i = begin; i < end; ++i) texts.push_back(chunks[i]->lexical_text);
-    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
-                         encoder.Encode(texts, TextRole::kDocument, cancel));
-    for (size_t i = begin; i < end; ++i) {
-      const std::span<const float> row = embeddings.vectors.row(i - begin);
-      chunks[i]->vector.assign(row.begin(), row.end());
-      report.truncated += embeddings.truncated[i - begin] != 0;
+  const auto in_batches = [&](std::span<ChunkInput* const> chunks, const IngestModels& of_texts,
+                              IngestProgress* counted) -> Status {
+    for (size_t begin = 0; begin < chunks.size(); begin += kBatchChunks) {
+      const size_t count = std::min(kBatchChunks, chunks.size() - begin);
+      RAG_RETURN_IF_ERROR(EncodeTexts(chunks.subspan(begin, count), of_texts, cancel, report));
+      CountChunks(counted, count);
     }
-    CountChunks(progress, end - begin);
-  }
-  return OkStatus();
+    return OkStatus();
+  };
+  RAG_RETURN_IF_ERROR(in_batches(passages, models, progress));
+  if (models.sparse == nullptr && models.tokens == nullptr) return OkStatus();
+  // Pictures are counted when they are encoded.
+  IngestModels of_captions = models;
+  of_captions.encoder = nullptr;
+  return in_batches(captions, of_captions, nullptr);
 }
 
 // The pictures of a batch, decoded a few at a time and encoded when enough of them are there.
@@ -122,13 +156,14 @@ class ImageBatch {
 
 }  // namespace
 
-Result<EncodeReport> EncodeDocuments(std::span<UnencodedDocument> documents, const Encoder& encoder,
-                                     ThreadPool& pool, IngestProgress* progress,
-                                     const CancelToken* cancel) {
+Result<EncodeReport> EncodeDocuments(std::span<UnencodedDocument> documents,
+                                     const IngestModels& models, ThreadPool& pool,
+                                     IngestProgress* progress, const CancelToken* cancel) {
   EncodeReport report;
-  RAG_RETURN_IF_ERROR(EncodeTexts(documents, encoder, progress, cancel, report));
-  if (encoder.info().images.has_value()) {
-    RAG_RETURN_IF_ERROR(ImageBatch(documents, encoder, pool, progress, cancel, report).Run());
+  RAG_RETURN_IF_ERROR(EncodeTexts(documents, models, progress, cancel, report));
+  if (models.encoder != nullptr && models.encoder->info().images.has_value()) {
+    RAG_RETURN_IF_ERROR(
+        ImageBatch(documents, *models.encoder, pool, progress, cancel, report).Run());
   }
   return report;
 }

@@ -1,4 +1,5 @@
-// From chunks to their vectors: passages by their texts, pictures by their pixels.
+// From chunks to their vectors: passages by their texts, pictures by their pixels; and to sparse
+// vectors, all by their texts.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,8 @@
 #include <vector>
 
 #include "embed/encoder.h"
+#include "embed/late_interaction.h"
+#include "embed/sparse_encoder.h"
 #include "engine/ingest.h"
 #include "index/store.h"
 #include "lib/base/cancel.h"
@@ -22,16 +25,23 @@ struct UnencodedDocument {
   std::string image;  // a picture's file, whose vector is its one chunk's; "": its chunks are texts
 };
 
+// What a collection's chunks are encoded with; borrowed.
+struct IngestModels {
+  const Encoder* encoder = nullptr;         // null: the collection has no vectors
+  const SparseEncoder* sparse = nullptr;    // null: it has no sparse vectors
+  const LateInteraction* tokens = nullptr;  // null: it keeps no token vectors
+};
+
 struct EncodeReport {
-  uint64_t truncated = 0;  // chunks that the encoder had to cut
+  uint64_t truncated = 0;  // chunks that a model had to cut
   // Documents whose picture could not be decoded, by their number, ascending; they have no vectors.
   std::vector<std::pair<size_t, Status>> refused;
 };
 
 // Fills in the vectors. Where one document has a picture, the encoder encodes images. progress and
-// cancel may be null. Errors: those of the encoder.
-Result<EncodeReport> EncodeDocuments(std::span<UnencodedDocument> documents, const Encoder& encoder,
-                                     ThreadPool& pool, IngestProgress* progress,
-                                     const CancelToken* cancel);
+// cancel may be null. Errors: those of the encoders.
+Result<EncodeReport> EncodeDocuments(std::span<UnencodedDocument> documents,
+                                     const IngestModels& models, ThreadPool& pool,
+                                     IngestProgress* progress, const CancelToken* cancel);
 
 }  // namespace rag

@@ -12,7 +12,6 @@
 #include <unordered_set>
 #include <utility>
 
-#include "engine/ingest/encode.h"
 #include "engine/ingest/prepare.h"
 #include "engine/ingest/queue.h"
 #include "engine/record.h"
@@ -54,9 +53,14 @@ struct Batch {
 bool IsCancelled(const CancelToken* cancel) { return cancel != nullptr && cancel->cancelled(); }
 
 ChunkBudget BudgetOf(const PipelineContext& context) {
-  if (context.encoder == nullptr) return {};
-  const EncoderInfo& info = context.encoder->info();
-  return {&context.encoder->tokenizer(), info.max_tokens - info.prompt(TextRole::kDocument).tokens};
+  const auto& [encoder, sparse, tokens] = context.models;
+  ChunkBudget budget;
+  if (sparse != nullptr) budget = {&sparse->tokenizer(), sparse->info().max_tokens};
+  if (encoder == nullptr) return budget;
+  const EncoderInfo& info = encoder->info();
+  const size_t tokens = info.max_tokens - info.prompt(TextRole::kDocument).tokens;
+  // In the encoder's tokens; the sparse encoder's are about as many.
+  return {&encoder->tokenizer(), sparse == nullptr ? tokens : std::min(tokens, budget.max_tokens)};
 }
 
 // "file.jsonl:12" when the message begins with it, else the path.
@@ -85,11 +89,11 @@ Result<bool> IsStored(const Collection& collection, const std::string& key,
 // Whether the document is a text, or a picture that this collection's encoder can encode.
 Status CheckImages(const Document& document, const PipelineContext& context) {
   if (document.image.empty()) return OkStatus();
-  if (context.encoder == nullptr) {
+  if (context.models.encoder == nullptr) {
     return FailedPreconditionError("collection '", context.collection.config().name,
                                    "' has no vectors, so images cannot be indexed");
   }
-  const EncoderInfo& info = context.encoder->info();
+  const EncoderInfo& info = context.models.encoder->info();
   if (info.images.has_value()) return OkStatus();
   return FailedPreconditionError("encoder ", info.fingerprint, " does not encode images");
 }
@@ -261,15 +265,11 @@ class Pipeline {
       // After a cancel nothing new is begun; batches that wait are dropped, and with them the ends
       // of their files, so that the next run takes these up again.
       if (Stopped()) continue;
-      if (context_.encoder != nullptr) {
-        RAG_ASSIGN_OR_RETURN(EncodeReport encoded,
-                             EncodeDocuments(batch->documents, *context_.encoder, context_.pool,
-                                             progress_, cancel_));
-        truncated_ += encoded.truncated;
-        TakeOut(encoded.refused, *batch);
-      } else if (progress_ != nullptr) {
-        progress_->chunks_done.fetch_add(batch->chunks, std::memory_order_relaxed);
-      }
+      RAG_ASSIGN_OR_RETURN(
+          EncodeReport encoded,
+          EncodeDocuments(batch->documents, context_.models, context_.pool, progress_, cancel_));
+      truncated_ += encoded.truncated;
+      TakeOut(encoded.refused, *batch);
       if (!encoded_.Push(std::move(*batch))) break;
     }
     return OkStatus();
@@ -450,12 +450,9 @@ Result<DocumentStatus> WriteDocument(const Document& document, const PipelineCon
                        PrepareDocument(document, context.chunk, BudgetOf(context), hash, ""));
   RAG_ASSIGN_OR_RETURN(status.unchanged, IsStored(context.collection, document.key, hash, ""));
   if (status.unchanged) return status;
-  if (context.encoder != nullptr) {
-    RAG_ASSIGN_OR_RETURN(
-        const EncodeReport encoded,
-        EncodeDocuments({&unencoded, 1}, *context.encoder, context.pool, nullptr, nullptr));
-    if (!encoded.refused.empty()) return encoded.refused.front().second;
-  }
+  RAG_ASSIGN_OR_RETURN(const EncodeReport encoded, EncodeDocuments({&unencoded, 1}, context.models,
+                                                                   context.pool, nullptr, nullptr));
+  if (!encoded.refused.empty()) return encoded.refused.front().second;
   RAG_ASSIGN_OR_RETURN(const WriteResult written, context.collection.Replace(unencoded.input));
   status.replaced = written.replaced;
   status.chunks = written.chunks_added;

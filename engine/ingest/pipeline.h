@@ -14,9 +14,9 @@
 #include <string_view>
 #include <vector>
 
-#include "embed/encoder.h"
 #include "engine/chunk.h"
 #include "engine/ingest.h"
+#include "engine/ingest/encode.h"
 #include "engine/ingest/manifest.h"
 #include "engine/ingest/source.h"
 #include "index/store.h"
@@ -29,7 +29,7 @@ namespace rag {
 struct PipelineContext {
   Collection& collection;
   Manifest& manifest;
-  const Encoder* encoder = nullptr;  // null: the collection has no vectors
+  IngestModels models;
   ChunkOptions chunk;
   ThreadPool& pool;  // decodes pictures
 };

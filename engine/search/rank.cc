@@ -42,16 +42,31 @@ Status CheckWeight(std::string_view name, double weight) {
 
 }  // namespace
 
-Result<SearchMode> EffectiveMode(const CollectionConfig& config, bool has_encoder,
-                                 SearchMode mode) {
-  if (mode == SearchMode::kLexical) return mode;
-  const bool has_vectors = config.vectors.dim != 0;
-  if (has_vectors && has_encoder) return mode;
-  if (mode == SearchMode::kHybrid) return SearchMode::kLexical;
-  return FailedPreconditionError(
-      "dense search needs vectors, but ",
-      has_vectors ? "this engine was opened without an encoder (encoder 'none')"
-                  : StrCat("collection '", config.name, "' was made without an encoder"));
+Result<SearchPlan> PlanSearch(const CollectionConfig& config, const HasModels& has,
+                              SearchMode mode) {
+  const bool dense = config.vectors.dim != 0 && has.encoder;
+  const bool sparse = config.sparse_dim != 0 && has.sparse;
+  switch (mode) {
+    case SearchMode::kLexical:
+      return SearchPlan{.lexical = true};
+    case SearchMode::kHybrid:
+      return SearchPlan{.dense = dense, .lexical = true, .sparse = sparse};
+    case SearchMode::kDense:
+      if (dense) return SearchPlan{.dense = true};
+      return FailedPreconditionError(
+          "dense search needs vectors, but ",
+          config.vectors.dim != 0
+              ? "this engine was opened without an encoder (encoder 'none')"
+              : StrCat("collection '", config.name, "' was made without an encoder"));
+    case SearchMode::kSparse:
+      if (sparse) return SearchPlan{.sparse = true};
+      return FailedPreconditionError(
+          "sparse search needs sparse vectors, but ",
+          config.sparse_dim != 0
+              ? "this engine was opened without a sparse encoder"
+              : StrCat("collection '", config.name, "' was made without a sparse encoder"));
+  }
+  return SearchPlan{};
 }
 
 Status CheckSearchRequest(const SearchRequest& request) {
@@ -66,8 +81,9 @@ Status CheckSearchRequest(const SearchRequest& request) {
   if (has_query) {
     return InvalidArgumentError("the query is a text or an image, and both are given");
   }
-  if (request.mode == SearchMode::kLexical) {
-    return InvalidArgumentError("an image has no words for mode 'lexical'");
+  if (request.mode == SearchMode::kLexical || request.mode == SearchMode::kSparse) {
+    return InvalidArgumentError("an image has no words for mode '", SearchModeName(request.mode),
+                                "'");
   }
   if (request.rerank_top != 0) {
     return InvalidArgumentError("a reranker reads texts: rerank_top is ", request.rerank_top,
@@ -88,31 +104,39 @@ Status CheckSearchOptions(const SearchRequest& request) {
                                 ", the most that is reranked");
   }
   RAG_RETURN_IF_ERROR(CheckWeight("dense_weight", request.dense_weight));
-  return CheckWeight("lexical_weight", request.lexical_weight);
+  RAG_RETURN_IF_ERROR(CheckWeight("lexical_weight", request.lexical_weight));
+  return CheckWeight("sparse_weight", request.sparse_weight);
 }
 
 Result<std::vector<RankedChunk>> RankChunks(const Collection& collection,
-                                            const SearchRequest& request, SearchMode mode,
-                                            std::span<const float> query_vector,
-                                            const Filter* filter) {
-  if (mode == SearchMode::kDense) {
-    RAG_ASSIGN_OR_RETURN(const std::vector<Neighbor> dense,
-                         collection.SearchVectors(query_vector, request.k, filter,
-                                                  request.ef_search, request.exact));
-    return AsRanked(dense);
+                                            const SearchRequest& request, const SearchPlan& plan,
+                                            const QueryVectors& query, const Filter* filter) {
+  const bool fused = plan.dense + plan.lexical + plan.sparse > 1;
+  const size_t depth =
+      fused ? std::max(kMinFusionDepth, request.k * kFusionDepthFactor) : request.k;
+  std::vector<Neighbor> found[3];
+  std::vector<RankedList> lists;
+  const auto add = [&](Result<std::vector<Neighbor>> result, double weight) -> Status {
+    RAG_RETURN_IF_ERROR(result.status());
+    std::vector<Neighbor>& kept = found[lists.size()];
+    kept = std::move(result).value();
+    lists.push_back({kept, weight});
+    return OkStatus();
+  };
+  if (plan.dense) {
+    RAG_RETURN_IF_ERROR(
+        add(collection.SearchVectors(query.dense, depth, filter, request.ef_search, request.exact),
+            request.dense_weight));
   }
-  if (mode == SearchMode::kLexical) {
-    RAG_ASSIGN_OR_RETURN(const std::vector<Neighbor> lexical,
-                         collection.SearchLexical(request.query, request.k, filter));
-    return AsRanked(lexical);
+  if (plan.lexical) {
+    RAG_RETURN_IF_ERROR(
+        add(collection.SearchLexical(request.query, depth, filter), request.lexical_weight));
   }
-  const size_t depth = std::max(kMinFusionDepth, request.k * kFusionDepthFactor);
-  RAG_ASSIGN_OR_RETURN(
-      const std::vector<Neighbor> dense,
-      collection.SearchVectors(query_vector, depth, filter, request.ef_search, request.exact));
-  RAG_ASSIGN_OR_RETURN(const std::vector<Neighbor> lexical,
-                       collection.SearchLexical(request.query, depth, filter));
-  const RankedList lists[] = {{dense, request.dense_weight}, {lexical, request.lexical_weight}};
+  if (plan.sparse) {
+    RAG_RETURN_IF_ERROR(
+        add(collection.SearchSparse(*query.sparse, depth, filter), request.sparse_weight));
+  }
+  if (!fused) return AsRanked(found[0]);
   return FuseReciprocalRanks(lists, request.rrf_k, request.k);
 }
 
@@ -153,7 +177,7 @@ Result<std::vector<Hit>> TakeHits(const Collection& collection, const SearchRequ
 }  // namespace
 
 Result<SearchResponse> SearchCollection(const Collection& collection, const SearchModels& models,
-                                        const SearchRequest& wanted, SearchMode mode,
+                                        const SearchRequest& wanted, const SearchPlan& plan,
                                         const CancelToken* cancel) {
   const auto start = std::chrono::steady_clock::now();
   RAG_RETURN_IF_ERROR(CheckSearchRequest(wanted));
@@ -166,19 +190,25 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Sear
   }
   SearchResponse response;
   Embeddings embeddings;
-  std::span<const float> query_vector;
-  if (mode != SearchMode::kLexical) {
+  SparseEmbeddings sparse;
+  QueryVectors query;
+  if (plan.dense) {
     RAG_ASSIGN_OR_RETURN(embeddings, EncodeQuery(*models.encoder, request, cancel));
-    query_vector = embeddings.vectors.row(0);
-    response.encode_ms = MillisecondsSince(start);
+    query.dense = embeddings.vectors.row(0);
   }
+  if (plan.sparse) {
+    const std::string_view text = request.query;
+    RAG_ASSIGN_OR_RETURN(sparse, models.sparse->Encode({&text, 1}, cancel));
+    query.sparse = &sparse.vectors.front();
+  }
+  if (plan.dense || plan.sparse) response.encode_ms = MillisecondsSince(start);
   // With a limit a document's further passages make room for others: more are ranked until there
   // are enough.
   SearchRequest deeper = request;
   for (;; deeper.k = std::min(deeper.k * kGroupingFactor, kMaxSearchK)) {
-    RAG_ASSIGN_OR_RETURN(const std::vector<RankedChunk> ranked,
-                         RankChunks(collection, deeper, mode, query_vector,
-                                    filter.has_value() ? &*filter : nullptr));
+    RAG_ASSIGN_OR_RETURN(
+        const std::vector<RankedChunk> ranked,
+        RankChunks(collection, deeper, plan, query, filter.has_value() ? &*filter : nullptr));
     RAG_ASSIGN_OR_RETURN(response.hits, TakeHits(collection, request, ranked));
     const bool more = request.per_document != 0 && ranked.size() == deeper.k &&
                       response.hits.size() < request.k && deeper.k < kMaxSearchK;
@@ -186,7 +216,8 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Sear
   }
   if (wanted.rerank_top != 0) {
     const auto rerank_start = std::chrono::steady_clock::now();
-    RAG_RETURN_IF_ERROR(RerankHits(*models.reranker, request.query, response.hits, cancel));
+    RAG_RETURN_IF_ERROR(
+        RerankHits(*models.reranker, collection, request.query, response.hits, cancel));
     if (response.hits.size() > wanted.k) response.hits.resize(wanted.k);
     response.rerank_ms = MillisecondsSince(rerank_start);
   }

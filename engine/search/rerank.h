@@ -7,6 +7,7 @@
 
 #include "embed/reranker.h"
 #include "engine/search.h"
+#include "index/store.h"
 #include "lib/base/cancel.h"
 #include "lib/base/status.h"
 
@@ -19,7 +20,8 @@ std::string RerankText(const Hit& hit);
 
 // Scores every hit anew and sorts them by it, best first, equal ones in the order they had; ranks
 // are set again. Errors: those of Reranker::Score, which leave the hits as they were.
-Status RerankHits(const Reranker& reranker, std::string_view query, std::vector<Hit>& hits,
-                  const CancelToken* cancel);
+// Token vectors that the collection keeps by this reranker are read instead of the passages.
+Status RerankHits(const Reranker& reranker, const Collection& collection, std::string_view query,
+                  std::vector<Hit>& hits, const CancelToken* cancel);
 
 }  // namespace rag

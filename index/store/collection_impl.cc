@@ -31,21 +31,35 @@ constexpr uint64_t kMinTail = 5'000;
 size_t InputBytes(const DocumentInput& document) {
   size_t bytes = document.payload.size() + document.body.size();
   for (const ChunkInput& chunk : document.chunks) {
-    bytes += chunk.payload.size() + chunk.lexical_text.size() + chunk.vector.size() * sizeof(float);
+    bytes += chunk.payload.size() + chunk.lexical_text.size() + chunk.attachment.size() +
+             chunk.vector.size() * sizeof(float) +
+             chunk.sparse.entries.size() * sizeof(SparseVector::Entry);
   }
   return bytes;
+}
+
+Status CheckK(size_t k) {
+  if (k != 0 && k <= kMaxSearchK) return OkStatus();
+  return InvalidArgumentError("k ", k, " is not between 1 and ", kMaxSearchK);
+}
+
+Status SparseDamage(ChunkId id) {
+  return DataLossError("the sparse vector of chunk ", id, " is damaged");
 }
 
 }  // namespace
 
 struct CollectionImpl::Change {
   Change(const Database& database, uint32_t collection, const CollectionState& before)
-      : state(before), postings(database, collection, before.sequence + 1) {
+      : state(before),
+        postings(database, collection, before.sequence + 1),
+        sparse(database, collection, before.next_chunk) {
     state.sequence = before.sequence + 1;
   }
 
   CollectionState state;
   PostingChanges postings;
+  SparseChanges sparse;
   Batch batch;
   LogEntry log;
   std::vector<ChunkAttributes> attributes;  // of the added chunks
@@ -334,7 +348,8 @@ Status CollectionImpl::CheckDocument(const DocumentInput& document) const {
   for (size_t i = 0; i < document.chunks.size(); ++i) {
     const ChunkInput& chunk = document.chunks[i];
     if (chunk.payload.size() > kMaxChunkPayloadBytes ||
-        chunk.lexical_text.size() > kMaxChunkPayloadBytes) {
+        chunk.lexical_text.size() > kMaxChunkPayloadBytes ||
+        chunk.attachment.size() > kMaxChunkPayloadBytes) {
       return InvalidArgumentError(place(i), " is larger than ", kMaxChunkPayloadBytes, " bytes");
     }
     if (!chunk.attributes.is_null() && !chunk.attributes.is_object()) {
@@ -356,8 +371,37 @@ Status CollectionImpl::CheckDocument(const DocumentInput& document) const {
     if (squares == 0 && !chunk.vector.empty() && config().vectors.metric == Metric::kCosine) {
       return InvalidArgumentError("the vector of ", place(i), " is zero, which has no cosine");
     }
+    if (!chunk.attachment.empty() && !config().attachments) {
+      return InvalidArgumentError(place(i), " has an attachment; collection '", config().name,
+                                  "' takes none");
+    }
+    RAG_RETURN_IF_ERROR(CheckSparse(chunk.sparse, StrCat("the sparse vector of ", place(i))));
   }
   return OkStatus();
+}
+
+Status CollectionImpl::CheckSparse(const SparseVector& vector, const std::string& what) const {
+  uint64_t least = 0;
+  for (const SparseVector::Entry& entry : vector.entries) {
+    if (entry.token >= config().sparse_dim) {
+      return InvalidArgumentError(what, " has token ", entry.token, "; collection '", config().name,
+                                  "' takes those below ", config().sparse_dim);
+    }
+    if (entry.token < least) {
+      return InvalidArgumentError(what, " has token ", entry.token, " after token ", least - 1);
+    }
+    if (!std::isfinite(entry.weight) || entry.weight <= 0) {
+      return InvalidArgumentError(what, " has the weight ", entry.weight, " for token ",
+                                  entry.token, ", not a number above 0");
+    }
+    least = uint64_t{entry.token} + 1;
+  }
+  return OkStatus();
+}
+
+Status CollectionImpl::CheckHasSparse() const {
+  if (config().sparse_dim != 0) return OkStatus();
+  return FailedPreconditionError("collection '", config().name, "' has no sparse vectors");
 }
 
 Result<WriteResult> CollectionImpl::Replace(const DocumentInput& document) {
@@ -477,6 +521,7 @@ void CollectionImpl::Commit(const std::vector<Request*>& group) {
   }
   if (taken.empty()) return;
   change.postings.AppendTo(change.batch);
+  change.sparse.AppendTo(change.batch);
   if (config().vectors.dim != 0) {
     change.batch.Put(Family::kRecords, NumberedKey(number_, kLogTag, change.state.sequence),
                      change.log.Encode());
@@ -506,6 +551,21 @@ Status CollectionImpl::PrepareRemoval(std::string_view key, Change& change, Writ
       change.batch.Delete(Family::kRecords, terms_key);
     } else if (bytes.status().code() != StatusCode::kNotFound) {
       return bytes.status();
+    }
+    if (config().sparse_dim != 0) {
+      const std::string sparse_key = NumberedKey(number_, kSparseTag, id);
+      const Result<std::string> sparse = database_.Get(Family::kRecords, sparse_key);
+      if (sparse.ok()) {
+        SparseVector vector;
+        if (!DecodeSparseVector(*sparse, vector)) return SparseDamage(id);
+        RAG_RETURN_IF_ERROR(change.sparse.Remove(id, vector));
+        change.batch.Delete(Family::kRecords, sparse_key);
+      } else if (sparse.status().code() != StatusCode::kNotFound) {
+        return sparse.status();
+      }
+    }
+    if (config().attachments) {
+      change.batch.Delete(Family::kRecords, NumberedKey(number_, kAttachmentTag, id));
     }
     change.batch.Delete(Family::kRecords, NumberedKey(number_, kChunkTag, id));
     change.batch.Delete(Family::kRecords, NumberedKey(number_, kAttributesTag, id));
@@ -544,6 +604,15 @@ Status CollectionImpl::PrepareDocument(const DocumentInput& document, Change& ch
       change.batch.Put(Family::kRecords, NumberedKey(number_, kTermsTag, id), terms.Encode());
       change.state.lexical_chunks += 1;
       change.state.lexical_terms += terms.length;
+    }
+    if (!chunk.attachment.empty()) {
+      change.batch.Put(Family::kRecords, NumberedKey(number_, kAttachmentTag, id),
+                       chunk.attachment);
+    }
+    if (!chunk.sparse.entries.empty()) {
+      change.batch.Put(Family::kRecords, NumberedKey(number_, kSparseTag, id),
+                       EncodeSparseVector(chunk.sparse));
+      RAG_RETURN_IF_ERROR(change.sparse.Add(id, chunk.sparse));
     }
     if (config().vectors.dim != 0) {
       change.batch.Put(Family::kVectors, VectorKey(number_, id), EncodeVector(chunk.vector));
@@ -669,6 +738,36 @@ Result<std::vector<float>> CollectionImpl::GetVector(ChunkId id) const {
   return DecodeVector(id, *bytes, config().vectors.dim);
 }
 
+Result<SparseVector> CollectionImpl::GetSparseVector(ChunkId id) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  RAG_RETURN_IF_ERROR(CheckHasSparse());
+  SparseVector vector;
+  const Result<std::string> bytes = Read(Family::kRecords, NumberedKey(number_, kSparseTag, id));
+  if (bytes.ok()) {
+    if (!DecodeSparseVector(*bytes, vector)) return Named(SparseDamage(id));
+    return vector;
+  }
+  if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
+  // An empty one has no record; a chunk has.
+  const Status chunk = Read(Family::kRecords, NumberedKey(number_, kChunkTag, id)).status();
+  if (chunk.code() == StatusCode::kNotFound) {
+    return NotFoundError("no chunk ", id, " in collection '", config().name, "'");
+  }
+  RAG_RETURN_IF_ERROR(chunk);
+  return vector;
+}
+
+Result<std::string> CollectionImpl::GetAttachment(ChunkId id) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  Result<std::string> bytes = Read(Family::kRecords, NumberedKey(number_, kAttachmentTag, id));
+  if (!bytes.ok() && bytes.status().code() == StatusCode::kNotFound) {
+    return NotFoundError("no attachment of chunk ", id, " in collection '", config().name, "'");
+  }
+  return bytes;
+}
+
 Result<std::vector<DocumentRecord>> CollectionImpl::ListDocuments(std::string_view after,
                                                                   size_t limit) const {
   std::shared_lock use(use_mutex_);
@@ -686,6 +785,13 @@ Result<std::vector<DocumentRecord>> CollectionImpl::ListDocuments(std::string_vi
   return records;
 }
 
+Result<std::shared_ptr<const ChunkSet>> CollectionImpl::Allowed(const Filter* filter) const {
+  if (filter == nullptr) return std::shared_ptr<const ChunkSet>();
+  Result<std::shared_ptr<const ChunkSet>> found = filters_.Find(*filter);
+  if (!found.ok()) return Named(found.status());
+  return found;
+}
+
 Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const float> query, size_t k,
                                                             const Filter* filter, size_t ef_search,
                                                             bool exact) const {
@@ -699,12 +805,7 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const floa
     return InvalidArgumentError("a query of ", query.size(), " dimensions; collection '",
                                 config().name, "' has ", config().vectors.dim);
   }
-  std::shared_ptr<const ChunkSet> allowed;
-  if (filter != nullptr) {
-    Result<std::shared_ptr<const ChunkSet>> found = filters_.Find(*filter);
-    if (!found.ok()) return Named(found.status());
-    allowed = std::move(found).value();
-  }
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<const ChunkSet> allowed, Allowed(filter));
   SearchOptions options = WidthOf(config().vectors);
   options.k = k;
   if (ef_search != 0) options.ef_search = ef_search;
@@ -727,19 +828,26 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchLexical(std::string_view que
                                                             const Filter* filter) const {
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
-  if (k == 0 || k > kMaxSearchK) {
-    return InvalidArgumentError("k ", k, " is not between 1 and ", kMaxSearchK);
-  }
-  std::shared_ptr<const ChunkSet> allowed;
-  if (filter != nullptr) {
-    Result<std::shared_ptr<const ChunkSet>> found = filters_.Find(*filter);
-    if (!found.ok()) return Named(found.status());
-    allowed = std::move(found).value();
-  }
+  RAG_RETURN_IF_ERROR(CheckK(k));
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<const ChunkSet> allowed, Allowed(filter));
   const CollectionState now = state();
   Result<std::vector<Neighbor>> found = SearchPostings(
       database_, number_, AnalyzeText(query),
       {now.lexical_chunks, now.lexical_terms, now.next_chunk}, Bm25Options(), k, allowed.get());
+  if (!found.ok()) return Named(found.status());
+  return found;
+}
+
+Result<std::vector<Neighbor>> CollectionImpl::SearchSparse(const SparseVector& query, size_t k,
+                                                           const Filter* filter) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  RAG_RETURN_IF_ERROR(CheckHasSparse());
+  RAG_RETURN_IF_ERROR(CheckK(k));
+  RAG_RETURN_IF_ERROR(CheckSparse(query, "the query"));
+  RAG_ASSIGN_OR_RETURN(const std::shared_ptr<const ChunkSet> allowed, Allowed(filter));
+  Result<std::vector<Neighbor>> found =
+      SearchSparsePostings(database_, number_, query, k, allowed.get());
   if (!found.ok()) return Named(found.status());
   return found;
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "index/lexical/postings.h"
+#include "index/lexical/sparse_postings.h"
 #include "index/store.h"
 #include "index/store/collection_records.h"
 #include "index/store/database.h"
@@ -41,6 +42,8 @@ class CollectionImpl final : public Collection {
   Result<std::string> GetBody(std::string_view key) const override;
   Result<ChunkRecord> GetChunk(ChunkId id) const override;
   Result<std::vector<float>> GetVector(ChunkId id) const override;
+  Result<SparseVector> GetSparseVector(ChunkId id) const override;
+  Result<std::string> GetAttachment(ChunkId id) const override;
   Result<std::vector<DocumentRecord>> ListDocuments(std::string_view after,
                                                     size_t limit) const override;
 
@@ -49,6 +52,8 @@ class CollectionImpl final : public Collection {
                                               bool exact) const override;
   Result<std::vector<Neighbor>> SearchLexical(std::string_view query, size_t k,
                                               const Filter* filter) const override;
+  Result<std::vector<Neighbor>> SearchSparse(const SparseVector& query, size_t k,
+                                             const Filter* filter) const override;
 
   Result<CollectionStats> Stats() const override;
   Result<VerifyReport> Verify(const CancelToken* cancel) const override;
@@ -91,6 +96,11 @@ class CollectionImpl final : public Collection {
 
   Status CheckOpen() const;
   Status CheckDocument(const DocumentInput& document) const;
+  // `what` names it in messages.
+  Status CheckSparse(const SparseVector& vector, const std::string& what) const;
+  Status CheckHasSparse() const;
+  // Null when there is no filter.
+  Result<std::shared_ptr<const ChunkSet>> Allowed(const Filter* filter) const;
   Status Submit(Request& request);
   std::vector<Request*> TakeGroup();                           // needs queue_mutex_
   Status CheckRoom(const std::vector<Request*>& group) const;  // needs commit_mutex_

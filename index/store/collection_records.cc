@@ -132,6 +132,11 @@ std::string EncodeConfig(uint32_t number, const CollectionConfig& config) {
       {"encoder", config.encoder_fingerprint},
       {"properties", config.properties},
   };
+  if (config.sparse_dim != 0) {
+    out.Set("sparse",
+            Value::Object{{"dim", config.sparse_dim}, {"encoder", config.sparse_fingerprint}});
+  }
+  if (config.attachments) out.Set("attachments", true);
   if (config.goal.has_value()) {
     out.Set("goal", FormatTuneGoal(*config.goal));
     out.Set("tuned_chunks", config.tuned_chunks);
@@ -207,6 +212,14 @@ Result<CollectionConfig> DecodeConfig(std::string_view name, std::string_view js
     RAG_ASSIGN_OR_RETURN(vectors.rows, ParseRowPlace(rows));
     RAG_RETURN_IF_ERROR(size(value, "memory_budget", vectors.memory_budget_bytes));
     RAG_ASSIGN_OR_RETURN(config.encoder_fingerprint, value.GetString("encoder", ""));
+    if (const Value* sparse = value.Find("sparse")) {
+      size_t dim = 0;
+      RAG_RETURN_IF_ERROR(size(*sparse, "dim", dim));
+      if (dim == 0 || dim > kMaxSparseDim) return InvalidArgumentError("'sparse.dim' is ", dim);
+      config.sparse_dim = static_cast<uint32_t>(dim);
+      RAG_ASSIGN_OR_RETURN(config.sparse_fingerprint, sparse->GetString("encoder", ""));
+    }
+    RAG_ASSIGN_OR_RETURN(config.attachments, value.GetBool("attachments", false));
     if (const Value* properties = value.Find("properties")) config.properties = *properties;
     return config;
   };

@@ -37,6 +37,8 @@ Result<std::vector<float>> DecodeVector(ChunkId id, std::string_view bytes, size
 // The document's attributes with the chunk's laid over them; null when both are.
 Value MergeAttributes(const Value& document, const Value& chunk);
 
+inline constexpr uint32_t kMaxSparseDim = 1 << 24;
+
 std::string EncodeConfig(uint32_t number, const CollectionConfig& config);
 // Errors: data_loss naming the field.
 Result<CollectionConfig> DecodeConfig(std::string_view name, std::string_view json,

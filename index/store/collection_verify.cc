@@ -1,12 +1,14 @@
 // Collection::Verify: every record against the others, the postings and the vector index.
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "index/store/collection_impl.h"
 #include "index/store/collection_records.h"
+#include "lib/base/hash.h"
 
 namespace rag {
 namespace {
@@ -21,7 +23,16 @@ struct Seen {
   uint64_t terms = 0;     // distinct, of its 't' record
   uint64_t postings = 0;  // found in blocks
   uint64_t length = 0;
+  // Sums over the weights of its 's' record, and over its weights in the postings.
+  uint64_t sparse_record = 0;
+  uint64_t sparse_postings = 0;
 };
+
+// What stands for one weight in a sum in which order does not count.
+uint64_t WeightSum(uint32_t token, uint16_t code) {
+  const uint64_t both[] = {token, code};
+  return Hash64(std::as_bytes(std::span(both)));
+}
 
 // Largest difference of a component that rounding explains, when the index stores a unit row.
 bool SameDirection(const std::vector<float>& stored, const std::vector<float>& indexed,
@@ -119,7 +130,60 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
   }
   RAG_RETURN_IF_ERROR(Named(terms.status()));
 
+  PrefixScan attachments = database_.Scan(Family::kRecords, TaggedPrefix(number_, kAttachmentTag));
+  for (; attachments.Valid(); attachments.Next()) {
+    if (cancelled()) return CancelledError("verify was cancelled");
+    const ChunkId id = ReadBigEndian(attachments.key());
+    if (!chunks.contains(id)) problem("an attachment of chunk ", id, ", which is not there");
+  }
+  RAG_RETURN_IF_ERROR(Named(attachments.status()));
+
+  PrefixScan sparse = database_.Scan(Family::kRecords, TaggedPrefix(number_, kSparseTag));
+  SparseVector weights;
+  for (; sparse.Valid(); sparse.Next()) {
+    if (cancelled()) return CancelledError("verify was cancelled");
+    const ChunkId id = ReadBigEndian(sparse.key());
+    if (!DecodeSparseVector(sparse.value(), weights)) {
+      problem("the sparse vector of chunk ", id, " is damaged");
+      continue;
+    }
+    const auto found = chunks.find(id);
+    if (found == chunks.end()) {
+      problem("a sparse vector of chunk ", id, ", which is not there");
+      continue;
+    }
+    for (const SparseVector::Entry& entry : weights.entries) {
+      found->second.sparse_record += WeightSum(entry.token, EncodeWeight(entry.weight));
+    }
+  }
+  RAG_RETURN_IF_ERROR(Named(sparse.status()));
+
+  PrefixScan segments = database_.Scan(Family::kPostings, SparsePrefix(number_));
+  SparseSegment segment;
+  for (; segments.Valid(); segments.Next()) {
+    if (cancelled()) return CancelledError("verify was cancelled");
+    const std::string_view key = segments.key();
+    const size_t token_bytes = std::min<size_t>(key.size(), sizeof(uint32_t));
+    const auto token = static_cast<uint32_t>(ReadBigEndian(key.substr(0, token_bytes)));
+    const uint64_t number = ReadBigEndian(key.substr(token_bytes));
+    if (!segment.Decode(segments.value())) {
+      problem("the weights of token ", token, " in segment ", number, " are damaged");
+      continue;
+    }
+    for (const SparseSegment::Entry& entry : segment.entries) {
+      const ChunkId id = number * kSegmentChunks + entry.place;
+      const auto found = chunks.find(id);
+      if (found == chunks.end()) {
+        problem("a weight of chunk ", id, ", which is not there");
+      } else {
+        found->second.sparse_postings += WeightSum(token, entry.code);
+      }
+    }
+  }
+  RAG_RETURN_IF_ERROR(Named(segments.status()));
+
   PrefixScan blocks = database_.Scan(Family::kPostings, CollectionPrefix(number_));
+  blocks.Seek("\1");  // behind the sparse vectors' weights
   std::vector<Posting> postings;
   for (; blocks.Valid(); blocks.Next()) {
     if (cancelled()) return CancelledError("verify was cancelled");
@@ -191,6 +255,9 @@ Result<VerifyReport> CollectionImpl::Verify(const CancelToken* cancel) const {
     if (index != nullptr && !seen.has_vector) problem("chunk ", id, " has no vector");
     if (seen.terms != seen.postings) {
       problem("chunk ", id, " has ", seen.terms, " terms and ", seen.postings, " postings");
+    }
+    if (seen.sparse_record != seen.sparse_postings) {
+      problem("chunk ", id, " has other weights in the postings than in its sparse vector");
     }
   }
   const CollectionState after = state();

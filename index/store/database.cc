@@ -55,8 +55,8 @@ rocksdb::ColumnFamilyOptions FamilyOptions(Family family, const StoreOptions& op
     result.compression = rocksdb::kNoCompression;
     table.block_size = 16 << 10;
   }
-  if (family == Family::kBodies) {
-    // A document's text is moved by compactions once, not at every level.
+  if (family == Family::kBodies || family == Family::kRecords) {
+    // A document's text, or a chunk's attachment, is moved by compactions once, not at every level.
     result.enable_blob_files = true;
     result.min_blob_size = 4 << 10;
     result.blob_compression_type = BestCompression();

@@ -14,6 +14,9 @@
 //                  them, as JSON;
 //                                           absent when there are none
 //                  c 't' chunk id           posting block, number of terms, the distinct terms
+//                  c 's' chunk id           the sparse vector; absent when it is empty or the
+//                                           collection has none
+//                  c 'x' chunk id           attachment; absent when there is none
 //                  c 'l' sequence           chunk ids added and removed by that write: the tail
 //                                           that a vector index older than it replays
 //   bodies         c document key           body
@@ -21,6 +24,8 @@
 //   postings       c term 0 block           (chunk id, frequency, terms in chunk) of every chunk of
 //   the
 //                                           block with the term; a block is one group of writes
+//                  c 0 token segment        weights of the token in a segment of chunk ids
+//                                           (index/lexical/sparse_postings.h)
 #pragma once
 
 #include <cstdint>
@@ -43,6 +48,8 @@ inline constexpr char kDocumentTag = 'd';
 inline constexpr char kChunkTag = 'c';
 inline constexpr char kAttributesTag = 'a';
 inline constexpr char kTermsTag = 't';
+inline constexpr char kSparseTag = 's';
+inline constexpr char kAttachmentTag = 'x';
 inline constexpr char kLogTag = 'l';
 
 inline void AppendBigEndian(std::string& out, uint64_t value, int bytes) {
@@ -96,6 +103,24 @@ inline std::string TermPrefix(uint32_t collection, std::string_view term) {
 inline std::string PostingKey(uint32_t collection, std::string_view term, uint64_t block) {
   std::string key = TermPrefix(collection, term);
   AppendBigEndian(key, block, 8);
+  return key;
+}
+
+// Below every term's postings: no term begins with a zero byte.
+inline std::string SparsePrefix(uint32_t collection) {
+  return CollectionPrefix(collection).append(1, '\0');
+}
+
+// Of a token's segments.
+inline std::string SparsePrefix(uint32_t collection, uint32_t token) {
+  std::string key = SparsePrefix(collection);
+  AppendBigEndian(key, token, 4);
+  return key;
+}
+
+inline std::string SparseKey(uint32_t collection, uint32_t token, uint64_t segment) {
+  std::string key = SparsePrefix(collection, token);
+  AppendBigEndian(key, segment, 8);
   return key;
 }
 

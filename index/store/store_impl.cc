@@ -108,6 +108,9 @@ class StoreImpl final : public Store {
       return InvalidArgumentError("the properties of collection '", config.name, "' are ",
                                   config.properties.type_name(), ", not an object");
     }
+    if (config.sparse_dim > kMaxSparseDim) {
+      return InvalidArgumentError("sparse_dim ", config.sparse_dim, " is over ", kMaxSparseDim);
+    }
     if (config.vectors.dim != 0) {
       // Checks the options before anything is stored under them.
       RAG_RETURN_IF_ERROR(VectorIndex::Create(config.vectors, runtime_).status());

@@ -42,6 +42,8 @@ constexpr size_t kDim = 24;
 constexpr uint32_t kThreads = 3;
 // More vectors than an index scans instead of walking its graph.
 constexpr uint32_t kKeysPerThread = 130;
+constexpr size_t kMostChunks = 8;  // of a document
+constexpr uint32_t kSparseDim = 8 + kThreads * kKeysPerThread * kMostChunks;
 constexpr size_t kRecallK = 10;
 constexpr double kRecallLoss = 0.01;
 
@@ -98,6 +100,15 @@ std::vector<float> VectorOf(const std::string& key, uint32_t version, size_t chu
   return vector;
 }
 
+// The token 7, which every chunk has, and one that no other chunk has at the same time.
+SparseVector SparseOf(const std::string& key, uint32_t version, size_t chunk) {
+  unsigned thread = 0, number = 0;
+  if (std::sscanf(key.c_str(), "t%u-k%u", &thread, &number) != 2) Fail(key);
+  const auto token =
+      static_cast<uint32_t>(8 + (thread * kKeysPerThread + number) * kMostChunks + chunk);
+  return {{{7, 0.5f + static_cast<float>(Mix(version, chunk) % 16)}, {token, 1000.0f}}};
+}
+
 size_t ChunkCount(const std::string& key, uint32_t version) {
   return 3 + Mix(version, std::hash<std::string>()(key)) % 6;
 }
@@ -114,6 +125,7 @@ DocumentInput MakeDocument(const std::string& key, uint32_t version) {
     chunk.payload = StrCat(key, "/", version, "/", i);
     chunk.lexical_text = StrCat("common ", i == 0 ? UniqueWord(key, version) : "rest");
     chunk.vector = VectorOf(key, version, i);
+    chunk.sparse = SparseOf(key, version, i);
     document.chunks.push_back(std::move(chunk));
   }
   return document;
@@ -179,6 +191,8 @@ std::shared_ptr<Collection> OpenCollection(Store& store) {
     config.vectors.hnsw.m = 8;
     config.vectors.hnsw.ef_construction = 40;
     config.encoder_fingerprint = "crash";
+    config.sparse_dim = kSparseDim;
+    config.sparse_fingerprint = "crash";
     return Take(store.CreateCollection(config), "creating the collection");
   }
   return Take(store.OpenCollection("crash"), "opening the collection");
@@ -309,7 +323,8 @@ struct Vectors {
   std::vector<float> values;  // [ids, kDim]
 };
 
-// The parts of one document: body, chunks, and that both searches find it. Appends its vectors.
+// The parts of one document: body, chunks, and that the three searches find it. Appends its
+// vectors.
 void CheckDocument(const Collection& collection, const std::string& key, uint32_t version,
                    Vectors& vectors) {
   const DocumentInput expected = MakeDocument(key, version);
@@ -330,6 +345,13 @@ void CheckDocument(const Collection& collection, const std::string& key, uint32_
       if (near.size() != 1 || near[0].id != record.chunk_ids[i]) {
         Fail(StrCat(key, ": chunk ", i, " is not found by its vector (exact: ", exact, ")"));
       }
+    }
+  }
+  for (size_t i = 0; i < record.chunk_ids.size(); ++i) {
+    const auto sparse =
+        Take(collection.SearchSparse(expected.chunks[i].sparse, 1, nullptr), "sparse search");
+    if (sparse.size() != 1 || sparse[0].id != record.chunk_ids[i]) {
+      Fail(StrCat(key, ": chunk ", i, " is not found by its sparse vector"));
     }
   }
   const auto lexical = Take(collection.SearchLexical(UniqueWord(key, version), 5, nullptr), "bm25");

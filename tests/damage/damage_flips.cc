@@ -39,11 +39,12 @@ struct Plan {
   int documents;
   size_t dim;
   IndexKind kind;
+  uint32_t sparse_dim;
 };
 constexpr Plan kPlans[] = {
-    {"graph", 560, kDim, IndexKind::kHnsw},
-    {"flat", 90, kDim, IndexKind::kFlat},
-    {"words", 60, 0, IndexKind::kFlat},
+    {"graph", 560, kDim, IndexKind::kHnsw, 0},
+    {"flat", 90, kDim, IndexKind::kFlat, 0},
+    {"words", 60, 0, IndexKind::kFlat, 1'000},
 };
 
 // What a flip led to, as the exit code of the process that looked.
@@ -88,6 +89,9 @@ DocumentInput MakeDocument(const Plan& plan, int number) {
   chunk.lexical_text = StrCat("common word", number, plan.name);
   chunk.vector.resize(plan.dim);
   for (float& value : chunk.vector) value = normal(random);
+  if (plan.sparse_dim != 0) {
+    chunk.sparse = {{{7, 1.0f}, {100 + static_cast<uint32_t>(number), 9.0f}}};
+  }
   document.chunks.push_back(std::move(chunk));
   return document;
 }
@@ -103,6 +107,7 @@ void MakeStore(const std::string& folder) {
     config.name = plan.name;
     config.vectors.kind = plan.kind;
     config.vectors.dim = plan.dim;
+    config.sparse_dim = plan.sparse_dim;
     config.vectors.metric = Metric::kL2;
     config.vectors.hnsw.m = 8;
     config.vectors.hnsw.ef_construction = 40;
@@ -173,6 +178,17 @@ void ReadDocument(const Collection& collection, const Plan& plan, int number, Re
       collection.SearchLexical(expected.chunks[0].lexical_text.substr(7), 5, nullptr);
   if (reader.Got(words)) {
     reader.Equal(words->size() == 1 && (*words)[0].id == id, "the word of " + expected.key);
+  }
+  if (plan.sparse_dim != 0) {
+    const auto sparse = collection.SearchSparse(expected.chunks[0].sparse, 1, nullptr);
+    if (reader.Got(sparse)) {
+      reader.Equal(sparse->size() == 1 && (*sparse)[0].id == id, "sparse search " + expected.key);
+    }
+    const auto weights = collection.GetSparseVector(id);
+    if (reader.Got(weights)) {
+      reader.Equal(weights->entries.size() == 2 && weights->entries[1].weight == 9.0f,
+                   "sparse vector of " + expected.key);
+    }
   }
   if (plan.dim == 0) return;
   const std::vector<float>& query = expected.chunks[0].vector;

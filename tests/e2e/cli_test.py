@@ -537,6 +537,122 @@ class Evaluation(CliTest):
         self.assertIn("lexical_weight -1", error["message"])
 
 
+class SmallModels(CliTest):
+    """With models of random weights, whose reference outputs are in tests/golden."""
+
+    def copy_model(self, golden, tokenizer="word_piece"):
+        folder = self.folder / golden.replace("/", "-")
+        shutil.copytree(ROOT / "tests" / "golden" / golden, folder)
+        tokenizers = ROOT / "tests" / "golden" / "encoder_families" / "tokenizers"
+        shutil.copy(tokenizers / f"{tokenizer}.json", folder / "tokenizer.json")
+        return folder, json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+
+    def test_sparse_vectors(self):
+        model, _ = self.copy_model("sparse/bert")
+        self.put_three()
+        self.rag_json("index", self.docs, "--sparse", model)
+        stats = self.rag_json("stats")
+        self.assertEqual((stats["sparse"]["dim"], stats["index"]), (2000, None))
+        hits = self.rag_json("search", "the signing key is rotated", "--sparse", model, "--mode", "sparse")["hits"]
+        self.assertTrue(hits and all(h["score"] > 0 for h in hits))
+        self.assertEqual([h["score"] for h in hits], sorted((h["score"] for h in hits), reverse=True))
+        fused = self.rag_json("search", "signing key", "--sparse", model, "--sparse-weight", "0.5")["hits"]
+        self.assertLess(fused[0]["score"], 1)  # ranks, not products
+        self.env = dict(self.env, RAG_SPARSE=str(model))
+        self.assertEqual(self.rag_json("search", "the signing key is rotated", "--mode", "sparse")["hits"], hits)
+        self.assertEqual(self.rag_json("verify")["problems"], [])
+        self.run_rag("rm", self.docs / "keys.md")
+        left = self.rag_json("search", "the signing key is rotated", "--mode", "sparse")["hits"]
+        self.assertEqual([h for h in hits if not h["document"].endswith("keys.md")],
+                         [h | {"rank": n} for h, n in zip(left, [h["rank"] for h in hits
+                                                                 if not h["document"].endswith("keys.md")])])
+        del self.env["RAG_SPARSE"]
+        self.put("more.txt", "More words.")
+        error = self.rag_json("index", self.docs, code=1)["error"]
+        self.assertEqual(error["code"], "failed_precondition")
+        self.assertIn("sparse encoder", error["message"])
+        error = self.rag_json("search", "key", "--mode", "sparse", code=1)["error"]
+        self.assertIn("without a sparse encoder", error["message"])
+        self.assertTrue(self.rag_json("search", "cat")["hits"])
+
+    def test_token_vectors(self):
+        model = ROOT / "tests" / "golden" / "late_interaction" / "pylate"
+        self.put_three()
+        self.rag_json("index", self.docs, "--rerank", model, "--token-vectors")
+        self.rag_json("index", self.docs, "-c", "without")
+        self.assertEqual([self.rag_json("stats", "-c", name)["token_vectors"] for name in ("default", "without")],
+                         [True, False])
+        kept, read = ({hit["document"]: hit["score"] for hit in
+                       self.rag_json("search", "the signing key of a cat", "-c", name, "--rerank", model)["hits"]}
+                      for name in ("default", "without"))
+        self.assertEqual(kept.keys(), read.keys())
+        self.assertGreater(len(kept), 1)
+        self.assertNotEqual(kept, read)
+        for document, score in kept.items():
+            self.assertAlmostEqual(score, read[document], delta=0.2)
+        self.assertEqual(self.rag_json("verify")["problems"], [])
+        self.put("more.txt", "More words.")
+        error = self.rag_json("index", self.docs, code=1)["error"]
+        self.assertIn("reranker", error["message"])
+
+    def test_labels_of_texts(self):
+        model, expected = self.copy_model("heads/sequence-bert")
+        texts = expected["texts"][:3]
+        flags = [part for text in texts for part in ("--text", text)]
+        results = self.rag_json("classify", *flags, "--classifier", model, db=False)["results"]
+        self.assertEqual([result["text"] for result in results], texts)
+        for result, scores in zip(results, expected["scores"]):
+            wanted = dict(zip(("world", "sport", "business", "science"), scores))
+            for label in result["labels"]:
+                self.assertAlmostEqual(label["probability"], wanted[label["label"]], delta=2e-5)
+        lines = self.rag_json("classify", "--text", "-", "--classifier", model, stdin="one line\n\nanother\n")["results"]
+        self.assertEqual([result["text"] for result in lines], ["one line", "another"])
+        self.assertIn("business", self.run_rag("classify", "--text", "x", "--classifier", model).stdout)
+        error = self.rag_json("classify", "--text", "x", "--labels", "a,b", "--classifier", model, code=1)["error"]
+        self.assertEqual(error["code"], "failed_precondition")
+        error = self.rag_json("classify", "--text", "x", "--labels", "a,b", code=1)["error"]
+        self.assertIn("no classifier is configured", error["message"])
+        for wrong in (["classify"], ["classify", "a.png", "--text", "x"], ["classify", "--text", "x", "--template", "{}"],
+                      ["classify", "--text", "x", "--tokens", "--labels", "a"], ["classify", "a.png", "--several"]):
+            self.run_rag(*wrong, code=2)
+
+    def test_labels_by_entailment(self):
+        model, expected = self.copy_model("heads/sequence-nli", "unigram")
+        for several, key in (((), "zero_shot"), (("--several",), "zero_shot_several")):
+            found = self.rag_json("classify", "--text", expected["short"][0], "--labels", ",".join(expected["labels"]),
+                                  "--classifier", model, *several)["results"][0]["labels"]
+            for label, score in zip(expected["labels"], expected[key][0]):
+                self.assertAlmostEqual({f["label"]: f["probability"] for f in found}[label], score, delta=2e-5)
+        other = self.rag_json("classify", "--text", expected["short"][0], "--label", expected["labels"][0], "--label",
+                              "b", "--hypothesis", "It is about {}.", "--classifier", model)["results"][0]["labels"]
+        self.assertAlmostEqual(sum(label["probability"] for label in other), 1, places=5)
+
+    def test_labels_of_tokens(self):
+        model, expected = self.copy_model("heads/token-bert")
+        number = next(i for i, found in enumerate(expected["found"]) if found)
+        text = expected["texts"][number]
+        result = self.rag_json("classify", "--text", text, "--tokens", "--classifier", model)["results"][0]
+        self.assertEqual([([r["start"], r["end"]], r["label"]) for r in result["ranges"]],
+                         [(want["range"], want["label"]) for want in expected["found"][number]])
+        for place in result["ranges"]:
+            self.assertEqual(place["text"].encode(), text.encode()[place["start"]:place["end"]])
+        self.assertIn(result["ranges"][0]["label"],
+                      self.run_rag("classify", "--text", text, "--tokens", "--classifier", model).stdout)
+
+    def test_a_reader_answers(self):
+        model, _ = self.copy_model("heads/answer-bert")
+        self.put_three()
+        self.run_rag("index", self.docs)
+        answer = self.rag_json("ask", "How often is the signing key rotated?", "--reader", model)
+        self.assertEqual(answer["mode"], "extractive")
+        self.assertIn("reader", answer["note"])
+        for citation in answer["citations"]:
+            self.assertTrue(citation["verified"])
+            self.assertIn(answer["answer"].rsplit(" [", 1)[0], citation["quote"].replace("\n", " "))
+        error = self.rag_json("ask", "key?", "--reader", "absent", code=1)["error"]
+        self.assertEqual(error["code"], "not_found")
+
+
 class Models(CliTest):
     def test_models_folder(self):
         self.env["RAG_MODELS"] = str(self.folder / "models")

@@ -259,6 +259,7 @@ class Questions(Api):
         self.fails("POST", "/v1/rerank", {"query": "q", "documents": ["a"]}, 400, "no_reranker", "model")
         self.fails("POST", "/v1/search", {"query": "q", "collection": "c", "rerank": True}, 400, "no_reranker", "rerank")
         self.fails("POST", "/v1/search", {"query": "q", "collection": "c", "rerank_top": 5}, 400, "no_reranker", "rerank_top")
+        self.fails("POST", "/v1/classify", {"texts": ["a"]}, 400, "no_classifier", "texts")
 
     def test_embeddings_without_an_encoder(self):
         self.fails("POST", "/v1/embeddings", {"model": "m", "input": "x"}, 400, "no_encoder", "model")
@@ -406,6 +407,49 @@ class Rerank(Api):
         asked = self.call("POST", "/v1/ask", {"question": "the", "collection": "reranked", "mode": "lexical", "k": 2})
         self.assertTrue(asked["answer"])
         self.fails("POST", "/v1/search", body | {"rerank_top": 1001}, 400, "invalid_argument", "rerank_top")
+
+
+class Texts(Api):
+    """With a small classifier, a reader and a sparse encoder of random weights."""
+
+    @classmethod
+    def start(cls):
+        tokenizer = "encoder_families/tokenizers/word_piece.json"
+        cls.expected = json.loads((GOLDEN / "heads" / "sequence-bert" / "expected.json").read_text(encoding="utf-8"))
+        return Daemon(PROGRAM, "--encoder", "none",
+                      "--classifier", cls.copy_model("topics", "heads/sequence-bert", tokenizer),
+                      "--reader", cls.copy_model("reader", "heads/answer-bert", tokenizer),
+                      "--sparse", cls.copy_model("splade", "sparse/bert", tokenizer))
+
+    def test_labels(self):
+        texts = self.expected["texts"][:4]
+        results = self.call("POST", "/v1/classify", {"texts": texts})["results"]
+        self.assertEqual(len(results), 4)
+        for result, scores in zip(results, self.expected["scores"]):
+            wanted = dict(zip(("world", "sport", "business", "science"), scores))
+            for label in result["labels"]:
+                self.assertAlmostEqual(label["probability"], wanted[label["label"]], delta=2e-5)
+        good = {"texts": texts}
+        for change, param in [({"texts": []}, "texts"), ({"texts": ["x"] * 257}, "texts"), ({"texts": [1]}, "texts"),
+                              ({"tokens": True}, None), ({"tokens": True, "labels": ["a"]}, "labels"),
+                              ({"several": 1}, "several")]:
+            with self.subTest(change=str(change)[:60]):
+                self.fails("POST", "/v1/classify", good | change, 400, "invalid_argument", param)
+        self.fails("POST", "/v1/classify", good | {"images": ["x"]}, 400, "unknown_parameter", "images")
+        error = self.call("POST", "/v1/classify", good | {"labels": ["a", "b"]}, 409)["error"]
+        self.assertEqual(error["code"], "failed_precondition")
+
+    def test_sparse_search_and_a_reader(self):
+        self.add_passages("sparse")
+        body = {"query": "the signing key", "collection": "sparse", "mode": "sparse"}
+        hits = self.call("POST", "/v1/search", body)["hits"]
+        self.assertTrue(hits and all(hit["score"] > 0 for hit in hits))
+        self.assertEqual(self.call("GET", "/v1/collections/sparse")["sparse"]["dim"], 2000)
+        answer = self.call("POST", "/v1/ask", {"question": "What must be fed?", "collection": "sparse"})
+        self.assertIn("reader", answer["note"])
+        self.assertTrue(all(citation["verified"] for citation in answer["citations"]))
+        kinds = [model["kind"] for model in self.call("GET", "/v1/models")["data"]]
+        self.assertEqual(kinds, ["sparse", "classifier", "extractive"])
 
 
 class Pictures(Api):

@@ -14,9 +14,10 @@ std::vector<SparseVector> EncodeGolden(const FamilyFolder& folder, const Runtime
   std::vector<std::string> texts = FamilyTexts();
   texts.resize(kTexts);
   const std::vector<std::string_view> views(texts.begin(), texts.end());
-  Result<std::vector<SparseVector>> vectors = (*encoder)->Encode(views);
-  REQUIRE_OK(vectors);
-  return std::move(vectors).value();
+  Result<SparseEmbeddings> embeddings = (*encoder)->Encode(views);
+  REQUIRE_OK(embeddings);
+  CHECK(embeddings->truncated == std::vector<uint32_t>(kTexts));
+  return std::move(embeddings->vectors);
 }
 
 TEST_CASE("Sparse vectors are the reference's") {

@@ -1,0 +1,133 @@
+// Token vectors that a collection keeps: reranking reads them instead of the passages.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <random>
+
+#include "embed/late_interaction.h"
+#include "engine/search/rerank.h"
+#include "tests/embed/encoder_support.h"
+#include "tests/engine/opened_engine.h"
+
+namespace rag {
+namespace {
+
+using test::Golden;
+using test::OpenedEngine;
+using test::TextDocument;
+
+std::vector<std::string> Passages() {
+  const Result<Value> json = ParseJson(test::ReadAll(Golden("rerankers/pairs.json")));
+  REQUIRE_OK(json);
+  std::vector<std::string> texts;
+  for (const Value& text : json->Find("passages")->as_array()) texts.push_back(text.as_string());
+  return texts;
+}
+
+struct TokenEngine : OpenedEngine {
+  explicit TokenEngine(bool token_vectors, const std::string& model = "pylate") {
+    options.reranker = Golden("late_interaction/" + model);
+    Open();
+    CollectionOptions create;
+    create.token_vectors = token_vectors;
+    size_t number = 0;
+    for (const std::string& passage : Passages()) {
+      REQUIRE_OK(
+          engine->AddDocument("notes", TextDocument(StrCat("d", number++), passage), create));
+    }
+  }
+  SearchRequest Request() const {
+    SearchRequest request;
+    request.query = "the right to life";
+    request.mode = SearchMode::kLexical;
+    request.k = 8;
+    request.rerank_top = 50;
+    return request;
+  }
+};
+
+TEST_CASE("token vectors are unpacked as they were packed, to half a step of each row's scale") {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (const size_t rows : {0, 1, 7}) {
+    Matrix vectors(rows, 128);
+    for (size_t i = 0; i < rows * 128; ++i) vectors.data()[i] = normal(random);
+    const std::string bytes = PackTokenVectors(vectors.view());
+    CHECK(bytes.size() == 12 + rows * 132);
+    Matrix read;
+    REQUIRE(UnpackTokenVectors(bytes, read));
+    REQUIRE(read.rows() == rows);
+    for (size_t i = 0; i < rows; ++i) {
+      float largest = 0;
+      for (const float value : vectors.row(i)) largest = std::max(largest, std::abs(value));
+      for (size_t j = 0; j < 128; ++j) {
+        CHECK(std::abs(read.row(i)[j] - vectors.row(i)[j]) <= largest / 254 * 1.0001f);
+      }
+    }
+    for (size_t size = 0; size < bytes.size(); size += 17) {
+      CHECK_FALSE(UnpackTokenVectors(std::string_view(bytes).substr(0, size), read));
+    }
+    CHECK_FALSE(UnpackTokenVectors(bytes + "x", read));
+  }
+  Matrix zero(1, 4), read;
+  REQUIRE(UnpackTokenVectors(PackTokenVectors(zero.view()), read));
+  CHECK(read.row(0)[0] == 0);
+}
+
+TEST_CASE("kept token vectors give the scores that reading the passages gives, within rounding") {
+  TokenEngine kept(true), fresh(false);
+  const Result<SearchResponse> found = kept.engine->Search("notes", kept.Request());
+  const Result<SearchResponse> read = fresh.engine->Search("notes", fresh.Request());
+  REQUIRE_OK(found);
+  REQUIRE_OK(read);
+  REQUIRE(found->hits.size() == read->hits.size());
+  REQUIRE(!found->hits.empty());
+  std::map<std::string, double> scores;
+  for (const Hit& hit : read->hits) scores[hit.document] = hit.score;
+  bool differs = false;
+  for (const Hit& hit : found->hits) {
+    // 32 query tokens, each off by sqrt(16) / 254 of an element that is at most 1.
+    if (scores.contains(hit.document)) {
+      CHECK(std::abs(hit.score - scores[hit.document]) <= 32 * 4.0 / 254);
+      differs = differs || hit.score != scores[hit.document];
+    }
+  }
+  // They were read: the model would have given the very same numbers.
+  CHECK(differs);
+  CHECK(kept.engine->GetCollection("notes")->config.attachments);
+  CHECK_FALSE(fresh.engine->GetCollection("notes")->config.attachments);
+  REQUIRE_OK(kept.engine->RemoveDocument("notes", "d0"));
+  REQUIRE_OK(kept.engine->AddDocument("notes", TextDocument("d1", "the right to another life")));
+  const Result<VerifyReport> report = kept.engine->Verify("notes");
+  REQUIRE_OK(report);
+  CHECK(report->problems.empty());
+  for (const Hit& hit : kept.engine->Search("notes", kept.Request())->hits) {
+    CHECK(hit.document != "d0");
+  }
+}
+
+TEST_CASE("a collection with token vectors takes documents with its reranker alone") {
+  TokenEngine kept(true);
+  for (const std::string& other : {std::string(), Golden("late_interaction/stanford")}) {
+    kept.options.reranker = other;
+    kept.Open();
+    const Status status = kept.engine->AddDocument("notes", TextDocument("n", "x")).status();
+    CHECK(status.code() == StatusCode::kFailedPrecondition);
+    CHECK_THAT(status.message(), Catch::Contains("pylate"));
+  }
+  // Another one reranks all the same, from the passages.
+  const Result<SearchResponse> found = kept.engine->Search("notes", kept.Request());
+  REQUIRE_OK(found);
+  CHECK(!found->hits.empty());
+  // One that makes none cannot keep them.
+  const test::TemporaryFolder models;
+  OpenedEngine cross;
+  CollectionOptions create;
+  create.token_vectors = true;
+  CHECK(cross.engine->CreateCollection("c", create).code() == StatusCode::kFailedPrecondition);
+  cross.options.reranker = test::CopyModel(models, "rerankers/bert", "cross").string();
+  cross.Open();
+  CHECK(cross.engine->CreateCollection("c", create).code() == StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace rag
