@@ -1,6 +1,7 @@
 // rag classify: labels of pictures, of texts and of places in texts.
 #include "apps/rag/classify.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <span>
 #include <utility>

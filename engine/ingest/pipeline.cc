@@ -53,7 +53,8 @@ struct Batch {
 bool IsCancelled(const CancelToken* cancel) { return cancel != nullptr && cancel->cancelled(); }
 
 ChunkBudget BudgetOf(const PipelineContext& context) {
-  const auto& [encoder, sparse, tokens] = context.models;
+  const Encoder* const encoder = context.models.encoder;
+  const SparseEncoder* const sparse = context.models.sparse;
   ChunkBudget budget;
   if (sparse != nullptr) budget = {&sparse->tokenizer(), sparse->info().max_tokens};
   if (encoder == nullptr) return budget;

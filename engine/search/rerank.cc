@@ -15,8 +15,8 @@ std::string RerankText(const Hit& hit) {
 
 namespace {
 
-// The fingerprint of the late interaction model whose token vectors the chunks' attachments are; "":
-// they have none.
+// The fingerprint of the late interaction model whose token vectors the chunks' attachments are;
+// "": they have none.
 Result<std::string> TokenVectorsOf(const CollectionConfig& config) {
   if (!config.attachments) return std::string();
   RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(config));

@@ -188,5 +188,21 @@ TEST_CASE("Extraction that cannot be done says why") {
   CHECK(none.status().message().find("qa_outputs") != std::string::npos);
 }
 
+TEST_CASE("A model of another task is refused, though its tensors have the names") {
+  const auto runtime = MakeRuntime();
+  const FamilyFolder sequence("sequence-bert", "heads");
+  const Status tokens = TokenClassifier::Load(sequence.path().string(), *runtime).status();
+  CHECK(tokens.code() == StatusCode::kInvalidArgument);
+  CHECK(tokens.message().find("BertForSequenceClassification") != std::string::npos);
+  const FamilyFolder token("token-modernbert", "heads");
+  const Status texts = TextClassifier::Load(token.path().string(), *runtime).status();
+  CHECK(texts.code() == StatusCode::kInvalidArgument);
+  CHECK(texts.message().find("ModernBertForTokenClassification") != std::string::npos);
+  const FamilyFolder topics("sequence-bert", "heads");
+  const auto classifier = TextClassifier::Load(topics.path().string(), *runtime);
+  REQUIRE_OK(classifier);
+  CHECK_FALSE((*classifier)->regression());
+}
+
 }  // namespace
 }  // namespace rag::test

@@ -209,5 +209,71 @@ TEST_CASE("A late interaction folder that cannot be used is refused, naming file
   }
 }
 
+TEST_CASE("Token vectors are unpacked as they were packed, to half a step of each row's scale") {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (const size_t rows : {0, 1, 7}) {
+    Matrix vectors(rows, 128);
+    for (size_t i = 0; i < rows * 128; ++i) vectors.data()[i] = normal(random);
+    const std::string bytes = PackTokenVectors(vectors.view());
+    CHECK(bytes.size() == 12 + rows * 132);
+    Matrix read;
+    REQUIRE(UnpackTokenVectors(bytes, read));
+    REQUIRE(read.rows() == rows);
+    for (size_t i = 0; i < rows; ++i) {
+      float largest = 0;
+      for (const float value : vectors.row(i)) largest = std::max(largest, std::abs(value));
+      for (size_t j = 0; j < 128; ++j) {
+        CHECK(std::abs(read.row(i)[j] - vectors.row(i)[j]) <= largest / 254 * 1.0001f);
+      }
+    }
+    for (size_t size = 0; size < bytes.size(); size += 17) {
+      CHECK_FALSE(UnpackTokenVectors(std::string_view(bytes).substr(0, size), read));
+    }
+    CHECK_FALSE(UnpackTokenVectors(bytes + "x", read));
+  }
+  Matrix zero(1, 4), read;
+  REQUIRE(UnpackTokenVectors(PackTokenVectors(zero.view()), read));
+  CHECK(read.row(0)[0] == 0);
+}
+
+TEST_CASE("Packed token vectors score as the passages do, within their rounding") {
+  const auto runtime = MakeRuntime();
+  const auto model = LateInteraction::Load(Folder("pylate"), *runtime, Precision::kF32);
+  REQUIRE_OK(model);
+  const std::vector<std::string> passages = GoldenTexts("passages");
+  const std::vector<std::string_view> views(passages.begin(), passages.end());
+  const Result<TokenVectors> vectors = (*model)->Encode(views, TextRole::kDocument);
+  REQUIRE_OK(vectors);
+  std::vector<Matrix> packed(passages.size());
+  for (size_t i = 0; i < passages.size(); ++i) {
+    REQUIRE(UnpackTokenVectors(PackTokenVectors(vectors->texts[i].view()), packed[i]));
+  }
+  const std::string query = GoldenTexts("queries").front();
+  const Result<RerankScores> read = (*model)->Score(query, views);
+  const Result<std::vector<float>> kept = (*model)->ScoreVectors(query, packed);
+  const Result<std::vector<float>> exact = (*model)->ScoreVectors(query, vectors->texts);
+  REQUIRE_OK(read);
+  REQUIRE_OK(kept);
+  REQUIRE_OK(exact);
+  const size_t tokens = (*model)->Encode({&views[0], 1}, TextRole::kQuery)->texts[0].rows();
+  for (size_t i = 0; i < passages.size(); ++i) {
+    CHECK((*exact)[i] == Approx(read->scores[i]).margin(1e-5));
+    CHECK(std::abs((*kept)[i] - read->scores[i]) <=
+          static_cast<double>(tokens) * std::sqrt(kDim) / 254);
+  }
+  CHECK(*kept != *exact);
+  std::vector<Matrix> wrong(1);
+  wrong[0] = Matrix(1, kDim + 1);
+  CHECK((*model)->ScoreVectors(query, wrong).status().code() == StatusCode::kInvalidArgument);
+  // Equal files have equal names; another precision gives other vectors.
+  const auto again = LateInteraction::Load(Folder("pylate"), *runtime, Precision::kF32);
+  const auto rounded = LateInteraction::Load(Folder("pylate"), *runtime, Precision::kBf16);
+  const auto other = LateInteraction::Load(Folder("stanford"), *runtime, Precision::kF32);
+  CHECK((*model)->info().fingerprint == (*again)->info().fingerprint);
+  CHECK((*model)->info().fingerprint != (*rounded)->info().fingerprint);
+  CHECK((*model)->info().fingerprint != (*other)->info().fingerprint);
+}
+
 }  // namespace
 }  // namespace rag::test

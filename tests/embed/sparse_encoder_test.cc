@@ -70,6 +70,23 @@ TEST_CASE("A product of sparse vectors sums what they share") {
   }
 }
 
+TEST_CASE("Equal files have equal fingerprints, and every change another") {
+  const auto runtime = MakeRuntime();
+  const FamilyFolder folder("bert", "sparse");
+  const auto load = [&](Precision precision = Precision::kF32) {
+    const auto encoder = SparseEncoder::Load(folder.path().string(), *runtime, precision);
+    REQUIRE_OK(encoder);
+    CHECK((*encoder)->info().vocab == 2'000);
+    return (*encoder)->info().fingerprint;
+  };
+  const std::string first = load();
+  CHECK(first.starts_with("splade-bert-2000-"));
+  CHECK(load() == first);
+  CHECK(load(Precision::kBf16) != first);
+  folder.Replace("1_SpladePooling/config.json", "\"max\"", "\"sum\"");
+  CHECK(load() != first);
+}
+
 TEST_CASE("A sparse encoder's folder that cannot be used is refused") {
   const auto runtime = MakeRuntime();
   const FamilyFolder folder("distilbert", "sparse");

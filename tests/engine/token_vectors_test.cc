@@ -1,7 +1,8 @@
 // Token vectors that a collection keeps: reranking reads them instead of the passages.
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <random>
+#include <map>
 
 #include "embed/late_interaction.h"
 #include "engine/search/rerank.h"
@@ -44,34 +45,6 @@ struct TokenEngine : OpenedEngine {
     return request;
   }
 };
-
-TEST_CASE("token vectors are unpacked as they were packed, to half a step of each row's scale") {
-  std::mt19937 random(3);
-  std::normal_distribution<float> normal;
-  for (const size_t rows : {0, 1, 7}) {
-    Matrix vectors(rows, 128);
-    for (size_t i = 0; i < rows * 128; ++i) vectors.data()[i] = normal(random);
-    const std::string bytes = PackTokenVectors(vectors.view());
-    CHECK(bytes.size() == 12 + rows * 132);
-    Matrix read;
-    REQUIRE(UnpackTokenVectors(bytes, read));
-    REQUIRE(read.rows() == rows);
-    for (size_t i = 0; i < rows; ++i) {
-      float largest = 0;
-      for (const float value : vectors.row(i)) largest = std::max(largest, std::abs(value));
-      for (size_t j = 0; j < 128; ++j) {
-        CHECK(std::abs(read.row(i)[j] - vectors.row(i)[j]) <= largest / 254 * 1.0001f);
-      }
-    }
-    for (size_t size = 0; size < bytes.size(); size += 17) {
-      CHECK_FALSE(UnpackTokenVectors(std::string_view(bytes).substr(0, size), read));
-    }
-    CHECK_FALSE(UnpackTokenVectors(bytes + "x", read));
-  }
-  Matrix zero(1, 4), read;
-  REQUIRE(UnpackTokenVectors(PackTokenVectors(zero.view()), read));
-  CHECK(read.row(0)[0] == 0);
-}
 
 TEST_CASE("kept token vectors give the scores that reading the passages gives, within rounding") {
   TokenEngine kept(true), fresh(false);

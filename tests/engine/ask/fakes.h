@@ -142,6 +142,8 @@ class FakeCollection : public Collection {
   }
   Result<ChunkRecord> GetChunk(ChunkId) const override { return Refuse(); }
   Result<std::vector<float>> GetVector(ChunkId) const override { return Refuse(); }
+  Result<SparseVector> GetSparseVector(ChunkId) const override { return Refuse(); }
+  Result<std::string> GetAttachment(ChunkId) const override { return Refuse(); }
   Result<std::vector<DocumentRecord>> ListDocuments(std::string_view, size_t) const override {
     return Refuse();
   }
@@ -151,6 +153,10 @@ class FakeCollection : public Collection {
   }
   Result<std::vector<Neighbor>> SearchLexical(std::string_view, size_t,
                                               const Filter*) const override {
+    return Refuse();
+  }
+  Result<std::vector<Neighbor>> SearchSparse(const SparseVector&, size_t,
+                                             const Filter*) const override {
     return Refuse();
   }
   Result<CollectionStats> Stats() const override { return Refuse(); }
