@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
+#include "embed/answer_extractor.h"
 #include "tests/embed/encoder_support.h"
 #include "tests/engine/opened_engine.h"
 
