@@ -47,7 +47,7 @@ struct SparseEngine {
 
 SearchRequest Request(SearchMode mode, size_t k = 10) {
   SearchRequest request;
-  request.query = "everyone has the right to life";
+  request.query = Texts().front();  // so that its words are found too
   request.mode = mode;
   request.k = k;
   return request;
