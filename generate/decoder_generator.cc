@@ -160,7 +160,7 @@ Status DecoderGenerator::StartDecoder(const GeneratorOptions& options, const Dec
                                       size_t context) {
   if (!IsKvType(options.cache_type)) {
     return InvalidArgumentError("cache_type ", GetDTypeInfo(options.cache_type).name,
-                                " is not F32, F16 or Q8_0");
+                                " is not F32, F16, Q8_0 or Q4_0");
   }
   if (options.draft_tokens > kMaxDraftTokens) {
     return InvalidArgumentError("draft_tokens ", options.draft_tokens, " is over the limit of ",
@@ -219,8 +219,8 @@ Status DecoderGenerator::CheckTokens(std::span<const TokenId> tokens) const {
     }
   }
   if (tokens.size() > info_.context_tokens) {
-    return ResourceExhaustedError(tokens.size(), " tokens do not fit in the context of ",
-                                  info_.context_tokens);
+    return OutOfRangeError(tokens.size(), " tokens do not fit in the context of ",
+                           info_.context_tokens);
   }
   return OkStatus();
 }

@@ -21,7 +21,7 @@
 
 namespace rag {
 
-// "f32", "f16" or "q8_0": GeneratorOptions::cache_type. Errors: invalid_argument.
+// "f32", "f16", "q8_0" or "q4_0": GeneratorOptions::cache_type. Errors: invalid_argument.
 Result<DType> ParseKvType(std::string_view name);
 
 // A LoRA adapter (Hu et al. 2022) that requests may name: a GGUF file as llama.cpp's converter
@@ -44,7 +44,7 @@ struct GeneratorOptions {
   // draft_min_probability, which is in [0, 1).
   std::string draft_model;
   double draft_min_probability = 0.5;
-  // How keys and values are kept: kF32, kF16 or kQ8_0; the draft model's too.
+  // How keys and values are kept: kF32, kF16, kQ8_0 or kQ4_0; the draft model's too.
   DType cache_type = DType::kF32;
   // Of all keys and values, taken from the system as needed; 0: max_sequences contexts, but no more
   // than a quarter of the machine's memory or, where that is more, one context.
@@ -67,6 +67,7 @@ struct GeneratorActivity {
   size_t cache_sequence_blocks = 0;
   size_t cache_used_blocks = 0;
   size_t cache_kept_blocks = 0;
+  size_t preemptions = 0;  // since it was loaded: a sequence gave its blocks up
 };
 
 struct AdapterInfo {
@@ -204,10 +205,11 @@ class Generator {
 
   // Errors: not_found naming an adapter that is not loaded; invalid_argument naming the option, an
   // adapter that is named twice, or when max_tokens (or the context) has no room for
-  // the shortest text that the constraint allows; resource_exhausted when the prompt does not fit
-  // in the context, or when what a constraint allows takes too much to work out; unavailable when
-  // 1,024 calls wait already; those of ValidateConstraint. on_text is called on the calling thread;
-  // a slow one holds nobody up.
+  // the shortest text that the constraint allows; out_of_range when the prompt does not fit in the
+  // context; resource_exhausted when what a constraint allows takes too much to work out;
+  // unavailable when 1,024 calls wait already; data_loss when the model gives a logit that is no
+  // number; those of ValidateConstraint. on_text is called on the calling thread; a slow one holds
+  // nobody up.
   virtual Result<GenerateResult> Generate(const GenerateRequest& request,
                                           const TokenCallback* on_text = nullptr,
                                           const CancelToken* cancel = nullptr) = 0;

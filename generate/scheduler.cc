@@ -191,6 +191,8 @@ void BatchScheduler::Preempt(std::vector<Planned>& plan) {
   last.cache.Publish(last.task->history());
   Enqueue({last.task, last.order, last.started, /*preempted=*/true});
   running_.pop_back();
+  std::lock_guard lock(mutex_);
+  ++activity_.preemptions;
 }
 
 // Gives false when `running` was preempted or ended itself.

@@ -122,8 +122,8 @@ Result<Outcome> Run(const Service& service, const ChatRequest& chat,
 
 ApiError ChatError(const Status& status) {
   ApiError error = ToApiError(status);
-  if (status.code() == StatusCode::kResourceExhausted) {
-    error.status = 400;
+  // Nothing else on this way has an end that is passed.
+  if (status.code() == StatusCode::kOutOfRange) {
     error.code = "context_length_exceeded";
     error.param = "messages";
   }

@@ -99,9 +99,9 @@ class PromptBuilder {
   Result<Prompt> Build() {
     const size_t context_tokens = generator_.info().context_tokens;
     if (request_.max_tokens >= context_tokens) {
-      return ResourceExhaustedError("max_tokens ", request_.max_tokens,
-                                    " leaves no room for a prompt in a context of ", context_tokens,
-                                    " tokens");
+      return OutOfRangeError("max_tokens ", request_.max_tokens,
+                             " leaves no room for a prompt in a context of ", context_tokens,
+                             " tokens");
     }
     budget_ = context_tokens - request_.max_tokens;
 
@@ -113,9 +113,8 @@ class PromptBuilder {
         examples_.erase(examples_.begin());
         ++dropped_examples_;
       } else {
-        return ResourceExhaustedError("the question and its instructions take ",
-                                      prompt.tokens.size(), " tokens; ", budget_,
-                                      " are left of a context of ", context_tokens);
+        return OutOfRangeError("the question and its instructions take ", prompt.tokens.size(),
+                               " tokens; ", budget_, " are left of a context of ", context_tokens);
       }
       RAG_ASSIGN_OR_RETURN(prompt, Render());
     }

@@ -109,7 +109,7 @@ TEST_CASE("max_tokens and the context bound the output") {
   CHECK(model.Generate(request).tokens.size() <= 41 - request.prompt.size());
   request.prompt.assign(41, 20);
   const Status status = model.generator->Generate(request).status();
-  CHECK(status.code() == StatusCode::kResourceExhausted);
+  CHECK(status.code() == StatusCode::kOutOfRange);
   CHECK_THAT(status.message(), Catch::Matchers::Contains("41 tokens"));
 }
 

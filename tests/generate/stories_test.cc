@@ -141,7 +141,7 @@ TEST_CASE("the file's own context bounds a generator that was not told otherwise
   // The last token need not be kept in the cache.
   CHECK(request.prompt.size() + result->tokens.size() == 129);
   request.prompt.assign(129, 300);
-  CHECK((*generator)->Generate(request).status().code() == StatusCode::kResourceExhausted);
+  CHECK((*generator)->Generate(request).status().code() == StatusCode::kOutOfRange);
 }
 
 }  // namespace

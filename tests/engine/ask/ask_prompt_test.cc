@@ -163,10 +163,10 @@ TEST_CASE("sources that do not fit are left out, lowest rank first, and one is s
 
   FakeGenerator tiny("", 100);
   const auto refused = BuildPrompt(Ask("Why?"), hits, {collection, nullptr, &tiny});
-  CHECK(refused.status().code() == StatusCode::kResourceExhausted);
+  CHECK(refused.status().code() == StatusCode::kOutOfRange);
   FakeGenerator none("", 64);
   CHECK(BuildPrompt(Ask("Why?"), hits, {collection, nullptr, &none}).status().code() ==
-        StatusCode::kResourceExhausted);
+        StatusCode::kOutOfRange);
 }
 
 TEST_CASE("earlier turns go before sources do") {
