@@ -18,7 +18,8 @@ Result<DType> ParseKvType(std::string_view name) {
   if (name == "f32") return DType::kF32;
   if (name == "f16") return DType::kF16;
   if (name == "q8_0") return DType::kQ8_0;
-  return InvalidArgumentError("a cache of '", name, "' is not known: f32, f16 or q8_0");
+  if (name == "q4_0") return DType::kQ4_0;
+  return InvalidArgumentError("a cache of '", name, "' is not known: f32, f16, q8_0 or q4_0");
 }
 
 }  // namespace rag

@@ -50,7 +50,7 @@ std::vector<Setting> BindSettings(Settings& s) {
       {"draft_min_probability", "RAG_DRAFT_MIN_PROBABILITY",
        Number{&s.draft_min_probability, 0, 0.999},
        "the draft model guesses no token to which it gives less"},
-      {"kv_type", "RAG_KV_TYPE", Choice{&s.kv_type, "f32|f16|q8_0"},
+      {"kv_type", "RAG_KV_TYPE", Choice{&s.kv_type, "f32|f16|q8_0|q4_0"},
        "how the decoder's keys and values are kept"},
       {"kv_bytes", "RAG_KV_BYTES", Count{&s.kv_bytes, 0, kBig},
        "memory of all keys and values; 0: parallel contexts, at most a quarter of the machine's"},

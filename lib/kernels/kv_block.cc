@@ -12,8 +12,6 @@ namespace {
 
 constexpr float kLargestHalf = 65504.0f;
 
-size_t Groups(size_t head_dim) { return (head_dim + kKvScaleElements - 1) / kKvScaleElements; }
-
 void Put(uint16_t value, std::byte* to) { std::memcpy(to, &value, sizeof(value)); }
 
 uint16_t ClampedHalf(float value) {
@@ -23,19 +21,26 @@ uint16_t ClampedHalf(float value) {
   return FloatToHalf(value);
 }
 
+// The element of largest magnitude with its sign, the first of equals; NaN when one is infinite or
+// NaN.
+float SignedLargest(const float* x, size_t n) {
+  float largest = 0;
+  float poison = 0;
+  for (size_t i = 0; i < n; ++i) {
+    if (std::fabs(x[i]) > std::fabs(largest)) largest = x[i];
+    poison += x[i] * 0.0f;
+  }
+  return std::isnan(poison) ? poison : largest;
+}
+
 // Element i of a token lies at `at(i)`, its group's scale at `scale_at(group)`.
 template <class At, class ScaleAt>
 void StoreQ8(const float* x, size_t n, std::byte* block, At at, ScaleAt scale_at) {
-  for (size_t group = 0; group < Groups(n); ++group) {
+  for (size_t group = 0; group < KvGroups(n); ++group) {
     const size_t begin = group * kKvScaleElements;
-    const size_t end = std::min(n, begin + kKvScaleElements);
-    float largest = 0;
-    float poison = 0;  // NaN as soon as one element is infinite or NaN
-    for (size_t i = begin; i < end; ++i) {
-      largest = std::max(largest, std::fabs(x[i]));
-      poison += x[i] * 0.0f;
-    }
-    const uint16_t half = std::isnan(poison) ? FloatToHalf(poison) : ClampedHalf(largest / 127.0f);
+    const size_t end = begin + KvGroupElements(n, group);
+    const float largest = std::fabs(SignedLargest(x + begin, end - begin));
+    const uint16_t half = ClampedHalf(largest / 127.0f);
     const float scale = HalfToFloat(half);
     const float inverse = scale > 0 ? 1.0f / scale : 0.0f;  // 0 for NaN too
     Put(half, block + scale_at(group));
@@ -47,17 +52,44 @@ void StoreQ8(const float* x, size_t n, std::byte* block, At at, ScaleAt scale_at
   }
 }
 
+// Byte i of a token's codes lies at `at(i)`, a group's scale at `scale_at(group)`.
+template <class At, class ScaleAt>
+void StoreQ4(const float* x, size_t n, std::byte* block, At at, ScaleAt scale_at) {
+  for (size_t group = 0; group < KvGroups(n); ++group) {
+    const float* from = x + group * kKvScaleElements;
+    const size_t count = KvGroupElements(n, group);
+    const float scale = SignedLargest(from, count) / -8.0f;
+    Put(ClampedHalf(scale), block + scale_at(group));
+    float inverse = 1.0f / scale;
+    if (!std::isfinite(inverse)) inverse = 0;  // all are 0, or as good as
+    const auto code = [&](size_t i) {
+      if (i >= count || inverse == 0) return 8u;
+      return static_cast<unsigned>(std::clamp(std::trunc(from[i] * inverse + 8.5f), 0.0f, 15.0f));
+    };
+    const size_t pairs = KvPairBytes(count);
+    for (size_t i = 0; i < pairs; ++i) {
+      block[at(group * kKvPairBytes + i)] = static_cast<std::byte>(code(i) | code(pairs + i) << 4);
+    }
+  }
+}
+
+// Bytes of a block's codes where its scales lie behind them.
+size_t CodeBytes(DType type, size_t head_dim) {
+  return (type == DType::kQ4_0 ? KvPairBytes(head_dim) : head_dim) * kKvBlockTokens;
+}
+
 }  // namespace
 
 bool IsKvType(DType type) {
-  return type == DType::kF32 || type == DType::kF16 || type == DType::kQ8_0;
+  return type == DType::kF32 || type == DType::kF16 || type == DType::kQ8_0 || type == DType::kQ4_0;
 }
 
 size_t KvBlockBytes(DType type, size_t head_dim) {
   const size_t elements = head_dim * kKvBlockTokens;
   if (type == DType::kF32) return elements * sizeof(float);
   if (type == DType::kF16) return elements * sizeof(uint16_t);
-  return (elements + Groups(head_dim) * kKvBlockTokens * sizeof(uint16_t) + 63) / 64 * 64;
+  const size_t scales = KvGroups(head_dim) * kKvBlockTokens * sizeof(uint16_t);
+  return (CodeBytes(type, head_dim) + scales + 63) / 64 * 64;
 }
 
 void StoreKey(DType type, const float* key, size_t head_dim, size_t slot, std::byte* block) {
@@ -67,8 +99,14 @@ void StoreKey(DType type, const float* key, size_t head_dim, size_t slot, std::b
   } else if (type == DType::kF16) {
     for (size_t i = 0; i < head_dim; ++i) Put(ClampedHalf(key[i]), block + at(i) * 2);
   } else {
-    StoreQ8(key, head_dim, block, at,
-            [&](size_t group) { return head_dim * kKvBlockTokens + at(group) * sizeof(uint16_t); });
+    const auto scale_at = [&](size_t group) {
+      return CodeBytes(type, head_dim) + at(group) * sizeof(uint16_t);
+    };
+    if (type == DType::kQ8_0) {
+      StoreQ8(key, head_dim, block, at, scale_at);
+    } else {
+      StoreQ4(key, head_dim, block, at, scale_at);
+    }
   }
 }
 
@@ -79,11 +117,16 @@ void StoreValue(DType type, const float* value, size_t head_dim, size_t slot, st
   } else if (type == DType::kF16) {
     for (size_t i = 0; i < head_dim; ++i) Put(ClampedHalf(value[i]), block + (begin + i) * 2);
   } else {
-    StoreQ8(
-        value, head_dim, block, [&](size_t i) { return begin + i; },
-        [&](size_t group) {
-          return head_dim * kKvBlockTokens + (slot * Groups(head_dim) + group) * sizeof(uint16_t);
-        });
+    const size_t bytes = CodeBytes(type, head_dim);
+    const auto at = [&](size_t i) { return slot * (bytes / kKvBlockTokens) + i; };
+    const auto scale_at = [&](size_t group) {
+      return bytes + (slot * KvGroups(head_dim) + group) * sizeof(uint16_t);
+    };
+    if (type == DType::kQ8_0) {
+      StoreQ8(value, head_dim, block, at, scale_at);
+    } else {
+      StoreQ4(value, head_dim, block, at, scale_at);
+    }
   }
 }
 

@@ -15,23 +15,38 @@
 namespace rag {
 
 inline constexpr size_t kKvBlockTokens = 32;
-// Elements of a token that share a scale in kQ8_0: as GGUF's, but the scales lie behind all
-// elements of the block.
+// Elements of a token that share a scale in kQ8_0 and kQ4_0, as in GGUF's, but the scales lie
+// behind all elements of the block; the last group of a head may have fewer.
 inline constexpr size_t kKvScaleElements = 32;
+// A group's codes of kQ4_0 lie in pairs: the first half of its elements (one more, if they are odd)
+// in the low four bits of its bytes, the second half in the high ones.
+inline constexpr size_t kKvPairBytes = kKvScaleElements / 2;
 
-// F32, F16 and Q8_0.
+constexpr size_t KvGroups(size_t head_dim) {
+  return (head_dim + kKvScaleElements - 1) / kKvScaleElements;
+}
+// Elements of a group, the last of a head among them.
+constexpr size_t KvGroupElements(size_t head_dim, size_t group) {
+  const size_t left = head_dim - group * kKvScaleElements;
+  return left < kKvScaleElements ? left : kKvScaleElements;
+}
+// Bytes of a token's codes in kQ4_0.
+constexpr size_t KvPairBytes(size_t head_dim) { return (head_dim + 1) / 2; }
+
+// F32, F16, Q8_0 and Q4_0.
 bool IsKvType(DType type);
 // Bytes of a block's keys, and of its values; a multiple of 64.
 size_t KvBlockBytes(DType type, size_t head_dim);
 
 // Writes one token's f32 [head_dim] at `slot` of a block. F16 takes what is too large for it as its
-// largest number; Q8_0 rounds to nearest, and makes a group with an infinite or NaN element NaN.
+// largest number; Q8_0 and Q4_0 round to nearest, Q4_0 as GGUF's does (the largest magnitude
+// becomes -8), and make a group with an infinite or NaN element NaN.
 void StoreKey(DType type, const float* key, size_t head_dim, size_t slot, std::byte* block);
 void StoreValue(DType type, const float* value, size_t head_dim, size_t slot, std::byte* block);
 
 struct KvBlockKernels {
   Isa isa;
-  // A block's keys as f32 [head_dim][kKvBlockTokens]; F16 and Q8_0.
+  // A block's keys as f32 [head_dim][kKvBlockTokens]; all types but F32.
   void (*load_keys)(DType type, const std::byte* block, size_t head_dim, float* out);
   // The first `count` tokens' values as f32 [count][head_dim]; `out` has room for a whole block.
   void (*load_values)(DType type, const std::byte* block, size_t head_dim, size_t count,

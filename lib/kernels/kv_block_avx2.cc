@@ -36,6 +36,14 @@ struct Avx2 {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
   }
+  static void LoadPairs(const std::byte* p, Reg& low, Reg& high) {
+    const __m256i pairs =
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+    const __m256i eight = _mm256_set1_epi32(8);
+    const __m256i first = _mm256_and_si256(pairs, _mm256_set1_epi32(15));
+    low = _mm256_cvtepi32_ps(_mm256_sub_epi32(first, eight));
+    high = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(pairs, 4), eight));
+  }
   static float HalfToFloat(const std::byte* p) {
     uint16_t half;
     std::memcpy(&half, p, sizeof(half));

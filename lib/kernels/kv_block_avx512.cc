@@ -38,6 +38,14 @@ struct Avx512 {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
   }
+  static void LoadPairs(const std::byte* p, Reg& low, Reg& high) {
+    const __m512i pairs =
+        _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    const __m512i eight = _mm512_set1_epi32(8);
+    const __m512i first = _mm512_and_si512(pairs, _mm512_set1_epi32(15));
+    low = _mm512_cvtepi32_ps(_mm512_sub_epi32(first, eight));
+    high = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_srli_epi32(pairs, 4), eight));
+  }
   static float HalfToFloat(const std::byte* p) {
     uint16_t half;
     std::memcpy(&half, p, sizeof(half));

@@ -12,27 +12,45 @@ float HalfAt(const std::byte* from) {
   return HalfToFloat(half);
 }
 
-float Q8At(const std::byte* block, size_t element, size_t scale, size_t elements) {
-  return static_cast<float>(static_cast<int8_t>(block[element])) *
-         HalfAt(block + elements + scale * sizeof(uint16_t));
+// Element i of a token whose codes begin at `codes`, `stride` bytes apart, as its group's scale has
+// it.
+float CodeAt(DType type, const std::byte* codes, size_t stride, size_t head_dim, size_t i) {
+  if (type == DType::kQ8_0) return static_cast<float>(static_cast<int8_t>(codes[i * stride]));
+  const size_t group = i / kKvScaleElements;
+  const size_t pairs = KvPairBytes(KvGroupElements(head_dim, group));
+  const size_t at = i % kKvScaleElements;
+  const unsigned pair = static_cast<unsigned>(codes[(group * kKvPairBytes + at % pairs) * stride]);
+  return static_cast<float>(at < pairs ? pair & 15 : pair >> 4) - 8.0f;
+}
+
+size_t CodeBytes(DType type, size_t head_dim) {
+  return type == DType::kQ4_0 ? KvPairBytes(head_dim) : head_dim;
 }
 
 void LoadKeys(DType type, const std::byte* block, size_t head_dim, float* out) {
-  const size_t elements = head_dim * kKvBlockTokens;
-  for (size_t i = 0; i < elements; ++i) {
-    const size_t group = i / kKvBlockTokens / kKvScaleElements;
-    out[i] = type == DType::kF16
-                 ? HalfAt(block + i * sizeof(uint16_t))
-                 : Q8At(block, i, group * kKvBlockTokens + i % kKvBlockTokens, elements);
+  const std::byte* scales = block + CodeBytes(type, head_dim) * kKvBlockTokens;
+  for (size_t i = 0; i < head_dim; ++i) {
+    for (size_t j = 0; j < kKvBlockTokens; ++j) {
+      const size_t at = i * kKvBlockTokens + j;
+      const size_t scale = i / kKvScaleElements * kKvBlockTokens + j;
+      out[at] = type == DType::kF16 ? HalfAt(block + at * sizeof(uint16_t))
+                                    : CodeAt(type, block + j, kKvBlockTokens, head_dim, i) *
+                                          HalfAt(scales + scale * sizeof(uint16_t));
+    }
   }
 }
 
 void LoadValues(DType type, const std::byte* block, size_t head_dim, size_t count, float* out) {
-  const size_t groups = (head_dim + kKvScaleElements - 1) / kKvScaleElements;
-  for (size_t i = 0; i < count * head_dim; ++i) {
-    const size_t scale = i / head_dim * groups + i % head_dim / kKvScaleElements;
-    out[i] = type == DType::kF16 ? HalfAt(block + i * sizeof(uint16_t))
-                                 : Q8At(block, i, scale, head_dim * kKvBlockTokens);
+  const size_t code_bytes = CodeBytes(type, head_dim);
+  const std::byte* scales = block + code_bytes * kKvBlockTokens;
+  for (size_t j = 0; j < count; ++j) {
+    for (size_t i = 0; i < head_dim; ++i) {
+      const size_t at = j * head_dim + i;
+      const size_t scale = j * KvGroups(head_dim) + i / kKvScaleElements;
+      out[at] = type == DType::kF16 ? HalfAt(block + at * sizeof(uint16_t))
+                                    : CodeAt(type, block + j * code_bytes, 1, head_dim, i) *
+                                          HalfAt(scales + scale * sizeof(uint16_t));
+    }
   }
 }
 

@@ -1,7 +1,8 @@
 // The vector tables of kv_block.h, written once over a vector type V, which lives in the unnamed
 // namespace of the file that defines it (simd_vector.h says why). V gives Reg, kWidth, Load, Store,
 // LoadFirst, StoreFirst, Set, Zero, Add, Mul, MulAdd; LoadHalves and LoadBytes, which widen kWidth
-// elements; HalfToFloat; kScoreRows, the rows of a tile; and kScoreChains, 1 or 2.
+// elements; LoadPairs, the low and the high four bits of kWidth bytes less 8; HalfToFloat;
+// kScoreRows, the rows of a tile; and kScoreChains, 1 or 2.
 #pragma once
 
 #include <cstddef>
@@ -19,48 +20,113 @@ void LoadHalfBlock(const std::byte* block, size_t elements, float* out) {
   }
 }
 
+// A group's scales of all tokens of a block.
 template <class V>
-void LoadKvKeys(DType type, const std::byte* block, size_t head_dim, float* out) {
-  constexpr size_t W = V::kWidth;
-  constexpr size_t kRegs = kKvBlockTokens / W;
-  const size_t elements = head_dim * kKvBlockTokens;
-  if (type == DType::kF16) return LoadHalfBlock<V>(block, elements, out);
-  typename V::Reg scales[kRegs];
-  for (size_t i = 0; i < head_dim; ++i) {
-    if (i % kKvScaleElements == 0) {
-      const std::byte* from =
-          block + elements + i / kKvScaleElements * kKvBlockTokens * sizeof(uint16_t);
-#pragma GCC unroll 4
-      for (size_t r = 0; r < kRegs; ++r) {
-        scales[r] = V::LoadHalves(from + r * W * sizeof(uint16_t));
-      }
-    }
-    const size_t at = i * kKvBlockTokens;
+struct KeyScales {
+  static constexpr size_t kRegs = kKvBlockTokens / V::kWidth;
+  KeyScales(const std::byte* scales, size_t group) {
+    const std::byte* from = scales + group * kKvBlockTokens * sizeof(uint16_t);
 #pragma GCC unroll 4
     for (size_t r = 0; r < kRegs; ++r) {
-      V::Store(out + at + r * W, V::Mul(V::LoadBytes(block + at + r * W), scales[r]));
+      of[r] = V::LoadHalves(from + r * V::kWidth * sizeof(uint16_t));
+    }
+  }
+  typename V::Reg of[kRegs];
+};
+
+template <class V>
+void LoadByteKeys(const std::byte* block, size_t head_dim, float* out) {
+  constexpr size_t W = V::kWidth;
+  const std::byte* scales = block + head_dim * kKvBlockTokens;
+  for (size_t group = 0; group < KvGroups(head_dim); ++group) {
+    const KeyScales<V> scale(scales, group);
+    const size_t begin = group * kKvScaleElements;
+    for (size_t i = begin; i < begin + KvGroupElements(head_dim, group); ++i) {
+      const size_t at = i * kKvBlockTokens;
+#pragma GCC unroll 4
+      for (size_t r = 0; r < scale.kRegs; ++r) {
+        V::Store(out + at + r * W, V::Mul(V::LoadBytes(block + at + r * W), scale.of[r]));
+      }
     }
   }
 }
 
 template <class V>
-void LoadKvValues(DType type, const std::byte* block, size_t head_dim, size_t count, float* out) {
+void LoadPairKeys(const std::byte* block, size_t head_dim, float* out) {
   constexpr size_t W = V::kWidth;
+  const std::byte* scales = block + KvPairBytes(head_dim) * kKvBlockTokens;
+  for (size_t group = 0; group < KvGroups(head_dim); ++group) {
+    const KeyScales<V> scale(scales, group);
+    const size_t count = KvGroupElements(head_dim, group);
+    const size_t pairs = KvPairBytes(count);
+    const std::byte* from = block + group * kKvPairBytes * kKvBlockTokens;
+    float* const low_out = out + group * kKvScaleElements * kKvBlockTokens;
+    float* const high_out = low_out + pairs * kKvBlockTokens;
+    for (size_t i = 0; i < pairs; ++i) {
+      const bool has_high = pairs + i < count;
+#pragma GCC unroll 4
+      for (size_t r = 0; r < scale.kRegs; ++r) {
+        const size_t at = i * kKvBlockTokens + r * W;
+        typename V::Reg low, high;
+        V::LoadPairs(from + at, low, high);
+        V::Store(low_out + at, V::Mul(low, scale.of[r]));
+        if (has_high) V::Store(high_out + at, V::Mul(high, scale.of[r]));
+      }
+    }
+  }
+}
+
+template <class V>
+void LoadKvKeys(DType type, const std::byte* block, size_t head_dim, float* out) {
+  if (type == DType::kF16) return LoadHalfBlock<V>(block, head_dim * kKvBlockTokens, out);
+  if (type == DType::kQ8_0) return LoadByteKeys<V>(block, head_dim, out);
+  LoadPairKeys<V>(block, head_dim, out);
+}
+
+template <class V>
+void LoadByteGroup(const std::byte* codes, size_t count, float scale, float* out) {
+  size_t i = 0;
+  for (; i + V::kWidth <= count; i += V::kWidth) {
+    V::Store(out + i, V::Mul(V::LoadBytes(codes + i), V::Set(scale)));
+  }
+  for (; i < count; ++i) out[i] = static_cast<float>(static_cast<int8_t>(codes[i])) * scale;
+}
+
+template <class V>
+void LoadPairGroup(const std::byte* codes, size_t count, float scale, float* out) {
+  const size_t pairs = KvPairBytes(count);
+  size_t i = 0;
+  for (; i + V::kWidth <= count - pairs; i += V::kWidth) {
+    typename V::Reg low, high;
+    V::LoadPairs(codes + i, low, high);
+    V::Store(out + i, V::Mul(low, V::Set(scale)));
+    V::Store(out + pairs + i, V::Mul(high, V::Set(scale)));
+  }
+  for (; i < pairs; ++i) {
+    const int pair = static_cast<int>(codes[i]);
+    out[i] = static_cast<float>((pair & 15) - 8) * scale;
+    if (pairs + i < count) out[pairs + i] = static_cast<float>((pair >> 4) - 8) * scale;
+  }
+}
+
+template <class V>
+void LoadKvValues(DType type, const std::byte* block, size_t head_dim, size_t count, float* out) {
   if (type == DType::kF16) return LoadHalfBlock<V>(block, count * head_dim, out);
-  const size_t groups = (head_dim + kKvScaleElements - 1) / kKvScaleElements;
-  const std::byte* scales = block + head_dim * kKvBlockTokens;
+  const bool pairs = type == DType::kQ4_0;
+  const size_t groups = KvGroups(head_dim);
+  const size_t token_bytes = pairs ? KvPairBytes(head_dim) : head_dim;
+  const size_t group_bytes = pairs ? kKvPairBytes : kKvScaleElements;
+  const std::byte* scales = block + token_bytes * kKvBlockTokens;
   for (size_t j = 0; j < count; ++j) {
     for (size_t group = 0; group < groups; ++group) {
       const float scale = V::HalfToFloat(scales + (j * groups + group) * sizeof(uint16_t));
-      const size_t begin = j * head_dim + group * kKvScaleElements;
-      const size_t left = head_dim - group * kKvScaleElements;
-      const size_t n = left < kKvScaleElements ? left : kKvScaleElements;
-      size_t i = 0;
-      for (; i + W <= n; i += W) {
-        V::Store(out + begin + i, V::Mul(V::LoadBytes(block + begin + i), V::Set(scale)));
-      }
-      for (; i < n; ++i) {
-        out[begin + i] = static_cast<float>(static_cast<int8_t>(block[begin + i])) * scale;
+      const std::byte* codes = block + j * token_bytes + group * group_bytes;
+      float* const to = out + j * head_dim + group * kKvScaleElements;
+      const size_t elements = KvGroupElements(head_dim, group);
+      if (pairs) {
+        LoadPairGroup<V>(codes, elements, scale, to);
+      } else {
+        LoadByteGroup<V>(codes, elements, scale, to);
       }
     }
   }

@@ -8,13 +8,14 @@
 #include <limits>
 #include <random>
 
+#include "lib/kernels/quantized_encode.h"
 #include "tests/support/support.h"
 
 namespace rag {
 namespace {
 
 constexpr size_t kTokens = kKvBlockTokens;
-constexpr DType kTypes[] = {DType::kF32, DType::kF16, DType::kQ8_0};
+constexpr DType kTypes[] = {DType::kF32, DType::kF16, DType::kQ8_0, DType::kQ4_0};
 constexpr size_t kHeadDims[] = {1, 8, 16, 31, 32, 48, 64, 80, 128, 129};
 
 std::vector<float> Random(size_t n, std::mt19937& random) {
@@ -69,21 +70,37 @@ TEST_CASE("a block gives back what was stored, within half a step of its form") 
           REQUIRE(keys[i * kTokens + j] == values[j * head_dim + i]);
           float bound = 0;
           if (type == DType::kF16) bound = std::fabs(x) * 0x1p-11f + 0x1p-25f;
-          if (type == DType::kQ8_0) {
+          if (type == DType::kQ8_0 || type == DType::kQ4_0) {
             const size_t begin = i / kKvScaleElements * kKvScaleElements;
             const size_t end = std::min(head_dim, begin + kKvScaleElements);
             float largest = 0;
             for (size_t k = begin; k < end; ++k) {
               largest = std::max(largest, std::fabs(blocks.rows[j * head_dim + k]));
             }
-            // Half a step, and the scale's own rounding where the largest is cut off at 127.
-            bound = largest / 127.0f * (0.5f + 127 * 0x1p-11f) * 1.001f;
+            // Half a step, and the scale's own rounding at the largest code. Of Q4_0 it is 7 on one
+            // side: what is as large as the largest is cut off by a whole step.
+            bound = type == DType::kQ8_0 ? largest / 127.0f * (0.5f + 127 * 0x1p-11f) * 1.001f
+                                         : largest / 8.0f * (1.0f + 8 * 0x1p-11f) * 1.001f;
           }
           REQUIRE(std::fabs(values[j * head_dim + i] - x) <= bound);
         }
       }
     }
   }
+}
+
+// EncodeBlocks' bytes are the gguf package's (tests/lib/quantized_encode_test.cc).
+TEST_CASE("Q4_0 rounds a group of 32 as GGUF's blocks do") {
+  std::mt19937 random(8);
+  constexpr size_t kHeadDim = 64;
+  const Blocks blocks(DType::kQ4_0, kHeadDim, random);
+  const auto values = Load(*GetKvBlockKernels(Isa::kScalar), DType::kQ4_0, blocks, kHeadDim, false);
+  const DTypeInfo& info = GetDTypeInfo(DType::kQ4_0);
+  std::vector<std::byte> encoded(values.size() / info.block_size * info.block_bytes);
+  REQUIRE_OK(EncodeBlocks(DType::kQ4_0, blocks.rows, encoded));
+  std::vector<float> expected(values.size());
+  REQUIRE_OK(DequantizeTo({DType::kQ4_0, {kTokens, kHeadDim}, encoded}, 0, expected));
+  CHECK(values == expected);
 }
 
 TEST_CASE("every instruction set reads a block as the scalar table does") {
@@ -179,8 +196,15 @@ TEST_CASE("numbers that a form cannot hold stay what they mean") {
   x[4] = 0;
   x[3] = 1e9f;
   CHECK(stored(DType::kQ8_0)[3] == Approx(127 * 65504.0));
+  CHECK(stored(DType::kQ4_0)[3] == Approx(8 * 65504.0));
+  x[4] = -infinity;
+  CHECK(std::isnan(stored(DType::kQ4_0)[0]));
+  CHECK(stored(DType::kQ4_0)[39] == Approx(1).epsilon(0.01));
+  x.assign(40, 1e-42f);
+  CHECK(std::fabs(stored(DType::kQ4_0)[3]) <= 1e-42f);
   x.assign(40, 0.0f);
   CHECK(stored(DType::kQ8_0) == x);
+  CHECK(stored(DType::kQ4_0) == x);
   x.assign(40, std::numeric_limits<float>::quiet_NaN());
   CHECK(std::isnan(stored(DType::kF16)[7]));
 }
