@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace rag {
 namespace {
@@ -31,14 +32,10 @@ const float* Values(const PagedAttention& attention, size_t block, size_t count,
   return room;
 }
 
-// Scores -> weights over keys [first, position]; zero outside of them. `scores` begins with the key
-// `begin` and has `count` of them.
-void Weigh(const PagedAttention& attention, const AttentionRow& row, size_t begin, size_t count,
-           float* scores) {
+// Scores -> weights of the keys that the row sees. `scores` begins with the key `begin`.
+void Weigh(const PagedAttention& attention, const AttentionRow& row, size_t begin, float* scores) {
   const size_t first = FirstKey(attention, row.position) - begin;
   const size_t end = row.position + 1 - begin;
-  std::fill(scores, scores + first, 0.0f);
-  std::fill(scores + end, scores + count, 0.0f);
   for (size_t j = first; j < end; ++j) scores[j] *= attention.scale;
   if (attention.cap > 0) {
     for (size_t j = first; j < end; ++j) {
@@ -88,15 +85,29 @@ void AttendRows(const PagedAttention& attention, std::span<const AttentionRow> r
     attention.block_kernels->scores(queries, rows.size(), keys, head_dim, scores);
   }
   for (size_t i = 0; i < rows.size(); ++i) {
-    Weigh(attention, rows[i], first * kBlock, stride, all_scores + i * stride);
+    Weigh(attention, rows[i], first * kBlock, all_scores + i * stride);
   }
   for (size_t block = first; block < end; ++block) {
-    const size_t count = std::min(kBlock, end_key - block * kBlock);
-    const float* values = Values(attention, block, count, room);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      weights[i] = all_scores + i * stride + (block - first) * kBlock;
+    const size_t begin = block * kBlock;
+    const float* values = Values(attention, block, std::min(kBlock, end_key - begin), room);
+    // Rows that see the same of the block go together. A value that a row does not see is not even
+    // multiplied by 0, which would let a NaN of a later token through.
+    for (size_t i = 0; i < rows.size();) {
+      const auto sees = [&](const AttentionRow& row) {
+        return std::pair(std::max(begin, FirstKey(attention, row.position)),
+                         std::min(begin + kBlock, row.position + 1));
+      };
+      const auto [from, to] = sees(rows[i]);
+      size_t count = 0;
+      for (; i + count < rows.size() && sees(rows[i + count]) == std::pair(from, to); ++count) {
+        weights[count] = all_scores + (i + count) * stride + (from - first * kBlock);
+      }
+      if (from < to) {
+        attention.block_kernels->add_values(weights, count, values + (from - begin) * head_dim,
+                                            head_dim, to - from, out + i);
+      }
+      i += count;
     }
-    attention.block_kernels->add_values(weights, rows.size(), values, head_dim, count, out);
   }
 }
 

@@ -33,7 +33,8 @@ struct Loaded {
   std::unique_ptr<test::LoneDecoder> decoder;
 };
 
-Loaded Load(const test::RandomModel& model, const std::string& path, const Runtime& runtime) {
+Loaded Load(const test::RandomModel& model, const std::string& path, const Runtime& runtime,
+            DType cache_type = DType::kF32) {
   test::WriteRandomModel(model, path);
   Loaded loaded;
   auto file = GgufFile::Open(path);
@@ -44,8 +45,8 @@ Loaded Load(const test::RandomModel& model, const std::string& path, const Runti
   auto weights = ReadDecoderWeights(*loaded.file, *config);
   REQUIRE_OK(weights);
   loaded.weights = std::make_unique<DecoderWeights>(std::move(weights).value());
-  loaded.decoder =
-      std::make_unique<test::LoneDecoder>(*config, *loaded.weights, model.context, runtime);
+  loaded.decoder = std::make_unique<test::LoneDecoder>(*config, *loaded.weights, model.context,
+                                                       runtime, cache_type);
   return loaded;
 }
 
@@ -167,6 +168,37 @@ TEST_CASE("a cancelled forward pass says so") {
   const Decoder::Cancelled cancelled(always);
   CHECK(loaded.decoder->Forward({tokens.data(), 1}, 0, &cancelled).code() ==
         StatusCode::kCancelled);
+}
+
+TEST_CASE("a token whose weights are damaged does not reach those before it") {
+  const test::TemporaryFolder folder;
+  const auto runtime = test::MakeRuntime();
+  constexpr size_t kPoison = 12;
+  std::vector<TokenId> tokens;
+  for (TokenId i = 0; i < 20; ++i) tokens.push_back(i + 3);
+  for (const DType type : {DType::kF32, DType::kQ8_0}) {
+    for (const DType cache : {DType::kF32, DType::kF16, DType::kQ8_0, DType::kQ4_0}) {
+      INFO(GetDTypeInfo(type).name << ", cache " << GetDTypeInfo(cache).name);
+      const auto rows = [&](bool damaged) {
+        test::RandomModel model = {.type = type};
+        if (damaged) {
+          model.damage = test::PoisonToken(model, static_cast<size_t>(tokens[kPoison]));
+        }
+        const Loaded loaded = Load(model, folder.file("m.gguf"), *runtime, cache);
+        REQUIRE_OK(loaded.decoder->Forward(tokens, 0));
+        std::vector<std::vector<float>> out;
+        for (size_t i = 0; i < tokens.size(); ++i) out.push_back(Copy(loaded.decoder->logits(i)));
+        return out;
+      };
+      const auto sound = rows(false);
+      const auto damaged = rows(true);
+      for (size_t i = 0; i < tokens.size(); ++i) {
+        INFO("token " << i);
+        CHECK((damaged[i] == sound[i]) == (i < kPoison));
+        CHECK(std::isnan(damaged[i][0]) == (i >= kPoison));
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -2,9 +2,13 @@
 // that tests/golden/make_llama_logits.py makes too: change both or none.
 #pragma once
 
+#include <cstring>
 #include <functional>
+#include <limits>
 #include <map>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/status.h"
@@ -28,6 +32,8 @@ struct RandomModel {
   std::string drop;
   std::map<std::string, std::vector<size_t>> shapes;
   std::map<std::string, DType> types;
+  // For damaged weights: called with a tensor's name and bytes before they are written.
+  std::function<void(std::string_view, std::span<std::byte>)> damage;
   // Called before the file is written: for more keys and tensors.
   std::function<void(GgufWriter&)> more;
 };
@@ -108,6 +114,24 @@ inline std::vector<std::byte> RandomTensor(DType type, uint64_t tensor, size_t e
   return bytes;
 }
 
+// For RandomModel::damage: the embedding of a token, of F32 or Q8_0, becomes NaN.
+inline std::function<void(std::string_view, std::span<std::byte>)> PoisonToken(
+    const RandomModel& model, size_t token) {
+  const DTypeInfo& info = GetDTypeInfo(model.type);
+  const size_t row_bytes = model.width / info.block_size * info.block_bytes;
+  return [type = model.type, row_bytes, token](std::string_view name, std::span<std::byte> bytes) {
+    if (name != "token_embd.weight") return;
+    const std::span<std::byte> row = bytes.subspan(token * row_bytes, row_bytes);
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const uint16_t half = FloatToHalf(nan);  // the scale of a block of Q8_0
+    if (type == DType::kF32) {
+      std::memcpy(row.data(), &nan, sizeof(nan));
+    } else {
+      std::memcpy(row.data(), &half, sizeof(half));
+    }
+  };
+}
+
 class RandomModelWriter {
  public:
   explicit RandomModelWriter(const RandomModel& model) : model_(model) {}
@@ -186,6 +210,7 @@ class RandomModelWriter {
       const DTypeInfo& info = GetDTypeInfo(type);
       other.resize(elements / info.block_size * info.block_bytes);
     }
+    if (model_.damage) model_.damage(name, other);
     writer_.Tensor(name, type, shape, other);
   }
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "generate/generator.h"
+#include "generate/kv_pool.h"
 #include "tests/generate/chat_model.h"
 #include "tests/support/support.h"
 
@@ -16,7 +17,9 @@ namespace {
 constexpr size_t kContext = 256;
 
 struct Model {
-  explicit Model(const GeneratorOptions& options, DType type = DType::kQ8_0, size_t threads = 2)
+  // poison: a token whose embedding is damaged; 0: none.
+  explicit Model(const GeneratorOptions& options, DType type = DType::kQ8_0, size_t threads = 2,
+                 TokenId poison = 0)
       : runtime(test::MakeRuntime("", static_cast<int>(threads))) {
     test::RandomModel model = test::ChatModel("");
     model.type = type;
@@ -30,6 +33,7 @@ struct Model {
       model.feed_forward = 256;
       model.head_dim = 64;
     }
+    if (poison != 0) model.damage = test::PoisonToken(model, static_cast<size_t>(poison));
     test::WriteRandomModel(model, folder.file("tiny.gguf"));
     auto loaded = Generator::Load(folder.file("tiny.gguf"), options, *runtime);
     REQUIRE_OK(loaded);
@@ -61,6 +65,12 @@ GenerateRequest RandomRequest(std::mt19937& random) {
   if (random() % 4 == 0) {
     request.max_tokens += 20;
     request.constraint = {OutputConstraint::Kind::kRegex, "[a-f]{2,9}(,[a-f]{2,9})*", {}};
+    if (random() % 3 == 0) {
+      request.constraint = {
+          OutputConstraint::Kind::kJsonSchema,
+          R"({"type": "array", "items": {"enum": ["x", 7, null]}, "maxItems": 9})",
+          {}};
+    }
   }
   if (random() % 4 == 0) {
     request.logprobs = true;
@@ -81,7 +91,13 @@ bool Same(const TokenLogprobs& a, const TokenLogprobs& b) {
 void CheckStreams(const GeneratorOptions& options, size_t streams, DType type = DType::kQ8_0) {
   std::mt19937 random(23);
   std::vector<GenerateRequest> requests;
-  for (size_t i = 0; i < streams; ++i) requests.push_back(RandomRequest(random));
+  for (size_t i = 0; i < streams; ++i) {
+    requests.push_back(RandomRequest(random));
+    if (i % 6 == 5) {  // another answer to the same prompt
+      requests.back() = requests[i - 1];
+      ++requests.back().sampling.seed;
+    }
+  }
   std::vector<GenerateResult> alone;
   {
     // A generator of its own for each would find nothing in its cache; here every fourth does.
@@ -192,8 +208,22 @@ TEST_CASE("streams that together do not fit in the cache give what each gives al
                test::Workload(64, 12, "streams"));
 }
 
+TEST_CASE(
+    "so do those that guess, with the smallest cache and as its keys and values are rounded") {
+  for (const DType type : {DType::kF32, DType::kQ4_0}) {
+    const size_t block_bytes =
+        KvPool::BlockBytes({.layers = 2, .heads = 2, .head_dim = 16, .type = type});
+    CheckStreams({.context_tokens = kContext,
+                  .max_sequences = 8,
+                  .draft_tokens = 6,
+                  .cache_type = type,
+                  .cache_bytes = 11 * block_bytes},
+                 test::Workload(64, 12, "streams"));
+  }
+}
+
 TEST_CASE("so do streams whose keys and values are rounded") {
-  for (const DType type : {DType::kF16, DType::kQ8_0}) {
+  for (const DType type : {DType::kF16, DType::kQ8_0, DType::kQ4_0}) {
     CheckStreams({.context_tokens = kContext, .max_sequences = 8, .cache_type = type},
                  test::Workload(24, 8, "streams"));
   }
@@ -263,6 +293,37 @@ TEST_CASE("a generation that is given up makes room within a step") {
   REQUIRE_OK(model.generator->Generate(request));
 }
 
+TEST_CASE("a damaged token ends the generations that meet it, and no other") {
+  constexpr TokenId kPoison = 300;
+  const Model model({.context_tokens = kContext, .max_sequences = 8}, DType::kF32, 2, kPoison);
+  const Model sound({.context_tokens = kContext, .max_sequences = 8}, DType::kF32);
+  std::vector<Result<GenerateResult>> found(8, InternalError("not run"));
+  std::vector<GenerateRequest> requests(found.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < found.size(); ++i) {
+    // All begin alike: a block that held the damaged token would be met by the others.
+    for (TokenId j = 0; j < 70; ++j) requests[i].prompt.push_back(270 + j % 20);
+    requests[i].prompt.push_back(static_cast<TokenId>(340 + i));
+    if (i % 2 == 1) requests[i].prompt[66] = kPoison;
+    requests[i].max_tokens = 20;
+    requests[i].sampling.logit_bias = {{kPoison, -100.0}};
+    threads.emplace_back([&, i] { found[i] = model.generator->Generate(requests[i]); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (size_t i = 0; i < found.size(); ++i) {
+    INFO("request " << i);
+    if (i % 2 == 1) {
+      CHECK(found[i].status().code() == StatusCode::kDataLoss);
+      CHECK_THAT(found[i].status().message(), Catch::Matchers::Contains("weights are damaged"));
+      continue;
+    }
+    const auto expected = sound.generator->Generate(requests[i]);
+    REQUIRE_OK(expected);
+    REQUIRE_OK(found[i]);
+    CHECK(found[i]->tokens == expected->tokens);
+  }
+}
+
 TEST_CASE("a cache that holds no context is refused, as are other options that cannot be") {
   const test::TemporaryFolder folder;
   const auto runtime = test::MakeRuntime();
@@ -273,7 +334,7 @@ TEST_CASE("a cache that holds no context is refused, as are other options that c
   const Status small = load({.context_tokens = kContext, .cache_bytes = 10'000});
   CHECK(small.code() == StatusCode::kResourceExhausted);
   CHECK_THAT(small.message(), Catch::Matchers::Contains("256 tokens"));
-  CHECK(load({.cache_type = DType::kQ4_0}).code() == StatusCode::kInvalidArgument);
+  CHECK(load({.cache_type = DType::kQ4_1}).code() == StatusCode::kInvalidArgument);
   CHECK(load({.max_sequences = 0}).code() == StatusCode::kInvalidArgument);
   CHECK(load({.max_sequences = 257}).code() == StatusCode::kInvalidArgument);
 }
