@@ -444,7 +444,7 @@ class Texts(Api):
         body = {"query": "the signing key", "collection": "sparse", "mode": "sparse"}
         hits = self.call("POST", "/v1/search", body)["hits"]
         self.assertTrue(hits and all(hit["score"] > 0 for hit in hits))
-        self.assertEqual(self.call("GET", "/v1/collections/sparse")["sparse"]["dim"], 2000)
+        self.assertEqual(self.call("GET", "/v1/collections/sparse")["sparse"]["dim"], 600)
         answer = self.call("POST", "/v1/ask", {"question": "What must be fed?", "collection": "sparse"})
         self.assertIn("reader", answer["note"])
         self.assertTrue(all(citation["verified"] for citation in answer["citations"]))
