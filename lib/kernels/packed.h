@@ -4,7 +4,8 @@
 //
 // A tile is 16 rows, 256 columns after 256 columns: first their scales, then their codes, 32
 // columns after 32 columns (four columns of all rows are 64 bytes, or the low or the high half of
-// as many; bits beyond the fourth are masks of 64). So a product reads one stream of memory.
+// as many; bits beyond the fourth stand in front of them). So a product reads a stream of memory
+// for each tile.
 #pragma once
 
 #include <cstddef>
@@ -39,7 +40,8 @@ class PackedMatrix {
 
   bool empty() const { return kernels_ == nullptr; }
   size_t bytes() const { return buffer_.size(); }
-  // Rows [16 * tile, 16 * tile + rows) of the product, at `out` and out_stride apart a token.
+  // Rows [16 * tile, 16 * tile + rows) of the product, at `out` and out_stride apart a token; for
+  // few tokens, those of up to 8 tiles together are faster than one tile after another.
   void Dot(size_t tile, const Activations8& x, size_t tokens, size_t rows, float* out,
            size_t out_stride) const {
     kernels_->dot(buffer_.data() + tile * tile_bytes_, cols_, x, tokens, rows, out, out_stride);

@@ -30,10 +30,12 @@ __m512 Halves(const std::byte* p) {
 
 // --- codes: what stands for a weight, unsigned ---
 
-// Four bits, and kPlanes more as masks in front of them.
+// Four bits, two groups of columns to a vector, and kPlanes more of each in front of them: a byte
+// of a vector of those holds the bits of its place in 8 / kPlanes groups of columns.
 template <size_t kPlanes>
 struct Nibbles {
   static constexpr size_t kBytes = kPlanes * kVector + kQuads / 2 * kVector;
+  static constexpr unsigned kMore = ((1u << kPlanes) - 1) << 4;
 
   static void Load(const std::byte* p, __m512i* quads) {
     for (size_t i = 0; i < kQuads / 2; ++i) {
@@ -41,12 +43,11 @@ struct Nibbles {
       quads[i] = _mm512_and_si512(both, Low(15));
       quads[i + kQuads / 2] = _mm512_and_si512(_mm512_srli_epi16(both, 4), Low(15));
     }
-    for (size_t plane = 0; plane < kPlanes; ++plane) {
-      for (size_t i = 0; i < kQuads; ++i) {
-        uint64_t mask;
-        std::memcpy(&mask, p + plane * kVector + i * sizeof(mask), sizeof(mask));
-        quads[i] = _mm512_mask_add_epi8(quads[i], mask, quads[i], Low(16 << plane));
-      }
+    if (kPlanes == 0) return;
+    for (size_t i = 0; i < kQuads; ++i) {
+      const __m512i more = ToNibbles(_mm512_load_si512(p + Plane(i) * kVector), i);
+      constexpr int kOrAnd = 0xF8;  // a | (b & c)
+      quads[i] = _mm512_ternarylogic_epi32(quads[i], more, Low(kMore), kOrAnd);
     }
   }
   static void Store(const __m512i* quads, std::byte* p) {
@@ -57,11 +58,26 @@ struct Nibbles {
                          _mm512_or_si512(low, _mm512_slli_epi16(high, 4)));
     }
     for (size_t plane = 0; plane < kPlanes; ++plane) {
+      __m512i bits = _mm512_setzero_si512();
       for (size_t i = 0; i < kQuads; ++i) {
-        const uint64_t mask = _mm512_test_epi8_mask(quads[i], Low(16 << plane));
-        std::memcpy(p + plane * kVector + i * sizeof(mask), &mask, sizeof(mask));
+        if (Plane(i) != plane) continue;
+        const __m512i more = _mm512_and_si512(quads[i], Low(kMore));
+        bits = _mm512_or_si512(bits, _mm512_slli_epi16(_mm512_srli_epi16(more, 4), Bit(i)));
       }
+      _mm512_store_si512(p + plane * kVector, bits);
     }
+  }
+
+ private:
+  // Where a group's bits lie: the vector, and the first one's place in its bytes.
+  static constexpr size_t Plane(size_t quad) { return quad * kPlanes / kQuads; }
+  static constexpr unsigned Bit(size_t quad) {
+    return static_cast<unsigned>(quad * kPlanes % kQuads);
+  }
+  // Moves them to the bits from the fourth on; the others are anything.
+  static __m512i ToNibbles(__m512i bits, size_t quad) {
+    return Bit(quad) < 4 ? _mm512_slli_epi16(bits, 4 - Bit(quad))
+                         : _mm512_srli_epi16(bits, Bit(quad) - 4);
   }
 };
 
@@ -273,10 +289,16 @@ void Pack(const std::byte* const rows[kTileRows], size_t cols, std::byte* tile) 
   }
 }
 
-__m512i Broadcast4(const int8_t* p) {
-  int32_t four;
-  std::memcpy(&four, p, sizeof(four));
-  return _mm512_set1_epi32(four);
+// sums + the products of four unsigned columns with the four activations at `x`. Written so, since
+// the compiler broadcasts each four with an instruction of its own.
+inline __attribute__((always_inline)) __m512i AddQuad(__m512i sums, __m512i quad, const int8_t* x) {
+  struct Four {
+    int8_t values[4];
+  };
+  __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+          : "+v"(sums)
+          : "v"(quad), "m"(*reinterpret_cast<const Four*>(x)));
+  return sums;
 }
 
 __m512i Broadcast2(const int16_t* p) {
@@ -312,8 +334,8 @@ inline __attribute__((always_inline)) __m512i DotPart(const __m512i* quads, cons
   __m512i odd = F::kMinima ? even : ZeroPoint<F>(x, at / kScaleGroup, part);
 #pragma GCC unroll 8
   for (size_t i = part * kOfPart; i < (part + 1) * kOfPart; i += 2) {
-    even = _mm512_dpbusd_epi32(even, quads[i], Broadcast4(x.values + at + 4 * i));
-    odd = _mm512_dpbusd_epi32(odd, quads[i + 1], Broadcast4(x.values + at + 4 * i + 4));
+    even = AddQuad(even, quads[i], x.values + at + 4 * i);
+    odd = AddQuad(odd, quads[i + 1], x.values + at + 4 * i + 4);
   }
   return _mm512_add_epi32(even, odd);
 }
@@ -323,55 +345,71 @@ const std::byte* CodesOf(const std::byte* group, size_t block) {
   return group + F::Scales::kBytes + block * F::Codes::kBytes;
 }
 
-// Adds the part of a group's first `blocks` blocks to the tokens' sums; `at` is the first token's
-// first activation. As PackedKernels says.
-template <class F, size_t kTokens>
-inline __attribute__((always_inline)) void AddGroup(const std::byte* group, size_t blocks,
-                                                    const Activations8& x, size_t at,
-                                                    __m512* sums) {
+// What a tile's rows have summed up for some tokens.
+template <size_t kTokens>
+struct Sums {
+  __m512 sums[kTokens];
+  __m512i wholes[kTokens];  // of the group so far, where scales are of 256 columns
+};
+
+// Adds the part of kBlocks neighbouring blocks of a group; `at` is the first token's first
+// activation of them. As PackedKernels says.
+template <class F, size_t kTokens, size_t kBlocks>
+inline __attribute__((always_inline)) void AddBlocks(const std::byte* group, size_t first,
+                                                     const Activations8& x, size_t at,
+                                                     Sums<kTokens>& sums) {
   const typename F::Scales scales(group);
-  __m512i wholes[kTokens];
-  for (size_t t = 0; t < kTokens; ++t) wholes[t] = _mm512_setzero_si512();
-  for (size_t block = 0; block < blocks; ++block) {
-    const std::byte* const codes = CodesOf<F>(group, block);
-    // Here and not in a function, calls of which g++ drops, since all it does is to prefetch.
-    for (size_t line = 0; line < F::Codes::kBytes; line += kVector) {
-      _mm_prefetch(codes + kPrefetchBytes + line, _MM_HINT_T0);
-    }
+  const std::byte* const codes = CodesOf<F>(group, first);
+  // Here and not in a function, calls of which g++ drops, since all it does is to prefetch.
+#pragma GCC unroll 16
+  for (size_t line = 0; line < kBlocks * F::Codes::kBytes; line += kVector) {
+    _mm_prefetch(codes + kPrefetchBytes + line, _MM_HINT_T0);
+  }
+  Sums<kTokens> own = sums;
+#pragma GCC unroll 2
+  for (size_t i = 0; i < kBlocks; ++i) {
     __m512i quads[kQuads];
-    LoadCodes<F>(codes, quads);
-    const size_t first = at + block * kBlock;
+    LoadCodes<F>(codes + i * F::Codes::kBytes, quads);
     if constexpr (F::Scales::kScaleOf == ScaleOf::k32) {
-      const __m512 scale = scales.Scale(block);
-      const __m512 minimum = F::kMinima ? scales.Minimum(block) : _mm512_setzero_ps();
+      const __m512 scale = scales.Scale(first + i);
+      const __m512 minimum = F::kMinima ? scales.Minimum(first + i) : _mm512_setzero_ps();
 #pragma GCC unroll 8
       for (size_t t = 0; t < kTokens; ++t) {
-        const size_t row = first + t * x.stride;
+        const size_t row = at + i * kBlock + t * x.stride;
         const __m512 whole = _mm512_cvtepi32_ps(DotPart<F>(quads, x, row, 0));
         if (F::kMinima) {
           const float sum = x.sums32[row / kBlock];
-          sums[t] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(sum), sums[t]);
+          own.sums[t] = _mm512_fnmadd_ps(minimum, _mm512_set1_ps(sum), own.sums[t]);
         }
         const __m512 of_x = _mm512_set1_ps(x.scales[row / kBlock]);
-        sums[t] = _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, of_x), sums[t]);
+        own.sums[t] = _mm512_fmadd_ps(whole, _mm512_mul_ps(scale, of_x), own.sums[t]);
       }
     } else {
 #pragma GCC unroll 2
       for (size_t part = 0; part < F::Scales::kParts; ++part) {
-        const __m512i scale = scales.Scale(block, part);
+        const __m512i scale = scales.Scale(first + i, part);
 #pragma GCC unroll 8
         for (size_t t = 0; t < kTokens; ++t) {
-          const __m512i whole = DotPart<F>(quads, x, first + t * x.stride, part);
-          wholes[t] = _mm512_add_epi32(wholes[t], _mm512_mullo_epi32(whole, scale));
+          const __m512i whole = DotPart<F>(quads, x, at + i * kBlock + t * x.stride, part);
+          own.wholes[t] = _mm512_add_epi32(own.wholes[t], _mm512_mullo_epi32(whole, scale));
         }
       }
     }
   }
+  sums = own;
+}
+
+// Adds what a group of scales of 256 has summed up in whole numbers; `at` is the first token's
+// first activation of it.
+template <class F, size_t kTokens>
+inline __attribute__((always_inline)) void EndGroup(const std::byte* group, const Activations8& x,
+                                                    size_t at, Sums<kTokens>& sums) {
   if constexpr (F::Scales::kScaleOf == ScaleOf::k256) {
+    const typename F::Scales scales(group);
 #pragma GCC unroll 8
     for (size_t t = 0; t < kTokens; ++t) {
       const size_t row = at + t * x.stride;
-      __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(wholes[t]), scales.d());
+      __m512 value = _mm512_mul_ps(_mm512_cvtepi32_ps(sums.wholes[t]), scales.d());
       if (F::kMinima) {
         __m512i minima = _mm512_setzero_si512();
         for (size_t pair = 0; pair < kGroupBlocks / 2; ++pair) {
@@ -380,44 +418,80 @@ inline __attribute__((always_inline)) void AddGroup(const std::byte* group, size
         }
         value = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(minima), scales.dmin(), value);
       }
-      sums[t] = _mm512_fmadd_ps(value, _mm512_set1_ps(x.scales[row / kBlock]), sums[t]);
+      sums.sums[t] = _mm512_fmadd_ps(value, _mm512_set1_ps(x.scales[row / kBlock]), sums.sums[t]);
+      sums.wholes[t] = _mm512_setzero_si512();
+    }
+  }
+}
+
+// Rows of `tiles` neighbouring tiles, at most kMaxTokens / kTokens, two blocks of each in turns: a
+// tile is a stream of memory of its own, and a processor fetches several ahead faster than one. A
+// row's sums are made in the same order however many there are.
+template <class F, size_t kTokens>
+void DotTiles(const std::byte* tile, size_t tiles, size_t cols, const Activations8& x, size_t first,
+              size_t rows, float* out, size_t out_stride) {
+  const size_t tile_bytes = TileBytes<F>(cols);
+  const size_t blocks = cols / kBlock;
+  Sums<kTokens> sums[kMaxTokens / kTokens];
+  for (size_t k = 0; k < tiles; ++k) {
+    for (size_t t = 0; t < kTokens; ++t) {
+      sums[k].sums[t] = _mm512_setzero_ps();
+      sums[k].wholes[t] = _mm512_setzero_si512();
+    }
+  }
+  for (size_t begin = 0; begin < blocks; begin += kGroupBlocks) {
+    const std::byte* const group = tile + begin / kGroupBlocks * GroupBytes<F>();
+    const size_t count = blocks - begin < kGroupBlocks ? blocks - begin : kGroupBlocks;
+    const size_t at = first * x.stride + begin * kBlock;
+    size_t block = 0;
+    for (; block + 2 <= count; block += 2) {
+      for (size_t k = 0; k < tiles; ++k) {
+        AddBlocks<F, kTokens, 2>(group + k * tile_bytes, block, x, at + block * kBlock, sums[k]);
+      }
+    }
+    for (size_t k = 0; k < tiles && block < count; ++k) {
+      AddBlocks<F, kTokens, 1>(group + k * tile_bytes, block, x, at + block * kBlock, sums[k]);
+    }
+    for (size_t k = 0; k < tiles; ++k) {
+      EndGroup<F, kTokens>(group + k * tile_bytes, x, at, sums[k]);
+    }
+  }
+  for (size_t k = 0; k < tiles; ++k) {
+    const size_t left = rows - k * kTileRows;
+    const auto mask = static_cast<__mmask16>(left < kTileRows ? (1u << left) - 1u : 0xFFFFu);
+    for (size_t t = 0; t < kTokens; ++t) {
+      _mm512_mask_storeu_ps(out + (first + t) * out_stride + k * kTileRows, mask, sums[k].sums[t]);
     }
   }
 }
 
 template <class F, size_t kTokens>
-void DotTokens(const std::byte* tile, size_t cols, const Activations8& x, size_t first,
-               __mmask16 rows, float* out, size_t out_stride) {
-  const size_t blocks = cols / kBlock;
-  __m512 sums[kTokens];
-  for (size_t t = 0; t < kTokens; ++t) sums[t] = _mm512_setzero_ps();
-  for (size_t begin = 0; begin < blocks; begin += kGroupBlocks) {
-    const size_t count = blocks - begin < kGroupBlocks ? blocks - begin : kGroupBlocks;
-    AddGroup<F, kTokens>(tile + begin / kGroupBlocks * GroupBytes<F>(), count, x,
-                         first * x.stride + begin * kBlock, sums);
-  }
-  for (size_t t = 0; t < kTokens; ++t) {
-    _mm512_mask_storeu_ps(out + (first + t) * out_stride, rows, sums[t]);
+void DotTokens(const std::byte* tile, size_t cols, const Activations8& x, size_t first, size_t rows,
+               float* out, size_t out_stride) {
+  constexpr size_t kTiles = kMaxTokens / kTokens;
+  const size_t tiles = (rows + kTileRows - 1) / kTileRows;
+  for (size_t k = 0; k < tiles; k += kTiles) {
+    DotTiles<F, kTokens>(tile + k * TileBytes<F>(cols), tiles - k < kTiles ? tiles - k : kTiles,
+                         cols, x, first, rows - k * kTileRows, out + k * kTileRows, out_stride);
   }
 }
 
 template <class F>
 void Dot(const std::byte* tile, size_t cols, const Activations8& x, size_t tokens, size_t rows,
          float* out, size_t out_stride) {
-  const auto mask = static_cast<__mmask16>((1u << rows) - 1u);
   size_t t = 0;
   for (; t + kMaxTokens <= tokens; t += kMaxTokens) {
-    DotTokens<F, kMaxTokens>(tile, cols, x, t, mask, out, out_stride);
+    DotTokens<F, kMaxTokens>(tile, cols, x, t, rows, out, out_stride);
   }
   if (t + 4 <= tokens) {
-    DotTokens<F, 4>(tile, cols, x, t, mask, out, out_stride);
+    DotTokens<F, 4>(tile, cols, x, t, rows, out, out_stride);
     t += 4;
   }
   if (t + 2 <= tokens) {
-    DotTokens<F, 2>(tile, cols, x, t, mask, out, out_stride);
+    DotTokens<F, 2>(tile, cols, x, t, rows, out, out_stride);
     t += 2;
   }
-  if (t < tokens) DotTokens<F, 1>(tile, cols, x, t, mask, out, out_stride);
+  if (t < tokens) DotTokens<F, 1>(tile, cols, x, t, rows, out, out_stride);
 }
 
 // The codes of a block as signed bytes.

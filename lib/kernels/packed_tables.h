@@ -38,8 +38,8 @@ struct PackedKernels {
   size_t (*tile_bytes)(size_t cols);
   // rows: of the file's blocks; null for those that a last tile lacks, which become zeros.
   void (*pack)(const std::byte* const rows[kTileRows], size_t cols, std::byte* tile);
-  // out[t * out_stride + r] = row r . x[t] for the first `rows` of the tile; x has scales of
-  // scale_of. A result does not depend on `tokens`, bit for bit.
+  // out[t * out_stride + r] = row r . x[t] for the first `rows` of the tile and those behind
+  // it; x has scales of scale_of. A result does not depend on `tokens` and `rows`, bit for bit.
   void (*dot)(const std::byte* tile, size_t cols, const Activations8& x, size_t tokens, size_t rows,
               float* out, size_t out_stride);
   // Null where scale_of is the other.

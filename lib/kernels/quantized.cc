@@ -18,7 +18,9 @@ constexpr size_t kTokenTile = 16;
 // Tiles of weight rows a worker takes at once, at most: several tiles of tokens read them from the
 // second-level cache.
 constexpr size_t kMaxGrain = 2;
-constexpr size_t kPiecesPerThread = 8;  // so that a thread that starts late delays little
+// And of few tokens, whose products read several tiles side by side (PackedMatrix::Dot).
+constexpr size_t kMaxGrainOfFew = 8;
+constexpr size_t kFewTokens = 4;
 
 struct Range {
   const Product* product;
@@ -84,11 +86,9 @@ void RunPacked(const Range& range, size_t tokens, const ProductInput::Quantized8
                      product.out_stride);
   }
   for (size_t first = in_panels; first < tokens; first += kTokenTile) {
-    const Activations8 tile = From(x.rows, first);
-    for (size_t row = range.begin; row < range.end; row += kTileRows) {
-      packed.Dot(row / kTileRows, tile, std::min(kTokenTile, tokens - first), rows_from(row),
-                 product.out + first * product.out_stride + row, product.out_stride);
-    }
+    packed.Dot(range.begin / kTileRows, From(x.rows, first), std::min(kTokenTile, tokens - first),
+               range.end - range.begin, product.out + first * product.out_stride + range.begin,
+               product.out_stride);
   }
 }
 
@@ -116,6 +116,19 @@ void RunRange(const QuantizedKernels& kernels, const Range& range, const MatrixV
       }
     }
   }
+}
+
+// The most that leaves the threads' shares equal, or as nearly as can be.
+size_t ChooseGrain(size_t tiles, size_t tokens, const Runtime& runtime) {
+  const size_t threads = static_cast<size_t>(runtime.pool().size());
+  const size_t share = (tiles + threads - 1) / threads;
+  const size_t most = std::min(share, tokens <= kFewTokens ? kMaxGrainOfFew : kMaxGrain);
+  const auto over = [&](size_t grain) { return (share + grain - 1) / grain * grain - share; };
+  size_t best = most;
+  for (size_t grain = most; 2 * grain > most; --grain) {
+    if (over(grain) < over(best)) best = grain;
+  }
+  return best;
 }
 
 }  // namespace
@@ -215,8 +228,7 @@ void MatMul(const Runtime& runtime, ProductInput& input, std::span<const Product
     const ScaleOf scale_of = ScaleFor(product);
     quantized[static_cast<size_t>(scale_of)] = input.Quantized(runtime, scale_of);
   }
-  const size_t pieces = static_cast<size_t>(runtime.pool().size()) * kPiecesPerThread;
-  const size_t grain = std::clamp<size_t>(tiles / pieces, 1, kMaxGrain);
+  const size_t grain = ChooseGrain(tiles, input.x().rows, runtime);
   runtime.pool().ParallelFor(tiles, grain, [&](size_t begin, size_t end, int) {
     size_t first = 0;  // of the product, in tiles of all products
     for (const Product& product : products) {
