@@ -4,13 +4,14 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <system_error>
 #include <utility>
 
 #include "generate/folder/model_folder.h"
+#include "generate/importance.h"
 #include "generate/quantize.h"
 #include "lib/base/file.h"
-#include "lib/kernels/quantized_encode.h"
 #include "lib/model/model_file.h"
 #include "lib/tokenizer/tokenizer.h"
 
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 constexpr const char* kEncoderKind = "encoder";
 constexpr const char* kDecoderKind = "decoder";
 constexpr size_t kMaxConfigBytes = size_t{16} << 20;
+constexpr size_t kMaxTextBytes = size_t{256} << 20;
 // Arrays of a GGUF file's metadata longer than this (the vocabulary) are shown by their length.
 constexpr size_t kMaxShownArray = 16;
 
@@ -311,37 +313,55 @@ Result<std::vector<WordNeighbor>> FindAnalogy(const std::string& models_folder,
   return words.Analogy(expression, k, runtime);
 }
 
-Result<Value> QuantizeDecoder(const std::string& models_folder, const std::string& name_or_path,
-                              const std::string& to, const std::string& type,
-                              const Runtime& runtime, const CancelToken* cancel,
-                              std::span<const AdapterOptions> adapters) {
-  DType chosen = DType::kF32;
-  bool known = false;
-  std::string types;
-  for (size_t i = 0; i < kDTypeCount; ++i) {
-    const DType candidate = static_cast<DType>(i);
-    if (!CanEncode(candidate)) continue;
-    const std::string_view name = GetDTypeInfo(candidate).name;
-    types += StrCat(types.empty() ? "" : ", ", name);
-    if (name != type) continue;
-    chosen = candidate;
-    known = true;
-  }
-  if (!known) return InvalidArgumentError("type '", type, "' is none of ", types);
+Result<Value> QuantizeNamedModel(const std::string& models_folder, const std::string& name_or_path,
+                                 const ModelQuantization& quantization, const Runtime& runtime,
+                                 const CancelToken* cancel) {
   RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(models_folder, name_or_path));
   if (entry.kind != kDecoderKind) {
     return InvalidArgumentError("'", name_or_path, "' is an ", entry.kind, ", not a decoder");
   }
+  const std::string type = quantization.type.empty() ? "Q4_K" : quantization.type;
+  std::optional<Importance> importance;
+  if (!quantization.importance.empty()) {
+    RAG_ASSIGN_OR_RETURN(importance, Importance::Load(quantization.importance));
+  }
   std::vector<MergedAdapter> merged;
-  for (const AdapterOptions& adapter : adapters) merged.push_back({adapter.path, adapter.scale});
-  RAG_ASSIGN_OR_RETURN(const QuantizeReport report,
-                       QuantizeModel(entry.path, to, chosen, runtime, cancel, merged));
-  return Value(Value::Object{{"path", to},
+  for (const AdapterOptions& adapter : quantization.adapters) {
+    merged.push_back({adapter.path, adapter.scale});
+  }
+  RAG_ASSIGN_OR_RETURN(
+      const QuantizeReport report,
+      QuantizeModel(
+          entry.path, quantization.to,
+          {.type = type, .importance = importance ? &*importance : nullptr, .adapters = merged},
+          runtime, cancel));
+  return Value(Value::Object{{"path", quantization.to},
                              {"type", type},
                              {"tensors", report.tensors},
                              {"parameters", report.parameters},
                              {"bytes_before", report.source_bytes},
                              {"bytes", report.bytes}});
+}
+
+Result<Value> CollectModelImportance(const std::string& models_folder,
+                                     const std::string& name_or_path,
+                                     const ImportanceRequest& request, const Runtime& runtime,
+                                     const CancelToken* cancel) {
+  RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(models_folder, name_or_path));
+  if (entry.kind != kDecoderKind) {
+    return InvalidArgumentError("'", name_or_path, "' is an ", entry.kind, ", not a decoder");
+  }
+  RAG_ASSIGN_OR_RETURN(const std::string text, ReadFile(request.text_path, kMaxTextBytes));
+  RAG_ASSIGN_OR_RETURN(
+      Importance importance,
+      CollectImportance(entry.path, text, {request.chunk_tokens, request.max_chunks}, runtime,
+                        cancel));
+  importance.datasets = {fs::path(request.text_path).filename().string()};
+  RAG_RETURN_IF_ERROR(importance.Save(request.to));
+  return Value(Value::Object{{"path", request.to},
+                             {"tensors", importance.entries.size()},
+                             {"chunks", importance.chunks},
+                             {"chunk_tokens", importance.chunk_tokens}});
 }
 
 }  // namespace rag

@@ -36,14 +36,31 @@ Result<ModelEntry> FindModel(const std::string& models_folder, const std::string
 // ("": its own). Errors: already_exists; invalid_argument when it is no model.
 Result<ModelEntry> AddModel(const std::string& models_folder, const std::string& path,
                             const std::string& name, bool copy);
-// Writes a decoder, found as FindModel does, as the GGUF file `to` with matrices of `type`
-// ("Q4_K"), the adapters a part of them.
-// {"path", "type", "tensors", "parameters", "bytes_before", "bytes"}. Errors: invalid_argument for
-// a type that is not written, or an encoder; those of QuantizeModel.
-Result<Value> QuantizeDecoder(const std::string& models_folder, const std::string& name_or_path,
-                              const std::string& to, const std::string& type,
-                              const Runtime& runtime, const CancelToken* cancel = nullptr,
-                              std::span<const AdapterOptions> adapters = {});
+struct ModelQuantization {
+  std::string to;          // the GGUF file to write
+  std::string type;        // "Q4_K_M", … (generate/weight_mix.h); "": Q4_K
+  std::string importance;  // a file of CollectModelImportance or llama.cpp's; "": none
+  std::vector<AdapterOptions> adapters;  // that become a part of the weights
+};
+// Writes a decoder, found as FindModel does, with smaller weights. {"path", "type", "tensors",
+// "parameters", "bytes_before", "bytes"}. Errors: those of QuantizeModel and
+// Importance::Load; invalid_argument for an encoder.
+Result<Value> QuantizeNamedModel(const std::string& models_folder, const std::string& name_or_path,
+                                 const ModelQuantization& quantization, const Runtime& runtime,
+                                 const CancelToken* cancel = nullptr);
+
+struct ImportanceRequest {
+  std::string text_path;  // a file of plain text, up to 256 MB
+  std::string to;         // the file to write
+  uint64_t chunk_tokens = 512;
+  uint64_t max_chunks = 0;  // 0: all
+};
+// Runs a decoder over a text and writes what its columns matter, as llama.cpp's imatrix tool does.
+// {"path", "tensors", "chunks", "chunk_tokens"}. Errors: those of CollectImportance.
+Result<Value> CollectModelImportance(const std::string& models_folder,
+                                     const std::string& name_or_path,
+                                     const ImportanceRequest& request, const Runtime& runtime,
+                                     const CancelToken* cancel = nullptr);
 // The k words nearest to a sum of words ("king - man + woman") by the word vectors that are found
 // as FindModel does. Errors: invalid_argument for another model; those of WordVectors::Analogy.
 Result<std::vector<WordNeighbor>> FindAnalogy(const std::string& models_folder,

@@ -137,6 +137,7 @@ void Decoder::Project(std::span<const std::pair<const Projection*, Matrix*>> out
   std::vector<Product> products;
   for (const auto& [projection, out] : outputs) {
     products.push_back({&projection->weights, out->data(), out->cols(), &projection->packed});
+    if (observer_ != nullptr) observer_->OnInput(projection->weights, input_.x());
   }
   MatMul(runtime_, input_, products);
   for (const auto& [projection, out] : outputs) {

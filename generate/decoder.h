@@ -31,6 +31,13 @@ struct DecoderChunk {
   std::span<const LoraUse> adapters = {};  // bound to the decoder's weights
 };
 
+// Sees what is multiplied with each matrix: `weights` is the view that DecoderWeights holds.
+class ProductObserver {
+ public:
+  virtual ~ProductObserver() = default;
+  virtual void OnInput(const TensorView& weights, const MatrixView& input) = 0;
+};
+
 // Used by one thread at a time.
 class Decoder {
  public:
@@ -58,6 +65,9 @@ class Decoder {
   // Of the last Forward: rows of vocab_size, chunk by chunk: one for each token (kAll), one for the
   // last (kLast), or none.
   std::span<float> logits(size_t row) { return logits_.row(row); }
+
+  // Called before each product of the passes from now on; null: nobody. Outlives them.
+  void set_observer(ProductObserver* observer) { observer_ = observer; }
 
   size_t context() const { return context_; }
   size_t max_tokens() const { return residual_.rows(); }
@@ -123,6 +133,7 @@ class Decoder {
   Matrix expert_delta_;  // [, width]
   ProductInput input_;
   LoraRows lora_;
+  ProductObserver* observer_ = nullptr;
 };
 
 }  // namespace rag

@@ -23,6 +23,7 @@ int RunModelsList(Session& session);
 int RunModelsShow(Session& session);
 int RunModelsAdd(Session& session);
 int RunModelsQuantize(Session& session);
+int RunModelsImportance(Session& session);
 int RunVerify(Session& session);
 int RunBackup(Session& session);
 int RunRestore(Session& session);

@@ -60,6 +60,8 @@ int Run(rag::Session& session) {
       return rag::RunModelsShow(session);
     case Command::kModelsQuantize:
       return rag::RunModelsQuantize(session);
+    case Command::kModelsImportance:
+      return rag::RunModelsImportance(session);
     case Command::kModelsAdd:
       return rag::RunModelsAdd(session);
     case Command::kVerify:

@@ -148,9 +148,12 @@ int RunModelsQuantize(Session& session) {
   if (!runtime.ok()) return Fail(runtime.status(), options.json);
   const auto adapters = ParseAdapters(options.models.lora);
   if (!adapters.ok()) return Fail(adapters.status(), options.json);
-  const Result<Value> written =
-      QuantizeDecoder(ModelsFolder(options), options.arguments[0], options.arguments[1],
-                      options.models.type, **runtime, &session.cancel(), *adapters);
+  const Result<Value> written = QuantizeNamedModel(ModelsFolder(options), options.arguments[0],
+                                                   {.to = options.arguments[1],
+                                                    .type = options.models.type,
+                                                    .importance = options.models.importance,
+                                                    .adapters = *adapters},
+                                                   **runtime, &session.cancel());
   if (!written.ok()) return Fail(written.status(), options.json);
   if (options.json) {
     PrintJson(*written);
@@ -160,7 +163,28 @@ int RunModelsQuantize(Session& session) {
     return HumanBytes(static_cast<uint64_t>(written->Find(key)->as_int()));
   };
   Print(StrCat(options.arguments[1], ": ", bytes("bytes_before"), " -> ", bytes("bytes"), " (",
-               options.models.type, ")\n"));
+               written->Find("type")->as_string(), ")\n"));
+  return kExitDone;
+}
+
+int RunModelsImportance(Session& session) {
+  const Options& options = session.options();
+  const Result<const Runtime*> runtime = session.GetRuntime();
+  if (!runtime.ok()) return Fail(runtime.status(), options.json);
+  const Result<Value> written = CollectModelImportance(ModelsFolder(options), options.arguments[0],
+                                                       {.text_path = options.arguments[1],
+                                                        .to = options.models.output,
+                                                        .chunk_tokens = options.models.chunk_tokens,
+                                                        .max_chunks = options.models.max_chunks},
+                                                       **runtime, &session.cancel());
+  if (!written.ok()) return Fail(written.status(), options.json);
+  if (options.json) {
+    PrintJson(*written);
+    return kExitDone;
+  }
+  Print(StrCat(options.models.output, ": ", written->Find("tensors")->as_int(), " tensors over ",
+               written->Find("chunks")->as_int(), " chunks of ",
+               written->Find("chunk_tokens")->as_int(), " tokens\n"));
   return kExitDone;
 }
 

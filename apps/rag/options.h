@@ -28,6 +28,7 @@ enum class Command {
   kModelsShow,
   kModelsAdd,
   kModelsQuantize,
+  kModelsImportance,
   kVerify,
   kBackup,
   kRestore,
@@ -92,8 +93,13 @@ struct Options {
   struct Models {
     std::string name;
     bool copy = false;
-    std::string type = "Q4_K";      // of quantize
-    std::vector<std::string> lora;  // likewise: PATH[:SCALE]
+    std::string type;               // of quantize; "": the model's default
+    std::vector<std::string> lora;  // of quantize: PATH[:SCALE]
+    std::string importance;         // of quantize: a file
+    // Of imatrix.
+    std::string output;
+    uint64_t chunk_tokens = 512;
+    uint64_t max_chunks = 0;
   } models;
 
   struct Tune {

@@ -433,6 +433,9 @@ class CommandLine {
         "  rag models show all-MiniLM-L6-v2\n"
         "  rag models add ~/Downloads/model.gguf --name small\n"
         "  rag models quantize ~/Downloads/Qwen3-0.6B qwen3.gguf --type Q8_0\n"
+        "  rag models imatrix qwen3-f16.gguf texts.txt -o imatrix.gguf\n"
+        "  rag models quantize qwen3-f16.gguf qwen3.gguf --type Q4_K_M --imatrix imatrix.gguf\n"
+
         "  rag models quantize base.gguf tuned.gguf --type Q8_0 --lora adapter/:0.5");
     Add(sub, Command::kModelsList, "list", "What the models folder holds", "");
     CLI::App* show = Add(sub, Command::kModelsShow, "show", "What a model's files say", "");
@@ -450,10 +453,23 @@ class CommandLine {
     quantize->add_option("from-to", options_.arguments, "a decoder, and the file to write")
         ->required()
         ->expected(2);
-    quantize
-        ->add_option(
-            "--type", options_.models.type,
-            "of the matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K")
+    quantize->add_option(
+        "--type", options_.models.type,
+        "of the matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, "
+        "IQ4_NL, IQ4_XS, MXFP4, or a mix: Q2_K_M, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_M (Q4_K)");
+    quantize->add_option("--imatrix", options_.models.importance,
+                         "weigh errors by this file of models imatrix or llama.cpp");
+    CLI::App* imatrix = Add(sub, Command::kModelsImportance, "imatrix",
+                            "Run a decoder over a text to see which columns matter", "");
+    imatrix->add_option("model-texts", options_.arguments, "a decoder, and a file of plain text")
+        ->required()
+        ->expected(2);
+    imatrix->add_option("-o,--output", options_.models.output, "the GGUF file to write")
+        ->required();
+    imatrix->add_option("--chunk-tokens", options_.models.chunk_tokens, "tokens run together")
+        ->check(CLI::Range(2, 1 << 20))
+        ->capture_default_str();
+    imatrix->add_option("--chunks", options_.models.max_chunks, "at most so many (0: all)")
         ->capture_default_str();
     quantize
         ->add_option("--lora", options_.models.lora,

@@ -41,23 +41,11 @@ void DecodeNibbles(const std::byte* nibbles, uint32_t high, int zero, int8_t* q)
   }
 }
 
-// What the 16 codes of IQ4_NL and IQ4_XS, and those of MXFP4 (E2M1 numbers, doubled), stand for
-// (ggml-common.h, kvalues_iq4nl and kvalues_mxfp4).
-constexpr int8_t kNonLinear4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
-                                    1,    13,   25,  38,  53,  69,  89,  113};
-constexpr int8_t kFloat4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
 void DecodeCodes(const std::byte* nibbles, const int8_t* values, int8_t* q) {
   for (size_t i = 0; i < 16; ++i) {
     q[i] = values[Byte(nibbles, i) & 15];
     q[i + 16] = values[Byte(nibbles, i) >> 4];
   }
-}
-
-// 2^(exponent - 128): half of what E8M0 says, since the values are doubled.
-float HalfOfE8M0(uint8_t exponent) {
-  const uint32_t bits = exponent < 2 ? 0x00200000u << exponent : (exponent - 1u) << 23;
-  return std::bit_cast<float>(bits);
 }
 
 uint32_t HighBits(const std::byte* block, size_t at) {
@@ -199,12 +187,17 @@ void DecodeIQ4_XS(const std::byte* block, DecodedBlock& out) {
     for (size_t j = 2 * i; j < 2 * i + 2; ++j) {
       out.subscale[j] = static_cast<int8_t>((low | high << 4) - 32);
     }
-    DecodeCodes(block + 8 + i * 16, kNonLinear4, out.q + i * 32);
+    DecodeCodes(block + 8 + i * 16, kIq4Values, out.q + i * 32);
   }
   SetSubscales(out);
 }
 
 }  // namespace
+
+float HalfOfE8M0(uint8_t exponent) {
+  const uint32_t bits = exponent < 2 ? 0x00200000u << exponent : (exponent - 1u) << 23;
+  return std::bit_cast<float>(bits);
+}
 
 bool IsBlockType(DType type) { return GetDTypeInfo(type).block_size > 1; }
 
@@ -236,12 +229,12 @@ void DecodeBlock(DType type, const std::byte* block, DecodedBlock& out) {
       return DecodeQ6_K(block, out);
     case DType::kIQ4_NL:
       SetScales(out, Half(block, 0), 0.0f);
-      return DecodeCodes(block + 2, kNonLinear4, out.q);
+      return DecodeCodes(block + 2, kIq4Values, out.q);
     case DType::kIQ4_XS:
       return DecodeIQ4_XS(block, out);
     case DType::kMXFP4:
       SetScales(out, HalfOfE8M0(Byte(block, 0)), 0.0f);
-      return DecodeCodes(block + 1, kFloat4, out.q);
+      return DecodeCodes(block + 1, kMxfp4Values, out.q);
     default:
       return;
   }

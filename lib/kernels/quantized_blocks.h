@@ -29,6 +29,16 @@ struct DecodedBlock {
   uint8_t subminimum[kMaxBlockElements / kScaleGroup];
 };
 
+// What the 16 codes of IQ4_NL and IQ4_XS, and those of MXFP4 (E2M1 numbers, doubled), stand for
+// (ggml-common.h, kvalues_iq4nl and kvalues_mxfp4).
+inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                          1,    13,   25,  38,  53,  69,  89,  113};
+inline constexpr int8_t kMxfp4Values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                            0, -1, -2, -3, -4, -6, -8, -12};
+
+// 2^(exponent - 128): half of what E8M0 says, since kMxfp4Values is doubled.
+float HalfOfE8M0(uint8_t exponent);
+
 // Q4_0 ... MXFP4: the types whose products take 8-bit activations.
 bool IsBlockType(DType type);
 

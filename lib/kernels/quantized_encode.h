@@ -1,4 +1,4 @@
-// f32 weights -> GGUF's block formats, round to nearest.
+// f32 weights -> GGUF's block formats.
 #pragma once
 
 #include <cstddef>
@@ -9,15 +9,17 @@
 
 namespace rag {
 
-// Whether EncodeBlocks writes the type: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K
-// and Q6_K.
+// Whether EncodeBlocks writes the type: every floating-point and block type but F64.
 bool CanEncode(DType type);
 
-// values.size() is a multiple of the type's block size, bytes.size() what they take. Q8_0 to Q5_1
-// are the bytes that the gguf package's quantize() gives. The K types choose each group's scale
-// (and minimum) by least squares among some candidates, then the block's by their largest. Errors:
-// invalid_argument for a type that is not written, sizes that do not fit, and a value that is
-// infinite or NaN.
-Status EncodeBlocks(DType type, std::span<const float> values, std::span<std::byte> bytes);
+// values.size() is a multiple of the type's block size, bytes.size() what they take. importance: of
+// each column of the rows in `values`, the mean square of what it is multiplied with, or empty: all
+// columns matter alike. Without it Q8_0 to Q5_1 and MXFP4 are the bytes that the gguf package's
+// quantize() gives. The others, and all with importance, choose each group's scale (and minimum) by
+// weighted least squares among some candidates, then the block's by their largest, then each
+// group's again in the block's steps. Errors: invalid_argument for a type that is not written,
+// sizes that do not fit, a value that is infinite or NaN, and an importance that is so or negative.
+Status EncodeBlocks(DType type, std::span<const float> values, std::span<std::byte> bytes,
+                    std::span<const float> importance = {});
 
 }  // namespace rag

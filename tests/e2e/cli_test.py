@@ -683,6 +683,21 @@ class Models(CliTest):
         error = self.rag_json("chat", "--no-retrieval", "--llm", model, "--grammar", wrong, stdin="Hi\n", code=1)["error"]
         self.assertIn("left recursion", error["message"])
 
+    def test_decoders_are_quantized_by_what_matters(self):
+        golden = ROOT / "tests" / "golden"
+        text = golden / "importance" / "text.txt"
+        model, matrix = golden / "decoders" / "llama3" / "model.gguf", self.folder / "imatrix.gguf"
+        collected = self.rag_json("models", "imatrix", model, text, "-o", matrix, "--chunk-tokens", "32", "--chunks", "3")
+        self.assertEqual((collected["chunks"], collected["chunk_tokens"]), (3, 32))
+        self.assertGreater(collected["tensors"], 4)
+        written = self.rag_json("models", "quantize", model, self.folder / "small.gguf", "--type", "Q4_K_M", "--imatrix",
+                                matrix)
+        self.assertEqual(written["type"], "Q4_K_M")
+        metadata = self.rag_json("models", "show", self.folder / "small.gguf")["metadata"]
+        self.assertEqual(metadata["quantize.imatrix.chunks_count"], 3)
+        self.rag_json("models", "quantize", model, self.folder / "no.gguf", "--imatrix", text, code=1)
+        self.assertFalse((self.folder / "no.gguf").exists())
+
     def test_adapters_and_a_draft_model(self):
         model = self.folder / "tiny"
         golden = ROOT / "tests" / "golden"

@@ -31,8 +31,8 @@ struct Models {
   explicit Models(GeneratorOptions options = {}, bool draft = true) {
     test::WriteRandomModel(TargetModel(), folder.file("target.gguf"));
     if (draft) {
-      REQUIRE_OK(QuantizeModel(folder.file("target.gguf"), folder.file("draft.gguf"), DType::kQ4_0,
-                               *runtime));
+      REQUIRE_OK(QuantizeModel(folder.file("target.gguf"), folder.file("draft.gguf"),
+                               {.type = "Q4_0"}, *runtime));
       options.draft_model = folder.file("draft.gguf");
       options.draft_min_probability = 0;  // random weights are never sure
     }
@@ -283,7 +283,7 @@ TEST_CASE("of a trained model most of what it says is guessed by its 8-bit copy"
   const std::string path = (*data / "stories260K" / "stories260K.gguf").string();
   const test::TemporaryFolder folder;
   const auto runtime = test::MakeRuntime();
-  REQUIRE_OK(QuantizeModel(path, folder.file("draft.gguf"), DType::kQ8_0, *runtime));
+  REQUIRE_OK(QuantizeModel(path, folder.file("draft.gguf"), {.type = "Q8_0"}, *runtime));
   const auto plain = Generator::Load(path, {.context_tokens = 512}, *runtime);
   const auto drafted = Generator::Load(
       path, {.context_tokens = 512, .draft_model = folder.file("draft.gguf")}, *runtime);

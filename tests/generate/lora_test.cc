@@ -342,8 +342,8 @@ TEST_CASE("a model with merged adapters says what it says with them beside it") 
   const MergedAdapter merged[] = {{served.folder.file("first.gguf"), 20},
                                   {served.folder.file("second.gguf"), -25}};
   const std::string path = served.folder.file("merged.gguf");
-  REQUIRE_OK(QuantizeModel(served.folder.file("model.gguf"), path, DType::kF32, *served.runtime,
-                           nullptr, merged));
+  REQUIRE_OK(QuantizeModel(served.folder.file("model.gguf"), path,
+                           {.type = "F32", .adapters = merged}, *served.runtime));
   const auto loaded = Generator::Load(path, {}, *served.runtime);
   REQUIRE_OK(loaded);
   const AdapterUse uses[] = {{"first", 20}, {"second", -25}};
@@ -388,7 +388,7 @@ TEST_CASE("adapters of experts, stacked or each by itself, change the experts' p
         fs::copy(test::Golden("decoders") / name, source / name);
       }
     }
-    REQUIRE_OK(QuantizeModel(source.string(), path, DType::kF32, *runtime, nullptr, merged));
+    REQUIRE_OK(QuantizeModel(source.string(), path, {.type = "F32", .adapters = merged}, *runtime));
     Adapted beside(base, adapters, *runtime);
     Adapted within(path, {}, *runtime);
     Adapted without(base, {}, *runtime);
@@ -422,8 +422,9 @@ TEST_CASE("a damaged or foreign adapter is refused, naming what is wrong") {
     INFO(loaded.status().ToString());
     CHECK(loaded.status().code() == code);
     CHECK(loaded.status().message().find(words) != std::string::npos);
-    CHECK(QuantizeModel(folder.file("model.gguf"), folder.file("out.gguf"), DType::kF32, *runtime,
-                        nullptr, std::array{MergedAdapter{folder.file("adapter.gguf")}})
+    const MergedAdapter merged = {folder.file("adapter.gguf")};
+    CHECK(QuantizeModel(folder.file("model.gguf"), folder.file("out.gguf"),
+                        {.type = "F32", .adapters = {&merged, 1}}, *runtime)
               .status()
               .code() == code);
     CHECK_FALSE(fs::exists(folder.file("out.gguf")));

@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+std::string Name(DType type) { return std::string(GetDTypeInfo(type).name); }
+
 // A golden family's folder with the tokenizer that they share.
 std::string Folder(const test::TemporaryFolder& temporary, const std::string& name) {
   const auto folder = temporary.path() / name;
@@ -45,7 +47,7 @@ TEST_CASE("packed weights and weights left in the file give the same, but for ro
        {std::pair("llama3", DType::kQ8_0), {"mixtral", DType::kQ4_0}, {"phi3", DType::kQ5_1}}) {
     INFO(name << " " << GetDTypeInfo(type).name);
     const std::string file = temporary.file(std::string(name) + ".gguf");
-    REQUIRE_OK(QuantizeModel(Folder(temporary, name), file, type, *runtime));
+    REQUIRE_OK(QuantizeModel(Folder(temporary, name), file, {.type = Name(type)}, *runtime));
     std::vector<float> scores[2];
     for (const bool mapped : {false, true}) {
       const auto generator = Generator::Load(file, {.mapped_weights = mapped}, *runtime);
@@ -70,7 +72,7 @@ TEST_CASE("a folder written as GGUF generates the same, for families of every ki
     INFO(name);
     const std::string folder = Folder(temporary, name);
     const std::string file = temporary.file(std::string(name) + ".gguf");
-    const auto report = QuantizeModel(folder, file, DType::kF32, *runtime);
+    const auto report = QuantizeModel(folder, file, {.type = "F32"}, *runtime);
     REQUIRE_OK(report);
     CHECK(report->bytes > report->source_bytes);
     CHECK(Greedy(folder, *runtime) == Greedy(file, *runtime));
@@ -115,13 +117,15 @@ TEST_CASE("every type that is written is read again, with the error of its bits"
   const auto source = GgufFile::Open(temporary.file("f32.gguf"));
   REQUIRE_OK(source);
   const std::pair<DType, double> cases[] = {
-      {DType::kF16, 1e-3},  {DType::kBF16, 4e-3}, {DType::kQ8_0, 0.01}, {DType::kQ4_0, 0.1},
-      {DType::kQ4_1, 0.09}, {DType::kQ5_0, 0.05}, {DType::kQ5_1, 0.05}, {DType::kQ4_K, 0.09},
-      {DType::kQ5_K, 0.05}, {DType::kQ6_K, 0.03}};
+      {DType::kF16, 1e-3},    {DType::kBF16, 4e-3},   {DType::kQ8_0, 0.01}, {DType::kQ4_0, 0.1},
+      {DType::kQ4_1, 0.09},   {DType::kQ5_0, 0.05},   {DType::kQ5_1, 0.05}, {DType::kQ4_K, 0.09},
+      {DType::kQ5_K, 0.05},   {DType::kQ6_K, 0.03},   {DType::kQ2_K, 0.33}, {DType::kQ3_K, 0.16},
+      {DType::kIQ4_NL, 0.09}, {DType::kIQ4_XS, 0.09}, {DType::kMXFP4, 0.15}};
   for (const auto& [type, bound] : cases) {
     INFO(GetDTypeInfo(type).name);
     const std::string path = temporary.file("to.gguf");
-    const auto report = QuantizeModel(temporary.file("f32.gguf"), path, type, *runtime);
+    const auto report =
+        QuantizeModel(temporary.file("f32.gguf"), path, {.type = Name(type)}, *runtime);
     REQUIRE_OK(report);
     const auto written = GgufFile::Open(path);
     REQUIRE_OK(written);
@@ -149,8 +153,8 @@ TEST_CASE("rows that are no whole number of blocks take a smaller type") {
   const auto runtime = test::MakeRuntime();
   const test::TemporaryFolder temporary;
   test::WriteRandomModel(test::ChatModel(""), temporary.file("f32.gguf"));  // rows of 64 and 96
-  REQUIRE_OK(
-      QuantizeModel(temporary.file("f32.gguf"), temporary.file("q.gguf"), DType::kQ4_K, *runtime));
+  REQUIRE_OK(QuantizeModel(temporary.file("f32.gguf"), temporary.file("q.gguf"), {.type = "Q4_K"},
+                           *runtime));
   const auto written = GgufFile::Open(temporary.file("q.gguf"));
   REQUIRE_OK(written);
   CHECK(written->Find("blk.0.ffn_up.weight")->type == DType::kQ5_0);
@@ -163,15 +167,15 @@ TEST_CASE("what cannot be written is named, and leaves no file") {
   const std::string from = temporary.file("f32.gguf");
   const std::string to = temporary.file("to.gguf");
   test::WriteRandomModel(test::ChatModel(""), from);
-  CHECK(QuantizeModel(from, to, DType::kQ2_K, *runtime).status().code() ==
+  CHECK(QuantizeModel(from, to, {.type = "Q9_K"}, *runtime).status().code() ==
         StatusCode::kInvalidArgument);
-  CHECK(QuantizeModel(from, from, DType::kF16, *runtime).status().code() ==
+  CHECK(QuantizeModel(from, from, {.type = "F16"}, *runtime).status().code() ==
         StatusCode::kInvalidArgument);
-  CHECK(QuantizeModel(temporary.file("none"), to, DType::kF16, *runtime).status().code() ==
+  CHECK(QuantizeModel(temporary.file("none"), to, {.type = "F16"}, *runtime).status().code() ==
         StatusCode::kNotFound);
   CancelToken cancel;
   cancel.Cancel();
-  CHECK(QuantizeModel(from, to, DType::kF16, *runtime, &cancel).status().code() ==
+  CHECK(QuantizeModel(from, to, {.type = "F16"}, *runtime, &cancel).status().code() ==
         StatusCode::kCancelled);
   CHECK_FALSE(fs::exists(to));
   CHECK_FALSE(fs::exists(to + ".partial"));

@@ -37,7 +37,7 @@ for name in TYPES:
     out["types"][name] = {"bytes": data.tobytes().hex(), "f32": values.astype("<f4").tobytes().hex()}
 # What the package makes of f32 values, for the types that it writes: a normal row, one with a large element, zeros.
 out["encoded"] = {}
-for name in ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"]:
+for name in ["Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4"]:
     values = random.normal(size=(8, 32)).astype(np.float32)
     values[5, 7] = 40
     values[6] = 0
