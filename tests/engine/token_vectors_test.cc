@@ -73,14 +73,16 @@ TEST_CASE("kept token vectors give the scores that reading the passages gives, w
   const Result<VerifyReport> report = kept.engine->Verify("notes");
   REQUIRE_OK(report);
   CHECK(report->problems.empty());
-  for (const Hit& hit : kept.engine->Search("notes", kept.Request())->hits) {
+  const Result<SearchResponse> left = kept.engine->Search("notes", kept.Request());
+  REQUIRE_OK(left);
+  for (const Hit& hit : left->hits) {
     CHECK(hit.document != "d0");
   }
 }
 
 TEST_CASE("a collection with token vectors takes documents with its reranker alone") {
   TokenEngine kept(true);
-  for (const std::string& other : {std::string(), Golden("late_interaction/stanford")}) {
+  for (const std::string& other : {std::string(), Golden("late_interaction/stanford").string()}) {
     kept.options.reranker = other;
     kept.Open();
     const Status status = kept.engine->AddDocument("notes", TextDocument("n", "x")).status();

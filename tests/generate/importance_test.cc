@@ -1,4 +1,4 @@
-// Importance of columns: as llama.cpp's imatrix tool collects it, in its files both ways, and what
+// Importance of columns: in the form of llama.cpp's imatrix tool, its files both ways, and what
 // it does to quantized models.
 #include "generate/importance.h"
 
@@ -23,7 +23,8 @@ constexpr size_t kChunkTokens = 32;
 
 std::string GoldenText() { return test::ReadAll(test::Golden("importance/text.txt")); }
 
-TEST_CASE("sums over a text are llama.cpp's, for dense, fused and expert matrices") {
+TEST_CASE(
+    "sums over a text are those of transformers' layers, for dense, fused and expert matrices") {
   const auto runtime = test::MakeRuntime();
   for (const std::string name : {"llama3", "mixtral", "phi3"}) {
     INFO(name);
