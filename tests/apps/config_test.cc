@@ -107,7 +107,7 @@ TEST_CASE("errors of the file name it, the line and what is wrong, and change no
       {"[server]\ninsecure_no_auth = 1\n", ":2: 'server.insecure_no_auth' must be true or false"},
       {"[server]\napi_key = \"k\"\n", ":2: 'server.api_key' is not a setting"},
       {"[search]\nmode = \"both\"\n",
-       ":2: 'search.mode' 'both' is not one of dense, lexical, hybrid"},
+       ":2: 'search.mode' 'both' is not one of dense, lexical, sparse, hybrid"},
       {"db = \"a\\u0000b\"\n", ":1: 'db' has a NUL byte"},
       {"db = \"x\"\ndb = \"y\"\n", ":2: "},
       {"db = \n", ":1: "},

@@ -38,7 +38,7 @@ struct TokenEngine : OpenedEngine {
   }
   SearchRequest Request() const {
     SearchRequest request;
-    request.query = "the right to life";
+    request.query = "which mechanism is required for an identity check";
     request.mode = SearchMode::kLexical;
     request.k = 8;
     request.rerank_top = 50;
@@ -55,15 +55,19 @@ TEST_CASE("kept token vectors give the scores that reading the passages gives, w
   REQUIRE(found->hits.size() == read->hits.size());
   REQUIRE(!found->hits.empty());
   std::map<std::string, double> scores;
-  for (const Hit& hit : read->hits) scores[hit.document] = hit.score;
+  for (const Hit& hit : read->hits) scores[hit.text] = hit.score;
+  size_t compared = 0;
   bool differs = false;
   for (const Hit& hit : found->hits) {
-    // 32 query tokens, each off by sqrt(16) / 254 of an element that is at most 1.
-    if (scores.contains(hit.document)) {
-      CHECK(std::abs(hit.score - scores[hit.document]) <= 32 * 4.0 / 254);
-      differs = differs || hit.score != scores[hit.document];
+    // Chunks are no longer than the model reads where it makes token vectors: long passages are cut
+    // elsewhere. 24 query tokens, each off by sqrt(16) / 254 of an element that is at most 1.
+    if (scores.contains(hit.text)) {
+      CHECK(std::abs(hit.score - scores[hit.text]) <= 24 * 4.0 / 254);
+      differs = differs || hit.score != scores[hit.text];
+      ++compared;
     }
   }
+  CHECK(compared >= 3);
   // They were read: the model would have given the very same numbers.
   CHECK(differs);
   CHECK(kept.engine->GetCollection("notes")->config.attachments);
