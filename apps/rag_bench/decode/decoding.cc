@@ -36,10 +36,13 @@ Result<std::unique_ptr<Decoding>> Decoding::Load(const std::string& model,
   RAG_RETURN_IF_ERROR(decoding->Run(decoding->Request(kShortPrompt, 0, 1), {}).status());
   const double first = Now();
   const auto more = [&](size_t bytes) { return bytes - std::min(bytes, before); };
+  const size_t resident = ResidentBytes();
+  // The system counts pages thread by thread and may know of the peak late.
+  const size_t peak = std::max(resident, PeakResidentBytes());
   decoding->loaded_ = {.seconds = there - start,
                        .first_token_seconds = first - there,
-                       .resident_bytes = more(ResidentBytes()),
-                       .peak_bytes = more(PeakResidentBytes())};
+                       .resident_bytes = more(resident),
+                       .peak_bytes = more(peak)};
   return decoding;
 }
 
