@@ -1,12 +1,6 @@
 // Activations quantized with AVX-512, 16 groups of 32 at a time: what is one number a group (its
 // largest, its scale, its sums) is one lane a group.
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns of its own header's _mm512_undefined_* (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
+#include "lib/kernels/avx512_intrinsics.h"
 #include "lib/kernels/quantized_tables.h"
 
 namespace rag {
@@ -16,14 +10,10 @@ constexpr size_t kGroup = 32;
 constexpr size_t kGroups = 16;
 constexpr size_t kQuad = 64;  // elements whose values fill a register
 
-__mmask16 First(size_t n) {
-  return n >= 16 ? static_cast<__mmask16>(-1) : static_cast<__mmask16>((1u << n) - 1u);
-}
-
 // Elements [at, at + 16) of x [cols], zeros behind its end.
 __m512 LoadAt(const float* x, size_t at, size_t cols) {
   if (at >= cols) return _mm512_setzero_ps();
-  return _mm512_maskz_loadu_ps(First(cols - at), x + at);
+  return _mm512_maskz_loadu_ps(FirstLanes(cols - at), x + at);
 }
 
 struct Larger {
@@ -115,7 +105,7 @@ bool QuantizeGroups(const float* x, size_t cols, size_t begin, size_t groups, Sc
   const __m512i sums32 = _mm512_add_epi32(_mm512_permutex2var_epi32(sums16[0], even, sums16[1]),
                                           _mm512_permutex2var_epi32(sums16[0], odd, sums16[1]));
   const size_t group = begin / kGroup;
-  const __mmask16 valid = First(groups);
+  const __mmask16 valid = FirstLanes(groups);
   const __m512i zero = _mm512_setzero_si512();
   _mm512_mask_storeu_ps(out.scales + group, valid, scales);
   _mm512_mask_storeu_ps(out.sums32 + group, valid,
@@ -124,7 +114,7 @@ bool QuantizeGroups(const float* x, size_t cols, size_t begin, size_t groups, Sc
   _mm256_mask_storeu_epi16(out.whole32 + group, valid, _mm512_cvtepi32_epi16(sums32));
   const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
   for (size_t i = 0; i < 2 && 8 * i < groups; ++i) {
-    const __mmask16 part = First(2 * (groups - 8 * i));
+    const __mmask16 part = FirstLanes(2 * (groups - 8 * i));
     const __m512 of_sums = _mm512_permutexvar_ps(
         _mm512_add_epi32(twice, _mm512_set1_epi32(static_cast<int>(8 * i))), scales);
     _mm512_mask_storeu_ps(out.sums16 + 2 * group + 16 * i, part,

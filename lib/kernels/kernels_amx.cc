@@ -1,12 +1,6 @@
 // The AMX table: products of narrow elements on tiles, everything else as in the AVX-512 table.
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns of its own header's _mm512_undefined_* (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include "lib/kernels/amx_tiles.h"
+#include "lib/kernels/avx512_intrinsics.h"
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_gemm.h"
 #include "lib/kernels/tables.h"
@@ -126,17 +120,13 @@ void Multiply(const Shape& shape, const void* a, size_t lda_bytes, const void* p
   }
 }
 
-__mmask16 First(size_t n) {
-  return n >= 16 ? static_cast<__mmask16>(-1) : static_cast<__mmask16>((1u << n) - 1u);
-}
-
 size_t StepsOf(size_t row_bytes) { return (row_bytes + kRowBytes - 1) / kRowBytes; }
 
 void GemmBf16(const Kernels::Bf16Product& p) {
   const auto finish = [&p](size_t row, size_t rows, size_t column, size_t columns,
                            const std::byte* cells) {
     for (size_t j = 0; j < columns; j += 16) {
-      const __mmask16 valid = First(columns - j);
+      const __mmask16 valid = FirstLanes(columns - j);
       const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps()
                                             : _mm512_maskz_loadu_ps(valid, p.bias + column + j);
       for (size_t i = 0; i < rows; ++i) {
@@ -154,7 +144,7 @@ void GemmInt8(const Kernels::Int8Product& p) {
   const auto finish = [&p](size_t row, size_t rows, size_t column, size_t columns,
                            const std::byte* cells) {
     for (size_t j = 0; j < columns; j += 16) {
-      const __mmask16 valid = First(columns - j);
+      const __mmask16 valid = FirstLanes(columns - j);
       const __m512i sums = _mm512_maskz_loadu_epi32(valid, p.b_sums + column + j);
       const __m512 scales = _mm512_maskz_loadu_ps(valid, p.b_scales + column + j);
       const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps()

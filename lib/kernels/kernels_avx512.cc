@@ -1,11 +1,5 @@
 // The AVX-512 table: 16 lanes, masks for the ends.
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns of its own header's _mm512_undefined_* (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
+#include "lib/kernels/avx512_intrinsics.h"
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_attention.h"
 #include "lib/kernels/simd_gemm.h"

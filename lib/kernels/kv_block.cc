@@ -10,8 +10,6 @@
 namespace rag {
 namespace {
 
-constexpr float kLargestHalf = 65504.0f;
-
 void Put(uint16_t value, std::byte* to) { std::memcpy(to, &value, sizeof(value)); }
 
 uint16_t ClampedHalf(float value) {
@@ -58,7 +56,7 @@ void StoreQ4(const float* x, size_t n, std::byte* block, At at, ScaleAt scale_at
   for (size_t group = 0; group < KvGroups(n); ++group) {
     const float* from = x + group * kKvScaleElements;
     const size_t count = KvGroupElements(n, group);
-    const float scale = SignedLargest(from, count) / -8.0f;
+    const float scale = std::clamp(SignedLargest(from, count) / -8.0f, -kLargestHalf, kLargestHalf);
     Put(ClampedHalf(scale), block + scale_at(group));
     float inverse = 1.0f / scale;
     if (!std::isfinite(inverse)) inverse = 0;  // all are 0, or as good as
@@ -73,11 +71,6 @@ void StoreQ4(const float* x, size_t n, std::byte* block, At at, ScaleAt scale_at
   }
 }
 
-// Bytes of a block's codes where its scales lie behind them.
-size_t CodeBytes(DType type, size_t head_dim) {
-  return (type == DType::kQ4_0 ? KvPairBytes(head_dim) : head_dim) * kKvBlockTokens;
-}
-
 }  // namespace
 
 bool IsKvType(DType type) {
@@ -89,7 +82,7 @@ size_t KvBlockBytes(DType type, size_t head_dim) {
   if (type == DType::kF32) return elements * sizeof(float);
   if (type == DType::kF16) return elements * sizeof(uint16_t);
   const size_t scales = KvGroups(head_dim) * kKvBlockTokens * sizeof(uint16_t);
-  return (CodeBytes(type, head_dim) + scales + 63) / 64 * 64;
+  return (KvCodeBytes(type, head_dim) * kKvBlockTokens + scales + 63) / 64 * 64;
 }
 
 void StoreKey(DType type, const float* key, size_t head_dim, size_t slot, std::byte* block) {
@@ -100,7 +93,7 @@ void StoreKey(DType type, const float* key, size_t head_dim, size_t slot, std::b
     for (size_t i = 0; i < head_dim; ++i) Put(ClampedHalf(key[i]), block + at(i) * 2);
   } else {
     const auto scale_at = [&](size_t group) {
-      return CodeBytes(type, head_dim) + at(group) * sizeof(uint16_t);
+      return KvCodeBytes(type, head_dim) * kKvBlockTokens + at(group) * sizeof(uint16_t);
     };
     if (type == DType::kQ8_0) {
       StoreQ8(key, head_dim, block, at, scale_at);
@@ -117,10 +110,10 @@ void StoreValue(DType type, const float* value, size_t head_dim, size_t slot, st
   } else if (type == DType::kF16) {
     for (size_t i = 0; i < head_dim; ++i) Put(ClampedHalf(value[i]), block + (begin + i) * 2);
   } else {
-    const size_t bytes = CodeBytes(type, head_dim);
-    const auto at = [&](size_t i) { return slot * (bytes / kKvBlockTokens) + i; };
+    const size_t bytes = KvCodeBytes(type, head_dim);
+    const auto at = [&](size_t i) { return slot * bytes + i; };
     const auto scale_at = [&](size_t group) {
-      return bytes + (slot * KvGroups(head_dim) + group) * sizeof(uint16_t);
+      return bytes * kKvBlockTokens + (slot * KvGroups(head_dim) + group) * sizeof(uint16_t);
     };
     if (type == DType::kQ8_0) {
       StoreQ8(value, head_dim, block, at, scale_at);

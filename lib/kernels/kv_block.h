@@ -32,6 +32,10 @@ constexpr size_t KvGroupElements(size_t head_dim, size_t group) {
 }
 // Bytes of a token's codes in kQ4_0.
 constexpr size_t KvPairBytes(size_t head_dim) { return (head_dim + 1) / 2; }
+// Bytes of a token's codes in kQ8_0 or kQ4_0. A block's scales lie behind those of all its tokens.
+constexpr size_t KvCodeBytes(DType type, size_t head_dim) {
+  return type == DType::kQ4_0 ? KvPairBytes(head_dim) : head_dim;
+}
 
 // F32, F16, Q8_0 and Q4_0.
 bool IsKvType(DType type);

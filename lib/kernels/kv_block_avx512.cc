@@ -1,13 +1,7 @@
 // The AVX-512 table.
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns of its own header's _mm512_undefined_* (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include <cstring>
 
+#include "lib/kernels/avx512_intrinsics.h"
 #include "lib/kernels/kv_block_tables.h"
 #include "lib/kernels/simd_kv_block.h"
 

@@ -23,12 +23,8 @@ float CodeAt(DType type, const std::byte* codes, size_t stride, size_t head_dim,
   return static_cast<float>(at < pairs ? pair & 15 : pair >> 4) - 8.0f;
 }
 
-size_t CodeBytes(DType type, size_t head_dim) {
-  return type == DType::kQ4_0 ? KvPairBytes(head_dim) : head_dim;
-}
-
 void LoadKeys(DType type, const std::byte* block, size_t head_dim, float* out) {
-  const std::byte* scales = block + CodeBytes(type, head_dim) * kKvBlockTokens;
+  const std::byte* scales = block + KvCodeBytes(type, head_dim) * kKvBlockTokens;
   for (size_t i = 0; i < head_dim; ++i) {
     for (size_t j = 0; j < kKvBlockTokens; ++j) {
       const size_t at = i * kKvBlockTokens + j;
@@ -41,7 +37,7 @@ void LoadKeys(DType type, const std::byte* block, size_t head_dim, float* out) {
 }
 
 void LoadValues(DType type, const std::byte* block, size_t head_dim, size_t count, float* out) {
-  const size_t code_bytes = CodeBytes(type, head_dim);
+  const size_t code_bytes = KvCodeBytes(type, head_dim);
   const std::byte* scales = block + code_bytes * kKvBlockTokens;
   for (size_t j = 0; j < count; ++j) {
     for (size_t i = 0; i < head_dim; ++i) {

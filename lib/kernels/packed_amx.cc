@@ -1,14 +1,8 @@
 // Packed products on AMX's tiles, in whole numbers, 16 tokens by 16 rows of weights; what scales
 // and adds them up are AVX-512's instructions, which run beside the tiles' as long as none of both
 // waits for the other: so a product of tiles is always begun before the last one is added up.
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns of its own header's _mm512_undefined_* (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include "lib/kernels/amx_tiles.h"
+#include "lib/kernels/avx512_intrinsics.h"
 #include "lib/kernels/packed_tables.h"
 
 namespace rag {
@@ -17,8 +11,6 @@ namespace {
 constexpr size_t kCells = kPanelTokens * kTileRows;  // of a product of tiles
 
 size_t Smaller(size_t a, size_t b) { return a < b ? a : b; }
-
-__mmask16 First(size_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
 // --- scales of 32 columns: a product of 32 columns by one pair of tiles, then scaled ---
 
@@ -120,7 +112,7 @@ void DotBlocks(const PanelProduct& p) {
                              {blocks.codes, blocks.scales, blocks.minima});
     for (size_t first = 0; first < p.tokens; first += kPanelTokens) {
       BlockPanel<kMinima> panel(blocks, p.blocks + first / kPanelTokens * count + begin);
-      panel.Run(begin == 0, Smaller(p.tokens - first, kPanelTokens), First(p.rows),
+      panel.Run(begin == 0, Smaller(p.tokens - first, kPanelTokens), FirstLanes(p.rows),
                 p.out + first * p.out_stride, p.out_stride);
     }
   }
@@ -269,7 +261,7 @@ void DotGroups(const PanelProduct& p) {
       panels.Finish<kMinima>();
     }
     for (size_t t = 0; t < tokens; ++t) {
-      _mm512_mask_storeu_ps(p.out + (slab + t) * p.out_stride, First(p.rows),
+      _mm512_mask_storeu_ps(p.out + (slab + t) * p.out_stride, FirstLanes(p.rows),
                             _mm512_load_ps(sums + t * kTileRows));
     }
   }

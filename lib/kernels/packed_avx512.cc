@@ -1,14 +1,8 @@
 // Packed products with AVX-512 VNNI: vpdpbusd multiplies four unsigned columns of 16 rows with four
 // signed activations that are broadcast to all of them.
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns of its own header's _mm512_undefined_* (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include <cstring>
 
+#include "lib/kernels/avx512_intrinsics.h"
 #include "lib/kernels/packed_tables.h"
 #include "lib/kernels/quantized_blocks.h"
 

@@ -118,7 +118,7 @@ void RunRange(const QuantizedKernels& kernels, const Range& range, const MatrixV
   }
 }
 
-// The most that leaves the threads' shares equal, or as nearly as can be.
+// The most, or one above half of it that leaves the threads' shares more nearly equal.
 size_t ChooseGrain(size_t tiles, size_t tokens, const Runtime& runtime) {
   const size_t threads = static_cast<size_t>(runtime.pool().size());
   const size_t share = (tiles + threads - 1) / threads;

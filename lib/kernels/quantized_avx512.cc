@@ -4,15 +4,9 @@
 // adding what the format's zero point is; that and the formats' minima are taken off once a group,
 // as an offset times the sums of the activations. Two accumulators a token, by the parity of the
 // chunk, hide the latency of the multiply-add.
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns of its own header's _mm512_undefined_* (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
 #include <cstring>
 
+#include "lib/kernels/avx512_intrinsics.h"
 #include "lib/kernels/quantized_tables.h"
 
 namespace rag {

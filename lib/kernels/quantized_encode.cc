@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "lib/kernels/quantized_blocks.h"
@@ -188,7 +189,8 @@ BlockEncoder FindEncoder(DType type) {
 }
 
 // An error counts by its column's importance and, for the large elements' sake, by the element: as
-// llama.cpp weighs them. False: nothing of the block matters, so that all of it matters alike.
+// llama.cpp weighs those of Q3_K to Q5_K. False: nothing of the block matters, so that all of it
+// matters alike.
 bool WeighBlock(const float* x, const float* importance, size_t n, float* w) {
   double squares = 0;
   for (size_t i = 0; i < n; ++i) squares += static_cast<double>(x[i]) * static_cast<double>(x[i]);
@@ -222,8 +224,11 @@ Status EncodeBlocks(DType type, std::span<const float> values, std::span<std::by
     return InvalidArgumentError("an importance of ", columns, " columns is not that of rows of ",
                                 info.name, " in ", values.size(), " values");
   }
+  // Scales of all but these are halves.
+  const bool wide = type == DType::kF32 || type == DType::kBF16 || type == DType::kMXFP4;
+  const float limit = wide ? std::numeric_limits<float>::max() : kLargestHalf;
   for (size_t i = 0; i < values.size(); ++i) {
-    if (!std::isfinite(values[i])) {
+    if (!(std::fabs(values[i]) <= limit)) {
       return InvalidArgumentError("value ", i, " is ", values[i], ", which ", info.name,
                                   " cannot hold");
     }

@@ -34,25 +34,27 @@ AffineFit Refit(const FitInput& in, const AffineFit& fit, int levels, bool free_
   return {static_cast<float>(scale), static_cast<float>(minimum)};
 }
 
-double SymmetricError(const FitInput& in, float scale, int low, int high) {
+// level(x * inverse of the scale) is what an element becomes, in scales.
+template <class Level>
+double LevelError(const FitInput& in, float scale, const Level& level) {
   const float inverse = InverseOrZero(scale);
   double error = 0;
   for (size_t i = 0; i < in.n; ++i) {
-    const float code = static_cast<float>(RoundedCode(in.x[i] * inverse, low, high));
+    const float value = static_cast<float>(level(in.x[i] * inverse));
     error +=
-        static_cast<double>(in.weight(i)) * Square(static_cast<double>(scale * code - in.x[i]));
+        static_cast<double>(in.weight(i)) * Square(static_cast<double>(scale * value - in.x[i]));
   }
   return error;
 }
 
-double TableError(const FitInput& in, float scale, CodeTable values) {
-  const float inverse = InverseOrZero(scale);
+double AffineError(const FitInput& in, const AffineFit& fit, int levels) {
+  const float inverse = InverseOrZero(fit.scale);
   double error = 0;
   for (size_t i = 0; i < in.n; ++i) {
-    const float value =
-        static_cast<float>(values[static_cast<size_t>(NearestCode(values, in.x[i] * inverse))]);
-    error +=
-        static_cast<double>(in.weight(i)) * Square(static_cast<double>(scale * value - in.x[i]));
+    const float code =
+        static_cast<float>(RoundedCode((in.x[i] + fit.minimum) * inverse, 0, levels - 1));
+    error += static_cast<double>(in.weight(i)) *
+             Square(static_cast<double>(fit.scale * code - fit.minimum - in.x[i]));
   }
   return error;
 }
@@ -74,8 +76,8 @@ int BestStep(float scale, float step, int least, int most, const Error& error) {
   return best;
 }
 
-// Of the scales that `candidates` gives: the one whose codes, scaled by least squares, take most of
-// the error away. level(x * inverse) is what an element becomes.
+// Of the scales whose inverses are given: the one whose codes, scaled by least squares, take most
+// of the error away. level(x * inverse) is what an element becomes.
 template <class Level>
 float BestScale(const FitInput& in, std::span<const float> inverses, const Level& level) {
   float best = 0;
@@ -107,20 +109,9 @@ float SignedLargest(const float* x, size_t n) {
 }
 
 int RoundedCode(float value, int low, int high) {
-  return static_cast<int>(
-      std::clamp(std::round(value), static_cast<float>(low), static_cast<float>(high)));
-}
-
-double AffineError(const FitInput& in, const AffineFit& fit, int levels) {
-  const float inverse = InverseOrZero(fit.scale);
-  double error = 0;
-  for (size_t i = 0; i < in.n; ++i) {
-    const float code =
-        static_cast<float>(RoundedCode((in.x[i] + fit.minimum) * inverse, 0, levels - 1));
-    error += static_cast<double>(in.weight(i)) *
-             Square(static_cast<double>(fit.scale * code - fit.minimum - in.x[i]));
-  }
-  return error;
+  const float rounded = std::round(value);
+  if (!(rounded > static_cast<float>(low))) return low;  // NaN too: 0 times a subnormal's inverse
+  return rounded < static_cast<float>(high) ? static_cast<int>(rounded) : high;
 }
 
 AffineFit FitAffine(const FitInput& in, int levels, bool free_minimum) {
@@ -178,8 +169,9 @@ float FitSymmetric(const FitInput& in, int low, int high) {
 
 int RoundSymmetric(const FitInput& in, float scale, int low, int high, float step, int least,
                    int most) {
-  return BestStep(scale, step, least, most,
-                  [&](float rounded) { return SymmetricError(in, rounded, low, high); });
+  return BestStep(scale, step, least, most, [&](float rounded) {
+    return LevelError(in, rounded, [&](float x) { return RoundedCode(x, low, high); });
+  });
 }
 
 int NearestCode(CodeTable values, float x) {
@@ -207,8 +199,10 @@ float FitTable(const FitInput& in, CodeTable values) {
 }
 
 int RoundTable(const FitInput& in, float scale, CodeTable values, float step, int least, int most) {
-  return BestStep(scale, step, least, most,
-                  [&](float rounded) { return TableError(in, rounded, values); });
+  return BestStep(scale, step, least, most, [&](float rounded) {
+    return LevelError(in, rounded,
+                      [&](float x) { return values[static_cast<size_t>(NearestCode(values, x))]; });
+  });
 }
 
 }  // namespace rag

@@ -46,7 +46,6 @@ int RoundedCode(float value, int low, int high);
 
 // Scale and minimum by least squares among some candidates. free_minimum: it may be below 0.
 AffineFit FitAffine(const FitInput& in, int levels, bool free_minimum);
-double AffineError(const FitInput& in, const AffineFit& fit, int levels);
 // With both in whole steps: the best of the neighbours of each, steps 0 .. most.
 struct AffineSteps {
   int scale = 0;

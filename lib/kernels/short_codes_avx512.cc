@@ -1,11 +1,5 @@
 // The AVX-512 table (F, BW, VL, VNNI; VPOPCNTDQ where the processor has it).
-#if defined(__GNUC__) && !defined(__clang__)
-// g++ 12 warns of its own header's _mm512_undefined_* (gcc bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
+#include "lib/kernels/avx512_intrinsics.h"
 #include "lib/kernels/short_codes_tables.h"
 
 namespace rag {

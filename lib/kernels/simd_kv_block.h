@@ -114,7 +114,7 @@ void LoadKvValues(DType type, const std::byte* block, size_t head_dim, size_t co
   if (type == DType::kF16) return LoadHalfBlock<V>(block, count * head_dim, out);
   const bool pairs = type == DType::kQ4_0;
   const size_t groups = KvGroups(head_dim);
-  const size_t token_bytes = pairs ? KvPairBytes(head_dim) : head_dim;
+  const size_t token_bytes = KvCodeBytes(type, head_dim);
   const size_t group_bytes = pairs ? kKvPairBytes : kKvScaleElements;
   const std::byte* scales = block + token_bytes * kKvBlockTokens;
   for (size_t j = 0; j < count; ++j) {

@@ -111,6 +111,7 @@ class Matrix {
 // IEEE 754 half and bfloat16 <-> f32, round to nearest even.
 float HalfToFloat(uint16_t half);
 uint16_t FloatToHalf(float value);
+inline constexpr float kLargestHalf = 65504.0f;  // finite
 float BFloat16ToFloat(uint16_t bits);
 uint16_t FloatToBFloat16(float value);
 

@@ -91,8 +91,9 @@ TEST_CASE("packed: the same bits for any number of threads and tokens, and with 
   const std::vector<std::string> isas = PackingIsas();
   if (isas.empty()) RAG_SKIP("this processor packs no weights");
   std::mt19937 random(12);
-  // 13 tiles, more than are read side by side, of which the last is not full.
-  const size_t cols = 1'280, rows = 200, tokens = 60;
+  // 13 tiles, more than are read side by side, of which the last is not full; more tokens than are
+  // taken through a tile at once.
+  const size_t cols = 1'280, rows = 200, tokens = 300;
   const auto x = test::RandomFloats(tokens * cols, random);
   size_t packed_types = 0;
   for (const DType type : test::kBlockTypes) {
