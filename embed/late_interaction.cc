@@ -211,13 +211,16 @@ Matrix LateInteraction::Project(const Encoding& encoding, TextRole role, MatrixV
 }
 
 Status LateInteraction::Run(std::span<const std::string_view> texts, TextRole role,
-                            SequenceConsumer consume, EncodeStats& stats,
-                            const CancelToken* cancel) const {
+                            SequenceConsumer consume, EncodeStats& stats, const CancelToken* cancel,
+                            std::vector<uint32_t>* truncated) const {
   std::vector<size_t> seen(texts.size());
   RAG_ASSIGN_OR_RETURN(
       const std::vector<Encoding> encodings,
       network_->TokenizeAll(
           texts.size(), [&](size_t i) { return Tokenize(texts[i], role, seen[i]); }, cancel));
+  for (size_t i = 0; truncated != nullptr && i < encodings.size(); ++i) {
+    truncated->push_back(static_cast<uint32_t>(encodings[i].truncated));
+  }
   return network_->Run(
       encodings,
       [&](size_t i, MatrixView states) { consume(i, Project(encodings[i], role, states).view()); },
@@ -234,24 +237,32 @@ Result<TokenVectors> LateInteraction::Encode(std::span<const std::string_view> t
         result.texts[i] = Matrix(vectors.rows, vectors.cols);
         std::copy_n(vectors.data, vectors.rows * vectors.cols, result.texts[i].data());
       },
-      result.stats, cancel));
+      result.stats, cancel, &result.truncated));
   return result;
 }
 
-Result<std::vector<float>> LateInteraction::ScoreVectors(std::string_view query,
-                                                         std::span<const Matrix> passages,
+Result<std::vector<float>> LateInteraction::ScoreVectors(std::string_view query, size_t passages,
+                                                         PassageReader read,
                                                          const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(const TokenVectors asked, Encode({&query, 1}, TextRole::kQuery, cancel));
   const Matrix& tokens = asked.texts.front();
   const MaxSimQuery max_sim(network_->runtime().kernels(), tokens.view());
-  std::vector<float> scores;
-  for (size_t i = 0; i < passages.size(); ++i) {
-    if (passages[i].cols() != tokens.cols() && passages[i].rows() != 0) {
-      return InvalidArgumentError("the token vectors of passage ", i, " have ", passages[i].cols(),
+  std::vector<float> scores(passages);
+  const auto score = [&](size_t i) -> Status {
+    if (cancel != nullptr && cancel->cancelled()) return CancelledError("reranking was cancelled");
+    RAG_ASSIGN_OR_RETURN(const Matrix vectors, read(i));
+    if (vectors.cols() != tokens.cols() && vectors.rows() != 0) {
+      return InvalidArgumentError("the token vectors of passage ", i, " have ", vectors.cols(),
                                   " dimensions, the query's ", tokens.cols());
     }
-    scores.push_back(max_sim.Score(passages[i].view()));
-  }
+    scores[i] = max_sim.Score(vectors.view());
+    return OkStatus();
+  };
+  std::vector<Status> outcomes(passages);
+  network_->runtime().pool().ParallelFor(passages, 1, [&](size_t begin, size_t end, int) {
+    for (size_t i = begin; i < end; ++i) outcomes[i] = score(i);
+  });
+  for (const Status& outcome : outcomes) RAG_RETURN_IF_ERROR(outcome);
   return scores;
 }
 

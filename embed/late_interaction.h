@@ -28,7 +28,8 @@ std::string PackTokenVectors(MatrixView vectors);
 bool UnpackTokenVectors(std::string_view bytes, Matrix& vectors);
 
 struct TokenVectors {
-  std::vector<Matrix> texts;  // of each [its tokens, dim] f32, unit rows
+  std::vector<Matrix> texts;        // of each [its tokens, dim] f32, unit rows
+  std::vector<uint32_t> truncated;  // [texts] tokens cut from each text; 0: none
   EncodeStats stats;
 };
 
@@ -46,15 +47,19 @@ class LateInteraction final : public Reranker {
   Result<TokenVectors> Encode(std::span<const std::string_view> texts, TextRole role,
                               const CancelToken* cancel = nullptr) const;
 
-  // Of passages whose token vectors were made before, by a model of the same fingerprint. Errors:
-  // invalid_argument naming the number of one of another dimension; cancelled.
-  Result<std::vector<float>> ScoreVectors(std::string_view query, std::span<const Matrix> passages,
+  // Of passages whose token vectors were made before, by a model of the same fingerprint. `read`
+  // gives those of a passage, from any of the pool's threads. Errors: the first of `read`;
+  // invalid_argument naming the number of a passage of another dimension; cancelled.
+  using PassageReader = FunctionRef<Result<Matrix>(size_t passage)>;
+  Result<std::vector<float>> ScoreVectors(std::string_view query, size_t passages,
+                                          PassageReader read,
                                           const CancelToken* cancel = nullptr) const;
 
   // MaxSim of the query with each passage, at most the query's number of tokens.
   Result<RerankScores> Score(std::string_view query, std::span<const std::string_view> passages,
                              const CancelToken* cancel = nullptr) const override;
   const RerankerInfo& info() const override { return info_; }
+  const Tokenizer& tokenizer() const { return network_->tokenizer(); }
 
  private:
   LateInteraction(LateInteractionConfig config, std::unique_ptr<const TextNetwork> network);
@@ -63,8 +68,10 @@ class LateInteraction final : public Reranker {
   Status FindTokens();
   Encoding Tokenize(std::string_view text, TextRole role, size_t& seen) const;
   // Calls consume(index, token vectors [n, dim]) for each text, from any of the pool's threads.
+  // `truncated`, where it is not null: tokens cut from each text.
   Status Run(std::span<const std::string_view> texts, TextRole role, SequenceConsumer consume,
-             EncodeStats& stats, const CancelToken* cancel) const;
+             EncodeStats& stats, const CancelToken* cancel,
+             std::vector<uint32_t>* truncated = nullptr) const;
   Matrix Project(const Encoding& encoding, TextRole role, MatrixView states) const;
 
   const LateInteractionConfig config_;

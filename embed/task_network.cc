@@ -13,31 +13,34 @@ namespace {
 // As transformers has it for a config.json that says nothing.
 constexpr int64_t kDefaultLabels = 2;
 
+// Heads of two tasks may have tensors of the same names. `task` is the end of the name in
+// 'architectures', where there is one.
+Status CheckTask(const ConfigFile& file, std::string_view task) {
+  const Value* names = file.value().Find("architectures");
+  if (names == nullptr || !names->is_array()) return OkStatus();
+  for (const Value& name : names->as_array()) {
+    if (name.is_string() && !name.as_string().ends_with(task)) {
+      return InvalidArgumentError(file.path(), ": the architecture '", name.as_string(),
+                                  "' is none ", task);
+    }
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<TaskNetwork> LoadTaskNetwork(const std::string& folder, Precision precision,
-                                    const Runtime& runtime) {
+                                    const Runtime& runtime, std::string_view task) {
   std::string bytes;
   RAG_ASSIGN_OR_RETURN(const Modules modules, ReadModules(folder, bytes));
   const std::string& own = modules.transformer;
   RAG_ASSIGN_OR_RETURN(ConfigFile file, ReadConfigFile(JoinPath(own, "config.json"), bytes));
+  RAG_RETURN_IF_ERROR(CheckTask(file, task));
   RAG_ASSIGN_OR_RETURN(const TransformerConfig config, ReadTransformerConfig(file));
   RAG_ASSIGN_OR_RETURN(const TextLimits limits, ReadTextLimits(own, config.max_sequence, bytes));
   RAG_ASSIGN_OR_RETURN(std::unique_ptr<const TextNetwork> network,
                        TextNetwork::Load(own, config, limits, precision, runtime));
   return TaskNetwork{std::move(file), own, std::move(bytes), std::move(network)};
-}
-
-Status CheckTask(const ConfigFile& file, std::string_view end) {
-  const Value* names = file.value().Find("architectures");
-  if (names == nullptr || !names->is_array()) return OkStatus();
-  for (const Value& name : names->as_array()) {
-    if (name.is_string() && !name.as_string().ends_with(end)) {
-      return InvalidArgumentError(file.path(), ": the architecture '", name.as_string(),
-                                  "' is none ", end);
-    }
-  }
-  return OkStatus();
 }
 
 Result<std::vector<std::string>> ReadLabels(const ConfigFile& file) {

@@ -20,14 +20,12 @@ struct TaskNetwork {
   std::unique_ptr<const TextNetwork> network;
 };
 
-// The network of `folder`, or of the Transformer that its modules.json names. Errors: as
-// Encoder::Load's.
+// The network of `folder`, or of the Transformer that its modules.json names. `task`: what names in
+// config.json's 'architectures', where it has any, end with ("ForTokenClassification"), since heads
+// of two tasks may have tensors of the same names. Errors: as Encoder::Load's; invalid_argument
+// naming the architecture of another task, before weights are read.
 Result<TaskNetwork> LoadTaskNetwork(const std::string& folder, Precision precision,
-                                    const Runtime& runtime);
-
-// Heads of two tasks may have tensors of the same names. `end`: of the name in config.json's
-// 'architectures', where it has one ("ForTokenClassification"). Errors: invalid_argument naming it.
-Status CheckTask(const ConfigFile& file, std::string_view end);
+                                    const Runtime& runtime, std::string_view task = {});
 
 // The names of config.json's 'id2label' in the order of their numbers; "LABEL_0", … for as many as
 // 'num_labels' says without them. Errors: invalid_argument naming the key.

@@ -17,8 +17,8 @@ constexpr std::string_view kPlace = "{}";
 Result<std::unique_ptr<TextClassifier>> TextClassifier::Load(const std::string& folder,
                                                              const Runtime& runtime,
                                                              Precision precision) {
-  RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
-  RAG_RETURN_IF_ERROR(CheckTask(task.file, "ForSequenceClassification"));
+  RAG_ASSIGN_OR_RETURN(TaskNetwork task,
+                       LoadTaskNetwork(folder, precision, runtime, "ForSequenceClassification"));
   RAG_ASSIGN_OR_RETURN(std::vector<std::string> labels, ReadLabels(task.file));
   RAG_ASSIGN_OR_RETURN(const std::string problem, task.file.String("problem_type", ""));
   const TextNetwork& network = *task.network;

@@ -55,8 +55,8 @@ std::vector<LabelledRange> Group(std::span<const TokenLabel> tokens,
 Result<std::unique_ptr<TokenClassifier>> TokenClassifier::Load(const std::string& folder,
                                                                const Runtime& runtime,
                                                                Precision precision) {
-  RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
-  RAG_RETURN_IF_ERROR(CheckTask(task.file, "ForTokenClassification"));
+  RAG_ASSIGN_OR_RETURN(TaskNetwork task,
+                       LoadTaskNetwork(folder, precision, runtime, "ForTokenClassification"));
   RAG_ASSIGN_OR_RETURN(std::vector<std::string> labels, ReadLabels(task.file));
   const TextNetwork& network = *task.network;
   RAG_ASSIGN_OR_RETURN(TokenHead head,

@@ -243,21 +243,16 @@ struct Engine::Impl {
     return loaded;
   }
 
-  Result<std::string> FindDecoder(const std::string& name) const {
-    RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(options.models_folder, name));
-    if (entry.kind == "decoder") return entry.path;
-    return InvalidArgumentError("'", name, "' is an ", entry.kind, ", not a decoder");
-  }
-
   // Null when no decoder is configured.
   Result<Generator*> LoadGenerator() {
     if (options.llm.empty()) return static_cast<Generator*>(nullptr);
     std::lock_guard lock(model_mutex);
     if (generator == nullptr) {
       GeneratorOptions decoder = options.decoder;
-      RAG_ASSIGN_OR_RETURN(const std::string path, FindDecoder(options.llm));
+      RAG_ASSIGN_OR_RETURN(const std::string path, FindDecoder(options.models_folder, options.llm));
       if (!decoder.draft_model.empty()) {
-        RAG_ASSIGN_OR_RETURN(decoder.draft_model, FindDecoder(decoder.draft_model));
+        RAG_ASSIGN_OR_RETURN(decoder.draft_model,
+                             FindDecoder(options.models_folder, decoder.draft_model));
       }
       RAG_ASSIGN_OR_RETURN(generator, Generator::Load(path, decoder, runtime));
     }
@@ -731,11 +726,10 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
                                    "' holds documents; name another one for the evaluation");
   }
   const HasModels has = impl_->has_models();
-  if ((dense && has.encoder && config.vectors.dim == 0) ||
-      (sparse && has.sparse && config.sparse_dim == 0)) {
+  const bool no_dense = dense && has.encoder && config.vectors.dim == 0;
+  if (no_dense || (sparse && has.sparse && config.sparse_dim == 0)) {
     return FailedPreconditionError("collection '", config.name, "' was made without ",
-                                   dense && config.vectors.dim == 0 ? "" : "sparse ",
-                                   "vectors; drop it or name another");
+                                   no_dense ? "" : "sparse ", "vectors; drop it or name another");
   }
   RAG_ASSIGN_OR_RETURN(const SearchPlan plan, PlanSearch(config, has, mode));
   RAG_ASSIGN_OR_RETURN(const IngestModels models, impl_->ModelsFor(config));
@@ -818,7 +812,12 @@ Status Engine::LoadClassifier() const {
   const Status of_texts = impl_->NeedClassifier(impl_->text_classifier).status();
   if (of_texts.ok()) return of_texts;
   const Status of_tokens = impl_->NeedClassifier(impl_->token_classifier).status();
-  return of_tokens.ok() ? of_tokens : of_texts;
+  if (of_tokens.ok()) return of_tokens;
+  // One of the two says only that the model is of the other kind.
+  return Status(
+      of_tokens.code() == StatusCode::kInvalidArgument ? of_texts.code() : of_tokens.code(),
+      StrCat("as a model that labels texts: ", of_texts.message(),
+             "; as one that labels places in them: ", of_tokens.message()));
 }
 
 Status Engine::LoadReader() const { return impl_->LoadReader().status(); }

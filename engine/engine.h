@@ -86,8 +86,9 @@ struct StoredDocument {
 
 // Threads: all methods may be called at once. Models are loaded at their first use and then shared.
 // Errors of every method that takes a collection: not_found when there is no such collection
-// (Ingest and AddDocument make it), failed_precondition when the encoder's, sparse encoder's or,
-// of a collection with token vectors, reranker's fingerprint is not the one it was made with.
+// (Ingest and AddDocument make it), failed_precondition when the fingerprint of a model that the
+// call needs is not the one it was made with: writing needs the encoder, the sparse encoder and the
+// reranker of token vectors, a search those of its mode.
 class Engine {
  public:
   static Result<std::unique_ptr<Engine>> Open(const EngineOptions& options, const Runtime& runtime);

@@ -264,6 +264,12 @@ Result<Value> DescribeModel(const ModelEntry& entry) {
   return Value(std::move(out));
 }
 
+Result<std::string> FindDecoder(const std::string& models_folder, const std::string& name_or_path) {
+  RAG_ASSIGN_OR_RETURN(ModelEntry entry, FindModel(models_folder, name_or_path));
+  if (entry.kind == kDecoderKind) return std::move(entry.path);
+  return InvalidArgumentError("'", name_or_path, "' is an ", entry.kind, ", not a decoder");
+}
+
 Result<ModelEntry> AddModel(const std::string& models_folder, const std::string& path,
                             const std::string& name, bool copy) {
   const fs::path from = Normal(path);
@@ -316,10 +322,7 @@ Result<std::vector<WordNeighbor>> FindAnalogy(const std::string& models_folder,
 Result<Value> QuantizeNamedModel(const std::string& models_folder, const std::string& name_or_path,
                                  const ModelQuantization& quantization, const Runtime& runtime,
                                  const CancelToken* cancel) {
-  RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(models_folder, name_or_path));
-  if (entry.kind != kDecoderKind) {
-    return InvalidArgumentError("'", name_or_path, "' is an ", entry.kind, ", not a decoder");
-  }
+  RAG_ASSIGN_OR_RETURN(const std::string path, FindDecoder(models_folder, name_or_path));
   const std::string type = quantization.type.empty() ? "Q4_K" : quantization.type;
   std::optional<Importance> importance;
   if (!quantization.importance.empty()) {
@@ -332,7 +335,7 @@ Result<Value> QuantizeNamedModel(const std::string& models_folder, const std::st
   RAG_ASSIGN_OR_RETURN(
       const QuantizeReport report,
       QuantizeModel(
-          entry.path, quantization.to,
+          path, quantization.to,
           {.type = type, .importance = importance ? &*importance : nullptr, .adapters = merged},
           runtime, cancel));
   return Value(Value::Object{{"path", quantization.to},
@@ -347,15 +350,11 @@ Result<Value> CollectModelImportance(const std::string& models_folder,
                                      const std::string& name_or_path,
                                      const ImportanceRequest& request, const Runtime& runtime,
                                      const CancelToken* cancel) {
-  RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(models_folder, name_or_path));
-  if (entry.kind != kDecoderKind) {
-    return InvalidArgumentError("'", name_or_path, "' is an ", entry.kind, ", not a decoder");
-  }
+  RAG_ASSIGN_OR_RETURN(const std::string path, FindDecoder(models_folder, name_or_path));
   RAG_ASSIGN_OR_RETURN(const std::string text, ReadFile(request.text_path, kMaxTextBytes));
   RAG_ASSIGN_OR_RETURN(
       Importance importance,
-      CollectImportance(entry.path, text, {request.chunk_tokens, request.max_chunks}, runtime,
-                        cancel));
+      CollectImportance(path, text, {request.chunk_tokens, request.max_chunks}, runtime, cancel));
   importance.datasets = {fs::path(request.text_path).filename().string()};
   RAG_RETURN_IF_ERROR(importance.Save(request.to));
   return Value(Value::Object{{"path", request.to},

@@ -1,7 +1,6 @@
 // Models on this machine: names -> files.
 #pragma once
 
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +31,8 @@ std::string DefaultModelsFolder();
 Result<std::vector<ModelEntry>> ListModels(const std::string& models_folder);
 // Resolves a name of the folder, or a path as it is. Errors: not_found listing what there is.
 Result<ModelEntry> FindModel(const std::string& models_folder, const std::string& name_or_path);
+// The path of a decoder, found as FindModel does. Errors: its; invalid_argument for another model.
+Result<std::string> FindDecoder(const std::string& models_folder, const std::string& name_or_path);
 // Checks the model by loading its headers, and links or copies it into the folder under `name`
 // ("": its own). Errors: already_exists; invalid_argument when it is no model.
 Result<ModelEntry> AddModel(const std::string& models_folder, const std::string& path,

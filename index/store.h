@@ -163,7 +163,7 @@ class Collection {
   // The chunks whose sparse vectors have the largest products with the query's, exactly, by the
   // weights that are kept; those that share no token with it are not found. Errors:
   // failed_precondition in a collection without sparse vectors; invalid_argument naming what the
-  // query breaks.
+  // query breaks. A chunk that is written meanwhile may be found by a part of its weights.
   virtual Result<std::vector<Neighbor>> SearchSparse(const SparseVector& query, size_t k,
                                                      const Filter* filter) const = 0;
 

@@ -49,6 +49,7 @@ Status EncodeTexts(std::span<ChunkInput* const> chunks, const IngestModels& mode
                          models.tokens->Encode(texts, TextRole::kDocument, cancel));
     for (size_t i = 0; i < chunks.size(); ++i) {
       chunks[i]->attachment = PackTokenVectors(vectors.texts[i].view());
+      cut[i] = cut[i] || vectors.truncated[i] != 0;
     }
   }
   report.truncated += static_cast<uint64_t>(std::count(cut.begin(), cut.end(), true));

@@ -53,15 +53,25 @@ struct Batch {
 bool IsCancelled(const CancelToken* cancel) { return cancel != nullptr && cancel->cancelled(); }
 
 ChunkBudget BudgetOf(const PipelineContext& context) {
-  const Encoder* const encoder = context.models.encoder;
-  const SparseEncoder* const sparse = context.models.sparse;
+  const auto& [encoder, sparse, late_interaction] = context.models;
+  // In the tokens of the first that there is; the others' are about as many.
   ChunkBudget budget;
-  if (sparse != nullptr) budget = {&sparse->tokenizer(), sparse->info().max_tokens};
-  if (encoder == nullptr) return budget;
-  const EncoderInfo& info = encoder->info();
-  const size_t tokens = info.max_tokens - info.prompt(TextRole::kDocument).tokens;
-  // In the encoder's tokens; the sparse encoder's are about as many.
-  return {&encoder->tokenizer(), sparse == nullptr ? tokens : std::min(tokens, budget.max_tokens)};
+  const auto add = [&budget](const Tokenizer& tokenizer, size_t max_tokens) {
+    if (budget.tokenizer == nullptr) {
+      budget = {&tokenizer, max_tokens};
+    } else {
+      budget.max_tokens = std::min(budget.max_tokens, max_tokens);
+    }
+  };
+  if (encoder != nullptr) {
+    const EncoderInfo& info = encoder->info();
+    add(encoder->tokenizer(), info.max_tokens - info.prompt(TextRole::kDocument).tokens);
+  }
+  if (sparse != nullptr) add(sparse->tokenizer(), sparse->info().max_tokens);
+  if (late_interaction != nullptr) {
+    add(late_interaction->tokenizer(), late_interaction->info().max_tokens);
+  }
+  return budget;
 }
 
 // "file.jsonl:12" when the message begins with it, else the path.

@@ -27,17 +27,16 @@ Result<std::string> TokenVectorsOf(const CollectionConfig& config) {
 Result<bool> ScoreKept(const LateInteraction& model, const Collection& collection,
                        std::string_view query, std::span<const Hit> hits,
                        std::vector<float>& scores, const CancelToken* cancel) {
-  std::vector<Matrix> passages(hits.size());
-  for (size_t i = 0; i < hits.size(); ++i) {
-    const Result<std::string> bytes = collection.GetAttachment(hits[i].chunk_id);
-    if (bytes.status().code() == StatusCode::kNotFound) return false;
-    RAG_RETURN_IF_ERROR(bytes.status());
-    if (!UnpackTokenVectors(*bytes, passages[i])) {
-      return DataLossError("collection '", collection.config().name,
-                           "': the token vectors of chunk ", hits[i].chunk_id, " are damaged");
-    }
-  }
-  RAG_ASSIGN_OR_RETURN(scores, model.ScoreVectors(query, passages, cancel));
+  const auto read = [&](size_t i) -> Result<Matrix> {
+    RAG_ASSIGN_OR_RETURN(const std::string bytes, collection.GetAttachment(hits[i].chunk_id));
+    Matrix vectors;
+    if (UnpackTokenVectors(bytes, vectors)) return vectors;
+    return DataLossError("collection '", collection.config().name, "': the token vectors of chunk ",
+                         hits[i].chunk_id, " are damaged");
+  };
+  Result<std::vector<float>> scored = model.ScoreVectors(query, hits.size(), read, cancel);
+  if (scored.status().code() == StatusCode::kNotFound) return false;
+  RAG_ASSIGN_OR_RETURN(scores, std::move(scored));
   return true;
 }
 

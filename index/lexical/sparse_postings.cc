@@ -377,9 +377,11 @@ Status SparseChanges::Add(uint64_t chunk, const SparseVector& vector) {
 Status SparseChanges::Remove(uint64_t chunk, const SparseVector& vector) {
   for (const SparseVector::Entry& entry : vector.entries) {
     RAG_ASSIGN_OR_RETURN(SparseSegment * segment, Load(entry.token, chunk));
-    std::erase_if(segment->entries, [chunk](const SparseSegment::Entry& posting) {
-      return posting.place == chunk % kSegmentChunks;
-    });
+    std::vector<SparseSegment::Entry>& entries = segment->entries;
+    const auto found = std::lower_bound(
+        entries.begin(), entries.end(), chunk % kSegmentChunks,
+        [](const SparseSegment::Entry& posting, uint64_t place) { return posting.place < place; });
+    if (found != entries.end() && found->place == chunk % kSegmentChunks) entries.erase(found);
   }
   return OkStatus();
 }

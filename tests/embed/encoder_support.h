@@ -83,6 +83,23 @@ class FamilyFolder : public GoldenFolder {
   }
 };
 
+// tests/golden/<set>/<name>/expected.json.
+inline Value Expected(const FamilyFolder& folder) {
+  Result<Value> json = ParseJson(ReadAll(folder.path() / "expected.json"));
+  REQUIRE_OK(json);
+  return std::move(json).value();
+}
+
+inline std::vector<std::string> Strings(const Value& array) {
+  std::vector<std::string> strings;
+  for (const Value& value : array.as_array()) strings.push_back(value.as_string());
+  return strings;
+}
+
+inline std::vector<std::string_view> Views(const std::vector<std::string>& texts) {
+  return {texts.begin(), texts.end()};
+}
+
 // A file of little-endian half-precision floats.
 inline std::vector<float> ReadHalves(const std::filesystem::path& path) {
   const std::string bytes = ReadAll(path);

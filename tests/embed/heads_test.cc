@@ -7,22 +7,6 @@
 namespace rag::test {
 namespace {
 
-Value Expected(const FamilyFolder& folder) {
-  Result<Value> json = ParseJson(ReadAll(folder.path() / "expected.json"));
-  REQUIRE_OK(json);
-  return std::move(json).value();
-}
-
-std::vector<std::string> Strings(const Value& array) {
-  std::vector<std::string> strings;
-  for (const Value& value : array.as_array()) strings.push_back(value.as_string());
-  return strings;
-}
-
-std::vector<std::string_view> Views(const std::vector<std::string>& texts) {
-  return {texts.begin(), texts.end()};
-}
-
 void CheckRows(const Result<Matrix>& scores, const Value& expected) {
   REQUIRE_OK(scores);
   REQUIRE(scores->rows() == expected.as_array().size());

@@ -13,23 +13,9 @@ namespace {
 
 using test::FamilyFolder;
 using test::OpenedEngine;
+using test::Strings;
 using test::TextDocument;
-
-Value Expected(const FamilyFolder& folder) {
-  Result<Value> json = ParseJson(test::ReadAll(folder.path() / "expected.json"));
-  REQUIRE_OK(json);
-  return std::move(json).value();
-}
-
-std::vector<std::string> Strings(const Value& array) {
-  std::vector<std::string> strings;
-  for (const Value& value : array.as_array()) strings.push_back(value.as_string());
-  return strings;
-}
-
-std::vector<std::string_view> Views(const std::vector<std::string>& texts) {
-  return {texts.begin(), texts.end()};
-}
+using test::Views;
 
 struct ClassifierEngine : OpenedEngine {
   explicit ClassifierEngine(const std::string& classifier) {
