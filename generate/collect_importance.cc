@@ -1,12 +1,11 @@
 // Running a model over a text to see what enters its matrices.
 #include <algorithm>
-#include <filesystem>
 #include <functional>
 
 #include "generate/decoder.h"
 #include "generate/expert_names.h"
-#include "generate/folder/model_folder.h"
 #include "generate/importance.h"
+#include "generate/open_decoder.h"
 
 namespace rag {
 namespace {
@@ -83,14 +82,10 @@ class Collector final : public ProductObserver {
 Result<Importance> CollectImportance(const std::string& model, std::string_view text,
                                      const ImportanceOptions& options, const Runtime& runtime,
                                      const CancelToken* cancel) {
-  std::error_code ignored;
-  const bool folder = std::filesystem::is_directory(model, ignored);
-  RAG_ASSIGN_OR_RETURN(const GgufFile file,
-                       folder ? OpenModelFolder(model) : GgufFile::Open(model));
+  RAG_ASSIGN_OR_RETURN(const GgufFile file, OpenDecoder(model));
   RAG_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(file));
   RAG_ASSIGN_OR_RETURN(const DecoderWeights weights, ReadDecoderWeights(file, config));
-  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                       folder ? Tokenizer::Load(model) : Tokenizer::FromGguf(file));
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(file, config));
   const size_t chunk = options.chunk_tokens;
   if (chunk < 2 || chunk > std::min(config.file_context, kMaxChunkTokens)) {
     return InvalidArgumentError("chunks of ", chunk, " tokens: the model reads 2 to ",
@@ -145,6 +140,8 @@ Result<Importance> CollectImportance(const std::string& model, std::string_view 
   out.entries = collector.Take();
   out.chunks = chunks;
   out.chunk_tokens = chunk;
+  const Status sums = out.Check();
+  if (!sums.ok()) return DataLossError(model, ": ", sums.message());
   return out;
 }
 

@@ -9,10 +9,11 @@
 #include "generate/constraint/constraint_cache.h"
 #include "generate/decoder.h"
 #include "generate/draft_model.h"
-#include "generate/folder/model_folder.h"
+
 #include "generate/generation_task.h"
 #include "generate/generator.h"
 #include "generate/lora/adapter_table.h"
+#include "generate/open_decoder.h"
 #include "generate/scheduler.h"
 
 namespace rag {
@@ -72,8 +73,7 @@ class DecoderGenerator final : public Generator {
  private:
   DecoderGenerator(GgufFile file, const Runtime& runtime)
       : file_(std::move(file)), runtime_(runtime) {}
-  // Of a folder the embeddings may have more rows than the vocabulary has tokens.
-  Status Initialize(const GeneratorOptions& options, bool folder);
+  Status Initialize(const GeneratorOptions& options);
   Status StartDecoder(const GeneratorOptions& options, const DecoderConfig& config, size_t context);
   Status LoadDraft(const GeneratorOptions& options, size_t context);
   Status CheckTokens(std::span<const TokenId> tokens) const;
@@ -100,24 +100,16 @@ class DecoderGenerator final : public Generator {
 Result<std::unique_ptr<Generator>> DecoderGenerator::Load(const std::string& path,
                                                           const GeneratorOptions& options,
                                                           const Runtime& runtime) {
-  std::error_code ignored;
-  const bool folder = std::filesystem::is_directory(path, ignored);
-  RAG_ASSIGN_OR_RETURN(GgufFile file, folder ? OpenModelFolder(path) : GgufFile::Open(path));
+  RAG_ASSIGN_OR_RETURN(GgufFile file, OpenDecoder(path));
   std::unique_ptr<DecoderGenerator> generator(new DecoderGenerator(std::move(file), runtime));
-  RAG_RETURN_IF_ERROR(generator->Initialize(options, folder));
+  RAG_RETURN_IF_ERROR(generator->Initialize(options));
   return std::unique_ptr<Generator>(std::move(generator));
 }
 
-Status DecoderGenerator::Initialize(const GeneratorOptions& options, bool folder) {
+Status DecoderGenerator::Initialize(const GeneratorOptions& options) {
   RAG_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(file_));
   RAG_ASSIGN_OR_RETURN(weights_, ReadDecoderWeights(file_, config));
-  RAG_ASSIGN_OR_RETURN(tokenizer_,
-                       folder ? Tokenizer::Load(file_.path()) : Tokenizer::FromGguf(file_));
-  const size_t tokens = tokenizer_->vocab_size();
-  if (tokens > config.vocab_size || (tokens < config.vocab_size && !folder)) {
-    return InvalidArgumentError(file_.path(), ": the vocabulary has ", tokens,
-                                " tokens, the tensor 'token_embd.weight' ", config.vocab_size);
-  }
+  RAG_ASSIGN_OR_RETURN(tokenizer_, OpenTokenizer(file_, config));
   prompt_ = std::make_unique<ChatPrompt>(file_, *tokenizer_);
   size_t context = options.context_tokens;
   if (context == 0) context = std::min(config.file_context, kDefaultContext);
@@ -147,7 +139,7 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options, bool folder
   info_.heads = config.heads;
   info_.kv_heads = config.kv_heads;
   info_.width = config.width;
-  info_.vocab_size = tokens;
+  info_.vocab_size = tokenizer_->vocab_size();
   info_.context_tokens = context;
   info_.weight_bytes = weights_.bytes;
   info_.token_bytes = weights_.token_bytes;

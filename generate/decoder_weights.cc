@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "generate/expert_names.h"
 #include "lib/kernels/quantized.h"
 
 namespace rag {
@@ -112,9 +113,9 @@ class Reader {
   // One matrix of each expert: a tensor [experts, rows, cols], or one tensor for each in old files.
   Status Experts(const std::string& prefix, const std::string& kind, size_t rows, size_t cols,
                  std::vector<FeedForward>& experts, Projection FeedForward::*part) {
-    const std::string name = StrCat(prefix, kind, "_exps.weight");
+    const std::string name = StrCat(prefix, kind, kStackedExperts);
     for (size_t i = 0; i < experts.size(); ++i) {
-      (experts[i].*part).tensor = StrCat(prefix, kind, ".", i, ".weight");
+      (experts[i].*part).tensor = ExpertName(name, i);
     }
     if (!Has(name)) {
       for (FeedForward& expert : experts) {

@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 
-#include "generate/folder/model_folder.h"
+#include "generate/open_decoder.h"
 
 namespace rag {
 namespace {
@@ -37,21 +36,18 @@ Result<std::unique_ptr<DraftModel>> DraftModel::Load(const std::string& path,
                                                      const Tokenizer& tokenizer,
                                                      const Options& options,
                                                      const Runtime& runtime) {
-  std::error_code ignored;
-  const bool folder = std::filesystem::is_directory(path, ignored);
-  RAG_ASSIGN_OR_RETURN(GgufFile file, folder ? OpenModelFolder(path) : GgufFile::Open(path));
+  RAG_ASSIGN_OR_RETURN(GgufFile file, OpenDecoder(path));
   std::unique_ptr<DraftModel> draft(new DraftModel(std::move(file), options, runtime));
-  RAG_RETURN_IF_ERROR(draft->Initialize(tokenizer, folder));
+  RAG_RETURN_IF_ERROR(draft->Initialize(tokenizer));
   return draft;
 }
 
-Status DraftModel::Initialize(const Tokenizer& tokenizer, bool folder) {
+Status DraftModel::Initialize(const Tokenizer& tokenizer) {
   RAG_ASSIGN_OR_RETURN(config_, ReadDecoderConfig(file_));
   RAG_ASSIGN_OR_RETURN(weights_, ReadDecoderWeights(file_, config_));
-  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> own,
-                       folder ? Tokenizer::Load(file_.path()) : Tokenizer::FromGguf(file_));
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> own, OpenTokenizer(file_, config_));
   RAG_RETURN_IF_ERROR(CheckVocabulary(file_.path(), *own, tokenizer));
-  vocab_size_ = std::min({own->vocab_size(), tokenizer.vocab_size(), config_.vocab_size});
+  vocab_size_ = std::min(own->vocab_size(), tokenizer.vocab_size());
   context_ = std::min(options_.context, config_.file_context);
   if (!options_.mapped_weights) {
     RAG_RETURN_IF_ERROR(PackDecoderWeights(file_, runtime_, weights_));

@@ -71,9 +71,9 @@ class DraftModel {
     size_t most;                 // tokens to guess at most; 0: the cache only follows the history
     std::vector<TokenId> guess;  // what came of it; empty: nothing
   };
-  // Follows the histories, up to Decoder::kChunkTokens tokens of all of them, and guesses for those
-  // that it has followed to their end. `cancelled` is looked at between passes and once a layer;
-  // nothing is guessed then.
+  // Follows the histories, up to Decoder::kChunkTokens tokens and one for each sequence, and
+  // guesses for those that it has followed to their end. `cancelled` is looked at between passes
+  // and once a layer; nothing is guessed then.
   void Run(std::span<Item> items, const Decoder::Cancelled& cancelled);
 
   size_t most() const { return options_.tokens; }  // tokens of a guess
@@ -83,7 +83,7 @@ class DraftModel {
  private:
   DraftModel(GgufFile file, const Options& options, const Runtime& runtime)
       : file_(std::move(file)), options_(options), runtime_(runtime) {}
-  Status Initialize(const Tokenizer& tokenizer, bool folder);
+  Status Initialize(const Tokenizer& tokenizer);
   void Settle(Item& item) const;
   bool Wants(Item& item);
   // The items whose last token's logits are there, in the order of the rows.

@@ -1,7 +1,6 @@
 #include "generate/expert_names.h"
 
 #include <charconv>
-#include <string_view>
 
 #include "lib/base/status.h"
 
@@ -16,11 +15,15 @@ bool ParseExpert(const std::string& name, std::string& stacked, size_t& expert) 
     size_t number = 0;
     const auto [rest, error] = std::from_chars(digits, end, number);
     if (error != std::errc() || std::string_view(rest, end) != ".weight") continue;
-    stacked = StrCat(name.substr(0, at + kind.size() - 1), "_exps.weight");
+    stacked = StrCat(name.substr(0, at + kind.size() - 1), kStackedExperts);
     expert = number;
     return true;
   }
   return false;
+}
+
+std::string ExpertName(std::string_view stacked, size_t expert) {
+  return StrCat(stacked.substr(0, stacked.size() - kStackedExperts.size()), ".", expert, ".weight");
 }
 
 }  // namespace rag

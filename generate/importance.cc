@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "lib/base/file.h"
 #include "lib/model/gguf_writer.h"
@@ -16,10 +17,11 @@ constexpr std::string_view kCounts = ".counts";
 constexpr size_t kMaxFileBytes = size_t{4} << 30;
 constexpr size_t kMaxEntries = 1 << 20;
 constexpr size_t kMaxNameBytes = 4096;
+constexpr double kLargestFloat = std::numeric_limits<float>::max();  // files hold floats
 
 Status CheckEntry(const std::string& name, const ImportanceEntry& entry) {
   for (size_t i = 0; i < entry.sums.size(); ++i) {
-    if (entry.sums[i] >= 0 && std::isfinite(entry.sums[i])) continue;
+    if (entry.sums[i] >= 0 && entry.sums[i] <= kLargestFloat) continue;
     return InvalidArgumentError("the importance of '", name, "', column ", i % entry.columns,
                                 ", is ", entry.sums[i]);
   }
@@ -36,7 +38,7 @@ Result<std::vector<double>> ReadNumbers(const TensorView& tensor) {
   return std::vector<double>(values.begin(), values.end());
 }
 
-// Extents from the second-last on back, all of them one.
+// Of the columns that the last extent counts.
 size_t Rows(const TensorView& tensor) {
   return tensor.shape.empty() || tensor.shape.back() == 0 ? 0
                                                           : tensor.elements() / tensor.shape.back();
@@ -152,6 +154,11 @@ Result<Importance> Importance::Load(const std::string& path) {
   RAG_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::Open(path));
   Result<Importance> found = LoadGguf(file);
   return found.ok() ? std::move(found) : std::move(found).status().WithContext(path);
+}
+
+Status Importance::Check() const {
+  for (const auto& [name, entry] : entries) RAG_RETURN_IF_ERROR(CheckEntry(name, entry));
+  return OkStatus();
 }
 
 Status Importance::Save(const std::string& path) const {

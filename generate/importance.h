@@ -28,9 +28,12 @@ struct ImportanceEntry {
 class Importance {
  public:
   // A GGUF file of "NAME.in_sum2" and "NAME.counts", or the older form, whose sums are means times
-  // a count of calls. Errors: those of reading it; invalid_argument naming the entry and what is
-  // wrong with it (shape, negative or infinite sums).
+  // a count of calls (of models without experts). Errors: those of reading it; invalid_argument
+  // naming the entry and what is wrong with it (shape, negative or infinite sums).
   static Result<Importance> Load(const std::string& path);
+  // Errors: invalid_argument naming a tensor and column whose sum is not from 0 to a float's
+  // largest.
+  Status Check() const;
   // As GGUF. Errors: io_error.
   Status Save(const std::string& path) const;
 
@@ -52,7 +55,8 @@ struct ImportanceOptions {
 // Runs the model (a GGUF file or a Hugging Face folder) over `text` in chunks, whose first token is
 // the tokenizer's where it begins texts with one, and sums what enters its layers' matrices; the
 // output matrix is left out and a rest shorter than a chunk not run, all as llama.cpp's tool does.
-// Errors: those of loading the model; invalid_argument for a text shorter than a chunk; cancelled.
+// Errors: those of loading the model; invalid_argument for a text shorter than a chunk; data_loss
+// for a model whose sums are not finite; cancelled.
 Result<Importance> CollectImportance(const std::string& model, std::string_view text,
                                      const ImportanceOptions& options, const Runtime& runtime,
                                      const CancelToken* cancel = nullptr);

@@ -263,12 +263,14 @@ void BatchScheduler::FollowDrafts(std::vector<Planned>& plan, size_t most) {
     planned_of.push_back(&planned);
   }
   if (items.empty()) return;
-  const auto nobody_waits = [&] {
-    return std::all_of(plan.begin(), plan.end(),
-                       [](const Planned& planned) { return planned.running->task->given_up(); });
-  };
+  const auto nobody_waits = [&] { return NobodyWaits(plan); };
   draft_->Run(items, Decoder::Cancelled(nobody_waits));
   for (size_t i = 0; i < items.size(); ++i) UseDraft(*planned_of[i], std::move(items[i].guess));
+}
+
+bool BatchScheduler::NobodyWaits(const std::vector<Planned>& plan) {
+  return std::all_of(plan.begin(), plan.end(),
+                     [](const Planned& planned) { return planned.running->task->given_up(); });
 }
 
 void BatchScheduler::PlanPrompts(std::vector<Planned>& plan) {
@@ -374,10 +376,7 @@ void BatchScheduler::Step() {
                                                          : Logits::kNone,
          .adapters = running.task->adapters()});
   }
-  const auto nobody_waits = [&] {
-    return std::all_of(plan.begin(), plan.end(),
-                       [](const Planned& planned) { return planned.running->task->given_up(); });
-  };
+  const auto nobody_waits = [&] { return NobodyWaits(plan); };
   const Decoder::Cancelled cancelled(nobody_waits);
   if (!decoder_.Forward(chunks, &cancelled).ok()) return;  // Reap takes them out
 

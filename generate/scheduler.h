@@ -96,6 +96,7 @@ class BatchScheduler {
   void PlanPrompts(std::vector<Planned>& plan);
   bool Add(Running& running, size_t tokens, std::vector<Planned>& plan);
   void AddDrafts(std::vector<Planned>& plan);
+  static bool NobodyWaits(const std::vector<Planned>& plan);  // for what the plan gives
   static size_t UseDraft(Planned& planned, std::vector<TokenId> draft);
   void FollowDrafts(std::vector<Planned>& plan, size_t most);
   void Preempt(std::vector<Planned>& plan);

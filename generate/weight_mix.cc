@@ -24,7 +24,8 @@ bool OfEightExperts(const MixModel& model, std::string_view kind, DType output, 
   return true;
 }
 
-// The rules below are those of llama.cpp's llama_tensor_get_type (src/llama-quant.cpp).
+// The rules below are those of llama.cpp's llama_tensor_get_type (src/llama-quant.cpp), but for
+// the one of 70B models, whose values get more bits there.
 DType ChooseQ2_K_M(const MixModel& model, std::string_view kind, size_t) {
   DType type = DType::kQ2_K;
   if (OfEightExperts(model, kind, DType::kQ5_K, type)) return type;

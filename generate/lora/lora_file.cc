@@ -30,7 +30,11 @@ Result<LoraFile> OpenLoraGguf(const std::string& path, const DecoderConfig& mode
                               "place in the text on, which is not known here");
   }
   RAG_ASSIGN_OR_RETURN(const double alpha, keys.NonNegative("adapter.lora.alpha", 0));
-  LoraPairs pairs(path);
+  if (alpha > kMaxLoraAlpha) {
+    return InvalidArgumentError(path, ": key 'adapter.lora.alpha' is ", alpha,
+                                ", over the limit of ", kMaxLoraAlpha);
+  }
+  LoraPairs pairs(path, model.experts);
   for (const std::string& name : file->TensorNames()) {
     constexpr std::string_view kSuffixes[] = {".lora_a", ".lora_b"};
     const bool is_a = name.ends_with(kSuffixes[0]);

@@ -29,6 +29,7 @@ struct LoraFile {
 };
 
 inline constexpr size_t kMaxLoraRank = 1024;
+inline constexpr double kMaxLoraAlpha = 1e6;
 
 // A GGUF file as llama.cpp's convert_lora_to_gguf.py writes it, or a folder of PEFT's
 // (adapter_config.json, adapter_model.safetensors), for a model of that configuration. Ranks agree

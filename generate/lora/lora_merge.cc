@@ -1,15 +1,11 @@
 #include "generate/lora/lora_merge.h"
 
 #include "generate/decoder_weights.h"
+#include "generate/expert_names.h"
 #include "generate/lora/adapter_table.h"
 #include "generate/lora/lora_adapter.h"
 
 namespace rag {
-namespace {
-
-constexpr std::string_view kStacked = "_exps.weight";
-
-}  // namespace
 
 Result<LoraMerge> LoraMerge::Load(std::span<const MergedAdapter> adapters, const GgufFile& model) {
   LoraMerge merge;
@@ -41,11 +37,8 @@ Result<LoraMerge> LoraMerge::Load(std::span<const MergedAdapter> adapters, const
 const std::vector<LoraMerge::Part>* LoraMerge::Find(const std::string& name,
                                                     std::span<const size_t> shape,
                                                     size_t row) const {
-  std::string weight = name;
-  if (shape.size() == 3 && name.ends_with(kStacked)) {
-    weight = StrCat(name.substr(0, name.size() - kStacked.size()), ".", row / shape[1], ".weight");
-  }
-  const auto found = parts_.find(weight);
+  const bool stacked = shape.size() == 3 && name.ends_with(kStackedExperts);
+  const auto found = parts_.find(stacked ? ExpertName(name, row / shape[1]) : name);
   return found == parts_.end() ? nullptr : &found->second;
 }
 

@@ -1,12 +1,12 @@
 #include "generate/lora/lora_pairs.h"
 
+#include "generate/expert_names.h"
 #include "lib/kernels/quantized.h"
 
 namespace rag {
 namespace {
 
 constexpr std::string_view kEmbeddings = "token_embd.weight";
-constexpr std::string_view kStacked = "_exps.weight";
 
 // Matrix `index` of a tensor [count, rows, cols].
 TensorView Slice(const TensorView& tensor, size_t index) {
@@ -23,7 +23,7 @@ Status LoraPairs::Add(const std::string& weight, Half half, const std::string& n
     return UnimplementedError(where_, ": tensor '", name,
                               "' changes the embeddings, which adapters cannot here");
   }
-  const size_t dimensions = weight.ends_with(kStacked) ? 3 : 2;
+  const size_t dimensions = weight.ends_with(kStackedExperts) ? 3 : 2;
   if (tensor.shape.size() != dimensions || tensor.elements() == 0) {
     return InvalidArgumentError(where_, ": tensor '", name, "' has ", tensor.shape.size(),
                                 " dimensions and ", tensor.elements(), " elements; it should have ",
@@ -34,10 +34,12 @@ Status LoraPairs::Add(const std::string& weight, Half half, const std::string& n
                                 GetDTypeInfo(tensor.type).name, ", which is no weight type");
   }
   if (dimensions == 3) {
-    // "blk.0.ffn_up_exps.weight" -> "blk.0.ffn_up.3.weight".
-    const std::string stem = weight.substr(0, weight.size() - kStacked.size());
+    if (tensor.shape[0] != experts_) {
+      return InvalidArgumentError(where_, ": tensor '", name, "' is for ", tensor.shape[0],
+                                  " experts, the model has ", experts_);
+    }
     for (size_t i = 0; i < tensor.shape[0]; ++i) {
-      RAG_RETURN_IF_ERROR(Add(StrCat(stem, ".", i, ".weight"), half, name, Slice(tensor, i)));
+      RAG_RETURN_IF_ERROR(Add(ExpertName(weight, i), half, name, Slice(tensor, i)));
     }
     return OkStatus();
   }

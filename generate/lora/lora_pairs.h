@@ -14,8 +14,8 @@ namespace rag {
 
 class LoraPairs {
  public:
-  // `where` is for errors.
-  explicit LoraPairs(std::string where) : where_(std::move(where)) {}
+  // `where` is for errors; experts: of the model, 0 without.
+  LoraPairs(std::string where, size_t experts) : where_(std::move(where)), experts_(experts) {}
 
   enum class Half { kA, kB };
   // The half of `weight` that the file calls `name`, [rows, cols] or [experts, rows, cols].
@@ -38,6 +38,7 @@ class LoraPairs {
   Status Check(const Pair& pair) const;
 
   const std::string where_;
+  const size_t experts_;
   std::map<std::string, Pair> pairs_;  // by weight
 };
 

@@ -19,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr size_t kMaxConfigBytes = size_t{4} << 20;
-constexpr double kMaxAlpha = 1e6;
 
 // What of PEFT changes more than W by B A: each must be absent, null, false or empty.
 constexpr std::string_view kUnknown[] = {
@@ -54,11 +53,11 @@ class PeftConfig {
     RAG_RETURN_IF_ERROR(config.CheckKnown());
     RAG_ASSIGN_OR_RETURN(config.rank_stabilized_, config.keys_.Flag({"use_rslora"}, false));
     RAG_ASSIGN_OR_RETURN(config.alpha_, config.keys_.Positive({"lora_alpha"}));
-    if (config.alpha_ > kMaxAlpha) {
-      return config.keys_.Wrong({"lora_alpha"}, StrCat("at most ", kMaxAlpha));
+    if (config.alpha_ > kMaxLoraAlpha) {
+      return config.keys_.Wrong({"lora_alpha"}, StrCat("at most ", kMaxLoraAlpha));
     }
     RAG_ASSIGN_OR_RETURN(config.rank_, config.keys_.Size({"r"}, kMaxLoraRank));
-    RAG_RETURN_IF_ERROR(config.ReadPattern("alpha_pattern", kMaxAlpha, config.alphas_));
+    RAG_RETURN_IF_ERROR(config.ReadPattern("alpha_pattern", kMaxLoraAlpha, config.alphas_));
     RAG_RETURN_IF_ERROR(config.ReadPattern("rank_pattern", kMaxLoraRank, config.ranks_));
     RAG_RETURN_IF_ERROR(config.ReadTargets());
     return config;
@@ -227,7 +226,7 @@ Result<LoraFile> OpenPeftFolder(const std::string& folder, const DecoderConfig& 
   RAG_ASSIGN_OR_RETURN(SafetensorsFile file, OpenTensors(folder));
   const auto storage = std::make_shared<Storage>(std::move(file));
   TensorChanger changer(model.heads, model.kv_heads, storage->changed);
-  LoraPairs pairs(folder);
+  LoraPairs pairs(folder, model.experts);
   std::vector<std::string> modules;
   std::map<std::string, std::string> module_of;  // by the weight's name in GGUF
   for (const std::string& name : storage->file.TensorNames()) {

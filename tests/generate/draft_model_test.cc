@@ -1,7 +1,6 @@
 // A draft model's guesses change nothing but the number of steps.
 #include "generate/draft_model.h"
 
-#include <array>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cmath>
@@ -11,7 +10,6 @@
 
 #include "generate/generator.h"
 #include "generate/quantize.h"
-#include "lib/base/value.h"
 #include "tests/generate/chat_model.h"
 #include "tests/support/support.h"
 

@@ -1,7 +1,6 @@
 // LoRA adapters: against peft (tests/golden/lora/make_lora.py), side by side in a batch, merged
 // into a file, and damaged.
 #include <algorithm>
-#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <fstream>
