@@ -46,7 +46,7 @@ class DecodeCommand final : public Command {
     sub->add_option("--rounds", options_.rounds, "measured rounds, after one that warms up")
         ->check(CLI::Range(1, 1'000))
         ->capture_default_str();
-    sub->add_option("--kv-type", cache_type_, "of the cache: f32, f16 or q8_0")
+    sub->add_option("--kv-type", cache_type_, "of the cache: f32, f16, q8_0 or q4_0")
         ->capture_default_str();
     sub->add_flag("--mapped-weights", options_.mapped_weights, "leave weights in the file");
     sub->add_option("--draft-tokens", options_.draft_tokens,

@@ -66,7 +66,7 @@ class SearchBench {
     if (!cancel_.cancelled() && options_.churn > 0) {
       RAG_RETURN_IF_ERROR(KeepWhenCancelled(MeasureChurn()));
     }
-    report_.complete = !cancel_.cancelled();
+    report_.run.complete = !cancel_.cancelled();
     return std::move(report_);
   }
 
@@ -119,11 +119,8 @@ class SearchBench {
     report_.threads = options_.threads;
     report_.build_threads = options_.build_threads;
     report_.batch = options_.batch;
-    report_.processor = ProcessorName();
-    report_.isa = IsaName(runtime_->isa());
-    report_.date = UtcNow();
-    report_.version = RAG_VERSION;
-    report_.command = options_.command;
+    report_.run = BeginRun(options_.command);
+    report_.run.isa = IsaName(runtime_->isa());
   }
 
   bool Wanted(const System& peer) const {
@@ -185,18 +182,18 @@ class SearchBench {
   void AddPythonPeers() {
     if (!options_.peers || cancel_.cancelled()) return;
     if (options_.peers_python.empty()) {
-      report_.missing.push_back("peers in Python: --peers-python names no interpreter");
+      report_.run.missing.push_back("peers in Python: --peers-python names no interpreter");
       return;
     }
     progress_.Show("starting the peers in Python");
     Result<PythonPeers> peers = MakePythonPeers(
         {options_.peers_python, options_.peers_script, options_.peer_names}, *workload_, cancel_);
     if (!peers.ok()) {
-      report_.missing.push_back(StrCat("peers in Python: ", peers.status().message()));
+      report_.run.missing.push_back(StrCat("peers in Python: ", peers.status().message()));
       return;
     }
     for (std::unique_ptr<System>& peer : peers->systems) systems_.push_back(std::move(peer));
-    for (std::string& text : peers->missing) report_.missing.push_back(std::move(text));
+    for (std::string& text : peers->missing) report_.run.missing.push_back(std::move(text));
   }
 
   void Measure() {
@@ -384,7 +381,7 @@ int RunSearch(const SearchBenchOptions& options, const CancelToken& cancel) {
   }
   const bool failed = std::any_of(report->systems.begin(), report->systems.end(),
                                   [](const SystemReport& s) { return !s.error.ok(); });
-  return report->complete && !failed ? kExitDone : kExitFailed;
+  return report->run.complete && !failed ? kExitDone : kExitFailed;
 }
 
 }  // namespace rag::bench

@@ -72,7 +72,8 @@ ServerOptions ToServerOptions(const Settings& settings, bool allow_remote) {
 Status CheckAdapterNames(const Service& service) {
   const auto is_model = [&](std::string_view name) {
     return name == service.decoder_name || name == service.encoder_name ||
-           name == service.reranker_name || name == kExtractiveModel;
+           name == service.reranker_name || name == service.sparse_name ||
+           name == service.classifier_name || name == kExtractiveModel;
   };
   for (const AdapterInfo& adapter : service.adapters) {
     if (!is_model(adapter.name)) continue;
@@ -107,12 +108,12 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   if (decoder.has_value()) {
     service.decoder_name = ModelName(settings.llm);
     service.adapters = decoder->adapters;
-    RAG_RETURN_IF_ERROR(CheckAdapterNames(service));
   }
   if (!settings.classifier.empty()) {
     RAG_RETURN_IF_ERROR(engine->LoadClassifier());
     service.classifier_name = ModelName(settings.classifier);
   }
+  RAG_RETURN_IF_ERROR(CheckAdapterNames(service));
   RAG_RETURN_IF_ERROR(engine->LoadReader());
 
   const bool open_to_all = key.empty() && settings.server.insecure_no_auth;

@@ -240,7 +240,7 @@ class CTranslate2Int8(CTranslate2):
 class LlamaCpp(Peer):
     name = "llama.cpp f16"
     package = "llama-cpp-python"
-    parameters = {"precision": "f16", "tokens_a_pass": 512}
+    parameters = {"precision": "f16", "tokens_a_pass": "the model's"}
     file = "model-f16.gguf"
     matrix_type = "F16"
 
@@ -256,7 +256,8 @@ class LlamaCpp(Peer):
 
     def open(self):
         pooling = {"mean": self.library.LLAMA_POOLING_TYPE_MEAN, "cls": self.library.LLAMA_POOLING_TYPE_CLS}
-        tokens = max(512, self.max_tokens)
+        # A text is cut to n_batch tokens, which are also those of a pass.
+        tokens = self.max_tokens
         self.network = self.library.Llama(str(self.folder / self.file), embedding=True, n_ctx=tokens, n_batch=tokens,
                                           n_ubatch=tokens, n_threads=self.threads, n_threads_batch=self.threads,
                                           pooling_type=pooling[self.pooling], verbose=False)
@@ -272,7 +273,7 @@ class LlamaCpp(Peer):
 
 class LlamaCppQ8(LlamaCpp):
     name = "llama.cpp Q8_0"
-    parameters = {"precision": "Q8_0", "tokens_a_pass": 512}
+    parameters = {"precision": "Q8_0", "tokens_a_pass": "the model's"}
     file = "model-q8_0.gguf"
     matrix_type = "Q8_0"
 
@@ -341,7 +342,9 @@ PEERS = [SentenceTransformers, OnnxRuntime, OnnxRuntimeInt8, CTranslate2, CTrans
 def prepare(request):
     folder = pathlib.Path(request["folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    systems, missing = [], []
+    systems = []
+    missing = [f"{name}: no such peer; there are {', '.join(peer.name for peer in PEERS)}"
+               for name in request["only"] if name not in {peer.name for peer in PEERS}]
     for peer in PEERS:
         if request["only"] and peer.name not in request["only"]:
             continue

@@ -6,28 +6,18 @@
 
 import json
 import pathlib
-import signal
 import stat
-import subprocess
 import sys
 import tempfile
-import time
+
+from rag_bench_harness import Command
 
 PROGRAM = sys.argv[1]
 DECODERS = pathlib.Path(__file__).resolve().parents[1] / "golden" / "decoders"
 MODEL = DECODERS / "llama3" / "model.gguf"
 SMALL = ("--prompt", 24, "--tokens", 4, "--depth", "0,16", "--batch", "1,3", "--rounds", 3)
-
-
-def run(*arguments):
-    return subprocess.run([PROGRAM, "decode", *map(str, arguments)], capture_output=True, text=True, timeout=600,
-                          check=False)
-
-
-def measured(*arguments):
-    result = run(*arguments, "--json", "-")
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+DECODE = Command(PROGRAM, "decode")
+run, measured = DECODE.run, DECODE.measured
 
 
 def find(model, what, threads, context=0, sequences=1, unit="tokens/s"):
@@ -160,16 +150,7 @@ def test_errors(folder):
 
 def test_interrupt(folder):
     """Ctrl-C ends the run with what was measured so far."""
-    out = folder / "interrupted.json"
-    process = subprocess.Popen([PROGRAM, "decode", str(MODEL), *map(str, SMALL[:-2]), "--rounds", "1000", "--threads", "1",
-                                "--json", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode in (0, 1), stderr
-    report = json.loads(out.read_text(encoding="utf-8"))
-    if process.returncode == 1:
-        assert not report["complete"] and "Stopped early" in stdout
+    DECODE.interrupt(3, folder, MODEL, *SMALL[:-2], "--rounds", 1000, "--threads", 1)
 
 
 def main():

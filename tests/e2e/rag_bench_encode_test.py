@@ -6,27 +6,17 @@
 
 import json
 import pathlib
-import signal
-import subprocess
 import sys
 import tempfile
-import time
+
+from rag_bench_harness import Command
 
 PROGRAM = sys.argv[1]
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODEL = ROOT / "tests" / "golden" / "encoders" / "bert"
 MAX_TOKENS = json.loads((MODEL / "sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"]
-
-
-def run(*arguments, model=MODEL):
-    return subprocess.run([PROGRAM, "encode", "--model", str(model), *map(str, arguments)], capture_output=True,
-                          text=True, timeout=600, check=False)
-
-
-def measured(*arguments):
-    result = run(*arguments, "--json", "-")
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
+ENCODE = Command(PROGRAM, "encode", "--model", MODEL)
+run, measured = ENCODE.run, ENCODE.measured
 
 
 def texts_file(folder):
@@ -107,8 +97,8 @@ def test_peers(folder):
     """What a script of peers says is merged, and its failures are noted beside the others' results."""
     script = folder / "peers.py"
     script.write_text(FAKE_PEERS, encoding="utf-8")
-    arguments = ("--texts", texts_file(folder)[0], "--lengths", "8", "--limit", 4, "--rounds", 1, "--peers", "--peers-python", sys.executable, "--json",
-                 "-", "--peers-script")
+    arguments = ("--texts", texts_file(folder)[0], "--lengths", "8", "--limit", 4, "--rounds", 1, "--peers",
+                 "--peers-python", sys.executable, "--json", "-", "--peers-script")
     result = run(*arguments, script)
     assert result.returncode == 1, result.stderr  # a system failed
     report = json.loads(result.stdout)
@@ -140,23 +130,15 @@ def test_errors(folder):
         result = run(*arguments)
         assert result.returncode == code, (arguments, result.returncode, result.stderr)
         assert words in result.stderr, (arguments, result.stderr)
-    result = run(model="no-such-model")
+    result = Command(PROGRAM, "encode").run("--model", "no-such-model")
     assert result.returncode == 1 and "no-such-model" in result.stderr, result.stderr
     assert "rag-bench encode --precision" in run("--help").stdout
 
 
 def test_interrupt(folder):
     """Ctrl-C ends the run with what was measured so far."""
-    out = folder / "interrupted.json"
-    process = subprocess.Popen([PROGRAM, "encode", "--model", str(MODEL), "--texts", str(texts_file(folder)[0]),
-                                "--lengths", "0", "--rounds", "1000", "--batch", "1,2,3,4,5,6,7,0", "--json", str(out)],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(2)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode in (0, 1), stderr
-    if out.exists():
-        assert not json.loads(out.read_text(encoding="utf-8"))["complete"] or process.returncode == 0
+    ENCODE.interrupt(3, folder, "--texts", texts_file(folder)[0], "--lengths", 0, "--rounds", 1000, "--batch",
+                     "1,2,3,4,5,6,7,0")
 
 
 def main():

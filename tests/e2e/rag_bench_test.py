@@ -7,34 +7,24 @@
 import json
 import os
 import pathlib
-import signal
 import struct
-import subprocess
 import sys
 import tempfile
-import time
+
+from rag_bench_harness import Command
 
 PROGRAM = sys.argv[1]
 if os.environ.get("RAG_SANITIZE") == "thread":
     # hnswlib has a mutex a row: the search for cycles among them takes minutes.
     os.environ["TSAN_OPTIONS"] = os.environ.get("TSAN_OPTIONS", "") + ":detect_deadlocks=0"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+SEARCH = Command(PROGRAM, "search")
+run, measured = SEARCH.run, SEARCH.measured
 
 
 def data_folder():
     candidates = [os.environ.get("RAG_TEST_DATA", ""), ROOT.parent / "shared" / "data"]
     return next((pathlib.Path(c) for c in candidates if c and (pathlib.Path(c) / "ann-sift10k").is_dir()), None)
-
-
-def run(*arguments):
-    return subprocess.run([PROGRAM, "search", *map(str, arguments)], capture_output=True, text=True,
-                          timeout=600, check=False)
-
-
-def measured(*arguments):
-    result = run(*arguments, "--json", "-")
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout)
 
 
 def check_fields(report):
@@ -172,17 +162,8 @@ def test_errors(folder):
 
 def test_interrupt(folder):
     """Ctrl-C ends the run with what was measured so far."""
-    out = folder / "interrupted.json"
     # Rounds enough to last until they are interrupted, once one was measured.
-    process = subprocess.Popen([PROGRAM, "search", "--data", "synthetic:500x8", "--rounds", "1000", "--json", str(out)],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode in (0, 1), stderr
-    report = json.loads(out.read_text(encoding="utf-8"))
-    if process.returncode == 1:
-        assert not report["complete"] and "Stopped early" in stdout
+    SEARCH.interrupt(3, folder, "--data", "synthetic:500x8", "--rounds", 1000)
 
 
 def main():

@@ -55,12 +55,12 @@ class DecodeBench {
       for (const int threads : options_.threads) {
         const Status measured = Measure(path, threads);
         if (measured.code() == StatusCode::kCancelled) {
-          report_.complete = false;
+          report_.info.complete = false;
           break;
         }
         RAG_RETURN_IF_ERROR(measured);
       }
-      if (!report_.complete) break;
+      if (!report_.info.complete) break;
     }
     report_.load_after = LoadAverage();
     return std::move(report_);
@@ -68,11 +68,8 @@ class DecodeBench {
 
  private:
   void Describe() {
-    report_.processor = ProcessorName();
+    report_.info = BeginRun(options_.command);
     report_.processors = ThreadPool::AvailableProcessors();
-    report_.date = UtcNow();
-    report_.version = RAG_VERSION;
-    report_.command = options_.command;
     report_.cache_type = GetDTypeInfo(options_.cache_type).name;
     report_.rounds = options_.rounds;
     report_.load_before = LoadAverage();
@@ -97,7 +94,7 @@ class DecodeBench {
   Status Measure(const std::string& path, int threads) {
     report_.models.back().runs.push_back({.threads = threads});
     RAG_ASSIGN_OR_RETURN(const auto runtime, Runtime::Create({.threads = threads}));
-    report_.isa = IsaName(runtime->isa());
+    report_.info.isa = IsaName(runtime->isa());
     Show("reading");
     DecodeRun& run = report_.models.back().runs.back();
     if (std::filesystem::is_regular_file(path)) {
@@ -241,11 +238,12 @@ int RunDecode(const DecodeBenchOptions& options, const CancelToken& cancel) {
   const Status written =
       WriteReport({.json = DecodeReportToJson(*report),
                    .text = StrCat(heading, TablesToText(tables), notes.empty() ? "" : "\n", notes),
-                   .markdown = StrCat(heading, TablesToMarkdown(tables), notes),
+                   .markdown = StrCat(heading, "`", report->info.command, "`\n",
+                                      TablesToMarkdown(tables), notes),
                    .json_path = options.json,
                    .markdown_path = options.markdown});
   if (!written.ok()) return Fail(written);
-  return report->complete && report->errors.empty() ? kExitDone : kExitFailed;
+  return report->info.complete && report->errors.empty() ? kExitDone : kExitFailed;
 }
 
 }  // namespace rag::bench

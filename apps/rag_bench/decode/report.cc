@@ -29,8 +29,7 @@ double MemoryLimit(const DecodeRun& run) {
 }
 
 Value ToValue(const std::vector<double>& values, bool with_rounds) {
-  const Spread summary = SpreadOf(values);
-  Value::Object out{{"median", summary.median}, {"min", summary.low}, {"max", summary.high}};
+  Value::Object out = SpreadToJson(SpreadOf(values));
   if (with_rounds) out.Set("rounds", Value::Array(values.begin(), values.end()));
   return out;
 }
@@ -169,12 +168,13 @@ Table LoadTable(const DecodeModel& model) {
                "peak to file"},
               {}};
   for (const DecodeRun& run : model.runs) {
-    table.rows.push_back(
-        {StrCat(run.threads), Fixed(run.file_read_seconds, 2), Fixed(run.loaded.seconds, 2),
-         Fixed(run.loaded.first_token_seconds, 2), Megabytes(run.loaded.resident_bytes),
-         Megabytes(run.loaded.peak_bytes),
-         Fixed(static_cast<double>(run.loaded.peak_bytes) / static_cast<double>(model.file_bytes),
-               2)});
+    table.rows.push_back({StrCat(run.threads), Fixed(run.file_read_seconds, 2),
+                          Fixed(run.loaded.seconds, 2), Fixed(run.loaded.first_token_seconds, 2),
+                          Megabytes(run.loaded.resident_bytes), Megabytes(run.loaded.peak_bytes),
+                          model.file_bytes == 0 ? "-"
+                                                : Fixed(static_cast<double>(run.loaded.peak_bytes) /
+                                                            static_cast<double>(model.file_bytes),
+                                                        2)});
   }
   return table;
 }
@@ -186,17 +186,12 @@ Value DecodeReportToJson(const DecodeReport& report) {
   for (const DecodeModel& model : report.models) models.push_back(ToValue(model));
   Value::Object out{
       {"benchmark", "decode"},
-      {"machine", Value::Object{{"processor", report.processor},
-                                {"processors", report.processors},
-                                {"isa", report.isa}}},
-      {"date", report.date},
-      {"version", report.version},
-      {"command", report.command},
       {"cache_type", report.cache_type},
       {"rounds", report.rounds},
       {"load_average", Value::Object{{"before", report.load_before}, {"after", report.load_after}}},
-      {"complete", report.complete},
       {"models", std::move(models)}};
+  AddRunInfo(report.info, out);
+  out.Find("machine")->as_object().Set("processors", report.processors);
   if (!report.errors.empty()) {
     out.Set("errors", Value::Array(report.errors.begin(), report.errors.end()));
   }
@@ -215,8 +210,8 @@ std::vector<Table> DecodeTables(const DecodeReport& report) {
 }
 
 std::string Heading(const DecodeReport& report) {
-  return StrCat(report.processor, ", ", report.processors, " processors, ", report.isa, ", ",
-                report.rounds, " rounds, keys and values in ", report.cache_type,
+  return StrCat(report.info.processor, ", ", report.processors, " processors, ", report.info.isa,
+                ", ", report.rounds, " rounds, keys and values in ", report.cache_type,
                 ", load before and after ", Fixed(report.load_before, 1), " and ",
                 Fixed(report.load_after, 1), "\n");
 }
@@ -224,8 +219,7 @@ std::string Heading(const DecodeReport& report) {
 std::string Notes(const DecodeReport& report) {
   std::string out;
   for (const std::string& error : report.errors) out += StrCat(error, "\n");
-  if (!report.complete) out += "Stopped early: this is what was measured.\n";
-  return out;
+  return out + RunNotes(report.info);
 }
 
 }  // namespace rag::bench

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "apps/rag_bench/decode/decoding.h"
+#include "apps/rag_bench/report/run_info.h"
 #include "apps/rag_bench/report/table.h"
 #include "lib/base/value.h"
 
@@ -44,17 +45,12 @@ struct DecodeModel {
 };
 
 struct DecodeReport {
-  std::string processor;
-  std::string isa;
+  RunInfo info;
   int processors = 0;
-  std::string date;
-  std::string version;
-  std::string command;
   std::string cache_type;
   size_t rounds = 0;
   double load_before = 0;
   double load_after = 0;
-  bool complete = true;  // false: stopped, this is what was measured
   std::vector<DecodeModel> models;
   std::vector<std::string> errors;  // of peers, with their names
 };

@@ -16,6 +16,7 @@
 #include "apps/rag_bench/progress.h"
 #include "engine/models.h"
 #include "lib/base/file.h"
+#include "lib/base/hash.h"
 #include "lib/base/scratch_folder.h"
 
 namespace rag::bench {
@@ -62,6 +63,11 @@ Status CompareVectors(const std::string& first, const std::string& other, size_t
       bb += double{b[i]} * double{b[i]};
     }
     const double cosine = product / std::sqrt(aa * bb);
+    if (!std::isfinite(cosine)) {
+      return DataLossError("the vector of text ", row,
+                           " is zero or not finite, here or in the first "
+                           "system's");
+    }
     lowest = std::min(lowest, cosine);
     sum += cosine;
   }
@@ -82,10 +88,7 @@ class EncodeBench {
     folder_.emplace(std::move(folder));
     report_.model = entry.name;
     report_.rounds = options_.rounds;
-    report_.processor = ProcessorName();
-    report_.date = UtcNow();
-    report_.version = RAG_VERSION;
-    report_.command = options_.command;
+    report_.info = BeginRun(options_.command);
     for (const Precision precision : options_.precisions) {
       RAG_RETURN_IF_ERROR(AddOurs(precision));
     }
@@ -96,7 +99,7 @@ class EncodeBench {
       if (cancel_.cancelled()) break;
       Measure(threads);
     }
-    report_.complete = !cancel_.cancelled();
+    report_.info.complete = !cancel_.cancelled();
     return std::move(report_);
   }
 
@@ -125,7 +128,7 @@ class EncodeBench {
     RAG_ASSIGN_OR_RETURN(const int64_t dim, info_.GetInt("dim", 0));
     RAG_ASSIGN_OR_RETURN(const int64_t max_tokens, info_.GetInt("max_tokens", 0));
     RAG_ASSIGN_OR_RETURN(const int64_t weight_bytes, info_.GetInt("weight_bytes", 0));
-    RAG_ASSIGN_OR_RETURN(report_.isa, info_.GetString("isa", ""));
+    RAG_ASSIGN_OR_RETURN(report_.info.isa, info_.GetString("isa", ""));
     report_.dim = static_cast<size_t>(dim);
     report_.max_tokens = static_cast<size_t>(max_tokens);
     report_.weight_bytes = static_cast<size_t>(weight_bytes);
@@ -172,7 +175,7 @@ class EncodeBench {
   void AddPeers() {
     if (!options_.peers || cancel_.cancelled()) return;
     const Status status = PreparePeers();
-    if (!status.ok()) report_.missing.push_back(StrCat("peers: ", status.message()));
+    if (!status.ok()) report_.info.missing.push_back(StrCat("peers: ", status.message()));
   }
 
   Status PreparePeers() {
@@ -185,7 +188,9 @@ class EncodeBench {
     }
     progress_.Show("writing the model in the peers' formats");
     const std::string folder =
-        options_.peers_folder.empty() ? folder_->file("peers") : options_.peers_folder;
+        options_.peers_folder.empty()
+            ? folder_->file("peers")
+            : StrCat(options_.peers_folder, "/", report_.model, "-", HashToHex(Hash64(model_)));
     const std::vector<std::string> process = {options_.peers_python, options_.peers_script};
     RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Child> child, Child::Start(process));
     RAG_ASSIGN_OR_RETURN(
@@ -197,7 +202,7 @@ class EncodeBench {
                    cancel_));
     if (const Value* const missing = answer.Find("missing"); missing && missing->is_array()) {
       for (const Value& text : missing->as_array()) {
-        report_.missing.push_back(text.is_string() ? text.as_string() : ToJson(text));
+        report_.info.missing.push_back(text.is_string() ? text.as_string() : ToJson(text));
       }
     }
     const Value* const systems = answer.Find("systems");
@@ -285,13 +290,16 @@ class EncodeBench {
         const std::string vectors = round == 0 ? StrCat(files_[set].vectors, i) : std::string();
         system.report.error = Turn(system, set, batch, vectors, round > 0, measure);
         if (!system.report.error.ok()) continue;
+        // Without the first system the others are measured, and compared with nothing.
+        const bool has_first = systems.front().report.error.ok();
         if (round == 0) {
+          if (!has_first) continue;
           system.report.error = CompareVectors(StrCat(files_[set].vectors, 0), vectors,
                                                report_.sets[set].texts, measure);
           continue;
         }
         if (i == 0) first_seconds = measure.seconds.back();
-        measure.ratios.push_back(first_seconds / measure.seconds.back());
+        if (has_first) measure.ratios.push_back(first_seconds / measure.seconds.back());
       }
     }
     for (Running& system : systems) {
@@ -344,7 +352,7 @@ int RunEncode(const EncodeBenchOptions& options, const CancelToken& cancel) {
     failed = failed || std::any_of(run.systems.begin(), run.systems.end(),
                                    [](const EncodeSystemReport& s) { return !s.error.ok(); });
   }
-  return report->complete && !failed ? kExitDone : kExitFailed;
+  return report->info.complete && !failed ? kExitDone : kExitFailed;
 }
 
 }  // namespace rag::bench

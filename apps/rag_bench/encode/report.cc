@@ -5,10 +5,6 @@
 namespace rag::bench {
 namespace {
 
-Value ToValue(const Spread& spread) {
-  return Value::Object{{"median", spread.median}, {"min", spread.low}, {"max", spread.high}};
-}
-
 std::vector<double> Rates(const EncodeMeasure& measure, size_t count) {
   std::vector<double> rates;
   for (const double seconds : measure.seconds) {
@@ -21,10 +17,10 @@ Value ToValue(const EncodeMeasure& measure, const EncodeReport& report) {
   const EncodeSetReport& set = report.sets[measure.set];
   Value::Object out{{"texts", set.name},
                     {"batch", measure.batch},
-                    {"texts_per_second", ToValue(SpreadOf(Rates(measure, set.texts)))},
+                    {"texts_per_second", SpreadToJson(SpreadOf(Rates(measure, set.texts)))},
                     {"tokens_per_second", SpreadOf(Rates(measure, set.tokens)).median},
-                    {"processor_seconds", SpreadOf(measure.processor_seconds).median},
-                    {"ratio", ToValue(SpreadOf(measure.ratios))}};
+                    {"processor_seconds", SpreadOf(measure.processor_seconds).median}};
+  if (!measure.ratios.empty()) out.Set("ratio", SpreadToJson(SpreadOf(measure.ratios)));
   if (measure.lowest_cosine.has_value()) {
     out.Set("cosine",
             Value::Object{{"lowest", *measure.lowest_cosine}, {"mean", *measure.mean_cosine}});
@@ -50,7 +46,7 @@ Value ToValue(const EncodeSystemReport& system, const EncodeReport& report) {
 std::string Heading(const EncodeReport& report) {
   return StrCat(report.model, ": ", report.dim, " dimensions, up to ", report.max_tokens,
                 " tokens, weights of ", Megabytes(report.weight_bytes), " MB, ", report.rounds,
-                " rounds\n", report.processor, ", ", report.isa, "\n");
+                " rounds\n", report.info.processor, ", ", report.info.isa, "\n");
 }
 
 std::string ThreadsText(const EncodeRun& run) {
@@ -70,14 +66,16 @@ Table SpeedTable(const EncodeReport& report, const EncodeRun& run, size_t set) {
     for (const EncodeMeasure& measure : system.measures) {
       if (measure.set != set) continue;
       const Spread rate = SpreadOf(Rates(measure, texts.texts));
-      const Spread ratio = SpreadOf(measure.ratios);
+      const bool has_ratio = !measure.ratios.empty();
+      const Spread ratio = has_ratio ? SpreadOf(measure.ratios) : Spread();
+      const auto times = [&](double value) { return has_ratio ? Fixed(value, 2) : "-"; };
       const auto cosine = [](const std::optional<double>& value) {
         return value.has_value() ? Fixed(*value, 5) : std::string("-");
       };
       table.rows.push_back({system.name, measure.batch == 0 ? "all" : std::to_string(measure.batch),
                             Fixed(rate.median, 1), Fixed(rate.low, 1), Fixed(rate.high, 1),
                             Fixed(SpreadOf(Rates(measure, texts.tokens)).median, 0),
-                            Fixed(ratio.median, 2), Fixed(ratio.low, 2), Fixed(ratio.high, 2),
+                            times(ratio.median), times(ratio.low), times(ratio.high),
                             cosine(measure.mean_cosine), cosine(measure.lowest_cosine)});
     }
   }
@@ -117,26 +115,20 @@ std::string Notes(const EncodeReport& report) {
       out += StrCat(system.name, ", ", ThreadsText(run), ": ", system.error.message(), "\n");
     }
   }
-  for (const std::string& missing : report.missing) out += StrCat("not measured: ", missing, "\n");
-  if (!report.complete) out += "Stopped early: this is what was measured.\n";
+  out += RunNotes(report.info);
   return out.empty() ? out : StrCat("\n", out);
 }
 
 }  // namespace
 
 Value EncodeReportToJson(const EncodeReport& report) {
-  Value::Object out{
-      {"benchmark", "encode"},
-      {"model", Value::Object{{"name", report.model},
-                              {"dim", report.dim},
-                              {"max_tokens", report.max_tokens},
-                              {"weight_bytes", report.weight_bytes}}},
-      {"machine", Value::Object{{"processor", report.processor}, {"isa", report.isa}}},
-      {"date", report.date},
-      {"version", report.version},
-      {"command", report.command},
-      {"rounds", report.rounds},
-      {"complete", report.complete}};
+  Value::Object out{{"benchmark", "encode"},
+                    {"model", Value::Object{{"name", report.model},
+                                            {"dim", report.dim},
+                                            {"max_tokens", report.max_tokens},
+                                            {"weight_bytes", report.weight_bytes}}},
+                    {"rounds", report.rounds}};
+  AddRunInfo(report.info, out);
   Value::Array sets;
   for (const EncodeSetReport& set : report.sets) {
     sets.push_back(Value::Object{{"name", set.name},
@@ -157,9 +149,6 @@ Value EncodeReportToJson(const EncodeReport& report) {
         {"threads", run.threads}, {"pinned", run.pinned}, {"systems", std::move(systems)}});
   }
   out.Set("runs", std::move(runs));
-  if (!report.missing.empty()) {
-    out.Set("missing", Value::Array(report.missing.begin(), report.missing.end()));
-  }
   return out;
 }
 
@@ -170,7 +159,7 @@ std::string EncodeReportToText(const EncodeReport& report) {
 std::string EncodeReportToMarkdown(const EncodeReport& report) {
   std::string heading = Heading(report);
   heading.pop_back();
-  return StrCat(heading, ". `", report.command, "`\n", TablesToMarkdown(Tables(report)),
+  return StrCat(heading, ". `", report.info.command, "`\n", TablesToMarkdown(Tables(report)),
                 Notes(report));
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/rag_bench/report/run_info.h"
 #include "apps/rag_bench/report/spread.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"
@@ -58,15 +59,9 @@ struct EncodeReport {
   size_t max_tokens = 0;
   size_t weight_bytes = 0;
   size_t rounds = 0;
-  std::string processor;
-  std::string isa;
-  std::string date;
-  std::string version;
-  std::string command;
-  bool complete = true;  // false: stopped, this is what was measured
+  RunInfo info;
   std::vector<EncodeSetReport> sets;
   std::vector<EncodeRun> runs;
-  std::vector<std::string> missing;  // peers that could not be run, with the reason
 };
 
 // README.md documents the shape.

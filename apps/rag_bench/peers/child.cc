@@ -97,7 +97,15 @@ Result<std::string> Child::ReadToEnd(const CancelToken& cancel) {
     RAG_ASSIGN_OR_RETURN(more, Read(cancel));
   }
   int status = 0;
-  while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+  // It may live on after it closed its output.
+  for (pid_t ended = 0; ended != pid_;) {
+    if (cancel.cancelled()) {
+      Kill();
+      return CancelledError("stopped");
+    }
+    ended = ::waitpid(pid_, &status, WNOHANG);
+    if (ended < 0 && errno != EINTR) break;
+    if (ended == 0) ::poll(nullptr, 0, kPollMs / 10);
   }
   pid_ = -1;
   if (WIFSIGNALED(status)) return UnavailableError("was ended by signal ", WTERMSIG(status));

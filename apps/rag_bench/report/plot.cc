@@ -141,7 +141,7 @@ class Plot {
     Text("queries/s", kLeft, kTop - 10, 1);
     Text(StrCat(report_.data, ", ", report_.rows, " x ", report_.dim, ", ", report_.metric, ", ",
                 report_.threads, report_.threads == 1 ? " thread, " : " threads, ",
-                report_.processor),
+                report_.run.processor),
          kWidth / 2, 18, 0.5);
   }
 

@@ -95,17 +95,13 @@ Value ReportToJson(const Report& report) {
                                 {"queries", report.queries},
                                 {"metric", report.metric},
                                 {"truth", report.truth_computed ? "computed" : "file"}});
-  out.Set("machine", Value::Object{{"processor", report.processor}, {"isa", report.isa}});
-  out.Set("date", report.date);
-  out.Set("version", report.version);
-  out.Set("command", report.command);
+  AddRunInfo(report.run, out);
   out.Set("k", report.k);
   out.Set("rounds", report.rounds);
   out.Set("threads", report.threads);
   out.Set("build_threads", report.build_threads);
   out.Set("pinned", report.pinned);
   out.Set("batch", report.batch);
-  out.Set("complete", report.complete);
   const SystemReport* const reference = FindReference(report);
   Value::Array systems;
   for (const SystemReport& system : report.systems) {
@@ -139,9 +135,6 @@ Value ReportToJson(const Report& report) {
                                      {"fresh", ToValue(churn.fresh, rows)}});
     }
     out.Set("churn", std::move(churns));
-  }
-  if (!report.missing.empty()) {
-    out.Set("missing", Value::Array(report.missing.begin(), report.missing.end()));
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "apps/rag_bench/measure/rounds.h"
+#include "apps/rag_bench/report/run_info.h"
 
 namespace rag::bench {
 
@@ -47,17 +48,11 @@ struct Report {
   int build_threads = 1;
   bool batch = false;
   bool pinned = false;
-  std::string processor;
-  std::string isa;
-  std::string date;
-  std::string version;
-  std::string command;
-  bool complete = true;  // false: stopped, this is what was measured
+  RunInfo run;
   std::vector<SystemReport> systems;
   std::vector<FilterReport> filters;
   double churn = 0;
   std::vector<ChurnReport> churns;
-  std::vector<std::string> missing;  // peers that could not be run, with the reason
 };
 
 // README.md documents the shape.

@@ -12,4 +12,8 @@ Spread SpreadOf(std::vector<double> values) {
   return {median, values.front(), values.back()};
 }
 
+Value::Object SpreadToJson(const Spread& spread) {
+  return {{"median", spread.median}, {"min", spread.low}, {"max", spread.high}};
+}
+
 }  // namespace rag::bench

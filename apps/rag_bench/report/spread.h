@@ -3,6 +3,8 @@
 
 #include <vector>
 
+#include "lib/base/value.h"
+
 namespace rag::bench {
 
 // Least, median and largest of some numbers, which are not empty.
@@ -12,5 +14,7 @@ struct Spread {
   double high = 0;
 };
 Spread SpreadOf(std::vector<double> values);
+// {"median", "min", "max"}.
+Value::Object SpreadToJson(const Spread& spread);
 
 }  // namespace rag::bench

@@ -118,7 +118,7 @@ std::string Heading(const Report& report) {
                 report.queries, " queries, k = ", report.k, ", ", report.threads,
                 report.threads == 1 ? " thread" : " threads", report.pinned ? " (pinned)" : "",
                 report.batch ? ", all queries in one call" : "", ", ", report.rounds, " rounds\n",
-                report.processor, ", ", report.isa, "\n");
+                report.run.processor, ", ", report.run.isa, "\n");
 }
 
 std::vector<Table> Tables(const Report& report) {
@@ -135,9 +135,7 @@ std::string Notes(const Report& report) {
   for (const SystemReport& system : report.systems) {
     if (!system.error.ok()) out += StrCat(system.info.name, ": ", system.error.message(), "\n");
   }
-  for (const std::string& missing : report.missing) out += StrCat("not measured: ", missing, "\n");
-  if (!report.complete) out += "Stopped early: this is what was measured.\n";
-  return out;
+  return out + RunNotes(report.run);
 }
 
 }  // namespace
@@ -151,7 +149,7 @@ std::string ReportToText(const Report& report) {
 std::string ReportToMarkdown(const Report& report) {
   std::string out = Heading(report);
   out.pop_back();
-  out += StrCat(". `", report.command, "`\n", TablesToMarkdown(Tables(report)));
+  out += StrCat(". `", report.run.command, "`\n", TablesToMarkdown(Tables(report)));
   const std::string notes = Notes(report);
   return notes.empty() ? out : StrCat(out, "\n", notes);
 }

@@ -124,10 +124,10 @@ Report MakeReport() {
   report.dim = 8;
   report.metric = "l2";
   report.k = 10;
-  report.processor = "a processor";
-  report.isa = "avx2";
-  report.date = "2001-01-01T00:00:00Z";
-  report.command = "rag-bench search";
+  report.run.processor = "a processor";
+  report.run.isa = "avx2";
+  report.run.date = "2001-01-01T00:00:00Z";
+  report.run.command = "rag-bench search";
   SystemReport ours;
   ours.info.name = "hnsw:m=8,seed=1";
   ours.info.source = "rag";
@@ -143,7 +143,7 @@ Report MakeReport() {
 
 TEST_CASE("Markdown, text and CSV") {
   Report report = MakeReport();
-  report.missing = {"usearch: not installed"};
+  report.run.missing = {"usearch: not installed"};
   const std::string markdown = ReportToMarkdown(report);
   CHECK(markdown.find("| hnsw:m=8,seed=1 | 10 | 0.9400 | 950 | 900 | 1000 | 2 | 3 | 3 |") !=
         std::string::npos);
