@@ -11,6 +11,8 @@ namespace {
 
 // Rotary bases in use run from 1e3 to 1e6.
 constexpr double kMaxRotaryBase = 1e12;
+// The numbers of a scaling: published factors reach 64.
+constexpr double kMaxRotaryNumber = 1e6;
 // Pixels of an edge.
 constexpr int64_t kMaxImageSize = 4'096;
 
@@ -66,13 +68,89 @@ Status ReadNtkScaling(const ConfigFile& file, TransformerConfig& config) {
   }
   RAG_ASSIGN_OR_RETURN(const double factor, scaling.Number("factor", 1.0, 1e3, 1.0));
   config.rotary_base *= factor;
-  config.rotary_divisor = std::pow(factor, 2.0 / static_cast<double>(config.hidden / config.heads));
+  config.rotary_scaling.kind = RopeScaling::kLinear;
+  config.rotary_scaling.factor =
+      std::pow(factor, 2.0 / static_cast<double>(config.hidden / config.heads));
   return OkStatus();
 }
 
 Status RefuseRopeScaling(const ConfigFile& file) {
   if (!file.Has("rope_scaling")) return OkStatus();
   return UnimplementedError(file.path(), ": 'rope_scaling' is not known");
+}
+
+// A number above 0 that must be there unless it has a fallback.
+Result<double> ReadPositive(const ConfigFile& file, std::string_view key, double fallback = 0) {
+  RAG_ASSIGN_OR_RETURN(const double number, file.Number(key, 0.0, kMaxRotaryNumber, fallback));
+  if (number > 0) return number;
+  return InvalidArgumentError(file.path(), ": '", key, "' is missing or 0");
+}
+
+Status ReadLlama3Scaling(const ConfigFile& scaling, TransformerConfig& config) {
+  Llama3Scaling llama3;
+  RAG_ASSIGN_OR_RETURN(llama3.factor, ReadPositive(scaling, "factor"));
+  RAG_ASSIGN_OR_RETURN(llama3.low, ReadPositive(scaling, "low_freq_factor"));
+  RAG_ASSIGN_OR_RETURN(llama3.high, ReadPositive(scaling, "high_freq_factor"));
+  RAG_ASSIGN_OR_RETURN(llama3.original_context,
+                       scaling.Size("original_max_position_embeddings", 1, kMaxPositions,
+                                    static_cast<int64_t>(config.max_sequence)));
+  if (!(llama3.high > llama3.low)) {
+    return InvalidArgumentError(scaling.path(), ": 'high_freq_factor' ", llama3.high,
+                                " is not above 'low_freq_factor' ", llama3.low);
+  }
+  const size_t head_dim = config.head_dim != 0 ? config.head_dim : config.hidden / config.heads;
+  config.rotary_divisors = Llama3Divisors(head_dim, config.rotary_base, llama3);
+  return OkStatus();
+}
+
+Status ReadYarnScaling(const ConfigFile& file, TransformerConfig& config) {
+  RotaryScaling& scaling = config.rotary_scaling;
+  scaling.kind = RopeScaling::kYarn;
+  RAG_ASSIGN_OR_RETURN(scaling.original_context,
+                       file.Size("original_max_position_embeddings", 1, kMaxPositions,
+                                 static_cast<int64_t>(config.max_sequence)));
+  RAG_ASSIGN_OR_RETURN(scaling.factor, ReadPositive(file, "factor"));
+  RAG_ASSIGN_OR_RETURN(scaling.beta_fast, ReadPositive(file, "beta_fast", 32.0));
+  RAG_ASSIGN_OR_RETURN(scaling.beta_slow, ReadPositive(file, "beta_slow", 1.0));
+  RAG_ASSIGN_OR_RETURN(scaling.whole_dimensions, file.Bool("truncate", true));
+  const double usual = YarnMagnitude(scaling.factor);
+  RAG_ASSIGN_OR_RETURN(const double attention, ReadPositive(file, "attention_factor", usual));
+  scaling.attention_factor = attention / usual;
+  for (const std::string_view key : {"mscale", "mscale_all_dim"}) {
+    if (file.Has(key)) return UnimplementedError(file.path(), ": '", key, "' is not known");
+  }
+  if (config.rotary_base > 1) return OkStatus();
+  return InvalidArgumentError(file.path(), ": 'rope_theta' ", config.rotary_base,
+                              " is not above 1, as YaRN needs it");
+}
+
+// A decoder's base and scaling: 'rope_parameters' of newer files, 'rope_theta' and 'rope_scaling'
+// of older ones.
+Status ReadDecoderRotation(const ConfigFile& file, TransformerConfig& config) {
+  const std::string_view name = file.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  RAG_ASSIGN_OR_RETURN(config.rotary_base,
+                       file.Number("rope_theta", 1.0, kMaxRotaryBase, 10'000.0));
+  if (!file.Has(name)) return OkStatus();
+  const ConfigFile scaling(StrCat(file.path(), ": ", name), *file.value().Find(name));
+  if (!scaling.value().is_object()) {
+    return InvalidArgumentError(scaling.path(), " is a ", scaling.value().type_name(),
+                                ", not an object");
+  }
+  RAG_ASSIGN_OR_RETURN(config.rotary_base,
+                       scaling.Number("rope_theta", 1.0, kMaxRotaryBase, config.rotary_base));
+  RAG_ASSIGN_OR_RETURN(const std::string old_type, scaling.String("type", "default"));
+  RAG_ASSIGN_OR_RETURN(const std::string type, scaling.String("rope_type", old_type));
+  // Dynamic scaling begins behind 'max_position_embeddings', where texts are cut.
+  if (type == "default" || type == "dynamic") return OkStatus();
+  if (type == "linear") {
+    config.rotary_scaling.kind = RopeScaling::kLinear;
+    RAG_ASSIGN_OR_RETURN(config.rotary_scaling.factor, ReadPositive(scaling, "factor"));
+    return OkStatus();
+  }
+  if (type == "llama3") return ReadLlama3Scaling(scaling, config);
+  if (type == "yarn") return ReadYarnScaling(scaling, config);
+  return UnimplementedError(scaling.path(), ": rope_type '", type,
+                            "' is not known; known are default, linear, dynamic, llama3 and yarn");
 }
 
 // Günther et al. 2023: BERT with ALiBi on both sides and a gated feed-forward network.
@@ -303,8 +381,7 @@ Status ReadDecoder(const ConfigFile& file, TransformerConfig& config) {
   RAG_ASSIGN_OR_RETURN(config.kv_heads, file.Size("num_key_value_heads", 1, kMaxHidden,
                                                   static_cast<int64_t>(config.heads)));
   RAG_ASSIGN_OR_RETURN(config.head_dim, file.Size("head_dim", 1, kMaxHidden, 0));
-  RAG_RETURN_IF_ERROR(RefuseRopeScaling(file));
-  RAG_ASSIGN_OR_RETURN(config.rotary_base, ReadRotaryBase(file, "", "rope_theta", 10'000.0));
+  RAG_RETURN_IF_ERROR(ReadDecoderRotation(file, config));
   // A window is never left: longer texts are cut to it.
   RAG_ASSIGN_OR_RETURN(const bool windowed,
                        file.Bool("use_sliding_window", config.model_type == "mistral"));

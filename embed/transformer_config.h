@@ -11,6 +11,7 @@
 
 #include "embed/config_file.h"
 #include "lib/base/status.h"
+#include "lib/nn/rotary.h"
 
 namespace rag {
 
@@ -69,7 +70,8 @@ struct TransformerConfig {
   size_t bias_buckets = 0;    // T5's relative bias of the scores (Raffel et al. 2020); 0: none
   bool alibi = false;         // Press et al. 2022, on both sides
   double rotary_base = 0;     // Su et al. 2021; 0: no rotation
-  double rotary_divisor = 1;  // of all angles
+  RotaryScaling rotary_scaling;
+  std::vector<float> rotary_divisors;  // of each frequency; empty: none
   // Layers whose queries see `window` keys on each side alone, rotated with a base of their own;
   // empty: none is.
   std::vector<bool> local;

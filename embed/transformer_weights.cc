@@ -186,10 +186,11 @@ Status TransformerWeights::ReadPositions(const TensorFinder& finder,
                                 " numbers, more than ", kMaxPositionFloats);
   }
   if (config.rotary_base > 0) {
-    rotary = Rotary(max_tokens, head_dim, config.rotary_base, config.rotary_divisor);
+    rotary = Rotary(max_tokens, RotaryFrequencies(head_dim, config.rotary_base,
+                                                  config.rotary_scaling, config.rotary_divisors));
   }
   if (config.local_rotary_base > 0) {
-    local_rotary = Rotary(max_tokens, head_dim, config.local_rotary_base);
+    local_rotary = Rotary(max_tokens, RotaryFrequencies(head_dim, config.local_rotary_base));
   }
   if (config.alibi) score_bias = ScoreBias::Alibi(config.heads, max_tokens);
   if (config.bias_buckets > 0) {

@@ -69,13 +69,14 @@ Decoder::Angles Decoder::MakeAngles(double base, bool scaled) const {
   Angles angles;
   const RopeConfig& rope = config_.rope;
   std::span<const float> divisors = weights_.rope_factors;
-  if (rope.scaling == RopeScaling::kLong) {
-    divisors = context() > rope.original_context ? weights_.rope_factors_long
-                                                 : weights_.rope_factors_short;
+  if (rope.scaling.kind == RopeScaling::kLong) {
+    divisors = context() > rope.scaling.original_context ? weights_.rope_factors_long
+                                                         : weights_.rope_factors_short;
   }
-  angles.table = RotaryTable(rope, base, divisors, scaled);
-  angles.cosines = Matrix(max_tokens(), angles.table.pairs());
-  angles.sines = Matrix(max_tokens(), angles.table.pairs());
+  angles.frequencies = scaled ? RotaryFrequencies(rope.dimensions, base, rope.scaling, divisors)
+                              : RotaryFrequencies(rope.dimensions, base);
+  angles.cosines = Matrix(max_tokens(), angles.frequencies.pairs());
+  angles.sines = Matrix(max_tokens(), angles.frequencies.pairs());
   return angles;
 }
 
@@ -99,10 +100,10 @@ void Decoder::Embed(size_t row, TokenId token) {
 
 void Decoder::Rotate(size_t tokens) {
   for (Angles* angles : {&angles_, &sliding_angles_}) {
-    if (angles->table.pairs() == 0) continue;
+    if (angles->frequencies.pairs() == 0) continue;
     for (size_t t = 0; t < tokens; ++t) {
-      angles->table.Angles(positions_[t], angles->cosines.row(t).data(),
-                           angles->sines.row(t).data());
+      angles->frequencies.Angles(positions_[t], angles->cosines.row(t).data(),
+                                 angles->sines.row(t).data());
     }
   }
 }
@@ -169,7 +170,7 @@ void Decoder::PrepareQueriesAndKeys(size_t layer, size_t tokens) {
   const DecoderLayer& weights = weights_.layers[layer];
   const bool own_angles = config_.sliding(layer) && config_.rope.has_sliding_base;
   const Angles& angles = own_angles ? sliding_angles_ : angles_;
-  const bool rotates = config_.rotates[layer] && angles.table.pairs() > 0;
+  const bool rotates = config_.rotates[layer] && angles.frequencies.pairs() > 0;
   for (size_t t = 0; t < tokens; ++t) {
     float* q = q_.row(t).data();
     float* k = k_.row(t).data();
@@ -183,7 +184,7 @@ void Decoder::PrepareQueriesAndKeys(size_t layer, size_t tokens) {
     if (rotates) {
       const float* cosines = angles.cosines.row(t).data();
       const float* sines = angles.sines.row(t).data();
-      const size_t pairs = angles.table.pairs();
+      const size_t pairs = angles.frequencies.pairs();
       ApplyRotary(config_.rope.pairs, cosines, sines, pairs, q, config_.heads, config_.head_dim);
       ApplyRotary(config_.rope.pairs, cosines, sines, pairs, k, config_.kv_heads, config_.head_dim);
     }

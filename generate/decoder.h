@@ -13,9 +13,9 @@
 #include "generate/decoder_weights.h"
 #include "generate/kv_pool.h"
 #include "generate/lora/lora_rows.h"
-#include "generate/rotary.h"
 #include "lib/base/cancel.h"
 #include "lib/kernels/quantized.h"
+#include "lib/nn/rotary.h"
 #include "lib/runtime/runtime.h"
 #include "lib/tensor/tensor.h"
 #include "lib/tokenizer/tokenizer.h"
@@ -76,7 +76,7 @@ class Decoder {
  private:
   // Cosines and sines of the tokens in Forward, [max_tokens, pairs] each.
   struct Angles {
-    RotaryTable table;
+    RotaryFrequencies frequencies;
     Matrix cosines;
     Matrix sines;
   };

@@ -150,35 +150,40 @@ Status ReadSizes(const GgufFile& file, const GgufKeys& keys, DecoderConfig& conf
   return OkStatus();
 }
 
-Status ReadScaling(const GgufFile& file, const GgufKeys& keys, RopeConfig& rope) {
+Status ReadScaling(const GgufFile& file, const GgufKeys& keys, std::string_view architecture,
+                   RopeConfig& rope) {
+  RotaryScaling& out = rope.scaling;
   RAG_ASSIGN_OR_RETURN(std::string scaling, keys.Text("rope.scaling.type", ""));
   const bool has_factors = file.Find("rope_factors_long.weight") != nullptr;
   if (scaling == "" && has_factors) scaling = "longrope";  // phi3 files name it by its tensors
   if (scaling == "linear") {
-    rope.scaling = RopeScaling::kLinear;
+    out.kind = RopeScaling::kLinear;
   } else if (scaling == "yarn") {
-    rope.scaling = RopeScaling::kYarn;
+    out.kind = RopeScaling::kYarn;
   } else if (scaling == "longrope" || scaling == "su") {
-    rope.scaling = RopeScaling::kLong;
+    out.kind = RopeScaling::kLong;
   } else if (scaling != "" && scaling != "none") {
-    return UnimplementedError(file.path(), ": key 'rope.scaling.type' is '", scaling,
+    return UnimplementedError(file.path(), ": key '", architecture, ".rope.scaling.type' is '",
+                              scaling,
                               "', which is not supported; known are none, linear, yarn and "
                               "longrope, and Llama 3's factors as the tensor rope_freqs.weight");
   }
-  RAG_ASSIGN_OR_RETURN(rope.factor, keys.Positive("rope.scaling.factor", 1.0));
+  RAG_ASSIGN_OR_RETURN(out.factor, keys.Positive("rope.scaling.factor", 1.0));
   if (scaling == "" && keys.Has("rope.scale_linear")) {
     // What files had before rope.scaling.*.
-    rope.scaling = RopeScaling::kLinear;
-    RAG_ASSIGN_OR_RETURN(rope.factor, keys.Positive("rope.scale_linear", 1.0));
+    out.kind = RopeScaling::kLinear;
+    RAG_ASSIGN_OR_RETURN(out.factor, keys.Positive("rope.scale_linear", 1.0));
   }
-  const bool needs_context =
-      rope.scaling == RopeScaling::kYarn || rope.scaling == RopeScaling::kLong;
-  RAG_ASSIGN_OR_RETURN(rope.original_context,
-                       keys.Size("rope.scaling.original_context_length", 1, kMaxContext,
-                                 needs_context ? kRequired : 0));
-  RAG_ASSIGN_OR_RETURN(rope.attention_factor, keys.Positive("rope.scaling.attn_factor", 1.0));
-  RAG_ASSIGN_OR_RETURN(rope.beta_fast, keys.Positive("rope.scaling.yarn_beta_fast", 32.0));
-  RAG_ASSIGN_OR_RETURN(rope.beta_slow, keys.Positive("rope.scaling.yarn_beta_slow", 1.0));
+  const bool needs_context = out.kind == RopeScaling::kYarn || out.kind == RopeScaling::kLong;
+  RAG_ASSIGN_OR_RETURN(out.original_context, keys.Size("rope.scaling.original_context_length", 1,
+                                                       kMaxContext, needs_context ? kRequired : 0));
+  RAG_ASSIGN_OR_RETURN(out.attention_factor, keys.Positive("rope.scaling.attn_factor", 1.0));
+  RAG_ASSIGN_OR_RETURN(out.beta_fast, keys.Positive("rope.scaling.yarn_beta_fast", 32.0));
+  RAG_ASSIGN_OR_RETURN(out.beta_slow, keys.Positive("rope.scaling.yarn_beta_slow", 1.0));
+  if (out.kind == RopeScaling::kYarn && rope.base <= 1) {
+    return InvalidArgumentError(file.path(), ": key '", architecture, ".rope.freq_base' is ",
+                                rope.base, ", and YaRN needs one above 1");
+  }
   return OkStatus();
 }
 
@@ -198,7 +203,7 @@ Status ReadRope(const GgufFile& file, const GgufKeys& keys, const Architecture& 
   rope.has_sliding_base = gemma3 || architecture.name == "olmo2" || keys.Has("rope.freq_base_swa");
   RAG_ASSIGN_OR_RETURN(rope.sliding_base,
                        keys.Positive("rope.freq_base_swa", gemma3 ? 10000.0 : rope.base));
-  return ReadScaling(file, keys, rope);
+  return ReadScaling(file, keys, architecture.name, rope);
 }
 
 Status ReadAttention(const GgufFile& file, const GgufKeys& keys, const Architecture& architecture,

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "generate/rotary.h"
 #include "lib/base/status.h"
 #include "lib/model/model_file.h"
+#include "lib/nn/rotary.h"
 
 namespace rag {
 
@@ -24,6 +24,16 @@ enum class Residual {
   kSerial,          // from the residual stream after attention
   kParallel,        // from the residual stream before attention, through a norm of its own
   kParallelShared,  // from the attention's own normalized input
+};
+
+struct RopeConfig {
+  RopePairs pairs = RopePairs::kNone;
+  size_t dimensions = 0;  // even, at most head_dim: the first ones of a head are rotated
+  double base = 10000;
+  // Of sliding layers, which are not scaled, where they have their own.
+  double sliding_base = 10000;
+  bool has_sliding_base = false;
+  RotaryScaling scaling;
 };
 
 struct DecoderConfig {

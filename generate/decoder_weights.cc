@@ -215,7 +215,7 @@ Status ReadRopeFactors(Reader& reader, const GgufFile& file, const DecoderConfig
       }
     }
   }
-  if (config.rope.scaling == RopeScaling::kLong &&
+  if (config.rope.scaling.kind == RopeScaling::kLong &&
       (weights.rope_factors_short.empty() || weights.rope_factors_long.empty())) {
     return InvalidArgumentError(file.path(),
                                 ": longrope needs the tensors "

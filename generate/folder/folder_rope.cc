@@ -1,8 +1,8 @@
 #include "generate/folder/folder_rope.h"
 
-#include <algorithm>
 #include <cmath>
-#include <numbers>
+
+#include "lib/nn/rotary.h"
 
 namespace rag {
 namespace {
@@ -13,25 +13,20 @@ void Set(FolderConfig& out, std::string_view key, Value value) {
   out.metadata.Set(StrCat(out.family->architecture, ".rope.", key), std::move(value));
 }
 
-// Llama 3.1's factors: frequencies whose wave is long are divided by the factor, short ones are
-// left, and between them the division fades.
-Status TranslateLlama3(const JsonKeys& scaling, double base, int64_t dimensions,
-                       FolderConfig& out) {
-  RAG_ASSIGN_OR_RETURN(const double factor, scaling.Positive({"factor"}));
-  RAG_ASSIGN_OR_RETURN(const double low, scaling.Positive({"low_freq_factor"}));
-  RAG_ASSIGN_OR_RETURN(const double high, scaling.Positive({"high_freq_factor"}));
+// Llama 3.1's factors.
+Status TranslateLlama3(const JsonKeys& keys, double base, int64_t dimensions, FolderConfig& out) {
+  Llama3Scaling scaling;
+  RAG_ASSIGN_OR_RETURN(scaling.factor, keys.Positive({"factor"}));
+  RAG_ASSIGN_OR_RETURN(scaling.low, keys.Positive({"low_freq_factor"}));
+  RAG_ASSIGN_OR_RETURN(scaling.high, keys.Positive({"high_freq_factor"}));
   RAG_ASSIGN_OR_RETURN(const int64_t original,
-                       scaling.Size({"original_max_position_embeddings"}, kMaxContext));
-  if (!(high > low)) return scaling.Wrong({"high_freq_factor"}, "above low_freq_factor");
-  std::vector<float> factors;
-  for (int64_t i = 0; i < dimensions / 2; ++i) {
-    const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(dimensions);
-    const double wavelength = 2 * std::numbers::pi * std::pow(base, exponent);
-    const double waves = static_cast<double>(original) / wavelength;
-    const double keep = std::clamp((waves - low) / (high - low), 0.0, 1.0);
-    factors.push_back(static_cast<float>(1 / ((1 - keep) / factor + keep)));
+                       keys.Size({"original_max_position_embeddings"}, kMaxContext));
+  scaling.original_context = static_cast<size_t>(original);
+  if (!(scaling.high > scaling.low)) {
+    return keys.Wrong({"high_freq_factor"}, "above low_freq_factor");
   }
-  out.rope_tensors.emplace_back("rope_freqs.weight", std::move(factors));
+  out.rope_tensors.emplace_back("rope_freqs.weight",
+                                Llama3Divisors(static_cast<size_t>(dimensions), base, scaling));
   return OkStatus();
 }
 
@@ -39,7 +34,7 @@ Status TranslateYarn(const JsonKeys& scaling, int64_t context, FolderConfig& out
   RAG_ASSIGN_OR_RETURN(const double factor, scaling.Positive({"factor"}));
   RAG_ASSIGN_OR_RETURN(const int64_t original,
                        scaling.Size({"original_max_position_embeddings"}, kMaxContext, context));
-  const double usual = factor > 1 ? 0.1 * std::log(factor) + 1 : 1.0;
+  const double usual = YarnMagnitude(factor);
   RAG_ASSIGN_OR_RETURN(const double attention, scaling.Positive({"attention_factor"}, usual));
   RAG_ASSIGN_OR_RETURN(const double beta_fast, scaling.Positive({"beta_fast"}, 32.0));
   RAG_ASSIGN_OR_RETURN(const double beta_slow, scaling.Positive({"beta_slow"}, 1.0));

@@ -70,6 +70,12 @@ TEST_CASE("GTE with NTK scaling gives the reference's vectors") {
 TEST_CASE("Qwen 3 gives the reference's vectors") { CheckFamily({"qwen3", "qwen3", 512, 24}); }
 TEST_CASE("Qwen 2 gives the reference's vectors") { CheckFamily({"qwen2", "qwen2", 400, 24}); }
 TEST_CASE("Mistral gives the reference's vectors") { CheckFamily({"mistral", "mistral", 256, 24}); }
+TEST_CASE("Decoders with scaled positions give the reference's vectors") {
+  CheckFamily({"qwen3-yarn", "qwen3", 512, 24});
+  CheckFamily({"llama3", "llama", 512, 24});
+  CheckFamily({"mistral-linear", "mistral", 512, 24});
+  CheckFamily({"qwen2-dynamic", "qwen2", 400, 24});
+}
 TEST_CASE("JinaBERT gives the reference's vectors") { CheckFamily({"jina-bert", "bert", 600, 24}); }
 TEST_CASE("All poolings one after another give the reference's vectors") {
   CheckFamily({"poolings", "bert", 200, 6 * 24});
@@ -184,6 +190,27 @@ TEST_CASE("What a family cannot do is refused, naming file and key") {
        "\"rope_type\": \"default\"",
        "\"rope_type\": \"yarn\"",
        {"rope_type", "yarn"}},
+      {"qwen3-yarn",
+       "config.json",
+       "\"yarn\"",
+       "\"longrope\"",
+       {"rope_type", "longrope", "llama3"}},
+      {"qwen3-yarn",
+       "config.json",
+       "\"factor\": 8.0",
+       "\"factor\": 0",
+       {"rope_parameters", "factor"}},
+      {"qwen3-yarn",
+       "config.json",
+       "\"factor\":",
+       "\"mscale\": 0.7, \"factor\":",
+       {"rope_parameters", "mscale"}},
+      {"llama3",
+       "config.json",
+       "\"low_freq_factor\": 1.0",
+       "\"low_freq_factor\": 4.0",
+       {"high_freq_factor", "4"}},
+      {"llama3", "config.json", "\"factor\": 8.0,", "", {"rope_parameters", "factor"}},
       {"gte-ntk", "config.json", "\"ntk\"", "\"yarn\"", {"rope_scaling", "yarn"}},
       {"gte-ntk",
        "config.json",

@@ -3,7 +3,8 @@
 
     make_families.py [NAME…]
 
-NAME: the folders to make; all without one. Made with transformers 5.23.0, sentence-transformers 6.2.0, torch 2.13.0 (CPU), tokenizers 0.23.3.
+NAME: the folders to make; all without one. Made with transformers 5.23.0 (scaled positions: 5.24.0), sentence-transformers 6.2.0, torch 2.13.0
+(CPU), tokenizers 0.23.3.
 
 The texts are 4 of 7 of those of ../embeddings/texts.jsonl: real ones of 180 languages, from one character to 2,000 words, each cut
 to the model's longest. Each folder is a sentence-transformers model without its tokenizer.json, which is one of
@@ -177,6 +178,22 @@ def families():
         # Texts are cut where the window ends.
         "mistral": (t.MistralConfig(vocab_size=1100, max_position_embeddings=512, num_key_value_heads=1, sliding_window=256,
                                     **SHAPE), "unigram", 256, "lasttoken", ["normalize"]),
+        # Longer texts than the models were trained on at first.
+        "qwen3-yarn": (t.Qwen3Config(vocab_size=600, max_position_embeddings=512, num_key_value_heads=2, head_dim=16,
+                                     rope_parameters={"rope_theta": 1e4, "rope_type": "yarn", "factor": 8.0,
+                                                      "original_max_position_embeddings": 64}, **SHAPE), "byte_level_end",
+                       512, "lasttoken", ["normalize"]),
+        "llama3": (t.LlamaConfig(vocab_size=600, max_position_embeddings=512, num_key_value_heads=2, head_dim=16,
+                                 rope_parameters={"rope_theta": 1e4, "rope_type": "llama3", "factor": 8.0,
+                                                  "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                                  "original_max_position_embeddings": 64}, **SHAPE), "byte_level_end", 512,
+                   "mean", ["normalize"]),
+        "mistral-linear": (t.MistralConfig(vocab_size=600, max_position_embeddings=512, num_key_value_heads=2,
+                                           sliding_window=None, rope_parameters={
+                                               "rope_theta": 1e4, "rope_type": "linear", "factor": 4.0}, **SHAPE),
+                           "byte_level_end", 512, "mean", ["normalize"]),
+        "qwen2-dynamic": (t.Qwen2Config(vocab_size=600, max_position_embeddings=400, num_key_value_heads=4, rope_parameters={
+            "rope_theta": 1e4, "rope_type": "dynamic", "factor": 4.0}, **SHAPE), "byte_level_end", 400, "mean", []),
     }
 
 
