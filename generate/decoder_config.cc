@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "generate/gguf_keys.h"
+#include "lib/model/gguf_keys.h"
 
 namespace rag {
 namespace {
@@ -154,7 +154,8 @@ Status ReadScaling(const GgufFile& file, const GgufKeys& keys, std::string_view 
                    RopeConfig& rope) {
   RotaryScaling& out = rope.scaling;
   RAG_ASSIGN_OR_RETURN(std::string scaling, keys.Text("rope.scaling.type", ""));
-  const bool has_factors = file.Find("rope_factors_long.weight") != nullptr;
+  const bool has_factors = file.Find("rope_factors_long.weight") != nullptr ||
+                           file.Find("rope_factors_short.weight") != nullptr;
   if (scaling == "" && has_factors) scaling = "longrope";  // phi3 files name it by its tensors
   if (scaling == "linear") {
     out.kind = RopeScaling::kLinear;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
+#include <map>
 #include <set>
 
 #include "generate/expert_names.h"
@@ -10,6 +12,8 @@
 
 namespace rag {
 namespace {
+
+constexpr std::string_view kLayerPrefix = "blk.";
 
 std::string ShapeText(std::span<const size_t> shape) {
   std::string text = "[";
@@ -229,6 +233,27 @@ bool IsRedundant(std::string_view name) {
   return name.ends_with(".attn_rot_embd.weight") || name.ends_with(".attn_rot_embd");
 }
 
+// What one layer has the others have too: a bias that is missing would otherwise be taken for one
+// that the model does not have.
+Status CheckLayersAlike(const GgufFile& file, size_t layers) {
+  std::map<std::string, std::vector<bool>, std::less<>> parts;  // [layers] of each part's name
+  for (const std::string& name : file.TensorNames()) {
+    if (!name.starts_with(kLayerPrefix) || IsRedundant(name)) continue;
+    const size_t dot = name.find('.', kLayerPrefix.size());
+    const size_t layer = std::strtoull(name.c_str() + kLayerPrefix.size(), nullptr, 10);
+    std::vector<bool>& has = parts[name.substr(dot + 1)];
+    has.resize(layers);
+    has[layer] = true;
+  }
+  for (const auto& [part, has] : parts) {
+    const auto missing = std::find(has.begin(), has.end(), false);
+    if (missing == has.end()) continue;
+    return InvalidArgumentError(file.path(), ": tensor '", kLayerPrefix, missing - has.begin(), ".",
+                                part, "' is missing, which other layers have");
+  }
+  return OkStatus();
+}
+
 // Of the embeddings one row is read, which is nothing; of experts those that are chosen.
 size_t TokenBytes(const DecoderConfig& config, const DecoderWeights& weights) {
   size_t bytes = weights.output.weights.bytes.size();
@@ -289,11 +314,12 @@ Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderCon
   RAG_RETURN_IF_ERROR(ReadRopeFactors(reader, file, config, weights));
   weights.layers.resize(config.layers);
   for (size_t i = 0; i < config.layers; ++i) {
-    const std::string prefix = StrCat("blk.", i, ".");
+    const std::string prefix = StrCat(kLayerPrefix, i, ".");
     RAG_RETURN_IF_ERROR(ReadAttention(reader, config, prefix, weights.layers[i]));
     RAG_RETURN_IF_ERROR(ReadFeedForward(reader, config, prefix, weights.layers[i]));
   }
   RAG_RETURN_IF_ERROR(Summarize(reader, file, config, weights));
+  RAG_RETURN_IF_ERROR(CheckLayersAlike(file, config.layers));
   return weights;
 }
 

@@ -2,9 +2,9 @@
 
 #include <filesystem>
 
-#include "generate/gguf_keys.h"
 #include "generate/lora/lora_pairs.h"
 #include "generate/lora/peft_folder.h"
+#include "lib/model/gguf_keys.h"
 #include "lib/model/model_file.h"
 
 namespace rag {

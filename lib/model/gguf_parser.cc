@@ -12,9 +12,13 @@ namespace {
 // Bounds of what a model file can reasonably hold; the largest published ones have a few hundred
 // keys, a few thousand tensors and some 1.5 million array elements (vocabulary and merges).
 constexpr uint64_t kMaxKeys = 1 << 16;
-constexpr uint64_t kMaxTensors = 1 << 20;
-constexpr uint64_t kMaxArrayElements = 8 << 20;  // over all arrays: a Value takes 40 bytes
-constexpr uint64_t kMaxKeyBytes = 65535;         // specification: "up to 2^16-1 bytes long"
+constexpr uint64_t kMaxTensors = 1 << 17;
+// Over all arrays. A Value takes 40 bytes where the file may have one: so many are read of any
+// file, and more as the file's size speaks for them. That of a vocabulary by itself has about 12
+// bytes an element.
+constexpr uint64_t kArrayElements = 1 << 19;
+constexpr uint64_t kBytesOfMoreElement = 16;
+constexpr uint64_t kMaxKeyBytes = 65535;  // specification: "up to 2^16-1 bytes long"
 constexpr uint64_t kMaxTensorNameBytes = 64;
 constexpr uint32_t kMaxDimensions = 4;
 constexpr int kMaxArrayDepth = 4;
@@ -232,8 +236,10 @@ Result<Value> GgufParser::ReadArray(int depth) {
     return DataLossError("an array of ", count, " elements does not fit into the ",
                          cursor_.remaining(), " bytes left in the file");
   }
-  if (count > kMaxArrayElements - array_elements_) {
-    return ResourceExhaustedError("arrays hold more than ", kMaxArrayElements, " elements");
+  const uint64_t max_elements = kArrayElements + bytes_.size() / kBytesOfMoreElement;
+  if (count > max_elements - array_elements_) {
+    return ResourceExhaustedError("arrays hold more than ", max_elements,
+                                  " elements, too many for a file of ", bytes_.size(), " bytes");
   }
   array_elements_ += count;
   Value::Array items;

@@ -176,8 +176,28 @@ Result<std::unique_ptr<Bpe>> Bpe::FromScores(std::span<const float> scores,
   std::vector<float> distinct(scores.begin(), scores.end());
   std::sort(distinct.begin(), distinct.end(), std::greater<>());
   distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
+  // Pieces from their ends, so that the hashes of all ends of a piece come from one pass too.
+  PieceMap mirrored;
+  std::string mirror;
+  for (size_t i = 0; i < vocabulary.size(); ++i) {
+    const std::string_view piece = vocabulary.Piece(static_cast<TokenId>(i));
+    mirror.assign(piece.rbegin(), piece.rend());
+    if (!piece.empty()) mirrored.Add(mirror, static_cast<TokenId>(i));
+  }
   uint32_t next_virtual = model->virtual_begin_;
+  // A character that is no piece can be merged all the same.
+  const auto character = [&](std::string_view text) -> uint32_t {
+    if (const TokenId id = model->pieces_.Find(text); id >= 0) return static_cast<uint32_t>(id);
+    model->pieces_.Add(text, static_cast<TokenId>(next_virtual));
+    return next_virtual++;
+  };
+  const auto merged = [&](TokenId id) {
+    const size_t index = static_cast<size_t>(id);
+    return id >= 0 && index < vocabulary.size() && mergeable[index] ? static_cast<uint32_t>(id)
+                                                                    : kNone;
+  };
   std::vector<size_t> starts;
+  std::vector<uint32_t> lefts;  // what ends where each character but the first begins
   for (size_t i = 0; i < vocabulary.size(); ++i) {
     const std::string_view piece = vocabulary.Piece(static_cast<TokenId>(i));
     // A NaN would make the order above meaningless.
@@ -189,22 +209,28 @@ Result<std::unique_ptr<Bpe>> Bpe::FromScores(std::span<const float> scores,
     const auto rank = static_cast<uint32_t>(
         std::lower_bound(distinct.begin(), distinct.end(), scores[i], std::greater<>()) -
         distinct.begin());
-    const auto symbol = [&](std::string_view text, bool single) -> uint32_t {
-      const TokenId id = model->pieces_.Find(text);
-      if (id >= 0) {
-        const size_t index = static_cast<size_t>(id);
-        return single || index >= vocabulary.size() || mergeable[index] ? static_cast<uint32_t>(id)
-                                                                        : kNone;
+    lefts.assign(1, kNone);
+    uint64_t hash = PieceMap::kHashSeed;
+    for (size_t k = 1, at = 0; k < starts.size(); ++k) {
+      while (at < starts[k]) {
+        hash = PieceMap::HashByte(hash, static_cast<unsigned char>(piece[at++]));
       }
-      if (!single) return kNone;
-      model->pieces_.Add(text, static_cast<TokenId>(next_virtual));
-      return next_virtual++;
-    };
-    for (size_t k = 1; k < starts.size(); ++k) {
-      const uint32_t left = symbol(piece.substr(0, starts[k]), k == 1);
-      const uint32_t right = symbol(piece.substr(starts[k]), k + 1 == starts.size());
-      if (left != kNone && right != kNone) {
-        model->AddMerge(left, right, rank, static_cast<uint32_t>(i));
+      const std::string_view left = piece.substr(0, starts[k]);
+      lefts.push_back(k == 1 ? character(left) : merged(model->pieces_.FindHashed(left, hash)));
+    }
+    mirror.assign(piece.rbegin(), piece.rend());
+    hash = PieceMap::kHashSeed;
+    for (size_t k = starts.size() - 1, at = 0; k > 0; --k) {
+      const size_t length = piece.size() - starts[k];
+      while (at < length) {
+        hash = PieceMap::HashByte(hash, static_cast<unsigned char>(mirror[at++]));
+      }
+      const uint32_t right =
+          k + 1 == starts.size()
+              ? character(piece.substr(starts[k]))
+              : merged(mirrored.FindHashed(std::string_view(mirror).substr(0, length), hash));
+      if (lefts[k] != kNone && right != kNone) {
+        model->AddMerge(lefts[k], right, rank, static_cast<uint32_t>(i));
       }
     }
   }

@@ -1,8 +1,10 @@
 // Tokenizers inside GGUF files: tokenizer.ggml.* (ggml, docs/gguf.md, "Tokenizer"), with what
 // llama.cpp's llama-vocab.cpp makes of them.
 #include <algorithm>
+#include <cmath>
 #include <initializer_list>
 
+#include "lib/model/gguf_keys.h"
 #include "lib/model/model_file.h"
 #include "lib/tokenizer/bpe.h"
 #include "lib/tokenizer/loaders.h"
@@ -22,67 +24,78 @@ enum TokenType : int64_t {
 
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
 
+constexpr std::string_view kPrefix = "tokenizer.ggml.";
+
 struct GgufVocabulary {
   const GgufFile& file;
+  GgufKeys keys;
+  std::string model;
   std::vector<std::string> pieces;
   std::vector<float> scores;   // empty when absent
   std::vector<int64_t> types;  // empty when absent
 
   int64_t type(size_t id) const { return id < types.size() ? types[id] : 1; }
 
-  std::optional<TokenId> Id(std::string_view key) const {
-    const Value* value = file.FindMetadata(StrCat("tokenizer.ggml.", key));
-    // Absent ids are written as 2^32 - 1 too.
-    if (value == nullptr || !value->is_int() || value->as_int() < 0 ||
-        value->as_int() >= static_cast<int64_t>(pieces.size())) {
-      return std::nullopt;
-    }
-    return static_cast<TokenId>(value->as_int());
-  }
-  bool Flag(std::string_view key, bool fallback) const {
-    const Value* value = file.FindMetadata(StrCat("tokenizer.ggml.", key));
-    return value != nullptr && value->is_bool() ? value->as_bool() : fallback;
-  }
-  std::string Text(std::string_view key) const {
-    const Value* value = file.FindMetadata(StrCat("tokenizer.ggml.", key));
-    return value != nullptr && value->is_string() ? value->as_string() : "";
+  // The token of a key; none where it is absent, or written as 2^32 - 1 or -1.
+  Result<std::optional<TokenId>> Id(std::string_view key) const {
+    const Value* value = file.FindMetadata(StrCat(kPrefix, key));
+    const bool none =
+        value == nullptr ||
+        (value->is_int() && (value->as_int() == -1 || value->as_int() == int64_t{0xFFFFFFFF}));
+    if (none) return std::optional<TokenId>();
+    RAG_ASSIGN_OR_RETURN(const size_t id,
+                         keys.Size(key, 0, static_cast<int64_t>(pieces.size()) - 1, 0));
+    return std::optional<TokenId>(static_cast<TokenId>(id));
   }
 };
 
+// Null when absent.
+Result<const Value::Array*> FindArray(const GgufFile& file, std::string_view key) {
+  const Value* value = file.FindMetadata(StrCat(kPrefix, key));
+  if (value == nullptr) return static_cast<const Value::Array*>(nullptr);
+  if (!value->is_array()) return InvalidArgumentError(kPrefix, key, " is no array");
+  return &value->as_array();
+}
+
+// One number for each piece.
+Status CheckCount(std::string_view key, size_t count, size_t pieces) {
+  if (count == pieces) return OkStatus();
+  return InvalidArgumentError(kPrefix, key, " has ", count, " numbers for ", pieces, " tokens");
+}
+
 Result<GgufVocabulary> ReadVocabulary(const GgufFile& file) {
-  GgufVocabulary out{file, {}, {}, {}};
-  const auto array = [&](std::string_view key) -> const Value::Array* {
-    const Value* value = file.FindMetadata(StrCat("tokenizer.ggml.", key));
-    return value != nullptr && value->is_array() ? &value->as_array() : nullptr;
-  };
-  const Value::Array* tokens = array("tokens");
-  if (tokens == nullptr) return InvalidArgumentError("tokenizer.ggml.tokens is missing");
+  GgufVocabulary out{file, GgufKeys(file, std::string(kPrefix)), {}, {}, {}, {}};
+  RAG_ASSIGN_OR_RETURN(out.model, out.keys.Text("model", ""));
+  RAG_ASSIGN_OR_RETURN(const Value::Array* tokens, FindArray(file, "tokens"));
+  if (tokens == nullptr) return InvalidArgumentError(kPrefix, "tokens is missing");
   size_t bytes = 0;
   for (const Value& token : *tokens) {
-    if (!token.is_string()) return InvalidArgumentError("tokenizer.ggml.tokens holds no strings");
+    if (!token.is_string()) return InvalidArgumentError(kPrefix, "tokens holds no strings");
     bytes += token.as_string().size();
     if (bytes > kMaxTokenizerBytes) {
-      return ResourceExhaustedError("tokenizer.ggml.tokens has over ", kMaxTokenizerBytes,
-                                    " bytes");
+      return ResourceExhaustedError(kPrefix, "tokens has over ", kMaxTokenizerBytes, " bytes");
     }
     out.pieces.push_back(token.as_string());
   }
-  if (const Value::Array* scores = array("scores")) {
+  RAG_ASSIGN_OR_RETURN(const Value::Array* scores, FindArray(file, "scores"));
+  if (scores != nullptr) {
+    RAG_RETURN_IF_ERROR(CheckCount("scores", scores->size(), out.pieces.size()));
     for (const Value& score : *scores) {
-      if (!score.is_number()) return InvalidArgumentError("tokenizer.ggml.scores has no numbers");
+      if (!score.is_number() || !std::isfinite(score.as_double())) {
+        return InvalidArgumentError(kPrefix, "scores[", out.scores.size(), "] is no finite number");
+      }
       out.scores.push_back(static_cast<float>(score.as_double()));
     }
   }
-  if (const Value::Array* types = array("token_type")) {
+  RAG_ASSIGN_OR_RETURN(const Value::Array* types, FindArray(file, "token_type"));
+  if (types != nullptr) {
+    RAG_RETURN_IF_ERROR(CheckCount("token_type", types->size(), out.pieces.size()));
     for (const Value& type : *types) {
-      if (!type.is_int()) return InvalidArgumentError("tokenizer.ggml.token_type has no numbers");
+      if (!type.is_int() || type.as_int() < 0 || type.as_int() > kByte) {
+        return InvalidArgumentError(kPrefix, "token_type[", out.types.size(), "] is ", ToJson(type),
+                                    ", not between 0 and ", int64_t{kByte});
+      }
       out.types.push_back(type.as_int());
-    }
-  }
-  for (const size_t size : {out.scores.size(), out.types.size()}) {
-    if (size != 0 && size != out.pieces.size()) {
-      return InvalidArgumentError("tokenizer.ggml has ", out.pieces.size(), " tokens, but ", size,
-                                  " scores or types");
     }
   }
   return out;
@@ -104,29 +117,29 @@ Status FillCommon(const GgufVocabulary& source, TokenizerParts& parts) {
       parts.added_tokens.push_back(std::move(added));
     }
   }
-  parts.bos_id = source.Id("bos_token_id");
-  parts.eos_id = source.Id("eos_token_id");
-  parts.pad_id = source.Id("padding_token_id");
-  parts.unk_id = source.Id("unknown_token_id");
+  RAG_ASSIGN_OR_RETURN(parts.bos_id, source.Id("bos_token_id"));
+  RAG_ASSIGN_OR_RETURN(parts.eos_id, source.Id("eos_token_id"));
+  RAG_ASSIGN_OR_RETURN(parts.unk_id, source.Id("unknown_token_id"));
+  // Nothing here pads, and files that name a padding token which they lack are published.
+  if (const auto padding = source.Id("padding_token_id"); padding.ok()) parts.pad_id = *padding;
   return OkStatus();
 }
 
-void AddBosAndEos(const GgufVocabulary& source, bool bos_default, TokenizerParts& parts) {
+Status AddBosAndEos(const GgufVocabulary& source, bool bos_default, TokenizerParts& parts) {
   using Item = PostProcessor::Item;
+  RAG_ASSIGN_OR_RETURN(const bool add_bos, source.keys.Flag("add_bos_token", bos_default));
+  RAG_ASSIGN_OR_RETURN(const bool add_eos, source.keys.Flag("add_eos_token", false));
   const auto around = [&](Item::Kind kind, std::vector<Item>& items) {
-    if (source.Flag("add_bos_token", bos_default) && parts.bos_id) {
-      items.push_back({Item::kSpecial, *parts.bos_id, 0});
-    }
+    if (add_bos && parts.bos_id) items.push_back({Item::kSpecial, *parts.bos_id, 0});
     items.push_back({kind, 0, 0});
-    if (source.Flag("add_eos_token", false) && parts.eos_id) {
-      items.push_back({Item::kSpecial, *parts.eos_id, 0});
-    }
+    if (add_eos && parts.eos_id) items.push_back({Item::kSpecial, *parts.eos_id, 0});
   };
   parts.post_processor.single.clear();
   parts.post_processor.pair.clear();
   around(Item::kFirst, parts.post_processor.single);
   around(Item::kFirst, parts.post_processor.pair);
   around(Item::kSecond, parts.post_processor.pair);
+  return OkStatus();
 }
 
 Status FillLlama(const GgufVocabulary& source, TokenizerParts& parts) {
@@ -135,13 +148,13 @@ Status FillLlama(const GgufVocabulary& source, TokenizerParts& parts) {
     const int64_t type = source.type(i);
     mergeable[i] = type != kControl && type != kUnknown && type != kUnused && type != kByte;
   }
-  if (source.scores.empty()) return InvalidArgumentError("tokenizer.ggml.scores is missing");
+  if (source.scores.empty()) return InvalidArgumentError(kPrefix, "scores is missing");
   BpeSettings settings;
   settings.byte_fallback = true;
   RAG_ASSIGN_OR_RETURN(parts.model,
                        Bpe::FromScores(source.scores, mergeable, parts.vocabulary, settings));
   std::vector<std::unique_ptr<Normalizer>> normalizers;
-  const bool space_prefix = source.Flag("add_space_prefix", true);
+  RAG_ASSIGN_OR_RETURN(const bool space_prefix, source.keys.Flag("add_space_prefix", true));
   if (space_prefix) normalizers.push_back(MakePrependNormalizer(kSpaceMark));
   normalizers.push_back(MakeReplaceNormalizer(" ", kSpaceMark));
   parts.normalizer = MakeSequenceNormalizer(std::move(normalizers));
@@ -149,8 +162,7 @@ Status FillLlama(const GgufVocabulary& source, TokenizerParts& parts) {
   decoders.push_back(MakeByteFallbackDecoder());
   decoders.push_back(MakeMetaspaceDecoder(std::string(kSpaceMark), space_prefix));
   parts.decoder = MakeSequenceDecoder(std::move(decoders));
-  AddBosAndEos(source, true, parts);
-  return OkStatus();
+  return AddBosAndEos(source, true, parts);
 }
 
 // The patterns of a "tokenizer.ggml.pre", each applied to what the one before left.
@@ -209,21 +221,19 @@ const PreTokenizerKind* FindPreTokenizer(std::string_view name) {
 }
 
 Status FillGpt2(const GgufVocabulary& source, TokenizerParts& parts) {
-  const std::string pre = source.Text("pre");
+  RAG_ASSIGN_OR_RETURN(const std::string pre, source.keys.Text("pre", ""));
   const PreTokenizerKind* kind = FindPreTokenizer(pre);
   if (kind == nullptr) {
-    return UnimplementedError("tokenizer.ggml.pre '", pre, "' is not supported");
+    return UnimplementedError(kPrefix, "pre '", pre, "' is not supported");
   }
-  const Value* list = source.file.FindMetadata("tokenizer.ggml.merges");
-  if (list == nullptr || !list->is_array()) {
-    return InvalidArgumentError("tokenizer.ggml.merges is missing");
-  }
+  RAG_ASSIGN_OR_RETURN(const Value::Array* list, FindArray(source.file, "merges"));
+  if (list == nullptr) return InvalidArgumentError(kPrefix, "merges is missing");
   std::vector<std::pair<std::string, std::string>> merges;
-  for (const Value& merge : list->as_array()) {
+  for (const Value& merge : *list) {
     // A piece has no space, but its first character may be one in old files.
     const size_t space = merge.is_string() ? merge.as_string().find(' ', 1) : std::string::npos;
     if (space == std::string::npos) {
-      return InvalidArgumentError("tokenizer.ggml.merges[", merges.size(), "] is no pair");
+      return InvalidArgumentError(kPrefix, "merges[", merges.size(), "] is no pair");
     }
     merges.emplace_back(merge.as_string().substr(0, space), merge.as_string().substr(space + 1));
   }
@@ -234,8 +244,10 @@ Status FillGpt2(const GgufVocabulary& source, TokenizerParts& parts) {
   BpeSettings settings;
   settings.byte_level = true;
   settings.ignore_merges = kind->ignore_merges;
-  RAG_ASSIGN_OR_RETURN(auto bpe, Bpe::FromMerges(merges, parts.vocabulary, excluded, settings));
-  const bool prefix = source.Flag("add_space_prefix", false);
+  auto made = Bpe::FromMerges(merges, parts.vocabulary, excluded, settings);
+  if (!made.ok()) return std::move(made).status().WithContext(StrCat(kPrefix, "merges"));
+  std::unique_ptr<Bpe> bpe = std::move(made).value();
+  RAG_ASSIGN_OR_RETURN(const bool prefix, source.keys.Flag("add_space_prefix", false));
   std::vector<std::unique_ptr<PreTokenizer>> steps;
   if (prefix) {
     parts.normalizer = MakePrependNormalizer(" ");
@@ -253,8 +265,7 @@ Status FillGpt2(const GgufVocabulary& source, TokenizerParts& parts) {
   parts.pre_tokenizer = MakeSequencePreTokenizer(std::move(steps));
   parts.model = std::move(bpe);
   parts.decoder = MakeByteLevelDecoder();
-  AddBosAndEos(source, kind->add_bos, parts);
-  return OkStatus();
+  return AddBosAndEos(source, kind->add_bos, parts);
 }
 
 // GGUF marks pieces that begin a word with U+2581 instead of the others with "##"; they are turned
@@ -274,15 +285,18 @@ Status FillBert(GgufVocabulary& source, TokenizerParts& parts) {
   parts.special_ids.clear();
   parts.added_tokens.clear();
   RAG_RETURN_IF_ERROR(FillCommon(source, parts));
-  const auto named = [&](std::initializer_list<std::string_view> keys, std::string_view usual) {
+  const auto named = [&](std::initializer_list<std::string_view> keys,
+                         std::string_view usual) -> Result<std::optional<TokenId>> {
     for (const std::string_view key : keys) {
-      if (const auto id = source.Id(key)) return id;
+      RAG_ASSIGN_OR_RETURN(const std::optional<TokenId> id, source.Id(key));
+      if (id) return id;
     }
     return parts.vocabulary.Find(usual);
   };
-  const auto cls = named({"cls_token_id", "bos_token_id"}, "[CLS]");
-  const auto sep = named({"seperator_token_id", "separator_token_id", "eos_token_id"}, "[SEP]");
-  const auto unk = named({"unknown_token_id"}, "[UNK]");
+  RAG_ASSIGN_OR_RETURN(const auto cls, named({"cls_token_id", "bos_token_id"}, "[CLS]"));
+  RAG_ASSIGN_OR_RETURN(
+      const auto sep, named({"seperator_token_id", "separator_token_id", "eos_token_id"}, "[SEP]"));
+  RAG_ASSIGN_OR_RETURN(const auto unk, named({"unknown_token_id"}, "[UNK]"));
   if (!cls || !sep || !unk)
     return InvalidArgumentError("the vocabulary lacks [CLS], [SEP] or [UNK]");
   parts.bos_id = cls;
@@ -303,12 +317,12 @@ Status FillBert(GgufVocabulary& source, TokenizerParts& parts) {
 
 Status Fill(const GgufFile& file, TokenizerParts& parts) {
   RAG_ASSIGN_OR_RETURN(GgufVocabulary source, ReadVocabulary(file));
-  const std::string model = source.Text("model");
+  const std::string& model = source.model;
   if (model == "bert") return FillBert(source, parts);
   RAG_RETURN_IF_ERROR(FillCommon(source, parts));
   if (model == "llama") return FillLlama(source, parts);
   if (model == "gpt2") return FillGpt2(source, parts);
-  return UnimplementedError("tokenizer.ggml.model '", model, "' is not supported");
+  return UnimplementedError(kPrefix, "model '", model, "' is not supported");
 }
 
 }  // namespace
@@ -324,7 +338,11 @@ std::string_view GgufPreTokenizerName(std::string_view pattern) {
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::FromGguf(const GgufFile& file) {
   TokenizerParts parts;
-  RAG_RETURN_IF_ERROR(Fill(file, parts).WithContext(file.path()));
+  Status status = Fill(file, parts);
+  if (!status.ok() && status.message().find(file.path()) == std::string::npos) {
+    status = std::move(status).WithContext(file.path());
+  }
+  RAG_RETURN_IF_ERROR(status);
   return std::unique_ptr<Tokenizer>(new PipelineTokenizer(std::move(parts)));
 }
 

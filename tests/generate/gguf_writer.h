@@ -13,6 +13,46 @@
 
 namespace rag::test {
 
+// ggml.h's ggml_type.
+inline uint32_t GgufTypeId(DType type) {
+  switch (type) {
+    case DType::kF16:
+      return 1;
+    case DType::kQ4_0:
+      return 2;
+    case DType::kQ4_1:
+      return 3;
+    case DType::kQ5_0:
+      return 6;
+    case DType::kQ5_1:
+      return 7;
+    case DType::kQ8_0:
+      return 8;
+    case DType::kQ2_K:
+      return 10;
+    case DType::kQ3_K:
+      return 11;
+    case DType::kQ4_K:
+      return 12;
+    case DType::kQ5_K:
+      return 13;
+    case DType::kQ6_K:
+      return 14;
+    case DType::kIQ4_NL:
+      return 20;
+    case DType::kIQ4_XS:
+      return 23;
+    case DType::kMXFP4:
+      return 39;
+    case DType::kI8:
+      return 24;
+    case DType::kBF16:
+      return 30;
+    default:
+      return 0;  // F32
+  }
+}
+
 class GgufWriter {
  public:
   void Text(const std::string& key, std::string_view value) {
@@ -50,7 +90,7 @@ class GgufWriter {
     AppendText(tensors_, name);
     Append(tensors_, static_cast<uint32_t>(shape.size()));
     for (size_t i = shape.size(); i-- > 0;) Append(tensors_, static_cast<uint64_t>(shape[i]));
-    Append(tensors_, TypeId(type));
+    Append(tensors_, GgufTypeId(type));
     Append(tensors_, static_cast<uint64_t>(data_.size()));
     data_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     ++tensor_count_;
@@ -88,45 +128,6 @@ class GgufWriter {
     Append(metadata_, type);
     Append(metadata_, static_cast<uint64_t>(count));
   }
-  static uint32_t TypeId(DType type) {
-    switch (type) {
-      case DType::kF16:
-        return 1;
-      case DType::kQ4_0:
-        return 2;
-      case DType::kQ4_1:
-        return 3;
-      case DType::kQ5_0:
-        return 6;
-      case DType::kQ5_1:
-        return 7;
-      case DType::kQ8_0:
-        return 8;
-      case DType::kQ2_K:
-        return 10;
-      case DType::kQ3_K:
-        return 11;
-      case DType::kQ4_K:
-        return 12;
-      case DType::kQ5_K:
-        return 13;
-      case DType::kQ6_K:
-        return 14;
-      case DType::kIQ4_NL:
-        return 20;
-      case DType::kIQ4_XS:
-        return 23;
-      case DType::kMXFP4:
-        return 39;
-      case DType::kI8:
-        return 24;
-      case DType::kBF16:
-        return 30;
-      default:
-        return 0;  // F32
-    }
-  }
-
   std::string metadata_;
   std::string tensors_;
   std::string data_;

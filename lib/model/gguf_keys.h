@@ -21,9 +21,9 @@ class GgufKeys {
 
   // An integer in [min, max]; `fallback` < 0 means that the key must be there.
   Result<size_t> Size(std::string_view name, int64_t min, int64_t max, int64_t fallback) const;
-  // A finite number > 0; a NaN fallback means that the key must be there.
+  // A number above 0 and at most 1e12; a NaN fallback means that the key must be there.
   Result<double> Positive(std::string_view name, double fallback) const;
-  // A finite number >= 0.
+  // A number between 0 and 1e12.
   Result<double> NonNegative(std::string_view name, double fallback) const;
   Result<std::string> Text(std::string_view name, std::string_view fallback) const;
   Result<bool> Flag(std::string_view name, bool fallback) const;

@@ -1,19 +1,28 @@
-#include "generate/gguf_keys.h"
+#include "lib/model/gguf_keys.h"
 
 #include <cmath>
 
 namespace rag {
+namespace {
+
+// Far above every number that a model has, and low enough that it is one as an f32 too.
+constexpr double kMaxNumber = 1e12;
+
+std::string Shown(const Value& value) {
+  if (value.is_array() || value.is_object()) return StrCat("of type ", value.type_name());
+  // JSON has no NaN.
+  return value.is_double() ? StrCat(value.as_double()) : ToJson(value);
+}
+
+}  // namespace
 
 Status GgufKeys::Wrong(std::string_view name, std::string_view what) const {
   const Value* value = Find(name);
   if (value == nullptr) {
     return InvalidArgumentError(file_.path(), ": key '", prefix_, name, "' is missing");
   }
-  const std::string shown = value->is_array() || value->is_object()
-                                ? StrCat("of type ", value->type_name())
-                                : ToJson(*value);
-  return InvalidArgumentError(file_.path(), ": key '", prefix_, name, "' is ", shown, ", not ",
-                              what);
+  return InvalidArgumentError(file_.path(), ": key '", prefix_, name, "' is ", Shown(*value),
+                              ", not ", what);
 }
 
 Result<size_t> GgufKeys::Size(std::string_view name, int64_t min, int64_t max,
@@ -30,9 +39,12 @@ Result<size_t> GgufKeys::Size(std::string_view name, int64_t min, int64_t max,
 Result<double> GgufKeys::Number(std::string_view name, double fallback, bool zero) const {
   const Value* value = Find(name);
   if (value == nullptr && !std::isnan(fallback)) return fallback;
-  const bool fits = value != nullptr && value->is_number() && std::isfinite(value->as_double()) &&
+  const bool fits = value != nullptr && value->is_number() && value->as_double() <= kMaxNumber &&
                     (value->as_double() > 0 || (zero && value->as_double() == 0));
-  if (!fits) return Wrong(name, zero ? "a number of at least 0" : "a number above 0");
+  if (!fits) {
+    return Wrong(name, StrCat(zero ? "a number between 0 and " : "a number above 0 and at most ",
+                              kMaxNumber));
+  }
   return value->as_double();
 }
 
