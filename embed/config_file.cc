@@ -7,7 +7,8 @@
 namespace rag {
 namespace {
 
-constexpr size_t kMaxConfigBytes = size_t{4} << 20;
+// More than the longest lists of labels take; what is parsed may take forty times as much.
+constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
 }  // namespace
 

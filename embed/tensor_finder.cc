@@ -88,8 +88,12 @@ Result<Linear> TensorFinder::ReadLinear(const Kernels& kernels, std::span<const 
   Matrix weight(shape.out, shape.in);
   std::vector<float> bias;
   std::vector<float> part_bias;
+  // Where one part has a bias all have: one that is missing is none that the model does not have.
   const bool has_bias = shape.bias == BiasRule::kRequired ||
-                        (shape.bias == BiasRule::kOptional && Has(names.front() + ".bias"));
+                        (shape.bias == BiasRule::kOptional &&
+                         std::any_of(names.begin(), names.end(), [this](const std::string& name) {
+                           return Has(name + ".bias");
+                         }));
   size_t row = 0;
   for (size_t i = 0; i < parts.size(); ++i) {
     const size_t rows = parts[i]->shape[0];

@@ -63,7 +63,7 @@ class LayerReader {
       }
     }
     // ModernBERT's first layer follows the embeddings' norm and has none of its own.
-    const bool first_of_pre_norm = config_.pre_norm && index_ == 0 &&
+    const bool first_of_pre_norm = config_.family == EncoderFamily::kModernBert && index_ == 0 &&
                                    !finder_.Has(StrCat(Name(names_.attention_norm), ".weight"));
     if (!first_of_pre_norm) {
       RAG_ASSIGN_OR_RETURN(layer.attention_norm, ReadNorm(names_.attention_norm, inner));
@@ -212,7 +212,6 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
   RAG_ASSIGN_OR_RETURN(weights.prefix_, FindPrefix(weights.file_, folder, names));
   const TensorFinder finder = weights.finder().WithPrefix(weights.prefix_);
   RAG_RETURN_IF_ERROR(weights.ReadEmbeddings(finder, names, config, runtime.kernels()));
-  RAG_RETURN_IF_ERROR(weights.ReadPositions(finder, config, options.max_tokens));
 
   weights.layers.resize(config.stored_layers());
   std::vector<Status> failures(weights.layers.size());
@@ -224,6 +223,8 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
     }
   });
   for (const Status& failure : failures) RAG_RETURN_IF_ERROR(failure);
+  // Last: of all that is made here, these tables alone are as large as the settings say.
+  RAG_RETURN_IF_ERROR(weights.ReadPositions(finder, config, options.max_tokens));
 
   for (const std::string& name : weights.file_.TensorNames()) {
     weights.bytes += weights.file_.Find(name)->bytes.size();

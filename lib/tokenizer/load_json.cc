@@ -11,10 +11,14 @@ namespace {
 
 constexpr size_t kMaxAddedTokens = 1 << 20;
 
-Result<TokenId> ParseId(const Value& value, std::string_view piece) {
-  if (!value.is_int() || value.as_int() < 0 || value.as_int() >= Vocabulary::kMaxSize) {
-    return InvalidArgumentError("id of piece '", piece, "' is not between 0 and ",
-                                Vocabulary::kMaxSize);
+// Ids that no piece has, beyond the number of pieces: each takes a place in the vocabulary.
+constexpr size_t kMaxUnusedIds = 1 << 18;
+
+Result<TokenId> ParseId(const Value& value, std::string_view piece, size_t pieces) {
+  const size_t end = std::min(pieces + kMaxUnusedIds, size_t{Vocabulary::kMaxSize});
+  if (!value.is_int() || value.as_int() < 0 || value.as_int() >= static_cast<int64_t>(end)) {
+    return InvalidArgumentError("id ", ToJson(value), " of piece '", piece,
+                                "' is not between 0 and ", end);
   }
   return static_cast<TokenId>(value.as_int());
 }
@@ -25,13 +29,14 @@ Status ReadAddedTokens(const Value& json, TokenizerParts& parts) {
   if (!list->is_array() || list->as_array().size() > kMaxAddedTokens) {
     return InvalidArgumentError("added_tokens is no list of at most ", kMaxAddedTokens, " tokens");
   }
+  const size_t pieces = parts.vocabulary.size() + list->as_array().size();
   for (const Value& entry : list->as_array()) {
     AddedToken token;
     RAG_ASSIGN_OR_RETURN(token.content, entry.GetString("content", ""));
     if (token.content.empty()) return InvalidArgumentError("an added token has no content");
     const Value* id = entry.Find("id");
     if (id == nullptr) return InvalidArgumentError("added token '", token.content, "' has no id");
-    RAG_ASSIGN_OR_RETURN(token.id, ParseId(*id, token.content));
+    RAG_ASSIGN_OR_RETURN(token.id, ParseId(*id, token.content, pieces));
     RAG_ASSIGN_OR_RETURN(token.special, entry.GetBool("special", false));
     RAG_ASSIGN_OR_RETURN(token.single_word, entry.GetBool("single_word", false));
     RAG_ASSIGN_OR_RETURN(token.lstrip, entry.GetBool("lstrip", false));
@@ -204,13 +209,13 @@ Result<WordPieceSettings> ParseWordPiece(const Value& model) {
 }
 
 // "type" is absent in files of old versions; the fields tell.
-std::string ModelType(const Value& model) {
-  const auto type = model.GetString("type", "");
-  if (type.ok() && !type->empty()) return *type;
-  if (model.Find("merges") != nullptr) return "BPE";
+Result<std::string> ModelType(const Value& model) {
+  RAG_ASSIGN_OR_RETURN(std::string type, model.GetString("type", ""));
+  if (!type.empty()) return type;
+  if (model.Find("merges") != nullptr) return std::string("BPE");
   const Value* vocabulary = model.Find("vocab");
-  if (vocabulary != nullptr && vocabulary->is_array()) return "Unigram";
-  return "WordPiece";
+  const bool list = vocabulary != nullptr && vocabulary->is_array();
+  return std::string(list ? "Unigram" : "WordPiece");
 }
 
 }  // namespace
@@ -220,7 +225,7 @@ Status ReadModelVocabulary(const Value& model, Vocabulary& vocabulary) {
   if (vocab == nullptr) return InvalidArgumentError("model has no vocab");
   if (vocab->is_object()) {
     for (const auto& [piece, value] : vocab->as_object()) {
-      RAG_ASSIGN_OR_RETURN(const TokenId id, ParseId(value, piece));
+      RAG_ASSIGN_OR_RETURN(const TokenId id, ParseId(value, piece, vocab->as_object().size()));
       RAG_RETURN_IF_ERROR(vocabulary.Add(piece, id));
     }
     return OkStatus();
@@ -241,7 +246,7 @@ Result<std::unique_ptr<TokenizerModel>> ParseModel(const Value& model, const Voc
                                                    bool byte_level,
                                                    const std::vector<bool>& excluded) {
   using Pointer = std::unique_ptr<TokenizerModel>;
-  const std::string type = ModelType(model);
+  RAG_ASSIGN_OR_RETURN(const std::string type, ModelType(model));
   if (type == "WordPiece") {
     RAG_ASSIGN_OR_RETURN(const WordPieceSettings settings, ParseWordPiece(model));
     RAG_ASSIGN_OR_RETURN(auto word_piece, WordPiece::Create(vocabulary, settings));

@@ -231,8 +231,9 @@ Result<std::unique_ptr<Normalizer>> Parse(const Value& json, int depth) {
   }
   if (type == "Precompiled") {
     RAG_ASSIGN_OR_RETURN(const std::string encoded, json.GetString("precompiled_charsmap", ""));
-    RAG_ASSIGN_OR_RETURN(const std::string blob, DecodeBase64(encoded));
-    return MakeCharsmapNormalizer(blob);
+    const Result<std::string> blob = DecodeBase64(encoded);
+    if (!blob.ok()) return blob.status().WithContext("precompiled_charsmap");
+    return MakeCharsmapNormalizer(*blob);
   }
   return UnimplementedError("normalizer '", type, "' is not supported");
 }
