@@ -126,14 +126,19 @@ def make_model(index, name):
     return model
 
 
-tokens = (mix(counters(255, TOKENS)) % np.uint64(VOCABULARY)).astype(int)
-out = {"gguf": importlib.metadata.version("gguf"), "numpy": np.__version__, "types": {}}
-for index, name in enumerate(TYPES):
-    model = make_model(index, name)
-    exact = forward(model, tokens, False)
-    entry = {"index": index, "logits": [[float(f"{x:.9g}") for x in exact[i]] for i in (3, TOKENS - 1)]}
-    if name not in ("F32", "F16", "BF16"):
-        rounded = forward(model, tokens, True)
-        entry["logits8"] = [[float(f"{x:.9g}") for x in rounded[i]] for i in (3, TOKENS - 1)]
-    out["types"][name] = entry
-print(json.dumps(out))
+def main():
+    tokens = (mix(counters(255, TOKENS)) % np.uint64(VOCABULARY)).astype(int)
+    out = {"gguf": importlib.metadata.version("gguf"), "numpy": np.__version__, "types": {}}
+    for index, name in enumerate(TYPES):
+        model = make_model(index, name)
+        exact = forward(model, tokens, False)
+        entry = {"index": index, "logits": [[float(f"{x:.9g}") for x in exact[i]] for i in (3, TOKENS - 1)]}
+        if name not in ("F32", "F16", "BF16"):
+            rounded = forward(model, tokens, True)
+            entry["logits8"] = [[float(f"{x:.9g}") for x in rounded[i]] for i in (3, TOKENS - 1)]
+        out["types"][name] = entry
+    print(json.dumps(out))
+
+
+if __name__ == "__main__":
+    main()
