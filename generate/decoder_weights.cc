@@ -337,11 +337,22 @@ std::vector<Projection*> Projections(DecoderWeights& weights) {
 }
 
 Status PackDecoderWeights(const GgufFile& file, const Runtime& runtime, DecoderWeights& weights) {
-  for (Projection* const projection : Projections(weights)) {
-    Result<PackedMatrix> packed = PackedMatrix::Pack(projection->weights, runtime);
-    if (!packed.ok()) return std::move(packed).status().WithContext(file.path());
-    projection->packed = std::move(packed).value();
-    if (!projection->packed.empty()) file.Forget(projection->weights);
+  const std::vector<Projection*> projections = Projections(weights);
+  size_t bytes = 0;
+  for (const Projection* const projection : projections) {
+    bytes += PackedMatrix::BytesFor(projection->weights, runtime);
+  }
+  // One piece, so that small matrices lie in huge pages too, and none leaves the rest of one
+  // unused.
+  Result<PageBuffer> memory = PageBuffer::Allocate(bytes);
+  if (!memory.ok()) return std::move(memory).status().WithContext(file.path());
+  weights.packed = std::move(memory).value();
+  std::byte* next = weights.packed.data();
+  for (Projection* const projection : projections) {
+    projection->packed = PackedMatrix::Pack(projection->weights, runtime, next);
+    if (projection->packed.empty()) continue;
+    next += PackedMatrix::BytesFor(projection->weights, runtime);
+    file.Forget(projection->weights);
   }
   return OkStatus();
 }

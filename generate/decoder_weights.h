@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "generate/decoder_config.h"
+#include "lib/base/pages.h"
 #include "lib/base/status.h"
 #include "lib/kernels/packed.h"
 #include "lib/model/model_file.h"
@@ -72,6 +73,7 @@ struct DecoderWeights {
   std::vector<float> rope_factors_short;  // LongRoPE's for contexts up to the original one
   std::vector<float> rope_factors_long;   // and beyond
   std::vector<DecoderLayer> layers;
+  PageBuffer packed;  // what the projections' packed forms stand in
 
   // Of all tensors in the file.
   size_t parameters = 0;
@@ -88,8 +90,8 @@ Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderCon
 // All that exist. The pointers hold until the weights are moved.
 std::vector<Projection*> Projections(DecoderWeights& weights);
 
-// Lays the projections out anew where the processor gains by it, and lets go of the file's own
-// bytes of them. Errors: resource_exhausted naming the file.
+// Lays the projections out anew where the processor gains by it, all in one piece of memory, and
+// lets go of the file's own bytes of them. Errors: resource_exhausted naming the file.
 Status PackDecoderWeights(const GgufFile& file, const Runtime& runtime, DecoderWeights& weights);
 
 }  // namespace rag

@@ -11,7 +11,14 @@ const PackedKernels* GetPackedKernels(Isa isa, DType type) {
 
 PanelDot GetPanelDot(Isa isa) { return isa == Isa::kAmx ? AmxPanelDot : nullptr; }
 
-Result<PackedMatrix> PackedMatrix::Pack(const TensorView& weights, const Runtime& runtime) {
+size_t PackedMatrix::BytesFor(const TensorView& weights, const Runtime& runtime) {
+  const PackedKernels* const kernels = GetPackedKernels(runtime.isa(), weights.type);
+  if (kernels == nullptr) return 0;
+  return (weights.shape[0] + kTileRows - 1) / kTileRows * kernels->tile_bytes(weights.shape[1]);
+}
+
+PackedMatrix PackedMatrix::Pack(const TensorView& weights, const Runtime& runtime,
+                                std::byte* memory) {
   PackedMatrix packed;
   const PackedKernels* const kernels = GetPackedKernels(runtime.isa(), weights.type);
   if (kernels == nullptr) return packed;
@@ -19,7 +26,7 @@ Result<PackedMatrix> PackedMatrix::Pack(const TensorView& weights, const Runtime
   packed.cols_ = weights.shape[1];
   packed.tile_bytes_ = kernels->tile_bytes(packed.cols_);
   const size_t tiles = (rows + kTileRows - 1) / kTileRows;
-  RAG_ASSIGN_OR_RETURN(packed.buffer_, PageBuffer::Allocate(tiles * packed.tile_bytes_));
+  packed.data_ = memory;
   packed.kernels_ = kernels;
   packed.panel_dot_ = GetPanelDot(runtime.isa());
   const size_t row_bytes = weights.bytes.size() / rows;
@@ -30,7 +37,7 @@ Result<PackedMatrix> PackedMatrix::Pack(const TensorView& weights, const Runtime
         const size_t row = tile * kTileRows + i;
         of_tile[i] = row < rows ? weights.bytes.data() + row * row_bytes : nullptr;
       }
-      kernels->pack(of_tile, packed.cols_, packed.buffer_.data() + tile * packed.tile_bytes_);
+      kernels->pack(of_tile, packed.cols_, memory + tile * packed.tile_bytes_);
     }
   });
   return packed;

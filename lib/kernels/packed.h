@@ -10,8 +10,6 @@
 
 #include <cstddef>
 
-#include "lib/base/pages.h"
-#include "lib/base/status.h"
 #include "lib/kernels/packed_tables.h"
 #include "lib/runtime/runtime.h"
 #include "lib/tensor/tensor.h"
@@ -34,25 +32,27 @@ constexpr size_t PanelTokens(size_t tokens) {
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // weights [rows, cols]; empty where there are no such products of its type here. Errors:
-  // resource_exhausted.
-  static Result<PackedMatrix> Pack(const TensorView& weights, const Runtime& runtime);
+  // Bytes of weights [rows, cols], a multiple of 64; 0 where there are no such products of their
+  // type here.
+  static size_t BytesFor(const TensorView& weights, const Runtime& runtime);
+  // Lays them out in `memory`, which has BytesFor zeros at 64 bytes and outlives the matrix; empty
+  // where there are no such products.
+  static PackedMatrix Pack(const TensorView& weights, const Runtime& runtime, std::byte* memory);
 
   bool empty() const { return kernels_ == nullptr; }
-  size_t bytes() const { return buffer_.size(); }
   // Rows [16 * tile, 16 * tile + rows) of the product, at `out` and out_stride apart a token; for
   // few tokens, those of up to 8 tiles together are faster than one tile after another.
   void Dot(size_t tile, const Activations8& x, size_t tokens, size_t rows, float* out,
            size_t out_stride) const {
-    kernels_->dot(buffer_.data() + tile * tile_bytes_, cols_, x, tokens, rows, out, out_stride);
+    kernels_->dot(data_ + tile * tile_bytes_, cols_, x, tokens, rows, out, out_stride);
   }
   ScaleOf scale_of() const { return kernels_->scale_of; }
   bool takes_panels() const { return panel_dot_ != nullptr; }
   // The same of the tokens in panels, where it takes_panels.
   void DotPanels(size_t tile, const ProductInput::Quantized8& x, size_t tokens, size_t rows,
                  float* out, size_t out_stride) const {
-    panel_dot_({kernels_, buffer_.data() + tile * tile_bytes_, cols_, x.blocks, x.groups, tokens,
-                rows, out, out_stride});
+    panel_dot_({kernels_, data_ + tile * tile_bytes_, cols_, x.blocks, x.groups, tokens, rows, out,
+                out_stride});
   }
 
  private:
@@ -60,7 +60,7 @@ class PackedMatrix {
   PanelDot panel_dot_ = nullptr;
   size_t cols_ = 0;
   size_t tile_bytes_ = 0;
-  PageBuffer buffer_;
+  const std::byte* data_ = nullptr;
 };
 
 }  // namespace rag

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "lib/base/pages.h"
 #include "lib/kernels/packed.h"
 #include "tests/lib/quantized_support.h"
 #include "tests/support/support.h"
@@ -19,6 +20,21 @@ std::vector<std::string> PackingIsas() {
   }
   return isas;
 }
+
+// Weights packed in memory of their own.
+struct Packed {
+  Packed(const TensorView& weights, const Runtime& runtime)
+      : bytes(PackedMatrix::BytesFor(weights, runtime)) {
+    auto allocated = PageBuffer::Allocate(bytes);
+    REQUIRE_OK(allocated);
+    memory = std::move(allocated).value();
+    matrix = PackedMatrix::Pack(weights, runtime, memory.data());
+  }
+
+  const size_t bytes;
+  PageBuffer memory;
+  PackedMatrix matrix;
+};
 
 std::vector<float> Multiply(const Runtime& runtime, const TensorView& weights,
                             const PackedMatrix& packed, const float* x, size_t tokens) {
@@ -48,13 +64,13 @@ TEST_CASE("packed: every type, with rows that fill no tile, is the scalar produc
         INFO(isa << " " << GetDTypeInfo(type).name << " " << rows << " x " << cols);
         const auto bytes = test::RandomWeights(type, rows, cols, random);
         const TensorView weights{type, {rows, cols}, bytes};
-        const auto packed = PackedMatrix::Pack(weights, *runtime);
-        REQUIRE_OK(packed);
-        if (packed->empty()) continue;
+        const Packed packed(weights, *runtime);
+        if (packed.matrix.empty()) continue;
         ++packed_types;
         const auto x = test::RandomFloats(tokens * cols, random);
-        const ActivationRows quantized = test::QuantizedRows(x, tokens, cols, packed->scale_of());
-        const auto out = Multiply(*runtime, weights, *packed, x.data(), tokens);
+        const ActivationRows quantized =
+            test::QuantizedRows(x, tokens, cols, packed.matrix.scale_of());
+        const auto out = Multiply(*runtime, weights, packed.matrix, x.data(), tokens);
         std::vector<float> expected(tokens * rows);
         const size_t row_bytes = bytes.size() / rows;
         std::vector<float> values(rows * cols);
@@ -79,8 +95,7 @@ TEST_CASE("packed: every type, with rows that fill no tile, is the scalar produc
         // As much memory as the file's blocks, but for the last tile's rows and a group's scales.
         const size_t tiles = (rows + kTileRows - 1) / kTileRows;
         const double whole = static_cast<double>(tiles * kTileRows * row_bytes);
-        CHECK(static_cast<double>(packed->bytes()) <=
-              1.04 * whole + 512 * static_cast<double>(tiles));
+        CHECK(static_cast<double>(packed.bytes) <= 1.04 * whole + 512 * static_cast<double>(tiles));
       }
     }
   }
@@ -104,18 +119,16 @@ TEST_CASE("packed: the same bits for any number of threads and tokens, and with 
       INFO(isa << " " << GetDTypeInfo(type).name);
       const auto runtime = test::MakeRuntime(isa, 3);
       const auto one_thread = test::MakeRuntime(isa, 1);
-      const auto packed = PackedMatrix::Pack(weights, *runtime);
-      REQUIRE_OK(packed);
-      if (packed->empty()) continue;
+      const Packed packed(weights, *runtime);
+      if (packed.matrix.empty()) continue;
       ++packed_types;
-      const auto packed_by_one = PackedMatrix::Pack(weights, *one_thread);
-      REQUIRE_OK(packed_by_one);
-      const auto together = Multiply(*runtime, weights, *packed, x.data(), tokens);
+      const Packed packed_by_one(weights, *one_thread);
+      const auto together = Multiply(*runtime, weights, packed.matrix, x.data(), tokens);
       std::vector<float> alone;
       for (size_t first = 0, count = 1; first < tokens; first += count, ++count) {
         count = std::min(count, tokens - first);
         const auto some =
-            Multiply(*one_thread, weights, *packed_by_one, x.data() + first * cols, count);
+            Multiply(*one_thread, weights, packed_by_one.matrix, x.data() + first * cols, count);
         alone.insert(alone.end(), some.begin(), some.end());
       }
       CHECK(together == alone);
@@ -135,11 +148,10 @@ TEST_CASE("packed: an activation that is no number spoils its own token alone") 
   const size_t cols = 256, rows = 20, tokens = 16;
   const auto bytes = test::RandomWeights(DType::kQ4_K, rows, cols, random);
   const TensorView weights{DType::kQ4_K, {rows, cols}, bytes};
-  const auto packed = PackedMatrix::Pack(weights, *runtime);
-  REQUIRE_OK(packed);
+  const Packed packed(weights, *runtime);
   auto x = test::RandomFloats(tokens * cols, random);
   x[cols + 5] = NAN;
-  const auto out = Multiply(*runtime, weights, *packed, x.data(), tokens);
+  const auto out = Multiply(*runtime, weights, packed.matrix, x.data(), tokens);
   for (size_t i = 0; i < tokens * rows; ++i) {
     CHECK(std::isnan(out[i]) == (i / rows == 1));
   }
