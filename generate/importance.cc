@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::string_view kSums = ".in_sum2";
 constexpr std::string_view kCounts = ".counts";
-constexpr size_t kMaxFileBytes = size_t{4} << 30;
 constexpr size_t kMaxEntries = 1 << 20;
 constexpr size_t kMaxNameBytes = 4096;
 constexpr double kLargestFloat = std::numeric_limits<float>::max();  // files hold floats
@@ -146,7 +145,9 @@ Result<Importance> LoadOld(std::string_view bytes) {
 }  // namespace
 
 Result<Importance> Importance::Load(const std::string& path) {
-  RAG_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path, kMaxFileBytes));
+  RAG_ASSIGN_OR_RETURN(const MappedFile mapped, MappedFile::Open(path));
+  const std::string_view bytes(reinterpret_cast<const char*>(mapped.bytes().data()),
+                               mapped.bytes().size());
   if (!bytes.starts_with("GGUF")) {
     Result<Importance> old = LoadOld(bytes);
     return old.ok() ? std::move(old) : std::move(old).status().WithContext(path);

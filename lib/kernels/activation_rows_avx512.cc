@@ -6,7 +6,6 @@
 namespace rag {
 namespace {
 
-constexpr size_t kGroup = 32;
 constexpr size_t kGroups = 16;
 constexpr size_t kQuad = 64;  // elements whose values fill a register
 
@@ -66,7 +65,7 @@ bool QuantizeGroups(const float* x, size_t cols, size_t begin, size_t groups, Sc
   __m512i largest[kGroups];
 #pragma GCC unroll 16
   for (size_t i = 0; i < kGroups; ++i) {
-    const size_t at = begin + i * kGroup;
+    const size_t at = begin + i * kActivationGroup;
     const __m512i a = _mm512_castps_si512(LoadAt(x, at, cols));
     const __m512i b = _mm512_castps_si512(LoadAt(x, at + 16, cols));
     // Without their signs, numbers are ordered as their bits are; infinite and NaN come last.
@@ -104,7 +103,7 @@ bool QuantizeGroups(const float* x, size_t cols, size_t begin, size_t groups, Sc
   const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
   const __m512i sums32 = _mm512_add_epi32(_mm512_permutex2var_epi32(sums16[0], even, sums16[1]),
                                           _mm512_permutex2var_epi32(sums16[0], odd, sums16[1]));
-  const size_t group = begin / kGroup;
+  const size_t group = begin / kActivationGroup;
   const __mmask16 valid = FirstLanes(groups);
   const __m512i zero = _mm512_setzero_si512();
   _mm512_mask_storeu_ps(out.scales + group, valid, scales);
@@ -129,8 +128,8 @@ bool QuantizeGroups(const float* x, size_t cols, size_t begin, size_t groups, Sc
 
 void Avx512QuantizeRow(const float* x, size_t cols, size_t padded, ScaleOf scale_of,
                        const ActivationRow& out) {
-  for (size_t begin = 0; begin < padded; begin += kGroups * kGroup) {
-    const size_t left = (padded - begin) / kGroup;
+  for (size_t begin = 0; begin < padded; begin += kGroups * kActivationGroup) {
+    const size_t left = (padded - begin) / kActivationGroup;
     if (!QuantizeGroups(x, cols, begin, left < kGroups ? left : kGroups, scale_of, out)) {
       return ScalarQuantizeRow(x, cols, padded, scale_of, out);
     }

@@ -180,11 +180,9 @@ using PackedQ6_K = Format<DType::kQ6_K, Nibbles<2>, ByteScales<16, false>, false
 using PackedIQ4_NL = Format<DType::kIQ4_NL, Nibbles<0>, HalfScales<false>, false, 7, true>;
 using PackedIQ4_XS = Format<DType::kIQ4_XS, Nibbles<0>, ByteScales<8, false>, false, 7, true>;
 
-// The values that the codes of IQ4_NL stand for, 128 more than quantized_blocks.cc has.
-constexpr uint8_t kNonLinear4[16] = {1,   24,  45,  63,  79,  93,  106, 118,
-                                     129, 141, 153, 166, 181, 197, 217, 241};
+// The values that the codes of IQ4_NL stand for, unsigned.
 __m512i Values(__m512i codes) {
-  const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kNonLinear4));
+  const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kIq4Unsigned.values));
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), codes);
 }
 

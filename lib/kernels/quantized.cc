@@ -11,7 +11,6 @@
 namespace rag {
 namespace {
 
-constexpr size_t kActivationGroup = 32;
 // Tokens whose activations stay in the first-level cache while a block of weight rows passes:
 // 16 rows of 2,048 bytes.
 constexpr size_t kTokenTile = 16;

@@ -14,6 +14,9 @@
 
 namespace rag {
 
+// Elements whose sums stand together, and the fewest that share a scale.
+inline constexpr size_t kActivationGroup = 32;
+
 // Activations as whole numbers of 8 bits with f32 scales: x[i] ~ scales[i / 32] * values[i], values
 // in [-127, 127]. A scale is of 32 elements, or of 256 and repeated: as a product needs them.
 // sums16[i] and sums32[i] are scale times the sum of 16 and 32 values, for weights with a minimum;

@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "lib/kernels/quantized_blocks.h"
 #include "lib/kernels/quantized_tables.h"
 
 namespace rag {
@@ -255,18 +256,16 @@ struct Q6_K : Per16 {
 };
 
 // The values of the codes (quantized_blocks.cc), signed: -127 times 127 twice fits into 16 bits.
-__m256i LookUp(__m128i values, __m256i codes) {
+__m256i LookUp(const int8_t (&table)[16], __m256i codes) {
+  const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(values), codes);
-}
-__m128i NonLinear4() {
-  return _mm_setr_epi8(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
 }
 
 struct IQ4_NL : Blocks32<18> {
   static constexpr bool kSigned = true;
   using Blocks32::Blocks32;
   void Scale(float* out) const { Halves(0, 1, out); }
-  __m256i Weights(int chunk) const { return LookUp(NonLinear4(), Nibbles(chunk, 2)); }
+  __m256i Weights(int chunk) const { return LookUp(kIq4Values, Nibbles(chunk, 2)); }
 };
 
 struct MXFP4 : Blocks32<17> {
@@ -281,10 +280,7 @@ struct MXFP4 : Blocks32<17> {
       if (i >= count) out[i] = 0.0f;
     }
   }
-  __m256i Weights(int chunk) const {
-    const __m128i values = _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
-    return LookUp(values, Nibbles(chunk, 1));
-  }
+  __m256i Weights(int chunk) const { return LookUp(kMxfp4Values, Nibbles(chunk, 1)); }
 };
 
 struct IQ4_XS : Per32 {
@@ -309,7 +305,7 @@ struct IQ4_XS : Per32 {
   }
   __m256i Weights(int chunk) const {
     const __m128i bytes = Load16(block + 8 + chunk * 16);
-    return LookUp(NonLinear4(),
+    return LookUp(kIq4Values,
                   _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(bytes, 4), bytes), Low(15)));
   }
 };

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "lib/kernels/avx512_intrinsics.h"
+#include "lib/kernels/quantized_blocks.h"
 #include "lib/kernels/quantized_tables.h"
 
 namespace rag {
@@ -271,19 +272,17 @@ struct Q6_K : Per16 {
   }
 };
 
-// The codes' values, made unsigned by a zero point (quantized_blocks.cc has the signed ones).
-__m512i LookUp(__m128i values, __m512i codes) {
+// The codes' values, made unsigned by a zero point.
+__m512i LookUp(const UnsignedValues& table, __m512i codes) {
+  const __m128i values = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table.values));
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(values), codes);
-}
-__m128i NonLinear4() {
-  return _mm_setr_epi8(1, 24, 45, 63, 79, 93, 106, 118, -127, -115, -103, -90, -75, -59, -39, -15);
 }
 
 struct IQ4_NL : Blocks32<18> {
   using Blocks32::Blocks32;
   __m512 Scale() const { return Widen(Halves(0)); }
   __m512 Offset(__m512 scale) const { return _mm512_mul_ps(scale, _mm512_set1_ps(128)); }
-  __m512i Weights(int chunk) const { return LookUp(NonLinear4(), Nibbles(chunk, 2)); }
+  __m512i Weights(int chunk) const { return LookUp(kIq4Unsigned, Nibbles(chunk, 2)); }
 };
 
 struct MXFP4 : Blocks32<17> {
@@ -296,10 +295,7 @@ struct MXFP4 : Blocks32<17> {
     return Widen(_mm256_maskz_mov_ps(valid, scale));
   }
   __m512 Offset(__m512 scale) const { return _mm512_mul_ps(scale, _mm512_set1_ps(12)); }
-  __m512i Weights(int chunk) const {
-    const __m128i values = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
-    return LookUp(values, Nibbles(chunk, 1));
-  }
+  __m512i Weights(int chunk) const { return LookUp(kMxfp4Unsigned, Nibbles(chunk, 1)); }
 };
 
 struct IQ4_XS : Per32 {
@@ -332,7 +328,7 @@ struct IQ4_XS : Per32 {
                            _mm256_permute4x64_epi64(bytes, 0xee), 1);
     const __m512i shifts = _mm512_set_epi64(0x0004000400040004, 0x0004000400040004, 0, 0,
                                             0x0004000400040004, 0x0004000400040004, 0, 0);
-    return LookUp(NonLinear4(), _mm512_and_si512(_mm512_srlv_epi16(both, shifts), Low(15)));
+    return LookUp(kIq4Unsigned, _mm512_and_si512(_mm512_srlv_epi16(both, shifts), Low(15)));
   }
 };
 

@@ -36,6 +36,18 @@ inline constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -
 inline constexpr int8_t kMxfp4Values[16] = {0, 1,  2,  3,  4,  6,  8,  12,
                                             0, -1, -2, -3, -4, -6, -8, -12};
 
+// Such values made unsigned by a zero point that is added to each.
+struct UnsignedValues {
+  uint8_t values[16];
+};
+constexpr UnsignedValues AddZeroPoint(const int8_t (&values)[16], int zero_point) {
+  UnsignedValues out = {};
+  for (int i = 0; i < 16; ++i) out.values[i] = static_cast<uint8_t>(values[i] + zero_point);
+  return out;
+}
+inline constexpr UnsignedValues kIq4Unsigned = AddZeroPoint(kIq4Values, 128);
+inline constexpr UnsignedValues kMxfp4Unsigned = AddZeroPoint(kMxfp4Values, 12);
+
 // 2^(exponent - 128): half of what E8M0 says, since kMxfp4Values is doubled.
 float HalfOfE8M0(uint8_t exponent);
 

@@ -63,7 +63,6 @@ void FloatDot(const std::byte* row, size_t cols, const float* x, size_t x_stride
   }
 }
 
-constexpr size_t kActivationGroup = 32;
 // Adding and removing 1.5 * 2^23 rounds |value| < 2^22 to the nearest integer, ties to even, in
 // instructions that every processor has.
 constexpr float kRounder = 12582912.0f;

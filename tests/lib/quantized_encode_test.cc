@@ -141,26 +141,39 @@ TEST_CASE("an importance of zeros is none, and its scale changes nothing but rou
   }
 }
 
-TEST_CASE("K blocks hold what is awkward: zeros, constants, one sign, outliers") {
-  for (const DType type :
-       {DType::kQ3_K, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_XS}) {
+// The largest relative errors; IQ4's types have no code for zero beside a large scale, and MXFP4's
+// scales are powers of two.
+struct AwkwardBounds {
+  DType type;
+  double constant, rising, outlier;
+};
+
+TEST_CASE("blocks hold what is awkward: zeros, constants, one sign, outliers") {
+  for (const AwkwardBounds& bounds :
+       {AwkwardBounds{DType::kQ2_K, 0.02, 0.1, 0.02}, AwkwardBounds{DType::kQ3_K, 0.02, 0.05, 0.02},
+        AwkwardBounds{DType::kQ4_K, 0.02, 0.02, 0.02},
+        AwkwardBounds{DType::kQ5_K, 0.02, 0.02, 0.02},
+        AwkwardBounds{DType::kQ6_K, 0.02, 0.02, 0.02},
+        AwkwardBounds{DType::kIQ4_NL, 0.02, 0.03, 0.05},
+        AwkwardBounds{DType::kIQ4_XS, 0.02, 0.03, 0.05},
+        AwkwardBounds{DType::kMXFP4, 0.2, 0.1, 0.05}}) {
+    const DType type = bounds.type;
     INFO(GetDTypeInfo(type).name);
     const std::vector<float> zeros(256);
-    std::vector<std::byte> bytes(GetDTypeInfo(type).block_bytes);
+    std::vector<std::byte> bytes(256 / GetDTypeInfo(type).block_size *
+                                 GetDTypeInfo(type).block_bytes);
     REQUIRE_OK(EncodeBlocks(type, zeros, bytes));
     std::vector<float> back(256, 1.0f);
     REQUIRE_OK(DequantizeTo({type, {256}, bytes}, 0, back));
     CHECK(back == zeros);
-    CHECK(RelativeError(type, std::vector<float>(256, 0.3f)) < 0.02);
-    CHECK(RelativeError(type, std::vector<float>(256, -0.3f)) < 0.02);
+    CHECK(RelativeError(type, std::vector<float>(256, 0.3f)) < bounds.constant);
+    CHECK(RelativeError(type, std::vector<float>(256, -0.3f)) < bounds.constant);
     std::vector<float> rising(512);
     for (size_t i = 0; i < rising.size(); ++i) rising[i] = static_cast<float>(i);
-    const double bound = type == DType::kQ3_K ? 0.05 : type == DType::kIQ4_XS ? 0.03 : 0.02;
-    CHECK(RelativeError(type, rising) < bound);
+    CHECK(RelativeError(type, rising) < bounds.rising);
     std::vector<float> outlier(256, 1e-3f);
     outlier[200] = -100.0f;
-    // IQ4_XS has no code for zero beside a large scale.
-    CHECK(RelativeError(type, outlier) < (type == DType::kIQ4_XS ? 0.05 : 0.02));
+    CHECK(RelativeError(type, outlier) < bounds.outlier);
   }
 }
 

@@ -42,7 +42,8 @@ Result<std::unique_ptr<Decoding>> Decoding::Load(const std::string& model,
   decoding->loaded_ = {.seconds = there - start,
                        .first_token_seconds = first - there,
                        .resident_bytes = more(resident),
-                       .peak_bytes = more(peak)};
+                       .peak_bytes = more(peak),
+                       .cache_bytes = decoding->generator().activity().cache_bytes};
   return decoding;
 }
 

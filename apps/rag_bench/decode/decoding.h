@@ -26,6 +26,7 @@ struct Loaded {
   double first_token_seconds = 0;  // and from then to the first token of a short prompt
   size_t resident_bytes = 0;       // of this process, more than before
   size_t peak_bytes = 0;           // the most while it was loaded, likewise
+  size_t cache_bytes = 0;          // of these, keys and values
 };
 
 class Decoding {
