@@ -8,7 +8,7 @@
 
 #include "generate/quantize.h"
 #include "lib/base/value.h"
-#include "tests/generate/gguf_document.h"
+#include "tests/generate/gguf_rewrite.h"
 #include "tests/generate/lone_decoder.h"
 #include "tests/generate/random_model.h"
 
@@ -80,26 +80,11 @@ double Entropy(const std::vector<Distribution>& exact) {
   return sum / static_cast<double>(exact.size());
 }
 
-// Writes the file again with every tensor as the f32 that its bytes stand for.
-void WriteDequantized(const std::string& from, const std::string& to) {
-  const auto file = GgufFile::Open(from);
-  REQUIRE_OK(file);
-  GgufDocument document = GgufDocument::Open(from);
-  for (GgufDocument::Tensor& tensor : document.tensors) {
-    const TensorView& view = *file->Find(tensor.name);
-    std::vector<float> values(view.elements());
-    REQUIRE_OK(DequantizeTo(view, 0, values));
-    tensor.type = GgufTypeId(DType::kF32);
-    tensor.data.assign(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
-  }
-  std::ofstream(to, std::ios::binary) << document.Bytes();
-}
-
 // Compares the file with its dequantized self on every instruction set, packed and not; gives the
 // largest divergence.
 double LargestDivergence(const std::string& path, const std::string& exact_path,
                          const std::vector<std::vector<TokenId>>& texts, std::string& report) {
-  WriteDequantized(path, exact_path);
+  RewriteGguf(path, exact_path);
   double largest = 0;
   for (const char* isa : {"scalar", "avx2", "avx512", "amx"}) {
     if (!Runtime::Create({.isa = isa}).ok()) continue;
@@ -124,9 +109,10 @@ TEST_CASE("every block type's products stay within a thousandth nat of f32's, ra
   for (size_t i = 0; i < 96; ++i) {
     text.push_back(static_cast<TokenId>(Mix(uint64_t{254} << 32 | i) % 64));
   }
+  WriteRandomModel({.type = DType::kF32}, folder.file("random.gguf"));
   for (const DType type : kBlockTypes) {
     const std::string path = folder.file("model.gguf");
-    WriteRandomModel({.type = type, .index = 0}, path);
+    RewriteGguf(folder.file("random.gguf"), path, type);
     INFO(GetDTypeInfo(type).name);
     std::string report;
     LargestDivergence(path, folder.file("exact.gguf"), {text}, report);
