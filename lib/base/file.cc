@@ -7,9 +7,9 @@
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <utility>
 
+#include "lib/base/atomic_file.h"
 #include "lib/base/descriptor.h"
 
 namespace rag {
@@ -49,34 +49,9 @@ Result<std::string> ReadFile(const std::string& path, size_t max_bytes) {
 }
 
 Status WriteFileAtomic(const std::string& path, std::string_view content) {
-  const std::string temporary = StrCat(path, ".tmp.", static_cast<long long>(::getpid()));
-  {
-    Descriptor file(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-    if (file.get() < 0) return ErrnoError("cannot create", temporary);
-    size_t done = 0;
-    while (done < content.size()) {
-      const ssize_t put = ::write(file.get(), content.data() + done, content.size() - done);
-      if (put < 0) {
-        if (errno == EINTR) continue;
-        Status status = ErrnoError("cannot write", temporary);
-        ::unlink(temporary.c_str());
-        return status;
-      }
-      done += static_cast<size_t>(put);
-    }
-    if (::fsync(file.get()) != 0) {
-      Status status = ErrnoError("cannot sync", temporary);
-      ::unlink(temporary.c_str());
-      return status;
-    }
-  }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    Status status = ErrnoError("cannot rename to", path);
-    ::unlink(temporary.c_str());
-    return status;
-  }
-  const std::string folder = std::filesystem::path(path).parent_path().string();
-  return SyncFolder(folder.empty() ? "." : folder);
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path, 0666));
+  RAG_RETURN_IF_ERROR(file->Write(std::as_bytes(std::span(content))));
+  return file->Commit();
 }
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {

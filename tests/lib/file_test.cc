@@ -1,8 +1,13 @@
 #include "lib/base/file.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 
+#include "lib/base/atomic_file.h"
 #include "tests/support/support.h"
 
 using namespace rag;
@@ -20,6 +25,51 @@ TEST_CASE("a file is written whole and read back") {
     ++entries;
   }
   CHECK(entries == 1);
+}
+
+TEST_CASE("a file that is written has its old content until it is whole") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("a");
+  REQUIRE_OK(WriteFileAtomic(path, "old"));
+  const std::string text = "new content";
+  const auto bytes = std::as_bytes(std::span(text));
+  {
+    const auto file = AtomicFile::Create(path, 0600);
+    REQUIRE_OK(file);
+    REQUIRE_OK((*file)->Write(bytes));
+    CHECK(*ReadFile(path, 100) == "old");
+  }
+  CHECK(*ReadFile(path, 100) == "old");
+  // Two writers at once: each has a file of its own, and nobody takes it for a leftover.
+  const auto one = AtomicFile::Create(path, 0600);
+  REQUIRE_OK(one);
+  REQUIRE_OK((*one)->Write(bytes.first(3)));
+  const auto other = AtomicFile::Create(path, 0600);
+  REQUIRE_OK(other);
+  REQUIRE_OK((*other)->Write(bytes));
+  REQUIRE_OK((*other)->Commit());
+  CHECK(*ReadFile(path, 100) == text);
+  REQUIRE_OK((*one)->Write(bytes.subspan(3)));
+  REQUIRE_OK((*one)->Commit());
+  CHECK(*ReadFile(path, 100) == text);
+  struct stat info;
+  REQUIRE(::stat(path.c_str(), &info) == 0);
+  CHECK((info.st_mode & 0777) == 0600);
+}
+
+TEST_CASE("what a killed writer left is removed, and nothing is written through a link") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("a");
+  const std::string victim = folder.file("victim");
+  std::ofstream(victim) << "untouched";
+  std::ofstream(path + ".tmp.17") << "half";
+  std::ofstream(path + ".tmp.notes") << "not ours";
+  std::filesystem::create_symlink(victim, StrCat(path, ".tmp.", ::getpid()));
+  REQUIRE_OK(WriteFileAtomic(path, "new"));
+  CHECK_FALSE(std::filesystem::exists(path + ".tmp.17"));
+  CHECK(std::filesystem::exists(path + ".tmp.notes"));
+  CHECK(*ReadFile(victim, 100) == "untouched");
+  CHECK(*ReadFile(path, 100) == "new");
 }
 
 TEST_CASE("errors name the path and have their own codes") {
