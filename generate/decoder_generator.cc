@@ -66,7 +66,11 @@ class DecoderGenerator final : public Generator {
   }
   Result<std::vector<float>> Score(std::span<const TokenId> tokens,
                                    std::span<const AdapterUse> adapters) override;
-  GeneratorActivity activity() const override { return scheduler_->activity(); }
+  GeneratorActivity activity() const override {
+    GeneratorActivity activity = scheduler_->activity();
+    activity.constraint_bytes = constraints_->memory_bytes();
+    return activity;
+  }
   const GeneratorInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
 

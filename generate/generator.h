@@ -67,7 +67,8 @@ struct GeneratorActivity {
   size_t cache_sequence_blocks = 0;
   size_t cache_used_blocks = 0;
   size_t cache_kept_blocks = 0;
-  size_t preemptions = 0;  // since it was loaded: a sequence gave its blocks up
+  size_t preemptions = 0;       // since it was loaded: a sequence gave its blocks up
+  size_t constraint_bytes = 0;  // of compiled constraints, with what they keep; about
 };
 
 struct AdapterInfo {

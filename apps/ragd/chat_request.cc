@@ -97,7 +97,7 @@ void RefuseUnsupported(Fields& fields) {
 // OpenAI's {"type": "text"}, {"type": "json_object"} and {"type": "json_schema", "json_schema":
 // {"name", "schema"}}; beside them ours, {"type": "grammar" or "regex", "value"} and {"type":
 // "choice", "choices"}.
-void ReadFormat(Fields& fields, ChatRequest& chat) {
+void ReadFormat(Fields& fields, const Service& service, ChatRequest& chat) {
   using Kind = OutputConstraint::Kind;
   const Value* format = fields.Find("response_format");
   if (format == nullptr || format->is_null()) return;
@@ -132,6 +132,7 @@ void ReadFormat(Fields& fields, ChatRequest& chat) {
                 "must be text, json_object, json_schema, grammar, regex or choice");
   }
   if (!fields.ok()) return;
+  std::lock_guard one(service.validating);
   fields.Check("response_format", ValidateConstraint(chat.constraint));
 }
 
@@ -196,7 +197,7 @@ void ReadSampling(Fields& fields, const Service& service, ChatRequest& chat) {
     chat.sampling.seed = (static_cast<uint64_t>(random()) << 32) | random();
   }
   chat.stop = fields.Strings("stop", kMaxStops);
-  ReadFormat(fields, chat);
+  ReadFormat(fields, service, chat);
 }
 
 // The last user message is the question, what came before it the history.

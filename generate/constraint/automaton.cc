@@ -341,4 +341,10 @@ Result<Automaton> Automaton::Compile(const Language& language, const std::bitset
   return AutomatonBuilder(language, alphabet).Run();
 }
 
+size_t Automaton::memory_bytes() const {
+  size_t bytes = rules_.size() * sizeof(Rule) + rest_.size() * sizeof(uint32_t);
+  for (const auto& edges : edges_) bytes += sizeof(edges) + edges.capacity() * sizeof(Edge);
+  return bytes;
+}
+
 }  // namespace rag

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bitset>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -38,6 +39,7 @@ class Automaton {
   uint32_t rest(State state) const { return rest_[state]; }
   // Whether a rule ends at the state whatever comes: returning there is returning to its caller.
   bool ends(State state) const { return ends_[state]; }
+  size_t memory_bytes() const;
 
  private:
   friend class AutomatonBuilder;

@@ -20,15 +20,32 @@ Result<std::unique_ptr<TokenConstraint>> ConstraintCache::Take(const OutputConst
     }
     if (table_ == nullptr) table_ = std::make_unique<TokenTable>(tokenizer_);
   }
-  return TokenConstraint::Compile(wanted, *table_);
+  std::lock_guard one(compiling_);
+  Result<std::unique_ptr<TokenConstraint>> compiled =
+      TokenConstraint::Compile(wanted, *table_, memory_);
+  if (!compiled.ok() || !memory_.full()) return compiled;
+  {
+    std::lock_guard lock(mutex_);
+    idle_.clear();
+  }
+  if (!memory_.full()) return compiled;
+  return UnavailableError("the constraints of the generations that run take ", memory_.used(),
+                          " bytes, over the limit of ", memory_.limit());
 }
 
 void ConstraintCache::GiveBack(const OutputConstraint& of,
                                std::unique_ptr<TokenConstraint> constraint) {
   constraint->Restart();  // gives memory back
   std::lock_guard lock(mutex_);
-  if (idle_.size() == kMaxIdle) idle_.pop_back();
   idle_.emplace_front(of, std::move(constraint));
+  size_t bytes = 0;
+  size_t kept = 0;
+  auto it = idle_.begin();
+  for (; it != idle_.end() && kept < kMaxIdle; ++it, ++kept) {
+    bytes += it->second->memory_bytes();
+    if (bytes > memory_.limit() / 4) break;
+  }
+  idle_.erase(it, idle_.end());
 }
 
 }  // namespace rag

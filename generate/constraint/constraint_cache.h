@@ -11,18 +11,26 @@
 namespace rag {
 
 // Thread-safe. A request has its constraint for itself; equal ones at the same time are compiled
-// once each.
+// once each, one after another, since compiling takes memory too.
 class ConstraintCache {
  public:
-  explicit ConstraintCache(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+  // Of all constraints, those in use among them.
+  static constexpr size_t kMaxBytes = size_t{512} << 20;
 
-  // One that nothing was written with. Errors: TokenConstraint::Compile's.
+  explicit ConstraintCache(const Tokenizer& tokenizer, size_t max_bytes = kMaxBytes)
+      : tokenizer_(tokenizer), memory_(max_bytes) {}
+
+  // One that nothing was written with, which the cache outlives. Errors:
+  // TokenConstraint::Compile's; unavailable while those in use take too much.
   Result<std::unique_ptr<TokenConstraint>> Take(const OutputConstraint& wanted);
   void GiveBack(const OutputConstraint& of, std::unique_ptr<TokenConstraint> constraint);
+  size_t memory_bytes() const { return memory_.used(); }
 
  private:
   const Tokenizer& tokenizer_;
-  std::mutex mutex_;  // guards what follows; `table_` does not change once it is there
+  ConstraintMemory memory_;
+  std::mutex compiling_;  // held while one is compiled
+  std::mutex mutex_;      // guards what follows; `table_` does not change once it is there
   std::unique_ptr<TokenTable> table_;
   std::list<std::pair<OutputConstraint, std::unique_ptr<TokenConstraint>>> idle_;
 };

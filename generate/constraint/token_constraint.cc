@@ -30,12 +30,33 @@ Status ValidateConstraint(const OutputConstraint& constraint) {
 }
 
 Result<std::unique_ptr<TokenConstraint>> TokenConstraint::Compile(
-    const OutputConstraint& constraint, const TokenTable& tokens) {
+    const OutputConstraint& constraint, const TokenTable& tokens, ConstraintMemory& memory) {
   RAG_ASSIGN_OR_RETURN(const Language language, MakeLanguage(constraint));
   RAG_ASSIGN_OR_RETURN(Automaton automaton, Automaton::Compile(language, tokens.single_bytes()));
-  std::unique_ptr<TokenConstraint> compiled(new TokenConstraint(std::move(automaton), tokens));
+  std::unique_ptr<TokenConstraint> compiled(
+      new TokenConstraint(std::move(automaton), tokens, memory));
   compiled->Restart();
   return compiled;
+}
+
+TokenConstraint::TokenConstraint(Automaton automaton, const TokenTable& tokens,
+                                 ConstraintMemory& memory)
+    : automaton_(std::move(automaton)),
+      compiled_bytes_(automaton_.memory_bytes()),
+      tokens_(tokens),
+      memory_(memory) {
+  memory_.Add(compiled_bytes_);
+}
+
+TokenConstraint::~TokenConstraint() { memory_.Remove(memory_bytes()); }
+
+void TokenConstraint::Keep(size_t bytes) {
+  kept_bytes_ += bytes;
+  memory_.Add(bytes);
+}
+
+bool TokenConstraint::keeps_much() const {
+  return kept_bytes_ > kMaxKeptBytes || (memory_.tight() && kept_bytes_ > memory_.share());
 }
 
 void TokenConstraint::Clear() {
@@ -43,6 +64,7 @@ void TokenConstraint::Clear() {
   frame_ids_.clear();
   sets_.clear();
   set_ids_.clear();
+  memory_.Remove(kept_bytes_);
   kept_bytes_ = 0;
   Set start;
   Close({Intern(automaton_.rule(automaton_.root()).start, kBottom)}, start);
@@ -50,12 +72,12 @@ void TokenConstraint::Clear() {
 }
 
 void TokenConstraint::Restart() {
-  if (frames_.empty() || kept_bytes_ > kMaxKeptBytes) Clear();
+  if (frames_.empty() || keeps_much()) Clear();
   current_ = 0;
 }
 
 void TokenConstraint::Shrink() {
-  if (kept_bytes_ <= kMaxKeptBytes) return;
+  if (!keeps_much()) return;
   const std::vector<Frame> frames = std::move(frames_);
   const Set current = std::move(sets_[current_]);
   Clear();
@@ -84,6 +106,10 @@ Status TokenConstraint::CheckGrowth() const {
         "what the constraint allows next is too much to work out: more than ", kMaxStepBytes,
         " bytes");
   }
+  if (memory_.full() && kept_bytes_ > memory_.share()) {
+    return ResourceExhaustedError("what the constraint allows next takes more than is left of the ",
+                                  memory_.limit(), " bytes that all constraints may take");
+  }
   if (step_work_ > kMaxStepWork) {
     return ResourceExhaustedError(
         "what the constraint allows next is too much to work out: more than ", kMaxStepWork,
@@ -98,7 +124,7 @@ TokenConstraint::FrameId TokenConstraint::Intern(Automaton::State state, FrameId
   if (is_new) {
     const uint32_t above = parent == kBottom ? 0 : frames_[parent].cost;
     frames_.push_back({state, parent, automaton_.rest(state) + above});
-    kept_bytes_ += kFrameBytes;
+    Keep(kFrameBytes);
   }
   return found->second;
 }
@@ -152,7 +178,7 @@ TokenConstraint::SetId TokenConstraint::InternSet(Set set) {
     set.cost = frames_[set.frames[0]].cost;
     for (const FrameId id : set.frames) set.cost = std::min(set.cost, frames_[id].cost);
   }
-  kept_bytes_ += 2 * sizeof(Set) + 2 * set.frames.size() * sizeof(FrameId);
+  Keep(2 * sizeof(Set) + 2 * set.frames.size() * sizeof(FrameId));
   sets_.push_back(std::move(set));
   return found->second;
 }
@@ -229,7 +255,7 @@ Result<std::span<const uint64_t>> TokenConstraint::Allowed(size_t left) {
     std::vector<uint64_t> bits;
     uint32_t largest_cost = 0;
     RAG_RETURN_IF_ERROR(FindAllowed(current_, std::string_view::npos, bits, largest_cost));
-    kept_bytes_ += bits.size() * sizeof(bits[0]);
+    Keep(bits.size() * sizeof(bits[0]));
     sets_[current_].allowed = std::move(bits);
     sets_[current_].largest_cost = largest_cost;
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "generate/constraint/automaton.h"
+#include "generate/constraint/constraint_memory.h"
 #include "generate/constraint/token_table.h"
 #include "generate/output_constraint.h"
 #include "lib/base/status.h"
@@ -22,10 +23,14 @@ namespace rag {
 // a generation that comes by again pays a look-up. Used by one thread at a time.
 class TokenConstraint {
  public:
-  // `tokens` outlives this. Errors: ValidateConstraint's; invalid_argument when nothing that
-  // matches can be written with the vocabulary.
+  // `tokens` and `memory` outlive this. Errors: ValidateConstraint's; invalid_argument when nothing
+  // that matches can be written with the vocabulary.
   static Result<std::unique_ptr<TokenConstraint>> Compile(const OutputConstraint& constraint,
-                                                          const TokenTable& tokens);
+                                                          const TokenTable& tokens,
+                                                          ConstraintMemory& memory);
+  ~TokenConstraint();
+  TokenConstraint(const TokenConstraint&) = delete;
+  TokenConstraint& operator=(const TokenConstraint&) = delete;
 
   // Forgets what was written; also gives memory back when much is kept.
   void Restart();
@@ -49,6 +54,8 @@ class TokenConstraint {
   // False, with nothing changed, when they may not come.
   bool Advance(std::string_view bytes);
 
+  size_t memory_bytes() const { return compiled_bytes_ + kept_bytes_; }
+
  private:
   using FrameId = uint32_t;
   using SetId = uint32_t;
@@ -66,11 +73,12 @@ class TokenConstraint {
     uint32_t largest_cost = 0;      // of the sets after the tokens of `allowed`
   };
 
-  TokenConstraint(Automaton automaton, const TokenTable& tokens)
-      : automaton_(std::move(automaton)), tokens_(tokens) {}
+  TokenConstraint(Automaton automaton, const TokenTable& tokens, ConstraintMemory& memory);
   void Clear();
-  // Keeps the current set alone when much is kept.
+  // Keeps the current set alone when much is kept, here or in all.
   void Shrink();
+  bool keeps_much() const;
+  void Keep(size_t bytes);
   Status CheckGrowth() const;
   FrameId Intern(Automaton::State state, FrameId parent);
   void Close(std::vector<FrameId> open, Set& set);
@@ -80,7 +88,9 @@ class TokenConstraint {
   Status FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits, uint32_t& largest_cost);
 
   const Automaton automaton_;
+  const size_t compiled_bytes_;
   const TokenTable& tokens_;
+  ConstraintMemory& memory_;
   std::vector<Frame> frames_;
   std::unordered_map<uint64_t, FrameId> frame_ids_;  // by state and parent
   std::vector<Set> sets_;

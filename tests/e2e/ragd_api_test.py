@@ -656,6 +656,22 @@ class Chat(Api):
         whole = self.chat()["choices"][0]["message"]
         self.assertEqual(self.chat(messages=[{"role": "user", "content": parts}])["choices"][0]["message"], whole)
 
+    def test_only_a_long_prompt_is_one(self):
+        wide = {"type": "regex", "value": "((a{1000}){1000}){1000}"}
+        self.fails("POST", "/v1/chat/completions", self.body(response_format=wide), 413, "resource_exhausted",
+                   "response_format")
+        many = {"type": "regex", "value": "([a-z ]?){100000}"}
+        self.fails("POST", "/v1/chat/completions", self.body(response_format=many), 413, "resource_exhausted")
+
+    def test_constraints_share_a_limit_of_memory(self):
+        sizes = []
+        for i in range(12):
+            self.chat(max_tokens=4, response_format={"type": "regex", "value": f"([a-z ]?){{{2000 + i}}}"})
+            sizes.append(self.daemon.metric("rag_constraint_bytes"))
+        self.assertGreater(sizes[0], 100_000)
+        # Eight are kept compiled for requests to come.
+        self.assertLess(max(sizes), 10 * sizes[0])
+
     def test_a_closed_client_ends_its_generation(self):
         connection = self.daemon.connection()
         connection.request("POST", "/v1/chat/completions",

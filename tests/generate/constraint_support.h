@@ -36,6 +36,12 @@ inline std::vector<std::unique_ptr<Vocabulary>> SharedVocabularies() {
   return all;
 }
 
+// Of constraints that need not look at each other.
+inline ConstraintMemory& AmpleMemory() {
+  static ConstraintMemory memory(size_t{1} << 40);
+  return memory;
+}
+
 // Draws uniformly among what may come next, so that odd tokens are as likely as others, until
 // nothing may or, once the text is whole, by a coin. Fails where nothing may come though the text
 // is not whole.
@@ -70,7 +76,7 @@ inline std::string DrawText(TokenConstraint& constraint, const TokenTable& table
 // A table of the 256 bytes and a few longer pieces, without shared data.
 inline std::unique_ptr<TokenConstraint> MustCompile(const OutputConstraint& constraint,
                                                     const TokenTable& table) {
-  auto compiled = TokenConstraint::Compile(constraint, table);
+  auto compiled = TokenConstraint::Compile(constraint, table, AmpleMemory());
   REQUIRE_OK(compiled);
   return std::move(compiled).value();
 }

@@ -1,8 +1,10 @@
 // Grammars, regular expressions and choices: what they accept, and what random tokens make of them.
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <random>
 #include <regex>
 
+#include "generate/constraint/constraint_cache.h"
 #include "generate/generator.h"
 #include "tests/generate/chat_model.h"
 #include "tests/generate/constraint_support.h"
@@ -241,6 +243,74 @@ TEST_CASE("an expression of few sets with very many positions ends with an error
   // A hundred of them are no trouble.
   const auto small = test::MustCompile({Kind::kRegex, "([a-z ]?){100}", {}}, table);
   REQUIRE_OK(small->Allowed(200));
+}
+
+TEST_CASE("constraints together keep no more than their limit") {
+  const TinyVocabulary tiny;
+  const OutputConstraint large = {Kind::kRegex, "[ab]*a[ab]{400}", {}};
+  const OutputConstraint small = {Kind::kRegex, "[ab]{1,20}", {}};
+  constexpr size_t kLimit = size_t{16} << 20;
+  ConstraintMemory memory(kLimit);
+  std::mt19937 random(3);
+  {
+    std::vector<std::unique_ptr<TokenConstraint>> running;
+    for (size_t i = 0; i < 8; ++i) {
+      auto compiled = TokenConstraint::Compile(large, *tiny.table, memory);
+      REQUIRE_OK(compiled);
+      running.push_back(std::move(compiled).value());
+    }
+    auto other = TokenConstraint::Compile(small, *tiny.table, memory);
+    REQUIRE_OK(other);
+    size_t most = 0;
+    size_t refused = 0;
+    for (size_t i = 0; i < 3'000; ++i) {
+      for (const auto& constraint : running) {
+        const std::string text(1, "ab"[random() % 2]);
+        REQUIRE(constraint->Advance(text));
+        const auto allowed = constraint->Allowed(1'000);
+        if (!allowed.ok()) {
+          REQUIRE(allowed.status().code() == StatusCode::kResourceExhausted);
+          ++refused;
+        }
+        most = std::max(most, memory.used());
+      }
+      // A small one goes on whatever the others take.
+      if (i % 10 == 0) other.value()->Restart();
+      REQUIRE(other.value()->Advance("a"));
+      REQUIRE_OK(other.value()->Allowed(100));
+    }
+    INFO(most << " bytes, " << refused << " refused");
+    CHECK(most > kLimit / 4);
+    CHECK(most < kLimit + 9 * memory.share() + (size_t{1} << 20));
+  }
+  CHECK(memory.used() == 0);
+}
+
+TEST_CASE("a cache of constraints keeps a part of its limit idle and refuses what does not fit") {
+  const TinyVocabulary tiny;
+  ConstraintCache cache(*tiny.tokenizer, size_t{2} << 20);
+  const auto choice = [](size_t i) {
+    return OutputConstraint{Kind::kRegex, StrCat("[ab]{", 2'000 + i, "}"), {}};
+  };
+  size_t one = 0;
+  for (size_t i = 0; i < 40; ++i) {
+    auto taken = cache.Take(choice(i));
+    REQUIRE_OK(taken);
+    one = taken.value()->memory_bytes();
+    cache.GiveBack(choice(i), std::move(taken).value());
+    CHECK(cache.memory_bytes() <= (size_t{2} << 20) / 4 + one);
+  }
+  std::vector<std::unique_ptr<TokenConstraint>> running;
+  Status status;
+  while (status.ok()) {
+    auto taken = cache.Take(choice(running.size()));
+    status = taken.status();
+    if (taken.ok()) running.push_back(std::move(taken).value());
+  }
+  CHECK(status.code() == StatusCode::kUnavailable);
+  CHECK(running.size() * one <= size_t{2} << 20);
+  running.clear();
+  REQUIRE_OK(cache.Take(choice(0)));
 }
 
 TEST_CASE("a generator's output matches its constraint, whatever the sampling and the limit") {

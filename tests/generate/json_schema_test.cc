@@ -226,7 +226,7 @@ TEST_CASE("whatever random tokens write under 1,000 random schemas parses and va
     const Value schema = SchemaMaker(random).Make(3);
     const auto& vocabulary = *vocabularies[i % vocabularies.size()];
     const OutputConstraint constraint = {Kind::kJsonSchema, ToJson(schema), {}};
-    auto compiled = TokenConstraint::Compile(constraint, vocabulary.table);
+    auto compiled = TokenConstraint::Compile(constraint, vocabulary.table, test::AmpleMemory());
     INFO(ToJson(schema));
     if (!compiled.ok()) {
       // A number without a whole one between its bounds; required, but nothing is allowed.
