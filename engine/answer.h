@@ -42,6 +42,7 @@ struct AskRequest {
   SamplingOptions sampling;
   std::vector<std::string> stop;
   OutputConstraint constraint;       // of all that the decoder writes; an error without one
+  int priority = 0;                  // GenerateRequest's
   std::vector<ChatMessage> history;  // earlier turns, oldest first
   std::vector<AdapterUse> adapters;  // of the decoder; none: the model as it is
 };
@@ -53,6 +54,7 @@ struct ChatOptions {
   std::vector<std::string> stop;
   OutputConstraint constraint;
   std::vector<AdapterUse> adapters;
+  int priority = 0;
   bool logprobs = false;
   size_t top_logprobs = 0;
 };
@@ -83,6 +85,7 @@ struct Answer {
   std::vector<Hit> sources;
   FinishReason finish_reason = FinishReason::kStop;
   size_t prompt_tokens = 0;
+  size_t cached_tokens = 0;  // of the prompt's, which the decoder's cache held
   size_t completion_tokens = 0;
   double search_ms = 0;
   double prefill_ms = 0;

@@ -651,6 +651,7 @@ Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages,
   request.stop = options.stop;
   request.constraint = options.constraint;
   request.adapters = options.adapters;
+  request.priority = options.priority;
   request.logprobs = options.logprobs;
   request.top_logprobs = options.top_logprobs;
   return generator->Generate(request, on_text, cancel);

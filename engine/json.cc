@@ -140,6 +140,7 @@ Value ToValue(const Answer& answer) {
       {"note", answer.note.empty() ? Value() : Value(answer.note)},
       {"finish_reason", FinishReasonName(answer.finish_reason)},
       {"usage", Value::Object{{"prompt_tokens", answer.prompt_tokens},
+                              {"cached_tokens", answer.cached_tokens},
                               {"completion_tokens", answer.completion_tokens},
                               {"total_tokens", answer.prompt_tokens + answer.completion_tokens}}},
       {"timings_ms", Value::Object{{"search", answer.search_ms},

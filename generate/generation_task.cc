@@ -141,17 +141,30 @@ Result<std::pair<TokenId, bool>> GenerationTask::Draw(std::span<float> logits) {
   return std::pair(id, true);
 }
 
+size_t GenerationTask::BegunBefore(size_t bytes) const {
+  return static_cast<size_t>(std::lower_bound(begins_.begin(), begins_.end(), bytes) -
+                             begins_.begin());
+}
+
 void GenerationTask::Show() {
   if (!streams_) return;
   const std::string_view ready = stream_.TakeReady();
-  if (ready.empty()) return;
-  pieces_.push_back({std::string(ready), result_.tokens.size()});
+  // What is shown of logprobs at the end has its own piece where no text is left.
+  const size_t begun = finished_ ? result_.logprobs.size() : BegunBefore(stream_.ready());
+  const bool rest = finished_ && request_.logprobs && begun > shown_begun_;
+  if (ready.empty() && !rest) return;
+  shown_begun_ = begun;
+  pieces_.push_back({std::string(ready), result_.tokens.size(), begun});
   changed_.notify_all();
 }
 
 bool GenerationTask::Finish(FinishReason reason) {
   result_.finish_reason = reason;
+  finished_ = true;
   stream_.Finish();
+  if (request_.logprobs && stream_.stopped()) {
+    result_.logprobs.resize(BegunBefore(stream_.text().size()));
+  }
   Show();
   result_.text = stream_.text();
   result_.decode_ms = Milliseconds(Clock::now() - prefilled_);
@@ -162,6 +175,7 @@ bool GenerationTask::Append(TokenId id) {
   const std::string bytes = BytesAfter(history_, id);
   if (constraint_ != nullptr) constraint_->Advance(bytes);
   history_.push_back(id);
+  begins_.push_back(stream_.end());
   stream_.Append(bytes);
   result_.tokens.push_back(id);
   if (request_.logprobs) result_.logprobs.push_back(LogprobsOf(id));
@@ -183,7 +197,7 @@ Result<bool> GenerationTask::Take(size_t, std::span<float> logits) {
   return drawn.second ? Append(drawn.first) : Finish(FinishReason::kStop);
 }
 
-GenerateResult GenerationTask::GivenUp(std::string shown, size_t tokens, bool streamed) {
+GenerateResult GenerationTask::GivenUp(Shown shown, bool streamed) {
   GiveUp();
   GenerateResult out = result_;
   out.finish_reason = FinishReason::kCancelled;
@@ -191,16 +205,16 @@ GenerateResult GenerationTask::GivenUp(std::string shown, size_t tokens, bool st
     out.text = stream_.text();
     return out;
   }
-  out.text = std::move(shown);
-  out.tokens.resize(tokens);
-  if (request_.logprobs) out.logprobs.resize(tokens);
+  out.text = std::move(shown.text);
+  out.tokens.resize(shown.tokens);
+  if (request_.logprobs) out.logprobs.resize(shown.begun);
   return out;
 }
 
 Result<GenerateResult> GenerationTask::Wait(const Generator::TokenCallback* on_text,
                                             const CancelToken* cancel) {
-  std::string shown;
-  size_t shown_tokens = 0;
+  Shown shown;
+  std::vector<TokenLogprobs> logprobs;
   std::unique_lock lock(mutex_);
   for (;;) {
     const auto ready = [&] { return ended_ || !pieces_.empty(); };
@@ -211,17 +225,22 @@ Result<GenerateResult> GenerationTask::Wait(const Generator::TokenCallback* on_t
     }
     if (ended_ && pieces_.empty()) break;
     if (cancel != nullptr && cancel->cancelled()) {
-      return GivenUp(std::move(shown), shown_tokens, on_text != nullptr);
+      return GivenUp(std::move(shown), on_text != nullptr);
     }
     if (pieces_.empty()) continue;
     const Piece piece = std::move(pieces_.front());
     pieces_.pop_front();
+    if (request_.logprobs) {
+      logprobs.assign(result_.logprobs.begin() + static_cast<ptrdiff_t>(shown.begun),
+                      result_.logprobs.begin() + static_cast<ptrdiff_t>(piece.begun));
+    }
     lock.unlock();
-    const bool goes_on = (*on_text)(piece.text);
+    const bool goes_on = (*on_text)({piece.text, logprobs});
     lock.lock();
-    shown += piece.text;
-    shown_tokens = piece.tokens;
-    if (!goes_on) return GivenUp(std::move(shown), shown_tokens, true);
+    shown.text += piece.text;
+    shown.tokens = piece.tokens;
+    shown.begun = piece.begun;
+    if (!goes_on) return GivenUp(std::move(shown), true);
   }
   if (!status_.ok()) return status_;
   return result_;

@@ -45,10 +45,11 @@ class GenerationTask final : public BatchTask {
   std::unique_ptr<TokenConstraint> TakeConstraint();
 
  private:
-  // What became certain, and how many tokens there were then.
+  // What became certain, how many tokens there were then, and how many began in it or before.
   struct Piece {
     std::string text;
     size_t tokens;
+    size_t begun;
   };
 
   // Takes away the logits of what may not come; false when nothing but an end may.
@@ -62,7 +63,14 @@ class GenerationTask final : public BatchTask {
   bool Append(TokenId id);
   bool Finish(FinishReason reason);
   void Show();
-  GenerateResult GivenUp(std::string shown, size_t tokens, bool streamed);
+  // Tokens that begin before a place in the text.
+  size_t BegunBefore(size_t bytes) const;
+  struct Shown {
+    std::string text;
+    size_t tokens = 0;
+    size_t begun = 0;
+  };
+  GenerateResult GivenUp(Shown shown, bool streamed);
 
   const GenerateRequest request_;  // without the prompt, which is the history
   const size_t prompt_tokens_;
@@ -79,6 +87,9 @@ class GenerationTask final : public BatchTask {
   // Guarded by mutex_.
   TextStream stream_;
   GenerateResult result_;
+  std::vector<size_t> begins_;  // of each token in the text
+  size_t shown_begun_ = 0;      // the last piece's
+  bool finished_ = false;
   std::deque<Piece> pieces_;
 };
 

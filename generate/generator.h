@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -169,10 +170,26 @@ struct TokenLogprobs {
   std::vector<TokenLogprob> top;  // most likely first
 };
 
+// A part of the text that is certain: whole UTF-8 characters that cannot be the beginning of a stop
+// string.
+struct TextPiece {
+  template <class Text>
+  requires std::is_convertible_v<const Text&, std::string_view> TextPiece(
+      const Text& of, std::span<const TokenLogprobs> with = {})  // NOLINT: implicit
+      : text(of), logprobs(with) {}
+  operator std::string_view() const { return text; }  // NOLINT: implicit by design
+
+  std::string_view text;
+  // Where asked for: of the tokens that begin in it; after the last text with none, of those that
+  // added none.
+  std::span<const TokenLogprobs> logprobs;
+};
+
 struct GenerateResult {
   std::string text;
   std::vector<TokenId> tokens;
-  std::vector<TokenLogprobs> logprobs;  // of each token, where asked for
+  // Where asked for: of each token, but those at the end that a stop string cut off whole.
+  std::vector<TokenLogprobs> logprobs;
   FinishReason finish_reason = FinishReason::kStop;
   size_t prompt_tokens = 0;
   // Of the prompt's, from its beginning: they stood in the cache, since an earlier text began with
@@ -200,9 +217,9 @@ class Generator {
                                                  const Runtime& runtime);
   virtual ~Generator() = default;
 
-  // Called with each piece of text as soon as it is certain: whole UTF-8 characters that cannot be
-  // the beginning of a stop string. Return false to stop (finish_reason kCancelled).
-  using TokenCallback = FunctionRef<bool(std::string_view text)>;
+  // Called with each piece of text as soon as it is certain. Return false to stop (finish_reason
+  // kCancelled).
+  using TokenCallback = FunctionRef<bool(const TextPiece& piece)>;
 
   // Errors: not_found naming an adapter that is not loaded; invalid_argument naming the option, an
   // adapter that is named twice, or when max_tokens (or the context) has no room for

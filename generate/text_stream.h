@@ -30,6 +30,9 @@ class TextStream {
   void Finish();
 
   bool stopped() const { return stopped_; }
+  // Where the next token's bytes will stand, and up to where the text is certain.
+  size_t end() const { return text_.size() + pending_.size(); }
+  size_t ready() const { return ready_; }
   // What became certain since the last call; valid until the next Append.
   std::string_view TakeReady();
   // Everything so far; without the stop string and what follows it.

@@ -101,6 +101,7 @@ class Chat {
           {"answer", result.text},
           {"finish_reason", FinishReasonName(result.finish_reason)},
           {"usage", Value::Object{{"prompt_tokens", result.prompt_tokens},
+                                  {"cached_tokens", result.cached_tokens},
                                   {"completion_tokens", result.tokens.size()},
                                   {"total_tokens", result.prompt_tokens + result.tokens.size()}}},
           {"timings_ms",

@@ -1,7 +1,9 @@
 // POST /v1/chat/completions, as https://platform.openai.com/docs/api-reference/chat has it, with
 // our member `rag` for answers from a collection.
+#include <algorithm>
 #include <ctime>
 #include <exception>
+#include <mutex>
 #include <system_error>
 #include <thread>
 
@@ -19,10 +21,12 @@ struct Envelope {
   int64_t created = 0;
   std::string model;
 
-  Value::Object Chunk(Value::Object delta, Value finish_reason) const {
+  Value::Object Chunk(size_t index, Value::Object delta, Value logprobs,
+                      Value finish_reason) const {
     Value::Object choice;
-    choice.Set("index", 0);
+    choice.Set("index", index);
     choice.Set("delta", std::move(delta));
+    choice.Set("logprobs", std::move(logprobs));
     choice.Set("finish_reason", std::move(finish_reason));
     Value::Object chunk = Head("chat.completion.chunk");
     chunk.Set("choices", Value::Array{Value(std::move(choice))});
@@ -37,15 +41,18 @@ struct Outcome {
   std::string text;
   FinishReason finish = FinishReason::kStop;
   size_t prompt_tokens = 0;
+  size_t cached_tokens = 0;
   size_t completion_tokens = 0;
   Value logprobs;  // null where not asked for
   Value rag;       // null without retrieval
 };
 
 Value::Object Usage(const Outcome& outcome) {
-  return Value::Object{{"prompt_tokens", outcome.prompt_tokens},
-                       {"completion_tokens", outcome.completion_tokens},
-                       {"total_tokens", outcome.prompt_tokens + outcome.completion_tokens}};
+  return Value::Object{
+      {"prompt_tokens", outcome.prompt_tokens},
+      {"completion_tokens", outcome.completion_tokens},
+      {"total_tokens", outcome.prompt_tokens + outcome.completion_tokens},
+      {"prompt_tokens_details", Value::Object{{"cached_tokens", outcome.cached_tokens}}}};
 }
 
 std::string_view FinishName(FinishReason reason) {
@@ -96,6 +103,7 @@ Result<Outcome> Run(const Service& service, const ChatRequest& chat,
     outcome.text = answer.text;
     outcome.finish = answer.finish_reason;
     outcome.prompt_tokens = answer.prompt_tokens;
+    outcome.cached_tokens = answer.cached_tokens;
     outcome.completion_tokens = answer.completion_tokens;
     outcome.rag = RagMember(chat, answer);
   } else {
@@ -106,12 +114,14 @@ Result<Outcome> Run(const Service& service, const ChatRequest& chat,
                                               .stop = chat.stop,
                                               .constraint = chat.constraint,
                                               .adapters = chat.adapters,
+                                              .priority = chat.priority,
                                               .logprobs = chat.logprobs,
                                               .top_logprobs = chat.top_logprobs},
                                              on_text, &cancel));
     outcome.text = result.text;
     outcome.finish = result.finish_reason;
     outcome.prompt_tokens = result.prompt_tokens;
+    outcome.cached_tokens = result.cached_tokens;
     outcome.completion_tokens = result.tokens.size();
     if (chat.logprobs) outcome.logprobs = LogprobsValue(result.logprobs);
   }
@@ -130,42 +140,131 @@ ApiError ChatError(const Status& status) {
   return error;
 }
 
+// Calls run(0) … run(answers - 1), each of a request with a seed of its own, side by side in the
+// decoder's batch, where their prompt is run once. Gives what became of each.
+template <class RunOne>
+std::vector<Result<Outcome>> RunAnswers(const ChatRequest& chat, const RunOne& run_one) {
+  std::vector<Result<Outcome>> outcomes(chat.answers, InternalError("not run"));
+  const auto run = [&](size_t i) {
+    ChatRequest own = chat;
+    own.sampling.seed = chat.sampling.seed + i;
+    // Nothing may leave a thread of its own.
+    try {
+      outcomes[i] = run_one(i, own);
+    } catch (const std::exception& error) {
+      outcomes[i] = InternalError(error.what());
+    }
+  };
+  std::vector<std::jthread> others;
+  others.reserve(chat.answers);
+  size_t started = 1;
+  try {
+    for (; started < chat.answers; ++started) others.emplace_back(run, started);
+  } catch (const std::system_error&) {
+    // No thread is to be had: the rest come one after another.
+  }
+  run(0);
+  for (size_t i = started; i < chat.answers; ++i) run(i);
+  others.clear();  // joins them
+  return outcomes;
+}
+
+// The first error, or what a request of them all is counted as.
+Result<Outcome> Total(const std::vector<Result<Outcome>>& outcomes) {
+  Outcome total;
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    if (!outcomes[i].ok()) return outcomes[i].status();
+    const Outcome& outcome = *outcomes[i];
+    total.prompt_tokens = outcome.prompt_tokens;
+    // Of the one prompt that is counted, what none of them ran.
+    total.cached_tokens =
+        i == 0 ? outcome.cached_tokens : std::min(total.cached_tokens, outcome.cached_tokens);
+    total.completion_tokens += outcome.completion_tokens;
+  }
+  return total;
+}
+
+// The events of the answers, from a thread each.
+class EventStream {
+ public:
+  EventStream(const ChatRequest& chat, const Envelope& envelope, ResponseWriter& out)
+      : envelope_(envelope), out_(out), logprobs_(chat.logprobs), begun_(chat.answers) {}
+
+  // False when nobody listens any more, or another answer failed.
+  bool Piece(size_t index, const TextPiece& piece) {
+    if (piece.text.empty() && piece.logprobs.empty()) return true;
+    std::lock_guard lock(mutex_);
+    Value logprobs = logprobs_ ? LogprobsValue(piece.logprobs) : Value();
+    return Begin(index) && Write(envelope_.Chunk(index, Value::Object{{"content", piece.text}},
+                                                 std::move(logprobs), Value()));
+  }
+  void End(size_t index, const Outcome& outcome) {
+    std::lock_guard lock(mutex_);
+    if (!Begin(index)) return;
+    Value::Object last = envelope_.Chunk(index, {}, Value(), Value(FinishName(outcome.finish)));
+    if (!outcome.rag.is_null()) last.Set("rag", outcome.rag);
+    Write(last);
+  }
+  void Fail() {
+    std::lock_guard lock(mutex_);
+    going_ = false;
+  }
+  bool has_text(size_t index) const { return begun_[index]; }
+
+ private:
+  // The head waits for the first text: an error before it is still answered with its own code.
+  bool Begin(size_t index) {
+    if (!going_ || begun_[index]) return going_;
+    begun_[index] = true;
+    if (!out_.started()) {
+      HttpResponse head;
+      head.content_type = "text/event-stream";
+      head.headers.emplace_back("Cache-Control", "no-cache");
+      out_.Start(std::move(head));
+    }
+    return Write(envelope_.Chunk(index, Value::Object{{"role", "assistant"}, {"content", ""}},
+                                 Value(), Value()));
+  }
+  bool Write(const Value& event) {
+    going_ = going_ && out_.Write(ServerSentEvent(event));
+    return going_;
+  }
+
+  const Envelope& envelope_;
+  ResponseWriter& out_;
+  const bool logprobs_;
+  std::mutex mutex_;         // guards what follows, and writing
+  std::vector<char> begun_;  // by answer; not bits, which threads would share
+  bool going_ = true;
+};
+
 void Stream(const Service& service, const ChatRequest& chat, const Envelope& envelope,
             ResponseWriter& out) {
-  // The head waits for the first text: an error before it is still answered with its own code.
-  const auto start = [&] {
-    if (out.started()) return true;
-    HttpResponse head;
-    head.content_type = "text/event-stream";
-    head.headers.emplace_back("Cache-Control", "no-cache");
-    out.Start(std::move(head));
-    return out.Write(ServerSentEvent(
-        envelope.Chunk(Value::Object{{"role", "assistant"}, {"content", ""}}, Value())));
-  };
-  bool any_text = false;
-  const auto on_text = [&](std::string_view text) {
-    if (text.empty()) return true;
-    any_text = true;
-    return start() &&
-           out.Write(ServerSentEvent(envelope.Chunk(Value::Object{{"content", text}}, Value())));
-  };
-  const Generator::TokenCallback callback(on_text);
-  const Result<Outcome> outcome = Run(service, chat, &callback, out.cancel());
-  if (!outcome.ok()) {
-    const ApiError error = ChatError(outcome.status());
+  EventStream events(chat, envelope, out);
+  const auto outcomes = RunAnswers(chat, [&](size_t i, const ChatRequest& own) {
+    const auto on_text = [&](const TextPiece& piece) { return events.Piece(i, piece); };
+    const Generator::TokenCallback callback(on_text);
+    Result<Outcome> outcome = Run(service, own, &callback, out.cancel());
+    if (!outcome.ok()) {
+      events.Fail();
+    } else {
+      // Of an answer that was not streamed.
+      if (!events.has_text(i)) events.Piece(i, outcome->text);
+      events.End(i, *outcome);
+    }
+    return outcome;
+  });
+  const Result<Outcome> total = Total(outcomes);
+  if (!total.ok()) {
+    const ApiError error = ChatError(total.status());
     if (!out.started()) return out.Send(ErrorResponse(error));
     out.Write(ServerSentEvent(ErrorBody(error)));
     return;
   }
-  if (!start()) return;
-  if (!any_text && !outcome->text.empty() && !on_text(outcome->text)) return;
-  Value::Object last = envelope.Chunk({}, Value(FinishName(outcome->finish)));
-  if (!outcome->rag.is_null()) last.Set("rag", outcome->rag);
-  if (!out.Write(ServerSentEvent(last))) return;
   if (chat.include_usage) {
     Value::Object usage = envelope.Head("chat.completion.chunk");
     usage.Set("choices", Value::Array());
-    usage.Set("usage", Usage(*outcome));
+    usage.Set("usage", Usage(*total));
     if (!out.Write(ServerSentEvent(usage))) return;
   }
   out.Write("data: [DONE]\n\n");
@@ -173,48 +272,24 @@ void Stream(const Service& service, const ChatRequest& chat, const Envelope& env
 
 void Complete(const Service& service, const ChatRequest& chat, const Envelope& envelope,
               ResponseWriter& out) {
+  const auto outcomes = RunAnswers(chat, [&](size_t, const ChatRequest& own) {
+    return Run(service, own, nullptr, out.cancel());
+  });
+  const Result<Outcome> total = Total(outcomes);
+  if (!total.ok()) return out.Send(ErrorResponse(ChatError(total.status())));
   Value::Array choices;
-  Outcome sum;
-  // Side by side in the decoder's batch, where their prompt is run once.
-  std::vector<Result<Outcome>> outcomes(chat.answers, InternalError("not run"));
-  const auto run = [&](size_t i) {
-    ChatRequest own = chat;
-    own.sampling.seed = chat.sampling.seed + i;
-    // Nothing may leave a thread of its own.
-    try {
-      outcomes[i] = Run(service, own, nullptr, out.cancel());
-    } catch (const std::exception& error) {
-      outcomes[i] = InternalError(error.what());
-    }
-  };
-  {
-    std::vector<std::jthread> others;
-    others.reserve(chat.answers);
-    size_t started = 1;
-    try {
-      for (; started < chat.answers; ++started) others.emplace_back(run, started);
-    } catch (const std::system_error&) {
-      // No thread is to be had: the rest come one after another.
-    }
-    run(0);
-    for (size_t i = started; i < chat.answers; ++i) run(i);
-  }
-  for (size_t i = 0; i < chat.answers; ++i) {
-    Result<Outcome>& outcome = outcomes[i];
-    if (!outcome.ok()) return out.Send(ErrorResponse(ChatError(outcome.status())));
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    const Outcome& outcome = *outcomes[i];
     choices.emplace_back(
         Value::Object{{"index", i},
-                      {"message", Value::Object{{"role", "assistant"}, {"content", outcome->text}}},
-                      {"logprobs", outcome->logprobs},
-                      {"finish_reason", FinishName(outcome->finish)}});
-    const size_t completion_tokens = sum.completion_tokens + outcome->completion_tokens;
-    sum = std::move(outcome).value();
-    sum.completion_tokens = completion_tokens;
+                      {"message", Value::Object{{"role", "assistant"}, {"content", outcome.text}}},
+                      {"logprobs", outcome.logprobs},
+                      {"finish_reason", FinishName(outcome.finish)}});
   }
   Value::Object answer = envelope.Head("chat.completion");
   answer.Set("choices", std::move(choices));
-  answer.Set("usage", Usage(sum));
-  if (!sum.rag.is_null()) answer.Set("rag", sum.rag);
+  answer.Set("usage", Usage(*total));
+  if (!outcomes[0]->rag.is_null()) answer.Set("rag", outcomes[0]->rag);
   out.Send(JsonResponse(answer));
 }
 

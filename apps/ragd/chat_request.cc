@@ -77,13 +77,14 @@ void ReadMessages(Fields& fields, ChatRequest& chat) {
 
 // Parameters that would change the answer and that we do not have are refused, never ignored.
 void RefuseUnsupported(Fields& fields) {
-  const bool streamed = fields.Bool("stream", false) || fields.Find("rag") != nullptr;
-  if (streamed && fields.Int("n", 1, 1, kMaxAnswers) != 1) {
-    fields.Fail("n", "must be 1 in a stream and with 'rag'", 400, "unsupported_parameter");
-  }
-  if (streamed && fields.Bool("logprobs", false)) {
-    fields.Fail("logprobs", "are not supported in a stream and with 'rag'", 400,
-                "unsupported_parameter");
+  // An answer from a collection is cut out of what the decoder writes.
+  if (fields.Find("rag") != nullptr) {
+    if (fields.Int("n", 1, 1, kMaxAnswers) != 1) {
+      fields.Fail("n", "must be 1 with 'rag'", 400, "unsupported_parameter");
+    }
+    if (fields.Bool("logprobs", false)) {
+      fields.Fail("logprobs", "are not supported with 'rag'", 400, "unsupported_parameter");
+    }
   }
   for (const char* key : {"tools", "functions"}) {
     const Value* value = fields.Find(key);
@@ -197,6 +198,7 @@ void ReadSampling(Fields& fields, const Service& service, ChatRequest& chat) {
     chat.sampling.seed = (static_cast<uint64_t>(random()) << 32) | random();
   }
   chat.stop = fields.Strings("stop", kMaxStops);
+  chat.priority = ReadPriority(fields);
   ReadFormat(fields, service, chat);
 }
 
@@ -241,6 +243,7 @@ void ReadRag(Fields& fields, const Service& service, ChatRequest& chat) {
   chat.ask.stop = chat.stop;
   chat.ask.constraint = chat.constraint;
   chat.ask.adapters = chat.adapters;
+  chat.ask.priority = chat.priority;
 }
 
 void CheckModel(Fields& fields, const Service& service, const ChatRequest& chat) {

@@ -17,6 +17,7 @@ struct ChatRequest {
   std::vector<std::string> stop;
   OutputConstraint constraint;
   std::vector<AdapterUse> adapters;
+  int priority = 0;  // of the engine: higher first
   size_t answers = 1;
   bool logprobs = false;
   size_t top_logprobs = 0;

@@ -7,6 +7,7 @@
 namespace rag {
 namespace {
 
+constexpr int64_t kMaxPriority = 1'000'000;
 constexpr int64_t kMaxHits = 10'000;
 constexpr size_t kMaxBodyBytes = size_t{1} << 40;  // the server bounds it first
 
@@ -172,6 +173,10 @@ void ReadSearch(Fields& fields, const SearchDefaults& defaults, SearchRequest& r
   }
   const int64_t top = fields.Int("rerank_top", static_cast<int64_t>(defaults.rerank_top), 0, 1'000);
   request.rerank_top = rerank ? static_cast<size_t>(top) : 0;
+}
+
+int ReadPriority(Fields& fields) {
+  return static_cast<int>(-fields.Int("priority", 0, -kMaxPriority, kMaxPriority));
 }
 
 Result<int64_t> QueryInt(const HttpRequest& request, std::string_view name, int64_t fallback,

@@ -68,6 +68,10 @@ struct SearchDefaults {
 // what /v1/search, /v1/ask and the `rag` member of a chat have in common.
 void ReadSearch(Fields& fields, const SearchDefaults& defaults, SearchRequest& request);
 
+// `priority` as vLLM has it: requests with a lower one go first. Gives the engine's, where higher
+// ones do.
+int ReadPriority(Fields& fields);
+
 // A bounded integer of the query string.
 Result<int64_t> QueryInt(const HttpRequest& request, std::string_view name, int64_t fallback,
                          int64_t min, int64_t max);

@@ -18,6 +18,7 @@ namespace {
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+constexpr size_t kMaxWaitingThreads = 256;
 
 constexpr const char* kExamples = R"(Examples:
   ragd --db notes.db                                 on 127.0.0.1:7432, this machine only
@@ -60,10 +61,15 @@ ServerOptions ToServerOptions(const Settings& settings, bool allow_remote) {
   options.drain_seconds = server.drain_seconds;
   options.workers = server.workers;
   options.queue = server.queue;
-  // A generation in the batch keeps a thread waiting for it.
   options.generate_workers = (server.workers + 1) / 2;
+  options.generate_queue = server.queue;
   if (!settings.llm.empty()) {
+    // A generation keeps a thread waiting for it, and those whose turn has not come wait in the
+    // decoder's own queue, which knows their priorities.
+    const size_t waiting = std::min<size_t>(server.queue, kMaxWaitingThreads);
     options.generate_workers = std::max<size_t>(options.generate_workers, settings.parallel);
+    options.generate_workers += waiting;
+    options.generate_queue -= waiting;
   }
   return options;
 }

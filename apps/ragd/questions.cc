@@ -51,9 +51,10 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
     return;
   }
   Fields fields(*body);
-  fields.AllowOnly({"question", "collection", "k", "top_k", "mode", "filter", "ef_search", "exact",
-                    "per_document", "rerank", "rerank_top", "strategy", "max_tokens", "temperature",
-                    "top_p", "seed", "stop", "stream", "lora"});
+  fields.AllowOnly({"question",   "collection", "k",          "top_k",        "mode",
+                    "filter",     "ef_search",  "exact",      "per_document", "rerank",
+                    "rerank_top", "strategy",   "max_tokens", "temperature",  "top_p",
+                    "seed",       "stop",       "stream",     "lora",         "priority"});
   const Settings::Ask& defaults = service.settings.ask;
   AskRequest ask;
   ask.search.query = fields.RequiredString("question");
@@ -78,6 +79,7 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
   ask.sampling.seed = static_cast<uint64_t>(fields.Int("seed", 0, INT64_MIN, INT64_MAX));
   ask.stop = fields.Strings("stop", kMaxStops);
   ask.adapters = ReadAdapters(fields, service, service.decoder_name);
+  ask.priority = ReadPriority(fields);
   const bool stream = fields.Bool("stream", false);
   if (SentError(fields, out)) return;
 

@@ -95,7 +95,7 @@ class ServerImpl : public Server {
         signals_(io_),
         control_(kControlThreads, kControlQueue),
         work_(options.workers, options.queue),
-        generate_(options.generate_workers, options.queue) {}
+        generate_(options.generate_workers, options.generate_queue) {}
 
   Status Listen() override;
   std::string addresses() const override;

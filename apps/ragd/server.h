@@ -26,7 +26,8 @@ struct ServerOptions {
   double drain_seconds = 20;
   size_t workers = 4;
   size_t generate_workers = 2;  // of requests that may run the decoder
-  size_t queue = 64;
+  size_t queue = 64;            // of requests that wait for one of the workers
+  size_t generate_queue = 64;   // and for one of those of the decoder
 };
 
 // One thread does all socket work; handlers run on worker threads.

@@ -63,6 +63,7 @@ Status GenerateAnswer(const AskRequest& request, const AskContext& context,
   generate.stop = request.stop;
   generate.constraint = request.constraint;
   generate.adapters = request.adapters;
+  generate.priority = request.priority;
   OutputSplitter splitter(request.prompt.strategy == PromptStrategy::kChainOfThought, on_text);
   bool wanted = true;
   auto take = [&](std::string_view piece) {
@@ -77,6 +78,7 @@ Status GenerateAnswer(const AskRequest& request, const AskContext& context,
   answer.reasoning = splitter.reasoning();
   answer.finish_reason = wanted ? result.finish_reason : FinishReason::kCancelled;
   answer.prompt_tokens = result.prompt_tokens;
+  answer.cached_tokens = result.cached_tokens;
   answer.completion_tokens = result.tokens.size();
   answer.prefill_ms = result.prefill_ms;
   answer.decode_ms = result.decode_ms;

@@ -226,6 +226,7 @@ TEST_CASE("long answers keep neither searches nor health checks waiting") {
   options.workers = 2;
   options.generate_workers = 1;
   options.queue = 0;
+  options.generate_queue = 0;
   Running server(
       [&](Router& router) {
         router.Add(Get("/long", Lane::kGenerate, [&](ResponseWriter& out) {

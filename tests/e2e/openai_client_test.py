@@ -69,8 +69,27 @@ class Client:
         text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
         self.assertEqual(text, whole.choices[0].message.content)
         self.assertGreater(len(chunks), 5)
-        self.assertEqual(chunks[-1].usage, whole.usage)
+        self.assertEqual(chunks[-1].usage.total_tokens, whole.usage.total_tokens)
+        self.assertEqual(chunks[-1].usage.prompt_tokens_details.cached_tokens, whole.usage.prompt_tokens - 1)
         self.assertEqual(chunks[-2].choices[0].finish_reason, whole.choices[0].finish_reason)
+
+    def test_streams_several_answers_with_log_probabilities(self):
+        asked = {"model": "stories260K", "max_tokens": 12, "messages": [{"role": "user", "content": "Once upon a time"}],
+                 "n": 3, "temperature": 1.2, "seed": 5, "logprobs": True, "top_logprobs": 2,
+                 "extra_body": {"priority": 3}}
+        whole = self.client.chat.completions.create(**asked)
+        self.assertEqual([choice.index for choice in whole.choices], [0, 1, 2])
+        self.assertEqual(len({choice.message.content for choice in whole.choices}), 3)
+        texts, tokens, reasons = ["", "", ""], [[], [], []], [None] * 3
+        for chunk in self.client.chat.completions.create(**asked, stream=True):
+            for choice in chunk.choices:
+                texts[choice.index] += choice.delta.content or ""
+                tokens[choice.index] += choice.logprobs.content if choice.logprobs else []
+                reasons[choice.index] = choice.finish_reason
+        self.assertEqual(texts, [choice.message.content for choice in whole.choices])
+        self.assertEqual(tokens, [choice.logprobs.content for choice in whole.choices])
+        self.assertEqual(reasons, [choice.finish_reason for choice in whole.choices])
+        self.assertTrue(all(len(token.top_logprobs) == 2 for own in tokens for token in own))
 
     def test_answers_from_a_collection(self):
         answer = self.client.chat.completions.create(
@@ -89,7 +108,8 @@ class Client:
             self.client.chat.completions.create(model="gpt-4", messages=question)
         self.assertEqual((caught.exception.code, caught.exception.param), ("model_not_found", "model"))
         with self.assertRaises(openai.BadRequestError):
-            self.client.chat.completions.create(model="stories260K", messages=question, n=3, stream=True)
+            self.client.chat.completions.create(model="stories260K", messages=question, n=3,
+                                                extra_body={"rag": {"collection": "notes"}})
         with self.assertRaises(openai.BadRequestError):
             self.client.embeddings.create(model="all-MiniLM-L6-v2", input=[[1, 2, 3]])
         with self.assertRaises(openai.AuthenticationError):

@@ -13,6 +13,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import threading
 import unittest
 import urllib.parse
 
@@ -622,8 +623,48 @@ class Chat(Api):
         text = "".join(c["choices"][0]["delta"].get("content", "") for c in chunks if c["choices"])
         self.assertEqual(text, whole["choices"][0]["message"]["content"])
         self.assertGreater(len(chunks), 5)
-        self.assertEqual((chunks[-1]["choices"], chunks[-1]["usage"]), ([], whole["usage"]))
+        self.assertEqual(chunks[-1]["choices"], [])
+        for key in ("prompt_tokens", "completion_tokens", "total_tokens"):
+            self.assertEqual(chunks[-1]["usage"][key], whole["usage"][key])
+        self.assertEqual(chunks[-1]["usage"]["prompt_tokens_details"],
+                         {"cached_tokens": whole["usage"]["prompt_tokens"] - 1})
         self.assertEqual(chunks[-2]["choices"][0]["finish_reason"], whole["choices"][0]["finish_reason"])
+
+    def streamed(self, **more):
+        """The choices of a stream: for each index the deltas' text, the tokens' log-probabilities and why it ended."""
+        answer = self.daemon.request("POST", "/v1/chat/completions", self.body(stream=True, **more))
+        found = events(answer.body)
+        self.assertEqual(found[-1][1], "[DONE]")
+        choices = {}
+        for _, data in found[:-1]:
+            for choice in json.loads(data)["choices"]:
+                own = choices.setdefault(choice["index"], {"text": "", "logprobs": [], "finish_reason": None, "roles": 0})
+                self.assertIsNone(own["finish_reason"])
+                own["text"] += choice["delta"].get("content", "")
+                own["roles"] += "role" in choice["delta"]
+                own["logprobs"] += (choice["logprobs"] or {"content": []})["content"]
+                own["finish_reason"] = choice["finish_reason"]
+        return choices
+
+    def test_streams_of_several_answers_and_log_probabilities(self):
+        for more in ({}, {"stop": ["e", "day", " the"]}, {"stop": "zzz", "max_tokens": 5},
+                     {"response_format": {"type": "regex", "value": "(ä|€|😀){3}"}}):
+            more = {"n": 3, "temperature": 1.5, "seed": 3, "logprobs": True, "top_logprobs": 2} | more
+            with self.subTest(more=more):
+                whole = self.chat(**more)["choices"]
+                streamed = self.streamed(**more)
+                self.assertEqual(sorted(streamed), [0, 1, 2])
+                for choice in whole:
+                    own = streamed[choice["index"]]
+                    self.assertEqual(own["roles"], 1)
+                    self.assertEqual(own["text"], choice["message"]["content"])
+                    self.assertEqual(own["logprobs"], choice["logprobs"]["content"])
+                    self.assertEqual(own["finish_reason"], choice["finish_reason"])
+                    # A stop string's tokens are not told of; the last may have begun before it.
+                    text = b"".join(bytes(token["bytes"]) for token in own["logprobs"]).decode(errors="ignore")
+                    self.assertTrue(text.strip().startswith(own["text"].strip()), (text, own["text"]))
+                    last = bytes(own["logprobs"][-1]["bytes"]).decode(errors="ignore") if own["logprobs"] else ""
+                    self.assertLessEqual(len(text.lstrip()) - len(own["text"].lstrip()), max(0, len(last) - 1))
 
     def test_errors(self):
         user = [{"role": "user", "content": "x"}]
@@ -638,7 +679,8 @@ class Chat(Api):
         for change, param in cases:
             with self.subTest(change=change):
                 self.fails("POST", "/v1/chat/completions", self.body() | change, 400, "invalid_argument", param)
-        for change, param in [({"n": 2, "stream": True}, "n"), ({"logprobs": True, "stream": True}, "logprobs"),
+        rag = {"rag": {"collection": "c"}}
+        for change, param in [({"n": 2} | rag, "n"), ({"logprobs": True} | rag, "logprobs"),
                               ({"tools": [{"type": "function"}]}, "tools")]:
             with self.subTest(change=change):
                 self.fails("POST", "/v1/chat/completions", self.body() | change, 400, "unsupported_parameter", param)
@@ -671,6 +713,34 @@ class Chat(Api):
         self.assertGreater(sizes[0], 100_000)
         # Eight are kept compiled for requests to come.
         self.assertLess(max(sizes), 10 * sizes[0])
+
+    def test_priorities(self):
+        with Daemon(PROGRAM, "--encoder", "none", "--parallel", "1", "--llm",
+                    shared_data("models/stories260K/stories260K.gguf")) as daemon:
+            done = []
+
+            def ask(name, **more):
+                answer = daemon.request("POST", "/v1/chat/completions", self.body(max_tokens=300, **more))
+                done.append((name, answer.status))
+            first = daemon.connection()
+            # What it may say takes some hundredths of a second to work out at every step.
+            first.request("POST", "/v1/chat/completions",
+                          json.dumps(self.body(stream=True, max_tokens=100, logit_bias={"2": -100}, response_format={
+                              "type": "regex", "value": "([a-z ]?){4000}"})))
+            self.assertEqual(first.getresponse().read(5), b"data:")
+            threads = []
+            # As in vLLM, lower ones go first; those that come later among equals.
+            for waiting, (name, priority) in enumerate([("late", 7), ("plain", None), ("soon", -3), ("soon too", -3)]):
+                more = {} if priority is None else {"priority": priority}
+                threads.append(threading.Thread(target=ask, args=(name,), kwargs=more))
+                threads[-1].start()
+                if not eventually(lambda: daemon.metric("rag_generations_waiting") == waiting + 1, seconds=5):
+                    break
+            first.close()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(done, [(name, 200) for name in ("soon", "soon too", "plain", "late")])
+        self.fails("POST", "/v1/chat/completions", self.body(priority="high"), 400, "invalid_argument", "priority")
 
     def test_a_closed_client_ends_its_generation(self):
         connection = self.daemon.connection()
