@@ -837,6 +837,22 @@ Result<std::optional<GeneratorInfo>> Engine::GetGeneratorInfo() const {
 
 const EngineOptions& Engine::options() const { return impl_->options; }
 
-Status Engine::Close() { return impl_->store->Close(); }
+Result<CacheSaveReport> Engine::SaveGeneratorCache() {
+  RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->LoadGenerator());
+  if (generator == nullptr) return FailedPreconditionError("no decoder is configured");
+  return generator->SaveCache();
+}
+
+Status Engine::Close() {
+  const Status closed = impl_->store->Close();
+  Generator* generator = nullptr;
+  {
+    std::lock_guard lock(impl_->model_mutex);
+    generator = impl_->generator.get();
+  }
+  Status saved;
+  if (generator != nullptr && generator->CacheChanged()) saved = generator->SaveCache().status();
+  return closed.ok() ? saved : closed;
+}
 
 }  // namespace rag

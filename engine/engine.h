@@ -194,6 +194,9 @@ class Engine {
                                       const CancelToken* cancel = nullptr);
   Result<VacuumReport> Vacuum(CareProgress* progress = nullptr,
                               const CancelToken* cancel = nullptr);
+  // As Generator::SaveCache, of decoder.cache_path. Errors: failed_precondition without a decoder
+  // or a path.
+  Result<CacheSaveReport> SaveGeneratorCache();
   Result<EncoderInfo> GetEncoderInfo() const;                             // loads it
   Result<std::optional<SparseEncoderInfo>> GetSparseEncoderInfo() const;  // likewise; nullopt: none
   Result<std::optional<RerankerInfo>> GetRerankerInfo() const;            // loads it; nullopt: none
@@ -203,8 +206,9 @@ class Engine {
   Status LoadReader() const;
   std::optional<GeneratorActivity> GetGeneratorActivity() const;  // nullopt: none is loaded
   const EngineOptions& options() const;
-  // Saves the indexes and closes the store. Also done by the destructor, which cannot report
-  // errors.
+  // Saves the indexes, closes the store, and writes the decoder's cache if it has a path and holds
+  // anything new. Also done by the destructor, which cannot report errors, but for
+  // the cache.
   Status Close();
 
  private:

@@ -224,6 +224,13 @@ Value ToValue(const BackupReport& report) {
       {"files", report.files}, {"bytes", report.bytes}, {"seconds", report.seconds}};
 }
 
+Value ToValue(const CacheSaveReport& report) {
+  return Value::Object{{"blocks", report.blocks},
+                       {"tokens", report.tokens},
+                       {"bytes", report.bytes},
+                       {"seconds", report.seconds}};
+}
+
 Value ToValue(const VacuumReport& report) {
   const uint64_t gained =
       report.bytes_before > report.bytes_after ? report.bytes_before - report.bytes_after : 0;

@@ -27,6 +27,7 @@ Value ToValue(const EncoderInfo& info);
 Value ToValue(const RerankerInfo& info);
 Value ToValue(const AdapterInfo& info);
 Value ToValue(const GeneratorInfo& info);
+Value ToValue(const CacheSaveReport& report);
 // {"error": {"code": "not_found", "message": "…"}}
 Value ToValue(const Status& error);
 

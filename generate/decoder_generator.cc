@@ -2,14 +2,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <mutex>
 
+#include "generate/cache_file.h"
+#include "generate/cache_fingerprint.h"
 #include "generate/chat_prompt.h"
 #include "generate/constraint/constraint_cache.h"
 #include "generate/decoder.h"
 #include "generate/draft_model.h"
-
 #include "generate/generation_task.h"
 #include "generate/generator.h"
 #include "generate/lora/adapter_table.h"
@@ -26,6 +28,11 @@ constexpr size_t kMaxDraftTokens = 16;
 constexpr size_t kModelDraftTokens = 8;  // where a draft model is named and no number
 constexpr size_t kMaxCacheBytes = size_t{256} << 30;
 constexpr size_t kMaxTopLogprobs = 20;
+constexpr unsigned kCacheFileMode = 0600;  // it holds users' texts
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
 
 size_t MachineBytes() {
   const long pages = ::sysconf(_SC_PHYS_PAGES);
@@ -66,6 +73,8 @@ class DecoderGenerator final : public Generator {
   }
   Result<std::vector<float>> Score(std::span<const TokenId> tokens,
                                    std::span<const AdapterUse> adapters) override;
+  Result<CacheSaveReport> SaveCache() override;
+  bool CacheChanged() override;
   GeneratorActivity activity() const override {
     GeneratorActivity activity = scheduler_->activity();
     activity.constraint_bytes = constraints_->memory_bytes();
@@ -80,6 +89,7 @@ class DecoderGenerator final : public Generator {
   Status Initialize(const GeneratorOptions& options);
   Status StartDecoder(const GeneratorOptions& options, const DecoderConfig& config, size_t context);
   Status LoadDraft(const GeneratorOptions& options, size_t context);
+  Status LoadCache(const GeneratorOptions& options);
   Status CheckTokens(std::span<const TokenId> tokens) const;
   Status CheckRequest(const GenerateRequest& request) const;
   void FindDryBreaks();
@@ -97,7 +107,11 @@ class DecoderGenerator final : public Generator {
   std::vector<bool> dry_breaks_;  // by id; empty until a request asks for it
   std::unique_ptr<KvPool> pool_;
   std::unique_ptr<Decoder> decoder_;
-  std::unique_ptr<DraftModel> draft_;          // null: there is none
+  std::unique_ptr<DraftModel> draft_;  // null: there is none
+  std::string cache_path_;
+  uint64_t cache_fingerprint_ = 0;
+  std::mutex cache_mutex_;    // guards the next, once loaded, and the writing of the file
+  size_t saved_changes_ = 0;  // the tree's, when the file was read or written
   std::unique_ptr<BatchScheduler> scheduler_;  // last: its thread uses everything above
 };
 
@@ -131,6 +145,7 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options) {
   }
   constraints_ = std::make_unique<ConstraintCache>(*tokenizer_);
   RAG_RETURN_IF_ERROR(StartDecoder(options, config, context));
+  if (!options.cache_path.empty()) RAG_RETURN_IF_ERROR(LoadCache(options));
 
   const Value* name = file_.FindMetadata("general.name");
   info_.name = name != nullptr && name->is_string() && !name->as_string().empty()
@@ -204,6 +219,72 @@ Status DecoderGenerator::LoadDraft(const GeneratorOptions& options, size_t conte
   if (!draft.ok()) return std::move(draft).status().WithContext("the draft model");
   draft_ = std::move(draft).value();
   return OkStatus();
+}
+
+Status DecoderGenerator::LoadCache(const GeneratorOptions& options) {
+  cache_path_ = options.cache_path;
+  // Told now, and not when there is something to lose.
+  RAG_RETURN_IF_ERROR(AtomicFile::Create(cache_path_, kCacheFileMode).status());
+  RAG_ASSIGN_OR_RETURN(cache_fingerprint_, CacheFingerprint(file_, *decoder_, *pool_,
+                                                            options.mapped_weights, runtime_));
+  const auto start = std::chrono::steady_clock::now();
+  const auto read = [&](PrefixTree& tree) {
+    const Result<CacheContents> contents =
+        ReadCacheFile(cache_path_, cache_fingerprint_, tokenizer_->vocab_size(), *pool_, tree);
+    if (contents.ok()) {
+      saved_changes_ = tree.changes();
+      if (contents->blocks > 0) {
+        runtime_.Log(LogLevel::kInfo,
+                     StrCat("the cache '", cache_path_, "' gave the keys and values of ",
+                            contents->tokens, " tokens in ", SecondsSince(start), " s"));
+      }
+      return OkStatus();
+    }
+    const StatusCode code = contents.status().code();
+    // What may be something else than a cache must not be written over.
+    if (code != StatusCode::kDataLoss && code != StatusCode::kFailedPrecondition) {
+      return contents.status();
+    }
+    runtime_.Log(LogLevel::kWarning, StrCat(contents.status().message(),
+                                            "; it is not used, and written anew when it is saved"));
+    return OkStatus();
+  };
+  return scheduler_->WithCache(BatchScheduler::CacheWork(read));
+}
+
+Result<CacheSaveReport> DecoderGenerator::SaveCache() {
+  if (cache_path_.empty()) {
+    return FailedPreconditionError("the decoder was loaded without a file for its cache");
+  }
+  const auto start = std::chrono::steady_clock::now();
+  std::lock_guard lock(cache_mutex_);
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file,
+                       AtomicFile::Create(cache_path_, kCacheFileMode));
+  CacheContents written;
+  size_t changes = 0;
+  const auto write = [&](PrefixTree& tree) -> Status {
+    changes = tree.changes();
+    RAG_ASSIGN_OR_RETURN(written, WriteCacheFile(tree, *pool_, cache_fingerprint_, *file));
+    return OkStatus();
+  };
+  RAG_RETURN_IF_ERROR(scheduler_->WithCache(BatchScheduler::CacheWork(write)));
+  RAG_RETURN_IF_ERROR(file->Commit());
+  saved_changes_ = changes;
+  return CacheSaveReport{.blocks = written.blocks,
+                         .tokens = written.tokens,
+                         .bytes = written.bytes,
+                         .seconds = SecondsSince(start)};
+}
+
+bool DecoderGenerator::CacheChanged() {
+  std::lock_guard lock(cache_mutex_);
+  bool changed = false;
+  const auto compare = [&](PrefixTree& tree) {
+    changed = tree.changes() != saved_changes_;
+    return OkStatus();
+  };
+  return !cache_path_.empty() && scheduler_->WithCache(BatchScheduler::CacheWork(compare)).ok() &&
+         changed;
 }
 
 Status DecoderGenerator::CheckTokens(std::span<const TokenId> tokens) const {

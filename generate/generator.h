@@ -50,6 +50,11 @@ struct GeneratorOptions {
   // Of all keys and values, taken from the system as needed; 0: max_sequences contexts, but no more
   // than a quarter of the machine's memory or, where that is more, one context.
   size_t cache_bytes = 0;
+  // A file that SaveCache writes the keys and values of earlier texts to, and Load reads them from,
+  // so that they need not be run again; "": none. It holds the texts' tokens, and only its owner
+  // may read it. One that is damaged, or of another model, type of cache, instruction set or
+  // version of the program, is not used, and the log says why.
+  std::string cache_path;
   // Weights are left where they are in the mapped file, which other processes share, instead of
   // being laid out anew in memory of our own for faster products.
   bool mapped_weights = false;
@@ -70,6 +75,13 @@ struct GeneratorActivity {
   size_t cache_kept_blocks = 0;
   size_t preemptions = 0;       // since it was loaded: a sequence gave its blocks up
   size_t constraint_bytes = 0;  // of compiled constraints, with what they keep; about
+};
+
+struct CacheSaveReport {
+  size_t blocks = 0;  // of 32 tokens, some of them begun
+  size_t tokens = 0;
+  size_t bytes = 0;
+  double seconds = 0;
 };
 
 struct AdapterInfo {
@@ -211,7 +223,8 @@ class Generator {
  public:
   // Errors: those of GgufFile::Open; unimplemented naming the architecture, the tensor type, or
   // what of an adapter is not known; invalid_argument naming the tensor, key or option;
-  // resource_exhausted when cache_bytes, or 256 GiB, do not hold one context.
+  // resource_exhausted when cache_bytes, or 256 GiB, do not hold one context; for cache_path,
+  // invalid_argument when it is another kind of file, and those of creating and reading files.
   static Result<std::unique_ptr<Generator>> Load(const std::string& path,
                                                  const GeneratorOptions& options,
                                                  const Runtime& runtime);
@@ -245,6 +258,13 @@ class Generator {
   // logarithm. For perplexity and parity.
   virtual Result<std::vector<float>> Score(std::span<const TokenId> tokens,
                                            std::span<const AdapterUse> adapters = {}) = 0;
+
+  // Writes GeneratorOptions::cache_path: after a crash it holds what it did or all that is written
+  // now. The batch waits while the system takes the bytes, not while they go to the disk. Errors:
+  // failed_precondition without a path; those of writing files.
+  virtual Result<CacheSaveReport> SaveCache() = 0;
+  // Whether blocks have come or gone since the file was read or written.
+  virtual bool CacheChanged() = 0;
 
   virtual GeneratorActivity activity() const = 0;
   virtual const GeneratorInfo& info() const = 0;

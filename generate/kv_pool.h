@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "lib/base/status.h"
@@ -44,6 +45,9 @@ class KvPool {
   // KvBlockBytes each.
   std::byte* keys(BlockId id, size_t layer, size_t head) { return At(id, layer, 2 * head); }
   std::byte* values(BlockId id, size_t layer, size_t head) { return At(id, layer, 2 * head + 1); }
+
+  // All of a block.
+  std::span<std::byte> bytes(BlockId id) { return {blocks_[id].data.get(), block_bytes_}; }
 
   const KvShape& shape() const { return shape_; }
   size_t block_bytes() const { return block_bytes_; }

@@ -1,6 +1,7 @@
 #include "generate/prefix_tree.h"
 
 #include <algorithm>
+#include <unordered_set>
 
 namespace rag {
 namespace {
@@ -76,17 +77,54 @@ PrefixTree::Node* PrefixTree::Insert(Node* parent, std::span<const TokenId> toke
       Drop(before->second.get());
     }
   }
-  auto node = std::make_unique<Node>();
-  Node* const added = node.get();
-  const auto place = children.emplace(std::move(key), std::move(node)).first;
-  added->block = block;
-  added->parent = parent;
-  added->tokens = &place->first;
-  pool_.Share(block);
+  Node* const added = Add(parent, std::move(key), block);
   used_.push_front(added);
   added->used = used_.begin();
-  ++size_;
   return added;
+}
+
+PrefixTree::Node* PrefixTree::Add(Node* parent, std::vector<TokenId> key, KvPool::BlockId block) {
+  auto node = std::make_unique<Node>();
+  Node* const added = node.get();
+  added->tokens = &parent->children.emplace(std::move(key), std::move(node)).first->first;
+  added->block = block;
+  added->parent = parent;
+  pool_.Share(block);
+  ++size_;
+  ++changes_;
+  return added;
+}
+
+PrefixTree::Node* PrefixTree::Restore(Node* parent, std::span<const TokenId> tokens,
+                                      KvPool::BlockId block) {
+  std::vector<TokenId> key(tokens.begin(), tokens.end());
+  if (parent->children.contains(key)) return nullptr;
+  Node* const added = Add(parent, std::move(key), block);
+  used_.push_back(added);
+  added->used = std::prev(used_.end());
+  return added;
+}
+
+std::vector<const PrefixTree::Node*> PrefixTree::Ordered(const CacheSpace& space) const {
+  const auto root = roots_.find(space);
+  if (root == roots_.end()) return {};
+  std::vector<const Node*> nodes;
+  std::unordered_set<const Node*> below = {&root->second};
+  const auto add = [&](const Node* node) {
+    nodes.push_back(node);
+    below.insert(node);
+  };
+  const auto add_pinned = [&](const Node* parent) {
+    for (const auto& [tokens, child] : parent->children) {
+      if (child->pins > 0) add(child.get());
+    }
+  };
+  add_pinned(&root->second);
+  for (size_t i = 0; i < nodes.size(); ++i) add_pinned(nodes[i]);
+  for (const Node* node : used_) {
+    if (below.contains(node->parent)) add(node);
+  }
+  return nodes;
 }
 
 void PrefixTree::Pin(Node* node) {
@@ -103,6 +141,7 @@ void PrefixTree::Drop(Node* node) {
   pool_.Release(node->block);
   used_.erase(node->used);
   --size_;
+  ++changes_;
   Node* const parent = node->parent;
   parent->children.erase(parent->children.find(*node->tokens));
   if (parent->space != nullptr) DropRoot(parent);

@@ -62,6 +62,15 @@ class PrefixTree {
   // them.
   Node* Insert(Node* parent, std::span<const TokenId> tokens, KvPool::BlockId block);
 
+  // For a copy that is kept elsewhere. A space's nodes in an order in which each stands behind its
+  // parent: the pinned ones, then the most recently used first. Restore takes them in that order,
+  // below a root that is entered and nodes that it gave and that are not pinned; null when what it
+  // is to add is there.
+  std::vector<const Node*> Ordered(const CacheSpace& space) const;
+  Node* Restore(Node* parent, std::span<const TokenId> tokens, KvPool::BlockId block);
+  // Grows with every node that comes or goes, of whatever space.
+  size_t changes() const { return changes_; }
+
   // A pinned node stays. A sequence pins from the root on and unpins in the opposite order.
   void Pin(Node* node);
   void Unpin(Node* node);
@@ -72,6 +81,8 @@ class PrefixTree {
   size_t evictable() const { return used_.size(); }
 
  private:
+  // Adds a node that is in no list of the used.
+  Node* Add(Node* parent, std::vector<TokenId> key, KvPool::BlockId block);
   void Drop(Node* node);
   void DropRoot(Node* root);  // where nothing needs it
 
@@ -81,6 +92,7 @@ class PrefixTree {
   // behind its parent: the last one is a leaf.
   std::list<Node*> used_;
   size_t size_ = 0;
+  size_t changes_ = 0;
 };
 
 }  // namespace rag

@@ -79,6 +79,18 @@ Status BatchScheduler::Submit(std::shared_ptr<BatchTask> task) {
   return OkStatus();
 }
 
+Status BatchScheduler::WithCache(const CacheWork& work) {
+  Job job = {&work, {}};
+  std::future<Status> done = job.done.get_future();
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return UnavailableError("the generator is closed");
+    jobs_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+  return done.get();
+}
+
 GeneratorActivity BatchScheduler::activity() const {
   std::lock_guard lock(mutex_);
   return activity_;
@@ -107,14 +119,18 @@ void BatchScheduler::Report() {
 void BatchScheduler::Run() {
   for (;;) {
     std::vector<Waiting> arrived;
+    std::vector<Job> jobs;
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [&] {
-        return stopping_ || !arrived_.empty() || !waiting_.empty() || !running_.empty();
+        return stopping_ || !arrived_.empty() || !jobs_.empty() || !waiting_.empty() ||
+               !running_.empty();
       });
       if (stopping_) break;
       arrived.swap(arrived_);
+      jobs.swap(jobs_);
     }
+    for (Job& job : jobs) job.done.set_value((*job.work)(tree_));
     for (Waiting& waiting : arrived) Enqueue(std::move(waiting));
     Reap();
     Admit();
@@ -127,6 +143,7 @@ void BatchScheduler::Run() {
   for (const Waiting& waiting : waiting_) waiting.task->End(status);
   std::lock_guard lock(mutex_);
   for (const Waiting& waiting : arrived_) waiting.task->End(status);
+  for (Job& job : jobs_) job.done.set_value(status);
 }
 
 void BatchScheduler::Enqueue(Waiting waiting) {

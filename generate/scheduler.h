@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -44,10 +45,19 @@ class BatchScheduler {
 
   GeneratorActivity activity() const;
 
+  // Calls `work` between two steps and waits for it; the batch waits meanwhile. Thread-safe.
+  // Errors: unavailable when the scheduler ends before.
+  using CacheWork = FunctionRef<Status(PrefixTree& tree)>;
+  Status WithCache(const CacheWork& work);
+
  private:
   // Keys and values depend on the adapters.
   static CacheSpace SpaceOf(const BatchTask& task);
 
+  struct Job {
+    const CacheWork* work;
+    std::promise<Status> done;
+  };
   struct Waiting {
     std::shared_ptr<BatchTask> task;
     uint64_t order;
@@ -114,9 +124,10 @@ class BatchScheduler {
   const size_t max_sequences_;
   const Runtime& runtime_;
 
-  mutable std::mutex mutex_;  // guards arrived_, stopping_, waiting_count_, next_order_, activity_
+  mutable std::mutex mutex_;  // guards what follows, up to activity_
   std::condition_variable wake_;
   std::vector<Waiting> arrived_;
+  std::vector<Job> jobs_;
   bool stopping_ = false;
   size_t waiting_count_ = 0;
   uint64_t next_order_ = 0;

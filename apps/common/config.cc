@@ -345,6 +345,7 @@ Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   options.decoder.draft_min_probability = settings.draft_min_probability;
   RAG_ASSIGN_OR_RETURN(options.decoder.cache_type, ParseKvType(settings.kv_type));
   options.decoder.cache_bytes = settings.kv_bytes;
+  options.decoder.cache_path = settings.kv_cache;
   options.decoder.mapped_weights = settings.mapped_weights;
   return options;
 }

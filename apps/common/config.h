@@ -41,6 +41,7 @@ struct Settings {
   std::string draft_model;                // RAG_DRAFT_MODEL; a name or a GGUF file; "": none
   double draft_min_probability = 0.5;     // RAG_DRAFT_MIN_PROBABILITY
   uint64_t kv_bytes = 0;                  // RAG_KV_BYTES; of all of them; 0: as memory allows
+  std::string kv_cache;                   // RAG_KV_CACHE; a file that keeps them; "": none
   bool mapped_weights = false;            // RAG_MAPPED_WEIGHTS; left in the decoder's file
   uint64_t threads = 0;                   // RAG_THREADS; 0: every processor
   std::string isa;                        // RAG_ISA

@@ -54,6 +54,8 @@ std::vector<Setting> BindSettings(Settings& s) {
        "how the decoder's keys and values are kept"},
       {"kv_bytes", "RAG_KV_BYTES", Count{&s.kv_bytes, 0, kBig},
        "memory of all keys and values; 0: parallel contexts, at most a quarter of the machine's"},
+      {"kv_cache", "RAG_KV_CACHE", Path{&s.kv_cache},
+       "file that keeps them from one run to the next; it holds the texts (mode 0600)"},
       {"mapped_weights", "RAG_MAPPED_WEIGHTS", Flag{&s.mapped_weights},
        "leave the decoder's weights in its file, which processes share: less memory, slower"},
       {"threads", "RAG_THREADS", Count{&s.threads, 0, 4096},

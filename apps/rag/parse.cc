@@ -149,8 +149,9 @@ class CommandLine {
     Options::Answer& answer = options_.answer;
     for (const char* const key :
          {"llm", "reader", "lora", "context_tokens", "draft_tokens", "draft_model",
-          "draft_min_probability", "kv_type", "mapped_weights", "ask.max_tokens", "ask.strategy",
-          "ask.examples", "ask.template", "ask.system", "ask.temperature"}) {
+          "draft_min_probability", "kv_type", "kv_bytes", "kv_cache", "mapped_weights",
+          "ask.max_tokens", "ask.strategy", "ask.examples", "ask.template", "ask.system",
+          "ask.temperature"}) {
       AddSetting(app, key);
     }
     app->add_option("--example-count", answer.example_count, "how many examples")

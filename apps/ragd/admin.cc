@@ -101,6 +101,14 @@ void Tune(const Service& service, Fields& fields, ResponseWriter& out) {
   out.Send(JsonResponse(value));
 }
 
+void SaveCache(const Service& service, Fields& fields, ResponseWriter& out) {
+  fields.AllowOnly({});
+  if (SentError(fields, out)) return;
+  const Result<CacheSaveReport> report = service.engine.SaveGeneratorCache();
+  if (SentError(report.status(), out)) return;
+  out.Send(JsonResponse(ToValue(*report)));
+}
+
 // Adds a route whose body, when there is one, is an object.
 template <class Body>
 void AddRoute(const Service& service, Router& router, const std::string& pattern, Body body) {
@@ -128,6 +136,8 @@ void AddAdminRoutes(const Service& service, Router& router) {
            [&service](Fields& fields, ResponseWriter& out) { Backup(service, fields, out); });
   AddRoute(service, router, "/v1/admin/vacuum",
            [&service](Fields& fields, ResponseWriter& out) { Vacuum(service, fields, out); });
+  AddRoute(service, router, "/v1/admin/cache/save",
+           [&service](Fields& fields, ResponseWriter& out) { SaveCache(service, fields, out); });
   AddRoute(service, router, "/v1/admin/recall", [&service](Fields& fields, ResponseWriter& out) {
     MeasureRecall(service, fields, out);
   });

@@ -167,7 +167,8 @@ int Main(int argc, char** argv) {
   for (const char* const key :
        {"search.rerank_top", "index.token_vectors", "classifier", "reader", "llm", "lora",
         "context_tokens", "parallel", "draft_tokens", "draft_model", "draft_min_probability",
-        "kv_type", "kv_bytes", "mapped_weights", "collection", "server.listen", "server.socket"}) {
+        "kv_type", "kv_bytes", "kv_cache", "mapped_weights", "collection", "server.listen",
+        "server.socket"}) {
     AddFlag(app, settings, key);
   }
   // A string of its own: --help tells the defaults, and must not tell $RAG_API_KEY.

@@ -729,6 +729,46 @@ class Models(CliTest):
         error = self.rag_json("chat", "--no-retrieval", "--llm", model, "--lora", "x=", stdin="Hi\n", code=1)["error"]
         self.assertIn("NAME=PATH", error["message"])
 
+    def test_a_cache_of_keys_and_values_is_kept(self):
+        model = ROOT / "tests" / "golden" / "decoders" / "llama3" / "model.gguf"
+        kept = self.folder / "kept.kv"
+
+        def chat(*flags, code=0):
+            done = self.run_rag("chat", "--json", "--no-retrieval", "--llm", model, "--kv-cache", kept, "--max-tokens",
+                                "8", "--context-tokens", "2048", "--system", "x " * 20, *flags, stdin="Hi\n", code=code)
+            return json.loads(done.stdout.splitlines()[0]), done.stderr
+        first, _ = chat()
+        self.assertEqual(first["usage"]["cached_tokens"], 0)
+        self.assertEqual(kept.stat().st_mode & 0o777, 0o600)
+        written = kept.read_bytes()
+        again, _ = chat()
+        self.assertEqual(again["answer"], first["answer"])
+        self.assertEqual(again["usage"]["cached_tokens"], first["usage"]["prompt_tokens"] - 1)
+        for damaged in (written[:-1], written[:100], written[:200] + b"?" + written[201:]):
+            kept.write_bytes(damaged)
+            fresh, said = chat()
+            self.assertEqual((fresh["answer"], fresh["usage"]["cached_tokens"]), (first["answer"], 0))
+            self.assertIn("is damaged", said)
+        self.assertGreater(chat()[0]["usage"]["cached_tokens"], 0)
+        fresh, said = chat("--kv-type", "f16")
+        self.assertEqual(fresh["usage"]["cached_tokens"], 0)
+        self.assertIn("another model", said)
+
+        kept.write_text("Dear reader,")
+        error, _ = chat(code=1)
+        self.assertEqual(error["error"]["code"], "invalid_argument")
+        self.assertIn(str(kept), error["error"]["message"])
+        self.assertEqual(kept.read_text(), "Dear reader,")
+
+        # An answer from documents begins with what the one before began with.
+        kept.unlink()
+        self.put_three()
+        self.run_rag("index", self.docs)
+        for cached in (False, True):
+            answer = self.rag_json("ask", "Why do cats sleep?", "--llm", model, "--kv-cache", kept, "--max-tokens", "8",
+                                   "--mode", "lexical", "--context-tokens", "2048")
+            self.assertEqual(answer["usage"]["cached_tokens"] > 0, cached, answer)
+
     def test_prompts_of_the_model(self):
         model = self.folder / "model"
         shutil.copytree(ROOT / "tests" / "golden" / "encoders" / "bert", model)

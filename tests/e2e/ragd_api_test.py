@@ -857,16 +857,17 @@ class Administration(Api):
         self.fails("POST", "/v1/admin/tune", dict(goal, memory_bytes=1000), 409, "failed_precondition")
 
     def test_without_the_key(self):
-        for path in ("backup", "vacuum", "recall", "tune"):
+        for path in ("backup", "vacuum", "recall", "tune", "cache/save"):
             answer = self.daemon.request("POST", f"/v1/admin/{path}", {}, headers={"Authorization": "Bearer wrong"})
             self.assertEqual(answer.status, 401)
         with Daemon(PROGRAM, "--encoder", "none") as daemon:
-            for path in ("backup", "vacuum", "recall", "tune"):
+            for path in ("backup", "vacuum", "recall", "tune", "cache/save"):
                 answer = daemon.request("POST", f"/v1/admin/{path}", {})
                 self.assertEqual((answer.status, answer.json()["error"]["code"]), (403, "permission_denied"))
         with Daemon(PROGRAM, "--encoder", "none", "--api-key", "k", key="k") as daemon:
-            answer = daemon.request("POST", "/v1/admin/backup", {})
-            self.assertEqual((answer.status, answer.json()["error"]["code"]), (409, "failed_precondition"))
+            for path in ("backup", "cache/save"):
+                answer = daemon.request("POST", f"/v1/admin/{path}", {})
+                self.assertEqual((answer.status, answer.json()["error"]["code"]), (409, "failed_precondition"))
 
 
 class UnixSocket(unittest.TestCase):

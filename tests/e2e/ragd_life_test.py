@@ -4,6 +4,7 @@
     ragd_life_test.py RAGD_PROGRAM
 """
 
+import http.client
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ import threading
 import time
 import unittest
 
-from ragd_harness import Daemon, environment, eventually, read_all, status_of
+from ragd_harness import Daemon, environment, eventually, read_all, shared_data, status_of
 
 PROGRAM = None
 KILLS = int(os.environ.get("RAGD_TEST_KILLS", "3"))
@@ -85,6 +86,98 @@ class Draining(unittest.TestCase):
             daemon.process.send_signal(signal.SIGTERM)
             self.assertTrue(eventually(lambda: "stopping" in daemon.output()))
             self.assertEqual(daemon.stop(signal.SIGTERM), 1)
+
+
+@unittest.skipUnless(shared_data("models/stories260K/stories260K.gguf"), "stories260K.gguf is not here")
+class KeptCache(unittest.TestCase):
+    """The decoder's cache in a file, from one daemon to the next."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="ragd-")
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.file = self.folder / "kept.kv"
+
+    def start(self, *flags):
+        return Daemon(PROGRAM, "--encoder", "none", "--llm", shared_data("models/stories260K/stories260K.gguf"),
+                      "--kv-cache", self.file, *flags, folder=self.folder, key="secret", RAG_API_KEY="secret")
+
+    def chat(self, daemon, name="Lily"):
+        body = {"model": "stories260K", "max_tokens": 20, "logprobs": True,
+                "messages": [{"role": "user", "content": f"Once upon a time there was {name}. " + "She was happy. " * 20}]}
+        answer = daemon.request("POST", "/v1/chat/completions", body)
+        self.assertEqual(answer.status, 200, answer.body)
+        answer = answer.json()
+        return answer["choices"][0], answer["usage"]
+
+    def cached(self, usage):
+        return usage["prompt_tokens_details"]["cached_tokens"]
+
+    def test_a_stopped_daemon_keeps_it(self):
+        with self.start() as daemon:
+            first, usage = self.chat(daemon)
+            self.assertEqual(self.cached(usage), 0)
+            self.assertEqual(daemon.stop(), 0, daemon.output())
+        self.assertEqual(stat.S_IMODE(self.file.stat().st_mode), 0o600)
+        written = self.file.read_bytes()
+        with self.start() as daemon:
+            again, usage = self.chat(daemon)
+            self.assertEqual(again, first)
+            self.assertEqual(self.cached(usage), usage["prompt_tokens"] - 1)
+            self.assertEqual(daemon.stop(), 0, daemon.output())
+        with self.start("--kv-type", "q8_0") as daemon:
+            self.assertEqual(self.cached(self.chat(daemon)[1]), 0)
+            self.assertIn("another model", daemon.output())
+            daemon.kill()
+        damaged = bytearray(written)
+        damaged[len(damaged) // 2] ^= 4
+        self.file.write_bytes(damaged)
+        with self.start() as daemon:
+            self.assertIn("is damaged", daemon.output())
+            again, usage = self.chat(daemon)
+            self.assertEqual((again, self.cached(usage)), (first, 0))
+            self.assertEqual(daemon.stop(), 0, daemon.output())
+        with self.start() as daemon:
+            self.assertGreater(self.cached(self.chat(daemon)[1]), 0)
+
+    def test_what_is_no_cache_is_left_alone(self):
+        self.file.write_text("Dear reader,")
+        with self.assertRaisesRegex(AssertionError, "no cache of keys and values"):
+            self.start()
+        self.assertEqual(self.file.read_text(), "Dear reader,")
+
+    def test_kill_9_leaves_the_old_file_or_the_new_one(self):
+        generator = random.Random(5)
+        with self.start() as daemon:
+            self.chat(daemon)
+            answer = daemon.request("POST", "/v1/admin/cache/save")
+            self.assertEqual(answer.status, 200, answer.body)
+            self.assertGreater(answer.json()["tokens"], 100)
+            daemon.kill()
+        for cycle in range(KILLS):
+            with self.start() as daemon:
+                self.assertNotIn("is damaged", daemon.output())
+                self.assertIn("gave the keys and values", daemon.output())
+                self.assertGreater(self.cached(self.chat(daemon)[1]), 100)
+                self.chat(daemon, f"Tom{cycle}")
+
+                def save():
+                    try:
+                        while daemon.request("POST", "/v1/admin/cache/save").status == 200:
+                            pass
+                    except (OSError, http.client.HTTPException):
+                        pass
+                saving = threading.Thread(target=save)
+                saving.start()
+                time.sleep(generator.uniform(0, 0.2))
+                daemon.kill()
+                saving.join()
+        with self.start() as daemon:
+            self.assertNotIn("is damaged", daemon.output())
+            self.assertGreater(self.cached(self.chat(daemon)[1]), 100)
+            # What the killed ones left is removed.
+            self.assertEqual(daemon.request("POST", "/v1/admin/cache/save").status, 200)
+            self.assertEqual([p.name for p in self.folder.glob("kept.kv.tmp.*")], [])
 
 
 class Durability(unittest.TestCase):

@@ -93,6 +93,8 @@ class FakeGenerator : public Generator {
   Result<std::vector<float>> Score(std::span<const TokenId>, std::span<const AdapterUse>) override {
     return std::vector<float>();
   }
+  Result<CacheSaveReport> SaveCache() override { return FailedPreconditionError("no file"); }
+  bool CacheChanged() override { return false; }
   GeneratorActivity activity() const override { return {}; }
   const GeneratorInfo& info() const override { return info_; }
   const WordTokenizer& tokenizer() const override { return tokenizer_; }

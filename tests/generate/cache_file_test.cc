@@ -1,0 +1,390 @@
+// The cache of keys and values in a file: what comes back is what was kept, or nothing.
+#include "generate/cache_file.h"
+
+#include <sys/stat.h>
+
+#include <catch2/catch.hpp>
+#include <fstream>
+#include <functional>
+#include <random>
+
+#include "generate/generator.h"
+#include "tests/generate/chat_model.h"
+#include "tests/support/support.h"
+
+namespace rag {
+namespace {
+
+using Catch::Matchers::Contains;
+
+constexpr size_t kContext = 256;
+
+class Messages : public LogSink {
+ public:
+  void Write(LogLevel, std::string_view message) override { text += StrCat(message, "\n"); }
+  std::string text;
+};
+
+struct Loaded {
+  Messages log;
+  std::unique_ptr<Runtime> runtime;
+  std::unique_ptr<Generator> generator;
+  Status status;
+};
+
+struct Choice {
+  DType type = DType::kQ8_0;  // of the weights
+  DType cache_type = DType::kF32;
+  std::string isa;
+  bool mapped = false;
+  bool draft = false;  // the model guesses for itself
+  size_t layers = 2;
+  size_t cache_bytes = 0;
+};
+
+// A generator of a tiny model with its cache at `path`.
+std::unique_ptr<Loaded> Load(const std::string& path, const Choice& choice = {}) {
+  const test::TemporaryFolder folder;
+  test::RandomModel model = test::ChatModel("");
+  model.type = choice.type;
+  model.layers = choice.layers;
+  test::WriteRandomModel(model, folder.file("tiny.gguf"));
+  auto loaded = std::make_unique<Loaded>();
+  auto runtime = Runtime::Create({.threads = 2, .isa = choice.isa, .log = &loaded->log});
+  REQUIRE_OK(runtime);
+  loaded->runtime = std::move(runtime).value();
+  auto generator = Generator::Load(folder.file("tiny.gguf"),
+                                   {.context_tokens = kContext,
+                                    .draft_model = choice.draft ? folder.file("tiny.gguf") : "",
+                                    .cache_type = choice.cache_type,
+                                    .cache_bytes = choice.cache_bytes,
+                                    .cache_path = path,
+                                    .mapped_weights = choice.mapped},
+                                   *loaded->runtime);
+  loaded->status = generator.status();
+  if (generator.ok()) loaded->generator = std::move(generator).value();
+  return loaded;
+}
+
+GenerateRequest Request(size_t length, TokenId first) {
+  GenerateRequest request;
+  for (size_t i = 0; i < length; ++i) {
+    request.prompt.push_back(265 + static_cast<TokenId>((static_cast<size_t>(first) + 7 * i) % 90));
+  }
+  request.max_tokens = 20;
+  request.logprobs = true;
+  return request;
+}
+
+GenerateResult Generate(Generator& generator, const GenerateRequest& request) {
+  const auto result = generator.Generate(request);
+  REQUIRE_OK(result);
+  return *result;
+}
+
+void RequireSame(const GenerateResult& a, const GenerateResult& b) {
+  REQUIRE(a.tokens == b.tokens);
+  REQUIRE(a.logprobs.size() == b.logprobs.size());
+  for (size_t i = 0; i < a.logprobs.size(); ++i) {
+    REQUIRE(a.logprobs[i].chosen.logprob == b.logprobs[i].chosen.logprob);
+  }
+}
+
+// What a generation finds in the cache at `path`, and what the log says.
+std::pair<size_t, std::string> Found(const std::string& path, const Choice& choice = {}) {
+  const auto loaded = Load(path, choice);
+  REQUIRE_OK(loaded->status);
+  const GenerateResult result = Generate(*loaded->generator, Request(150, 3));
+  return {result.cached_tokens, loaded->log.text};
+}
+
+void Save(const std::string& path, const Choice& choice = {}) {
+  const auto loaded = Load(path, choice);
+  REQUIRE_OK(loaded->status);
+  Generate(*loaded->generator, Request(150, 3));
+  REQUIRE_OK(loaded->generator->SaveCache());
+}
+
+TEST_CASE("a later process finds what was kept, with the same bits") {
+  for (const Choice& choice : std::vector<Choice>{{},
+                                                  {.cache_type = DType::kF16},
+                                                  {.cache_type = DType::kQ8_0},
+                                                  {.cache_type = DType::kQ4_0},
+                                                  {.draft = true}}) {
+    INFO(GetDTypeInfo(choice.cache_type).name << (choice.draft ? ", guessing" : ""));
+    const test::TemporaryFolder folder;
+    const std::string path = folder.file("kept.kv");
+    std::vector<GenerateRequest> requests = {Request(150, 3), Request(10, 40), Request(200, 3)};
+    std::vector<GenerateResult> fresh;
+    std::vector<GenerateResult> again;
+    {
+      const auto loaded = Load(path, choice);
+      REQUIRE_OK(loaded->status);
+      CHECK_FALSE(loaded->generator->CacheChanged());
+      for (const auto& request : requests) {
+        fresh.push_back(Generate(*loaded->generator, request));
+      }
+      for (const auto& request : requests) {
+        again.push_back(Generate(*loaded->generator, request));
+      }
+      CHECK(loaded->generator->CacheChanged());
+      const auto report = loaded->generator->SaveCache();
+      REQUIRE_OK(report);
+      CHECK(report->tokens >= 200);
+      CHECK(report->bytes <= loaded->generator->activity().cache_max_bytes);
+      CHECK_FALSE(loaded->generator->CacheChanged());
+    }
+    struct stat info;
+    REQUIRE(::stat(path.c_str(), &info) == 0);
+    CHECK((info.st_mode & 0777) == 0600);
+    for (size_t round = 0; round < 2; ++round) {  // the second reads what the first wrote of it
+      const auto loaded = Load(path, choice);
+      REQUIRE_OK(loaded->status);
+      CHECK_THAT(loaded->log.text, Contains("tokens in"));
+      CHECK_FALSE(loaded->generator->CacheChanged());
+      for (size_t i = 0; i < requests.size(); ++i) {
+        const GenerateResult result = Generate(*loaded->generator, requests[i]);
+        CHECK(result.cached_tokens == again[i].cached_tokens);
+        CHECK(result.cached_tokens + 1 == requests[i].prompt.size());
+        RequireSame(result, fresh[i]);
+      }
+      REQUIRE_OK(loaded->generator->SaveCache());
+    }
+  }
+}
+
+TEST_CASE("another model's cache, or one of another kind, is not used, and written anew") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("kept.kv");
+  std::vector<Choice> others = {
+      {.type = DType::kF32}, {.layers = 3}, {.cache_type = DType::kF16}, {.mapped = true}};
+  if (GetKvBlockKernels(Isa::kAvx2) != nullptr) others.push_back({.isa = "avx2"});
+  for (const Choice& other : others) {
+    Save(path);
+    CHECK(Found(path).first == 149);
+    const auto [tokens, log] = Found(path, other);
+    CHECK(tokens == 0);
+    CHECK_THAT(log, Contains("another model"));
+    CHECK(Found(path).first == 149);  // reading changed nothing
+    Save(path, other);
+    CHECK(Found(path, other).first == 149);
+    CHECK(Found(path).first == 0);
+  }
+}
+
+TEST_CASE("a damaged cache is refused whole") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("kept.kv");
+  Save(path);
+  const std::string sound = test::ReadAll(path);
+  const auto write = [&](const std::string& bytes) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+  };
+  const auto refused = [&](const std::string& bytes) {
+    write(bytes);
+    const auto [tokens, log] = Found(path);
+    CHECK(tokens == 0);
+    CHECK_THAT(log, Contains("is damaged"));
+  };
+  std::mt19937_64 random(4);
+  for (size_t round = 0; round < test::Workload(60, 10, "flips"); ++round) {
+    // Behind the magic number; in the header and the first record's head more often.
+    const size_t at = 8 + random() % (round % 2 == 0 ? 192 : sound.size() - 8);
+    INFO("bit " << round % 8 << " of byte " << at);
+    std::string bytes = sound;
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 << round % 8));
+    refused(bytes);
+  }
+  for (size_t round = 0; round < 10; ++round)
+    refused(sound.substr(0, 9 + random() % (sound.size() - 9)));
+  refused(sound + "x");
+  // Two blocks of the same file in each other's place.
+  const size_t record = (sound.size() - 48) / 6;
+  REQUIRE(48 + 6 * record == sound.size());
+  std::string swapped = sound;
+  std::copy_n(sound.begin() + 48, record, swapped.begin() + 48 + static_cast<ptrdiff_t>(record));
+  std::copy_n(sound.begin() + 48 + static_cast<ptrdiff_t>(record), record, swapped.begin() + 48);
+  refused(swapped);
+
+  write(sound);
+  CHECK(Found(path).first == 149);
+  write("");
+  CHECK(Found(path).first == 0);
+}
+
+TEST_CASE(
+    "what is no cache is not written over, and a place that cannot be written is told at once") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("letter.txt");
+  for (const std::string text : {"Dear reader,", "x"}) {
+    std::ofstream(path) << text;
+    const Status status = Load(path)->status;
+    CHECK(status.code() == StatusCode::kInvalidArgument);
+    CHECK_THAT(status.message(), Contains("letter.txt"));
+    CHECK(test::ReadAll(path) == text);
+    std::filesystem::remove(path);
+  }
+  CHECK(Load(folder.path().string())->status.code() == StatusCode::kInvalidArgument);
+  CHECK(Load(folder.file("nowhere/kept.kv"))->status.code() == StatusCode::kNotFound);
+  const auto without = Load("");
+  CHECK(without->generator->SaveCache().status().code() == StatusCode::kFailedPrecondition);
+  CHECK_FALSE(without->generator->CacheChanged());
+}
+
+TEST_CASE("what a process that was killed has left is removed") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("kept.kv");
+  const std::string left = path + ".tmp.2147483647";  // more than a process's number can be
+  std::ofstream(left) << "half";
+  std::ofstream(path + ".tmp.notes") << "not ours";
+  Save(path);
+  CHECK_FALSE(std::filesystem::exists(left));
+  CHECK(std::filesystem::exists(path + ".tmp.notes"));
+  CHECK(Found(path).first == 149);
+}
+
+// Each node as (all tokens up to it), in the tree's order.
+std::vector<std::vector<TokenId>> Paths(const PrefixTree& tree) {
+  std::vector<std::vector<TokenId>> paths;
+  for (const PrefixTree::Node* node : tree.Ordered({})) {
+    std::vector<TokenId> path;
+    for (; node->space == nullptr; node = node->parent) {
+      path.insert(path.begin(), node->tokens->begin(), node->tokens->end());
+    }
+    paths.push_back(std::move(path));
+  }
+  return paths;
+}
+
+TEST_CASE("a tree comes back with its order, and a smaller one with what was used last") {
+  const KvShape shape = {.layers = 1, .heads = 1, .head_dim = 4};
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("tree.kv");
+  constexpr size_t kBlocks = 60;
+  std::mt19937 random(11);
+  for (size_t round = 0; round < 10; ++round) {
+    auto pool = KvPool::Create(shape, kBlocks * KvPool::BlockBytes(shape));
+    REQUIRE_OK(pool);
+    PrefixTree tree(**pool);
+    // What adapters gave stands among the rest, and stays behind.
+    PrefixTree::Node* const roots[] = {tree.Enter({}), tree.Enter({9, 1})};
+    for (size_t text = 0; text < 15; ++text) {
+      std::vector<PrefixTree::Node*> nodes;
+      PrefixTree::Node* const root = roots[text % 4 == 3];
+      for (size_t length = 1 + random() % 6; nodes.size() < length;) {
+        const bool begun = nodes.size() + 1 == length && random() % 2 == 0;
+        std::vector<TokenId> tokens(begun ? 1 + random() % 31 : KvPool::kBlockTokens,
+                                    static_cast<TokenId>(random() % 3));
+        std::optional<KvPool::BlockId> block = (*pool)->Take();
+        while (!block && tree.Evict()) block = (*pool)->Take();
+        REQUIRE(block);
+        for (std::byte& byte : (*pool)->bytes(*block)) byte = static_cast<std::byte>(random());
+        nodes.push_back(tree.Insert(nodes.empty() ? root : nodes.back(), tokens, *block));
+        (*pool)->Release(*block);
+        tree.Pin(nodes.back());
+        if (nodes.back()->tokens->size() < KvPool::kBlockTokens) break;
+      }
+      for (; !nodes.empty(); nodes.pop_back()) tree.Unpin(nodes.back());
+    }
+    {
+      const auto file = AtomicFile::Create(path, 0600);
+      REQUIRE_OK(file);
+      REQUIRE_OK(WriteCacheFile(tree, **pool, 7, **file));
+      REQUIRE_OK((*file)->Commit());
+    }
+    const auto paths = Paths(tree);
+    CHECK(paths.size() < tree.size());
+    for (const size_t blocks : {kBlocks, size_t{5}}) {
+      auto other = KvPool::Create(shape, blocks * KvPool::BlockBytes(shape));
+      REQUIRE_OK(other);
+      PrefixTree read(**other);
+      const auto contents = ReadCacheFile(path, 7, 3, **other, read);
+      REQUIRE_OK(contents);
+      CHECK(contents->blocks == std::min(blocks, paths.size()));
+      CHECK((*other)->used() == contents->blocks);
+      CHECK(Paths(read) ==
+            std::vector<std::vector<TokenId>>(
+                paths.begin(), paths.begin() + static_cast<ptrdiff_t>(contents->blocks)));
+      const auto kept = tree.Ordered({});
+      const auto found = read.Ordered({});
+      for (size_t i = 0; i < found.size(); ++i) {
+        const auto a = (*pool)->bytes(kept[i]->block);
+        const auto b = (*other)->bytes(found[i]->block);
+        REQUIRE(std::equal(a.begin(), a.end(), b.begin(), b.end()));
+      }
+      // Leaves go first, as ever.
+      while (read.Evict()) {
+      }
+      CHECK((*other)->used() == 0);
+    }
+    auto other = KvPool::Create(shape, kBlocks * KvPool::BlockBytes(shape));
+    REQUIRE_OK(other);
+    PrefixTree read(**other);
+    CHECK(ReadCacheFile(path, 8, 3, **other, read).status().code() ==
+          StatusCode::kFailedPrecondition);
+    CHECK(ReadCacheFile(path, 7, 1, **other, read).status().code() == StatusCode::kDataLoss);
+    CHECK(read.size() == 0);
+    CHECK((*other)->used() == 0);
+    for (PrefixTree::Node* const root : roots) tree.Leave(root);
+  }
+}
+
+TEST_CASE("every bit of a file counts, and so does its length") {
+  const KvShape shape = {.layers = 1, .heads = 1, .head_dim = 4, .type = DType::kQ8_0};
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("tree.kv");
+  auto pool = KvPool::Create(shape, 8 * KvPool::BlockBytes(shape));
+  REQUIRE_OK(pool);
+  {
+    PrefixTree tree(**pool);
+    PrefixTree::Node* const root = tree.Enter({});
+    std::vector<PrefixTree::Node*> nodes = {root};
+    for (const size_t count : {size_t{32}, size_t{32}, size_t{5}}) {
+      const std::vector<TokenId> tokens(count, 2);
+      const std::optional<KvPool::BlockId> block = (*pool)->Take();
+      REQUIRE(block);
+      for (std::byte& byte : (*pool)->bytes(*block)) byte = static_cast<std::byte>(count);
+      nodes.push_back(tree.Insert(nodes.back(), tokens, *block));
+      (*pool)->Release(*block);
+      tree.Pin(nodes.back());
+    }
+    for (; nodes.size() > 1; nodes.pop_back()) tree.Unpin(nodes.back());
+    const auto file = AtomicFile::Create(path, 0600);
+    REQUIRE_OK(file);
+    REQUIRE_OK(WriteCacheFile(tree, **pool, 7, **file));
+    REQUIRE_OK((*file)->Commit());
+    tree.Leave(root);
+  }
+  const std::string sound = test::ReadAll(path);
+  REQUIRE(sound.size() < 4096);
+  const std::string wrong = folder.file("wrong.kv");
+  const auto read = [&](std::string_view bytes) {
+    std::ofstream(wrong, std::ios::binary | std::ios::trunc) << bytes;
+    PrefixTree tree(**pool);
+    const StatusCode code = ReadCacheFile(wrong, 7, 3, **pool, tree).status().code();
+    if (code != StatusCode::kOk && tree.size() + (*pool)->used() > 0) {
+      FAIL("something is left of what was refused");
+    }
+    return code;
+  };
+  CHECK(read(sound) == StatusCode::kOk);
+  constexpr size_t kMagicBytes = 8;
+  for (size_t bit = 0; bit < 8 * sound.size(); ++bit) {
+    std::string bytes = sound;
+    bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
+    const StatusCode expected =
+        bit / 8 < kMagicBytes ? StatusCode::kInvalidArgument : StatusCode::kDataLoss;
+    if (read(bytes) != expected) FAIL("bit " << bit);
+  }
+  for (size_t size = 1; size < sound.size(); ++size) {
+    const StatusCode expected =
+        size < kMagicBytes ? StatusCode::kInvalidArgument : StatusCode::kDataLoss;
+    if (read(std::string_view(sound).substr(0, size)) != expected) FAIL(size << " bytes");
+  }
+  for (const size_t more : {size_t{1}, (sound.size() - 48) / 3}) {
+    CHECK(read(sound + std::string(more, 'x')) == StatusCode::kDataLoss);
+  }
+}
+
+}  // namespace
+}  // namespace rag
