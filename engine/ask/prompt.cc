@@ -99,9 +99,9 @@ class PromptBuilder {
   Result<Prompt> Build() {
     const size_t context_tokens = generator_.info().context_tokens;
     if (request_.max_tokens >= context_tokens) {
-      return OutOfRangeError("max_tokens ", request_.max_tokens,
-                             " leaves no room for a prompt in a context of ", context_tokens,
-                             " tokens");
+      return InvalidArgumentError("max_tokens ", request_.max_tokens,
+                                  " leaves no room for a prompt in a context of ", context_tokens,
+                                  " tokens");
     }
     budget_ = context_tokens - request_.max_tokens;
 

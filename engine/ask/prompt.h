@@ -35,8 +35,8 @@ struct Prompt {
 // request.max_tokens: when they do not all fit, the lowest-ranked are left out and the last one
 // that is kept is shortened; before that, the oldest turns of the history go. Control tokens
 // written in a question, a source or the history stay ordinary characters (Generator::RenderChat).
-// Errors: those of the template and examples files, naming them; resource_exhausted when not even
-// the question fits.
+// Errors: those of the template and examples files, naming them; invalid_argument
+// when max_tokens fills the context; out_of_range when not even the question fits beside it.
 Result<Prompt> BuildPrompt(const AskRequest& request, std::span<const Hit> sources,
                            const AskContext& context, const CancelToken* cancel = nullptr);
 

@@ -165,8 +165,9 @@ TEST_CASE("sources that do not fit are left out, lowest rank first, and one is s
   const auto refused = BuildPrompt(Ask("Why?"), hits, {collection, nullptr, &tiny});
   CHECK(refused.status().code() == StatusCode::kOutOfRange);
   FakeGenerator none("", 64);
-  CHECK(BuildPrompt(Ask("Why?"), hits, {collection, nullptr, &none}).status().code() ==
-        StatusCode::kOutOfRange);
+  const Status no_room = BuildPrompt(Ask("Why?"), hits, {collection, nullptr, &none}).status();
+  CHECK(no_room.code() == StatusCode::kInvalidArgument);
+  CHECK_THAT(no_room.message(), Catch::Contains("max_tokens 64"));
 }
 
 TEST_CASE("earlier turns go before sources do") {
