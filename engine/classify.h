@@ -42,4 +42,10 @@ struct LabelScore {
 // Of one picture or text: every label, the best first; equal ones in the request's order.
 using Classification = std::vector<LabelScore>;
 
+// What a model that labels texts says of itself.
+struct ClassifierInfo {
+  bool of_tokens = false;           // it labels places in texts
+  std::vector<std::string> labels;  // that it was trained for
+};
+
 }  // namespace rag

@@ -808,17 +808,17 @@ Result<std::optional<RerankerInfo>> Engine::GetRerankerInfo() const {
   return std::optional<RerankerInfo>(reranker->info());
 }
 
-Status Engine::LoadClassifier() const {
-  if (impl_->options.classifier.empty()) return OkStatus();
-  const Status of_texts = impl_->NeedClassifier(impl_->text_classifier).status();
-  if (of_texts.ok()) return of_texts;
-  const Status of_tokens = impl_->NeedClassifier(impl_->token_classifier).status();
-  if (of_tokens.ok()) return of_tokens;
+Result<std::optional<ClassifierInfo>> Engine::GetClassifierInfo() const {
+  if (impl_->options.classifier.empty()) return std::optional<ClassifierInfo>();
+  const auto of_texts = impl_->NeedClassifier(impl_->text_classifier);
+  if (of_texts.ok()) return std::optional(ClassifierInfo{false, (*of_texts)->labels()});
+  const auto of_tokens = impl_->NeedClassifier(impl_->token_classifier);
+  if (of_tokens.ok()) return std::optional(ClassifierInfo{true, (*of_tokens)->labels()});
   // One of the two says only that the model is of the other kind.
-  return Status(
-      of_tokens.code() == StatusCode::kInvalidArgument ? of_texts.code() : of_tokens.code(),
-      StrCat("as a model that labels texts: ", of_texts.message(),
-             "; as one that labels places in them: ", of_tokens.message()));
+  const StatusCode code = of_tokens.status().code();
+  return Status(code == StatusCode::kInvalidArgument ? of_texts.status().code() : code,
+                StrCat("as a model that labels texts: ", of_texts.status().message(),
+                       "; as one that labels places in them: ", of_tokens.status().message()));
 }
 
 Status Engine::LoadReader() const { return impl_->LoadReader().status(); }

@@ -201,9 +201,9 @@ class Engine {
   Result<std::optional<SparseEncoderInfo>> GetSparseEncoderInfo() const;  // likewise; nullopt: none
   Result<std::optional<RerankerInfo>> GetRerankerInfo() const;            // loads it; nullopt: none
   Result<std::optional<GeneratorInfo>> GetGeneratorInfo() const;          // loads it; nullopt: none
-  // Loads the classifier, as what its files say that it is, and the reader, where there is one.
-  Status LoadClassifier() const;
-  Status LoadReader() const;
+  // Loads it, as what its files say that it is; nullopt: none.
+  Result<std::optional<ClassifierInfo>> GetClassifierInfo() const;
+  Status LoadReader() const;                                      // where there is one
   std::optional<GeneratorActivity> GetGeneratorActivity() const;  // nullopt: none is loaded
   const EngineOptions& options() const;
   // Saves the indexes, closes the store, and writes the decoder's cache if it has a path and holds

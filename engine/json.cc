@@ -288,6 +288,21 @@ Value ToValue(const RerankerInfo& info) {
                        {"weight_bytes", info.weight_bytes}};
 }
 
+Value ToValue(const SparseEncoderInfo& info) {
+  return Value::Object{
+      {"model_type", info.model_type},  {"vocab", info.vocab},
+      {"layers", info.layers},          {"heads", info.heads},
+      {"max_tokens", info.max_tokens},  {"precision", PrecisionName(info.precision)},
+      {"fingerprint", info.fingerprint}};
+}
+
+Value ToValue(const ClassifierInfo& info) {
+  Value::Array labels;
+  for (const std::string& label : info.labels) labels.emplace_back(label);
+  return Value::Object{{"task", info.of_tokens ? "token-classification" : "text-classification"},
+                       {"labels", std::move(labels)}};
+}
+
 Value ToValue(const AdapterInfo& info) {
   return Value::Object{{"name", info.name},
                        {"scale", info.scale},

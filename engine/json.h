@@ -25,6 +25,8 @@ Value ToValue(const VacuumReport& report);  // {"bytes_before","bytes_after","by
 Value ToValue(const StoredDocument& document);
 Value ToValue(const EncoderInfo& info);
 Value ToValue(const RerankerInfo& info);
+Value ToValue(const SparseEncoderInfo& info);
+Value ToValue(const ClassifierInfo& info);  // {"task","labels"}, the task as Hugging Face names it
 Value ToValue(const AdapterInfo& info);
 Value ToValue(const GeneratorInfo& info);
 Value ToValue(const CacheSaveReport& report);

@@ -79,7 +79,8 @@ Status CheckAdapterNames(const Service& service) {
   const auto is_model = [&](std::string_view name) {
     return name == service.decoder_name || name == service.encoder_name ||
            name == service.reranker_name || name == service.sparse_name ||
-           name == service.classifier_name || name == kExtractiveModel;
+           name == service.classifier_name || name == service.reader_name ||
+           name == kExtractiveModel;
   };
   for (const AdapterInfo& adapter : service.adapters) {
     if (!is_model(adapter.name)) continue;
@@ -115,12 +116,11 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
     service.decoder_name = ModelName(settings.llm);
     service.adapters = decoder->adapters;
   }
-  if (!settings.classifier.empty()) {
-    RAG_RETURN_IF_ERROR(engine->LoadClassifier());
-    service.classifier_name = ModelName(settings.classifier);
-  }
-  RAG_RETURN_IF_ERROR(CheckAdapterNames(service));
+  RAG_ASSIGN_OR_RETURN(const std::optional<ClassifierInfo> classifier, engine->GetClassifierInfo());
+  if (classifier.has_value()) service.classifier_name = ModelName(settings.classifier);
   RAG_RETURN_IF_ERROR(engine->LoadReader());
+  if (!settings.reader.empty()) service.reader_name = ModelName(settings.reader);
+  RAG_RETURN_IF_ERROR(CheckAdapterNames(service));
 
   const bool open_to_all = key.empty() && settings.server.insecure_no_auth;
   Router router(Gatekeeper(key, key.empty() && !open_to_all));

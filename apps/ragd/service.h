@@ -27,6 +27,7 @@ struct Service {
   std::string reranker_name;          // "" without a reranker
   std::string sparse_name;            // "" without a sparse encoder
   std::string classifier_name;        // "" without a classifier of texts
+  std::string reader_name;            // "" without a reader
   std::string decoder_name;           // "" without a decoder
   std::vector<AdapterInfo> adapters;  // of the decoder
   int64_t started_at = 0;             // Unix seconds

@@ -54,8 +54,16 @@ std::vector<Value> Models(const Service& service) {
     add(service.reranker_name, "reranker",
         info.ok() && info->has_value() ? ToValue(**info) : Value());
   }
-  if (!service.sparse_name.empty()) add(service.sparse_name, "sparse", Value());
-  if (!service.classifier_name.empty()) add(service.classifier_name, "classifier", Value());
+  if (!service.sparse_name.empty()) {
+    const Result<std::optional<SparseEncoderInfo>> info = service.engine.GetSparseEncoderInfo();
+    add(service.sparse_name, "sparse", info.ok() && info->has_value() ? ToValue(**info) : Value());
+  }
+  if (!service.classifier_name.empty()) {
+    const Result<std::optional<ClassifierInfo>> info = service.engine.GetClassifierInfo();
+    add(service.classifier_name, "classifier",
+        info.ok() && info->has_value() ? ToValue(**info) : Value());
+  }
+  if (!service.reader_name.empty()) add(service.reader_name, "reader", Value());
   if (!service.decoder_name.empty()) {
     const Result<std::optional<GeneratorInfo>> info = service.engine.GetGeneratorInfo();
     add(service.decoder_name, "decoder",

@@ -449,8 +449,13 @@ class Texts(Api):
         answer = self.call("POST", "/v1/ask", {"question": "What must be fed?", "collection": "sparse"})
         self.assertIn("reader", answer["note"])
         self.assertTrue(all(citation["verified"] for citation in answer["citations"]))
-        kinds = [model["kind"] for model in self.call("GET", "/v1/models")["data"]]
-        self.assertEqual(kinds, ["sparse", "classifier", "extractive"])
+        models = {model["kind"]: model for model in self.call("GET", "/v1/models")["data"]}
+        self.assertEqual([(kind, model["id"]) for kind, model in models.items()],
+                         [("sparse", "splade"), ("classifier", "topics"), ("reader", "reader"),
+                          ("extractive", "extractive")])
+        self.assertEqual((models["sparse"]["info"]["vocab"], models["sparse"]["info"]["model_type"]), (600, "bert"))
+        self.assertEqual(models["classifier"]["info"],
+                         {"task": "text-classification", "labels": ["world", "sport", "business", "science"]})
 
 
 class Pictures(Api):

@@ -72,6 +72,7 @@ TEST_CASE("a classification of texts that cannot be done says why") {
   CHECK(none.engine->ClassifyTexts({&text, 1}, {}).status().code() ==
         StatusCode::kFailedPrecondition);
   CHECK(none.engine->LabelRanges({&text, 1}).status().code() == StatusCode::kFailedPrecondition);
+  CHECK_FALSE(none.engine->GetClassifierInfo()->has_value());
   const FamilyFolder nli("sequence-nli", "heads");
   ClassifierEngine opened(nli.path().string());
   const auto message = [&](const ClassifyTextsRequest& request) {
@@ -91,15 +92,23 @@ TEST_CASE("a classification of texts that cannot be done says why") {
   const Status of_texts = opened.engine->LabelRanges({&text, 1}).status();
   CHECK(of_texts.code() == StatusCode::kInvalidArgument);
   CHECK_THAT(of_texts.message(), Catch::Contains("XLMRobertaForSequenceClassification"));
-  REQUIRE_OK(opened.engine->LoadClassifier());
+  const auto texts_info = opened.engine->GetClassifierInfo();
+  REQUIRE_OK(texts_info);
+  REQUIRE(texts_info->has_value());
+  CHECK_FALSE((*texts_info)->of_tokens);
+  CHECK((*texts_info)->labels.size() == opened.engine->ClassifyTexts({&text, 1}, {})->at(0).size());
   const FamilyFolder tokens("token-modernbert", "heads");
   ClassifierEngine other(tokens.path().string());
   const Status of_tokens = other.engine->ClassifyTexts({&text, 1}, {}).status();
   CHECK(of_tokens.code() == StatusCode::kInvalidArgument);
   CHECK_THAT(of_tokens.message(), Catch::Contains("ModernBertForTokenClassification"));
-  REQUIRE_OK(other.engine->LoadClassifier());
+  const auto tokens_info = other.engine->GetClassifierInfo();
+  REQUIRE_OK(tokens_info);
+  REQUIRE(tokens_info->has_value());
+  CHECK((*tokens_info)->of_tokens);
+  CHECK_FALSE((*tokens_info)->labels.empty());
   ClassifierEngine absent("/absent/model");
-  CHECK(absent.engine->LoadClassifier().code() == StatusCode::kNotFound);
+  CHECK(absent.engine->GetClassifierInfo().status().code() == StatusCode::kNotFound);
 }
 
 TEST_CASE("places in texts are labelled") {
