@@ -109,6 +109,14 @@ SparseVector SparseOf(const std::string& key, uint32_t version, size_t chunk) {
   return {{{7, 0.5f + static_cast<float>(Mix(version, chunk) % 16)}, {token, 1000.0f}}};
 }
 
+// Every third version has none; some lie in files of their own (over 4 KiB).
+std::string AttachmentOf(const std::string& key, uint32_t version, size_t chunk) {
+  if (version % 3 == 0) return "";
+  std::string attachment = StrCat("attached to ", key, " version ", version, " chunk ", chunk, " ");
+  attachment.append(Mix(version, chunk) % 6000, 'a');
+  return attachment;
+}
+
 size_t ChunkCount(const std::string& key, uint32_t version) {
   return 3 + Mix(version, std::hash<std::string>()(key)) % 6;
 }
@@ -126,6 +134,7 @@ DocumentInput MakeDocument(const std::string& key, uint32_t version) {
     chunk.lexical_text = StrCat("common ", i == 0 ? UniqueWord(key, version) : "rest");
     chunk.vector = VectorOf(key, version, i);
     chunk.sparse = SparseOf(key, version, i);
+    chunk.attachment = AttachmentOf(key, version, i);
     document.chunks.push_back(std::move(chunk));
   }
   return document;
@@ -193,6 +202,7 @@ std::shared_ptr<Collection> OpenCollection(Store& store) {
     config.encoder_fingerprint = "crash";
     config.sparse_dim = kSparseDim;
     config.sparse_fingerprint = "crash";
+    config.attachments = true;
     return Take(store.CreateCollection(config), "creating the collection");
   }
   return Take(store.OpenCollection("crash"), "opening the collection");
@@ -323,8 +333,8 @@ struct Vectors {
   std::vector<float> values;  // [ids, kDim]
 };
 
-// The parts of one document: body, chunks, and that the three searches find it. Appends its
-// vectors.
+// The parts of one document: body, chunks with their attachments, and that the three searches find
+// it. Appends its vectors.
 void CheckDocument(const Collection& collection, const std::string& key, uint32_t version,
                    Vectors& vectors) {
   const DocumentInput expected = MakeDocument(key, version);
@@ -335,6 +345,12 @@ void CheckDocument(const Collection& collection, const std::string& key, uint32_
     const ChunkRecord chunk = Take(collection.GetChunk(record.chunk_ids[i]), "chunk");
     if (chunk.payload != expected.chunks[i].payload || chunk.document_key != key) {
       Fail(StrCat(key, ": chunk ", i, " is '", chunk.payload, "'"));
+    }
+    const Result<std::string> attachment = collection.GetAttachment(record.chunk_ids[i]);
+    const std::string& attached = expected.chunks[i].attachment;
+    if (attached.empty() ? attachment.status().code() != StatusCode::kNotFound
+                         : !attachment.ok() || *attachment != attached) {
+      Fail(StrCat(key, ": chunk ", i, " has another attachment: ", attachment.status().ToString()));
     }
     vectors.ids.push_back(record.chunk_ids[i]);
     vectors.values.insert(vectors.values.end(), expected.chunks[i].vector.begin(),

@@ -40,11 +40,12 @@ struct Plan {
   size_t dim;
   IndexKind kind;
   uint32_t sparse_dim;
+  bool attachments;
 };
 constexpr Plan kPlans[] = {
-    {"graph", 560, kDim, IndexKind::kHnsw, 0},
-    {"flat", 90, kDim, IndexKind::kFlat, 0},
-    {"words", 60, 0, IndexKind::kFlat, 1'000},
+    {"graph", 560, kDim, IndexKind::kHnsw, 0, false},
+    {"flat", 90, kDim, IndexKind::kFlat, 0, true},
+    {"words", 60, 0, IndexKind::kFlat, 1'000, false},
 };
 
 // What a flip led to, as the exit code of the process that looked.
@@ -92,6 +93,10 @@ DocumentInput MakeDocument(const Plan& plan, int number) {
   if (plan.sparse_dim != 0) {
     chunk.sparse = {{{7, 1.0f}, {100 + static_cast<uint32_t>(number), 9.0f}}};
   }
+  if (plan.attachments) {
+    chunk.attachment = StrCat("attached to ", document.key, " ");
+    chunk.attachment.append(number % 4 == 0 ? 5'000 : 100, static_cast<char>('a' + number % 26));
+  }
   document.chunks.push_back(std::move(chunk));
   return document;
 }
@@ -108,6 +113,7 @@ void MakeStore(const std::string& folder) {
     config.vectors.kind = plan.kind;
     config.vectors.dim = plan.dim;
     config.sparse_dim = plan.sparse_dim;
+    config.attachments = plan.attachments;
     config.vectors.metric = Metric::kL2;
     config.vectors.hnsw.m = 8;
     config.vectors.hnsw.ef_construction = 40;
@@ -173,6 +179,12 @@ void ReadDocument(const Collection& collection, const Plan& plan, int number, Re
                      chunk->document_key == expected.key &&
                      chunk->attributes == expected.attributes,
                  "chunk of " + expected.key);
+  }
+  if (plan.attachments) {
+    const auto attachment = collection.GetAttachment(id);
+    if (reader.Got(attachment)) {
+      reader.Equal(*attachment == expected.chunks[0].attachment, "attachment of " + expected.key);
+    }
   }
   const auto words =
       collection.SearchLexical(expected.chunks[0].lexical_text.substr(7), 5, nullptr);
