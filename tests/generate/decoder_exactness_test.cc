@@ -8,6 +8,7 @@
 
 #include "generate/quantize.h"
 #include "lib/base/value.h"
+#include "tests/generate/divergence.h"
 #include "tests/generate/gguf_rewrite.h"
 #include "tests/generate/lone_decoder.h"
 #include "tests/generate/random_model.h"
@@ -21,17 +22,6 @@ constexpr DType kBlockTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,   DTy
                                  DType::kQ5_1, DType::kQ2_K, DType::kQ3_K,   DType::kQ4_K,
                                  DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS,
                                  DType::kMXFP4};
-
-using Distribution = std::vector<double>;  // logarithms
-
-Distribution LogSoftmax(std::span<const float> logits) {
-  const double largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - largest);
-  Distribution out;
-  for (const float logit : logits) out.push_back(logit - largest - std::log(sum));
-  return out;
-}
 
 // After each token of each text.
 std::vector<Distribution> Distributions(const std::string& path,
@@ -56,19 +46,6 @@ std::vector<Distribution> Distributions(const std::string& path,
     }
   }
   return out;
-}
-
-// The mean of KL(exact || rounded).
-double Divergence(const std::vector<Distribution>& exact,
-                  const std::vector<Distribution>& rounded) {
-  REQUIRE(exact.size() == rounded.size());
-  double sum = 0;
-  for (size_t i = 0; i < exact.size(); ++i) {
-    for (size_t id = 0; id < exact[i].size(); ++id) {
-      sum += std::exp(exact[i][id]) * (exact[i][id] - rounded[i][id]);
-    }
-  }
-  return sum / static_cast<double>(exact.size());
 }
 
 // Of the exact distributions, nats.
