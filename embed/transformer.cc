@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "lib/kernels/kernels.h"
 
@@ -11,6 +12,33 @@ namespace {
 // Rows that one worker takes through the feed-forward network at a time: their intermediate
 // activations (48 * 1536 floats for MiniLM) stay in the second-level cache.
 constexpr size_t kRowBlock = 48;
+// The same with products on tiles, which are so much faster that a layer's weights, read once for
+// each block, cost more than what the activations do outside of the cache.
+constexpr size_t kTileRowBlock = 192;
+
+size_t RowBlock(const Kernels& kernels, Precision precision) {
+  const bool on_tiles = kernels.gemm_split != nullptr && precision != Precision::kF32;
+  return on_tiles ? kTileRowBlock : kRowBlock;
+}
+
+// What a product can do to its results by itself; nothing of an activation that it cannot.
+std::optional<Activation> ProductActivation(EncoderActivation activation) {
+  switch (activation) {
+    case EncoderActivation::kGelu:
+      return Activation::kGelu;
+    case EncoderActivation::kGeluTanh:
+      return Activation::kGeluTanh;
+    case EncoderActivation::kSilu:
+      return Activation::kSilu;
+    case EncoderActivation::kIdentity:
+      return Activation::kNone;
+    case EncoderActivation::kQuickGelu:
+    case EncoderActivation::kRelu:
+    case EncoderActivation::kTanh:
+      break;
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -44,8 +72,9 @@ void Activate(const Kernels& kernels, EncoderActivation activation, float* x, si
 TransformerScratch Transformer::MakeScratch() const {
   TransformerScratch scratch;
   const size_t words = config_.embedding * (config_.trigram ? 3 : 1);
-  scratch.rows = Matrix(kRowBlock, std::max({config_.hidden, config_.inner, words}));
-  scratch.up = Matrix(kRowBlock, config_.intermediate * (config_.gated ? 2 : 1));
+  const size_t block = RowBlock(runtime_.kernels(), weights_.precision);
+  scratch.rows = Matrix(block, std::max({config_.hidden, config_.inner, words}));
+  scratch.up = Matrix(block, config_.intermediate * (config_.gated ? 2 : 1));
   scratch.attention.resize(AttentionScratch(max_tokens_, config_.head_dim));
   return scratch;
 }
@@ -70,7 +99,8 @@ bool Transformer::Run(std::span<const TokenSequence> sequences, TransformerWorks
 
   ThreadPool& pool = runtime_.pool();
   const size_t threads = static_cast<size_t>(pool.size());
-  const size_t block = std::clamp<size_t>((tokens + threads - 1) / threads, 1, kRowBlock);
+  const size_t block = std::clamp<size_t>((tokens + threads - 1) / threads, 1,
+                                          RowBlock(runtime_.kernels(), weights_.precision));
   for (size_t i = 0; i < config_.depth(); ++i) {
     if (cancel != nullptr && cancel->cancelled()) return false;
     const TransformerLayer& layer = weights_.layers[config_.stored_layer(i)];
@@ -276,6 +306,7 @@ void Transformer::Attend(std::span<const TokenSequence> sequences, bool local,
               .scratch = scratch[static_cast<size_t>(worker)].attention.data(),
               .bias = weights_.score_bias.empty() ? nullptr : weights_.score_bias.head(head),
               .window = local ? config_.window : SIZE_MAX,
+              .rounded = weights_.precision != Precision::kF32,
           });
         }
       });
@@ -296,13 +327,16 @@ void Transformer::FeedForwardRows(const EncoderFeedForward& network, size_t coun
     input = scratch.rows.data();
   }
   float* up = scratch.up.data();
-  network.up.Apply(kernels, count, input, inner, up, stride, scratch.linear);
+  const std::optional<Activation> fused =
+      config_.gated ? std::nullopt : ProductActivation(config_.activation);
+  network.up.Apply(kernels, count, input, inner, up, stride, scratch.linear,
+                   fused.value_or(Activation::kNone));
   if (config_.gated) {
     for (size_t i = 0; i < count; ++i) {
       Activate(kernels, config_.activation, up + i * stride, width);
       kernels.mul(up + i * stride, up + i * stride + width, width);
     }
-  } else {
+  } else if (!fused.has_value()) {
     Activate(kernels, config_.activation, up, count * width);
   }
   network.down.Apply(kernels, count, up, stride, scratch.rows.data(), inner, scratch.linear);

@@ -208,6 +208,7 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
                                                     const Runtime& runtime) {
   RAG_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(folder));
   TransformerWeights weights(std::move(file), folder);
+  weights.precision = options.precision;
   const TensorNames& names = FamilyTensorNames(config.family);
   RAG_ASSIGN_OR_RETURN(weights.prefix_, FindPrefix(weights.file_, folder, names));
   const TensorFinder finder = weights.finder().WithPrefix(weights.prefix_);

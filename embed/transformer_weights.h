@@ -49,7 +49,8 @@ struct TransformerLayer {
 
 struct TransformerOptions {
   size_t max_tokens = 0;  // of the longest sequence that will be run
-  // Of the layers' products; embeddings, norms and attention stay f32.
+  // Of the layers' products; embeddings and norms stay f32, and attention keeps at least what
+  // kBf16x3 does.
   Precision precision = Precision::kF32;
 };
 
@@ -79,8 +80,9 @@ class TransformerWeights {
   Rotary rotary;
   Rotary local_rotary;  // of the layers that see a window
   ScoreBias score_bias;
-  std::vector<TransformerLayer> layers;  // stored_layers() of them
-  size_t bytes = 0;                      // of the tensors, as stored
+  std::vector<TransformerLayer> layers;   // stored_layers() of them
+  size_t bytes = 0;                       // of the tensors, as stored
+  Precision precision = Precision::kF32;  // of the layers
 
  private:
   TransformerWeights(SafetensorsFile file, std::string folder)

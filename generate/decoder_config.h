@@ -7,13 +7,13 @@
 #include <vector>
 
 #include "lib/base/status.h"
+#include "lib/kernels/kernels.h"
 #include "lib/model/model_file.h"
 #include "lib/nn/rotary.h"
 
 namespace rag {
 
 enum class NormKind { kRms, kLayer };
-enum class Activation { kSilu, kGelu, kGeluTanh };
 enum class Gate {
   kNone,      // down(activation(up(x)))
   kSeparate,  // down(activation(gate(x)) * up(x))

@@ -9,20 +9,6 @@
 namespace rag {
 namespace {
 
-using Elementwise = void (*)(float* x, size_t n);
-
-Elementwise ChooseActivation(const Kernels& kernels, Activation activation) {
-  switch (activation) {
-    case Activation::kSilu:
-      return kernels.silu;
-    case Activation::kGelu:
-      return kernels.gelu;
-    case Activation::kGeluTanh:
-      return kernels.gelu_tanh;
-  }
-  return kernels.silu;
-}
-
 void MultiplyInto(float* x, const float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) x[i] *= y[i];
 }
@@ -50,7 +36,6 @@ Route ChooseExperts(std::span<const float> logits, size_t count, const Kernels& 
 
 // input_ -> out.
 void Decoder::RunFeedForward(const FeedForward& weights, size_t tokens, Matrix& out) {
-  const Elementwise activate = ChooseActivation(runtime_.kernels(), config_.activation);
   const bool gated = weights.gate.exists();
   const std::pair<const Projection*, Matrix*> hidden[] = {{&weights.up, &up_},
                                                           {&weights.gate, &gate_}};
@@ -59,7 +44,7 @@ void Decoder::RunFeedForward(const FeedForward& weights, size_t tokens, Matrix& 
   const size_t width = config_.feed_forward;
   runtime_.pool().ParallelFor(tokens, 1, [&](size_t begin, size_t end, int) {
     for (size_t t = begin; t < end; ++t) {
-      activate(activated.row(t).data(), width);
+      Activate(runtime_.kernels(), config_.activation, activated.row(t).data(), width);
       if (gated) MultiplyInto(activated.row(t).data(), up_.row(t).data(), width);
     }
   });

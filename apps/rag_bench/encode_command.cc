@@ -54,7 +54,7 @@ class EncodeCommand final : public Command {
         ->check(CLI::Range(1, 1'024))
         ->capture_default_str();
     sub->add_option("--precision", precisions_,
-                    "of ours, f32,bf16,int8; the first is compared with")
+                    "of ours, f32,bf16x3,bf16,int8; the first is compared with")
         ->delimiter(',')
         ->capture_default_str();
     sub->add_option("--rounds", options_.rounds, "measured rounds, after one that warms up")

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "lib/kernels/tables.h"
@@ -75,9 +76,23 @@ const Kernels* GetKernels(Isa isa) {
   return nullptr;
 }
 
+void Activate(const Kernels& kernels, Activation activation, float* x, size_t n) {
+  switch (activation) {
+    case Activation::kNone:
+      return;
+    case Activation::kGelu:
+      return kernels.gelu(x, n);
+    case Activation::kGeluTanh:
+      return kernels.gelu_tanh(x, n);
+    case Activation::kSilu:
+      return kernels.silu(x, n);
+  }
+}
+
 size_t AttentionScratch(size_t kv_count, size_t head_dim) {
   // The scalar table keeps one row of scores, the others a block of them and a block of keys.
-  return std::max(kv_count, (kMaxAttentionRows + head_dim) * kKeyBlock);
+  return std::max(
+      {kv_count, (kMaxAttentionRows + head_dim) * kKeyBlock, AmxAttentionFloats(head_dim)});
 }
 
 size_t PackedGemmBSize(const Kernels& kernels, size_t n, size_t k) {
@@ -115,6 +130,30 @@ void PackGemmBf16(const Kernels& kernels, const float* b, size_t ldb, size_t n, 
           *packed++ = j < n && g < k ? FloatToBFloat16(b[j * ldb + g]) : 0;
         }
       }
+    }
+  }
+}
+
+// Of every 64 bytes of a column's first halves in all columns of a panel, then of its second ones:
+// steps of a product, each with all that it multiplies.
+void PackGemmSplit(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
+                   uint16_t* packed) {
+  const size_t panel = kernels.gemm_panel;
+  const size_t padded = Bf16RowSize(kernels, k);
+  const size_t step = kernels.narrow_row_bytes / sizeof(uint16_t);
+  std::vector<uint16_t> row(2 * padded);
+  const size_t columns = (n + panel - 1) / panel * panel;
+  for (size_t j = 0; j < columns; ++j) {
+    if (j < n) {
+      kernels.split_bf16(b + j * ldb, k, row.data());
+    } else {
+      std::fill(row.begin(), row.end(), uint16_t{0});
+    }
+    uint16_t* const column = packed + j / panel * panel * 2 * padded + j % panel * 2;
+    for (size_t i = 0; i < padded; i += 2) {
+      uint16_t* const high = column + (i / step * 2 * step + i % step) * panel;
+      std::memcpy(high, &row[i], 2 * sizeof(uint16_t));
+      std::memcpy(high + step * panel, &row[padded + i], 2 * sizeof(uint16_t));
     }
   }
 }

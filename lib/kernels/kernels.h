@@ -11,6 +11,9 @@
 
 namespace rag {
 
+// What a product's results go through before they are stored.
+enum class Activation { kNone, kGelu, kGeluTanh, kSilu };
+
 struct Kernels {
   Isa isa;
 
@@ -45,8 +48,14 @@ struct Kernels {
     const float* bias;  // [n] or null
     float* c;
     size_t ldc;
+    Activation activation = Activation::kNone;
   };
   void (*gemm_bf16)(const Bf16Product& product);
+  // The same where every factor is the sum of two bf16, and what the smaller ones give together is
+  // left out: the error of a product is below 2^-15 of its magnitude, and it takes three of bf16.
+  // Null where it is not faster than gemm. a [m, k] is written by split_bf16, rows of lda elements,
+  // at least 2 Bf16RowSize(k); packed_b by PackGemmSplit.
+  void (*gemm_split)(const Bf16Product& product);
   // As gemm, with both operands in 8 bits and an exact integer sum. a [m, k] and its rows are
   // written by this table's quantize_int8, rows of lda bytes, at least Int8RowSize(k); packed_b,
   // b_scales and b_sums by PackGemmInt8. k <= kMaxInt8Depth.
@@ -66,10 +75,14 @@ struct Kernels {
     const float* bias;  // [n] or null
     float* c;
     size_t ldc;
+    Activation activation = Activation::kNone;
   };
   void (*gemm_int8)(const Int8Product& product);
   // x [n] to nearest-even bf16; out [Bf16RowSize(n)], filled up with zeros.
   void (*round_bf16)(const float* x, size_t n, uint16_t* out);
+  // x [n] in two halves of Bf16RowSize(n) elements, one after the other: nearest-even bf16, and
+  // that of what it leaves. Null where gemm_split is.
+  void (*split_bf16)(const float* x, size_t n, uint16_t* out);
   // x [n] in even steps from its smallest to its largest element, or 0 where that lies outside, in
   // the form that this table's gemm_int8 reads; out [Int8RowSize(n)].
   Int8Row (*quantize_int8)(const float* x, size_t n, uint8_t* out);
@@ -111,12 +124,17 @@ struct Kernels {
     float* scratch;  // AttentionScratch(kv_count, head_dim) floats
     const float* bias = nullptr;
     size_t window = SIZE_MAX;
+    // Factors may be rounded to what gemm_split keeps of them, in a table that has it.
+    bool rounded = false;
   };
   void (*attention)(const AttentionArgs& args);
 };
 
 // Products of 8 bits of this depth cannot overflow their sums.
 inline constexpr size_t kMaxInt8Depth = 1 << 16;
+
+// x = activation(x), elementwise.
+void Activate(const Kernels& kernels, Activation activation, float* x, size_t n);
 
 // Floats of scratch that `attention` needs.
 size_t AttentionScratch(size_t kv_count, size_t head_dim);
@@ -136,6 +154,9 @@ size_t PackedGemmInt8Size(const Kernels& kernels, size_t n, size_t k);
 // Packs b [n, k], row stride ldb, for kernels.gemm_bf16, rounded to nearest even.
 void PackGemmBf16(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
                   uint16_t* packed);
+// The same for kernels.gemm_split: twice PackedGemmBf16Size elements.
+void PackGemmSplit(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
+                   uint16_t* packed);
 // The same for kernels.gemm_int8: row j is scales[j] times values of -127 to 127, whose sum is
 // sums[j]; scales and sums [n].
 void PackGemmInt8(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,

@@ -1,8 +1,11 @@
-// The AMX table: products of narrow elements on tiles, everything else as in the AVX-512 table.
+// The AMX table: products of narrow elements and attention on tiles, everything else as in the
+// AVX-512 table.
 #include "lib/kernels/amx_tiles.h"
 #include "lib/kernels/avx512_intrinsics.h"
+#include "lib/kernels/avx512_vector.h"
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_gemm.h"
+#include "lib/kernels/simd_vector.h"
 #include "lib/kernels/tables.h"
 
 namespace rag {
@@ -28,52 +31,126 @@ amx::TileShapes ShapesOf(size_t rows) {
   return shapes;
 }
 
-struct DotBf16 {
+// How a step of 64 bytes of each row of A and each column of B is added to C. kSplit: rows of A
+// hold their second halves behind the first, steps of B each behind its first.
+struct Bf16Steps {
+  static constexpr bool kSplit = false;
   template <int kC, int kA, int kB>
-  static void Run() {
+  static void Dot() {
     amx::DotBf16<kC, kA, kB>();
   }
 };
-
+struct SplitSteps : Bf16Steps {
+  static constexpr bool kSplit = true;
+};
 // A holds value + 128, as in the AVX-512 table.
-struct DotInt8 {
+struct Int8Steps {
+  static constexpr bool kSplit = false;
   template <int kC, int kA, int kB>
-  static void Run() {
+  static void Dot() {
     amx::DotUnsigned<kC, kA, kB>();
   }
 };
 
-// cells [rows, kPanel] = A B for one panel. An element of C is summed in the same order whatever
-// the rows beside it.
-template <class Dot, bool kTwoRowTiles>
-void MultiplyPanel(const std::byte* a, size_t lda_bytes, const std::byte* b, size_t steps,
-                   void* cells) {
+// Steps of A that stay in the first-level cache with what passes of B: 24 KiB of kBlockRows rows.
+template <class Steps>
+inline constexpr size_t kBlockSteps = Steps::kSplit ? 6 : 12;
+// Steps that B is asked for ahead of its use: the second-level cache answers within about one.
+constexpr size_t kStepsAhead = 2;
+
+template <class Steps, bool kTwoRowTiles>
+void DotTiles(const std::byte* a, size_t lda_bytes) {
+  amx::Load<4>(a, lda_bytes);
+  Steps::template Dot<0, 4, 6>();
+  Steps::template Dot<1, 4, 7>();
+  if constexpr (kTwoRowTiles) {
+    amx::Load<5>(a + kTileRows * lda_bytes, lda_bytes);
+    Steps::template Dot<2, 5, 6>();
+    Steps::template Dot<3, 5, 7>();
+  }
+}
+
+// Where a block of C lies while its steps are summed: rows of f32 or int32, `stride` bytes apart.
+struct Cells {
+  std::byte* data;
+  size_t stride;
+};
+
+template <bool kTwoRowTiles>
+void ZeroCells() {
   amx::Zero<0>();
   amx::Zero<1>();
   if constexpr (kTwoRowTiles) {
     amx::Zero<2>();
     amx::Zero<3>();
   }
-  for (size_t i = 0; i < steps; ++i) {
-    amx::Load<6>(b, 2 * kRowBytes);
-    amx::Load<4>(a, lda_bytes);
-    Dot::template Run<0, 4, 6>();
-    amx::Load<7>(b + kRowBytes, 2 * kRowBytes);
-    Dot::template Run<1, 4, 7>();
-    if constexpr (kTwoRowTiles) {
-      amx::Load<5>(a + kTileRows * lda_bytes, lda_bytes);
-      Dot::template Run<2, 5, 6>();
-      Dot::template Run<3, 5, 7>();
+}
+
+template <bool kTwoRowTiles>
+void LoadCells(const Cells& cells) {
+  amx::Load<0>(cells.data, cells.stride);
+  amx::Load<1>(cells.data + kRowBytes, cells.stride);
+  if constexpr (kTwoRowTiles) {
+    amx::Load<2>(cells.data + kTileRows * cells.stride, cells.stride);
+    amx::Load<3>(cells.data + kTileRows * cells.stride + kRowBytes, cells.stride);
+  }
+}
+
+template <bool kTwoRowTiles>
+void StoreCells(const Cells& cells) {
+  amx::Store<0>(cells.data, cells.stride);
+  amx::Store<1>(cells.data + kRowBytes, cells.stride);
+  if constexpr (kTwoRowTiles) {
+    amx::Store<2>(cells.data + kTileRows * cells.stride, cells.stride);
+    amx::Store<3>(cells.data + kTileRows * cells.stride + kRowBytes, cells.stride);
+  }
+}
+
+// Some steps of a panel. `a_low`: from a row's first half to its second one. `next`: what of B is
+// multiplied after this. An element of C is summed in the same order whatever the rows beside it.
+struct StepRange {
+  const std::byte* a;
+  size_t lda_bytes;
+  size_t a_low;
+  const std::byte* b;
+  size_t count;
+  const std::byte* next;
+};
+
+template <class Steps, bool kTwoRowTiles>
+void AddSteps(const StepRange& range) {
+  constexpr size_t kBytes = kStepBytes * (Steps::kSplit ? 2 : 1);
+  const std::byte* a = range.a;
+  const std::byte* b = range.b;
+  for (size_t i = 0; i < range.count; ++i) {
+    const std::byte* const ahead = i + kStepsAhead < range.count
+                                       ? b + kStepsAhead * kBytes
+                                       : range.next + (i + kStepsAhead - range.count) * kBytes;
+#pragma GCC unroll 64
+    for (size_t line = 0; line < kBytes; line += kRowBytes) {
+      _mm_prefetch(reinterpret_cast<const char*>(ahead + line), _MM_HINT_T0);
+    }
+    if constexpr (Steps::kSplit) {
+      // The second halves of B with the first of A, then both of A with the first of B.
+      amx::Load<6>(b + kStepBytes, 2 * kRowBytes);
+      amx::Load<7>(b + kStepBytes + kRowBytes, 2 * kRowBytes);
+      DotTiles<Steps, kTwoRowTiles>(a, range.lda_bytes);
+      amx::Load<6>(b, 2 * kRowBytes);
+      amx::Load<7>(b + kRowBytes, 2 * kRowBytes);
+      Steps::template Dot<0, 4, 6>();
+      Steps::template Dot<1, 4, 7>();
+      if constexpr (kTwoRowTiles) {
+        Steps::template Dot<2, 5, 6>();
+        Steps::template Dot<3, 5, 7>();
+      }
+      DotTiles<Steps, kTwoRowTiles>(a + range.a_low, range.lda_bytes);
+    } else {
+      amx::Load<6>(b, 2 * kRowBytes);
+      amx::Load<7>(b + kRowBytes, 2 * kRowBytes);
+      DotTiles<Steps, kTwoRowTiles>(a, range.lda_bytes);
     }
     a += kRowBytes;
-    b += kStepBytes;
-  }
-  std::byte* const out = static_cast<std::byte*>(cells);
-  amx::Store<0>(out, kCellStride);
-  amx::Store<1>(out + kRowBytes, kCellStride);
-  if constexpr (kTwoRowTiles) {
-    amx::Store<2>(out + kTileRows * kCellStride, kCellStride);
-    amx::Store<3>(out + kTileRows * kCellStride + kRowBytes, kCellStride);
+    b += kBytes;
   }
 }
 
@@ -83,18 +160,71 @@ struct Shape {
   size_t steps;  // of kRowBytes of a row of A
 };
 
-// C in blocks of kBlockRows by kPanel: finish(row, rows, column, columns, cells) takes each.
-template <class Dot, class Finish>
-void Multiply(const Shape& shape, const void* a, size_t lda_bytes, const void* packed_b,
-              const Finish& finish) {
+struct Operands {
+  const std::byte* a;
+  size_t lda_bytes;
+  const std::byte* packed_b;
+  std::byte* c;  // also where sums of some of the steps wait for the others
+  size_t ldc_bytes;
+};
+
+// A block of rows times panels [first, end): finish(row, rows, column, columns, cells) takes each
+// block of C. Steps come in blocks too, so that their part of A stays in the first-level cache.
+template <class Steps, bool kTwoRowTiles, class Finish>
+void MultiplyRows(const Shape& shape, const Operands& o, size_t row, size_t first, size_t end,
+                  const Finish& finish) {
+  constexpr size_t kBytes = kStepBytes * (Steps::kSplit ? 2 : 1);
+  const size_t panel_bytes = shape.steps * kBytes;
+  const size_t rows = shape.m - row < kBlockRows ? shape.m - row : kBlockRows;
+  // In turn, so that the next product does not wait for this one's results to be read.
+  alignas(64) std::byte cells[2][kCells * sizeof(float)];
+  size_t step = 0;
+  do {
+    const size_t count =
+        shape.steps - step < kBlockSteps<Steps> ? shape.steps - step : kBlockSteps<Steps>;
+    for (size_t panel = first; panel < end; ++panel) {
+      const size_t column = panel * kPanel;
+      const bool whole = shape.n - column >= kPanel;
+      const std::byte* const b = o.packed_b + panel * panel_bytes + step * kBytes;
+      StepRange range = {.a = o.a + row * o.lda_bytes + step * kRowBytes,
+                         .lda_bytes = o.lda_bytes,
+                         .a_low = shape.steps * kRowBytes,
+                         .b = b,
+                         .count = count,
+                         .next = panel + 1 < end ? b + panel_bytes : b};
+      // The last panel's columns past C have no place to wait in: all steps at once.
+      if (!whole) {
+        if (step > 0) continue;
+        range.count = shape.steps;
+      }
+      const Cells waiting = {o.c + row * o.ldc_bytes + column * sizeof(float), o.ldc_bytes};
+      if (step == 0) {
+        ZeroCells<kTwoRowTiles>();
+      } else {
+        LoadCells<kTwoRowTiles>(waiting);
+      }
+      AddSteps<Steps, kTwoRowTiles>(range);
+      if (step + range.count < shape.steps) {
+        StoreCells<kTwoRowTiles>(waiting);
+        continue;
+      }
+      std::byte* const done = cells[panel % 2];
+      StoreCells<kTwoRowTiles>({done, kCellStride});
+      finish(row, rows, column, whole ? kPanel : shape.n - column, done);
+    }
+    step += count;
+  } while (step < shape.steps);
+}
+
+template <class Steps, class Finish>
+void Multiply(const Shape& shape, const Operands& operands, const Finish& finish) {
   if (shape.m == 0) return;
   // Panels that stay in the second-level cache while all rows pass.
   constexpr size_t kBlockBytes = 1 << 20;
-  const size_t panel_bytes = shape.steps * kStepBytes;
+  const size_t panel_bytes = shape.steps * kStepBytes * (Steps::kSplit ? 2 : 1);
   const size_t panels = (shape.n + kPanel - 1) / kPanel;
   const size_t fitting = panel_bytes == 0 ? panels : kBlockBytes / panel_bytes;
   const size_t block = fitting == 0 ? 1 : fitting;
-  alignas(64) std::byte cells[kCells * sizeof(float)];
   size_t configured = shape.m < kBlockRows ? shape.m : kBlockRows;
   amx::Tiles tiles(ShapesOf(configured));
   for (size_t first = 0; first < panels; first += block) {
@@ -105,16 +235,10 @@ void Multiply(const Shape& shape, const void* a, size_t lda_bytes, const void* p
         tiles.Configure(ShapesOf(rows));
         configured = rows;
       }
-      const std::byte* const block_a = static_cast<const std::byte*>(a) + row * lda_bytes;
-      for (size_t panel = first; panel < end; ++panel) {
-        const std::byte* const b = static_cast<const std::byte*>(packed_b) + panel * panel_bytes;
-        if (rows > kTileRows) {
-          MultiplyPanel<Dot, true>(block_a, lda_bytes, b, shape.steps, cells);
-        } else {
-          MultiplyPanel<Dot, false>(block_a, lda_bytes, b, shape.steps, cells);
-        }
-        const size_t column = panel * kPanel;
-        finish(row, rows, column, shape.n - column < kPanel ? shape.n - column : kPanel, cells);
+      if (rows > kTileRows) {
+        MultiplyRows<Steps, true>(shape, operands, row, first, end, finish);
+      } else {
+        MultiplyRows<Steps, false>(shape, operands, row, first, end, finish);
       }
     }
   }
@@ -122,50 +246,95 @@ void Multiply(const Shape& shape, const void* a, size_t lda_bytes, const void* p
 
 size_t StepsOf(size_t row_bytes) { return (row_bytes + kRowBytes - 1) / kRowBytes; }
 
-void GemmBf16(const Kernels::Bf16Product& p) {
-  const auto finish = [&p](size_t row, size_t rows, size_t column, size_t columns,
-                           const std::byte* cells) {
-    for (size_t j = 0; j < columns; j += 16) {
-      const __mmask16 valid = FirstLanes(columns - j);
-      const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps()
-                                            : _mm512_maskz_loadu_ps(valid, p.bias + column + j);
-      for (size_t i = 0; i < rows; ++i) {
-        const __m512 sum = _mm512_load_ps(cells + i * kCellStride + j * sizeof(float));
-        _mm512_mask_storeu_ps(p.c + (row + i) * p.ldc + column + j, valid,
-                              _mm512_add_ps(sum, bias));
+// run(f) with the activation as a function of a register.
+template <class Run>
+void WithActivation(Activation activation, const Run& run) {
+  switch (activation) {
+    case Activation::kNone:
+      return run([](__m512 v) { return v; });
+    case Activation::kGelu:
+      return run([](__m512 v) { return simd::GeluOf<Avx512>(v); });
+    case Activation::kGeluTanh:
+      return run([](__m512 v) { return simd::GeluTanhOf<Avx512>(v); });
+    case Activation::kSilu:
+      return run([](__m512 v) { return simd::SiluOf<Avx512>(v); });
+  }
+}
+
+template <class Steps>
+void MultiplyBf16(const Kernels::Bf16Product& p) {
+  WithActivation(p.activation, [&p](auto activate) {
+    const auto finish = [&p, activate](size_t row, size_t rows, size_t column, size_t columns,
+                                       const std::byte* cells) {
+      for (size_t j = 0; j < columns; j += 16) {
+        const __mmask16 valid = FirstLanes(columns - j);
+        const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps()
+                                              : _mm512_maskz_loadu_ps(valid, p.bias + column + j);
+        for (size_t i = 0; i < rows; ++i) {
+          const __m512 sum = _mm512_load_ps(cells + i * kCellStride + j * sizeof(float));
+          _mm512_mask_storeu_ps(p.c + (row + i) * p.ldc + column + j, valid,
+                                activate(_mm512_add_ps(sum, bias)));
+        }
       }
-    }
-  };
-  Multiply<DotBf16>({p.m, p.n, StepsOf(p.k * sizeof(uint16_t))}, p.a, p.lda * sizeof(uint16_t),
-                    p.packed_b, finish);
+    };
+    Multiply<Steps>({p.m, p.n, StepsOf(p.k * sizeof(uint16_t))},
+                    {.a = reinterpret_cast<const std::byte*>(p.a),
+                     .lda_bytes = p.lda * sizeof(uint16_t),
+                     .packed_b = reinterpret_cast<const std::byte*>(p.packed_b),
+                     .c = reinterpret_cast<std::byte*>(p.c),
+                     .ldc_bytes = p.ldc * sizeof(float)},
+                    finish);
+  });
 }
 
 void GemmInt8(const Kernels::Int8Product& p) {
-  const auto finish = [&p](size_t row, size_t rows, size_t column, size_t columns,
-                           const std::byte* cells) {
-    for (size_t j = 0; j < columns; j += 16) {
-      const __mmask16 valid = FirstLanes(columns - j);
-      const __m512i sums = _mm512_maskz_loadu_epi32(valid, p.b_sums + column + j);
-      const __m512 scales = _mm512_maskz_loadu_ps(valid, p.b_scales + column + j);
-      const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps()
-                                            : _mm512_maskz_loadu_ps(valid, p.bias + column + j);
-      for (size_t i = 0; i < rows; ++i) {
-        const Kernels::Int8Row& a = p.a_rows[row + i];
-        const __m512i sum = _mm512_load_si512(cells + i * kCellStride + j * sizeof(int32_t));
-        const __m512i offset = _mm512_mullo_epi32(sums, _mm512_set1_epi32(128 + a.zero));
-        const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
-        const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(a.scale), scales);
-        _mm512_mask_storeu_ps(p.c + (row + i) * p.ldc + column + j, valid,
-                              _mm512_fmadd_ps(exact, scale, bias));
+  WithActivation(p.activation, [&p](auto activate) {
+    const auto finish = [&p, activate](size_t row, size_t rows, size_t column, size_t columns,
+                                       const std::byte* cells) {
+      for (size_t j = 0; j < columns; j += 16) {
+        const __mmask16 valid = FirstLanes(columns - j);
+        const __m512i sums = _mm512_maskz_loadu_epi32(valid, p.b_sums + column + j);
+        const __m512 scales = _mm512_maskz_loadu_ps(valid, p.b_scales + column + j);
+        const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps()
+                                              : _mm512_maskz_loadu_ps(valid, p.bias + column + j);
+        for (size_t i = 0; i < rows; ++i) {
+          const Kernels::Int8Row& a = p.a_rows[row + i];
+          const __m512i sum = _mm512_load_si512(cells + i * kCellStride + j * sizeof(int32_t));
+          const __m512i offset = _mm512_mullo_epi32(sums, _mm512_set1_epi32(128 + a.zero));
+          const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
+          const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(a.scale), scales);
+          _mm512_mask_storeu_ps(p.c + (row + i) * p.ldc + column + j, valid,
+                                activate(_mm512_fmadd_ps(exact, scale, bias)));
+        }
       }
-    }
-  };
-  Multiply<DotInt8>({p.m, p.n, StepsOf(p.k)}, p.a, p.lda, p.packed_b, finish);
+    };
+    Multiply<Int8Steps>({p.m, p.n, StepsOf(p.k)},
+                        {.a = reinterpret_cast<const std::byte*>(p.a),
+                         .lda_bytes = p.lda,
+                         .packed_b = reinterpret_cast<const std::byte*>(p.packed_b),
+                         .c = reinterpret_cast<std::byte*>(p.c),
+                         .ldc_bytes = p.ldc * sizeof(float)},
+                        finish);
+  });
 }
 
 void RoundBf16(const float* x, size_t n, uint16_t* out) {
   Avx512Kernels().round_bf16(x, n, out);
   for (size_t i = (n + 1) / 2 * 2; i % (kRowBytes / sizeof(uint16_t)) != 0; ++i) out[i] = 0;
+}
+
+void SplitBf16(const float* x, size_t n, uint16_t* out) {
+  constexpr size_t kStep = kRowBytes / sizeof(uint16_t);
+  const size_t padded = (n + kStep - 1) / kStep * kStep;
+  for (size_t i = 0; i < padded; i += 16) {
+    const __m512 value = _mm512_maskz_loadu_ps(FirstLanes(n > i ? n - i : 0), x + i);
+    const __m256i high = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(value));
+    const __m512 widened = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16));
+    const __m256i low =
+        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_sub_ps(value, widened)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), high);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + padded + i), low);
+  }
 }
 
 Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
@@ -179,10 +348,13 @@ Kernels MakeTable() {
   Kernels table = Avx512Kernels();
   table.isa = Isa::kAmx;
   table.narrow_row_bytes = kRowBytes;
-  table.gemm_bf16 = GemmBf16;
+  table.gemm_bf16 = MultiplyBf16<Bf16Steps>;
+  table.gemm_split = MultiplyBf16<SplitSteps>;
   table.gemm_int8 = GemmInt8;
   table.round_bf16 = RoundBf16;
+  table.split_bf16 = SplitBf16;
   table.quantize_int8 = QuantizeInt8;
+  table.attention = AmxAttention;
   return table;
 }
 

@@ -40,6 +40,7 @@ struct Avx2 {
   static Reg Div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
   static Reg Min(Reg a, Reg b) { return _mm256_min_ps(a, b); }
   static Reg Max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
+  static Reg Quotient(Reg a, Reg b) { return Div(a, b); }
   static Reg Sqrt(Reg a) { return _mm256_sqrt_ps(a); }
   static Reg MulAdd(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
   static Reg NegMulAdd(Reg a, Reg b, Reg c) { return _mm256_fnmadd_ps(a, b, c); }
@@ -216,8 +217,10 @@ const Kernels& Avx2Kernels() {
       .gemm_panel = simd::kPanelRegs * V::kWidth,
       .narrow_row_bytes = 4,
       .gemm_bf16 = simd::GemmBf16<Avx2Bf16>,
+      .gemm_split = nullptr,
       .gemm_int8 = simd::GemmInt8<Avx2Int8>,
       .round_bf16 = RoundBf16,
+      .split_bf16 = nullptr,
       .quantize_int8 = QuantizeInt8,
       .softmax = simd::Softmax<V>,
       .layer_norm = simd::LayerNorm<V>,

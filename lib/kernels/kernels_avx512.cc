@@ -1,5 +1,6 @@
 // The AVX-512 table: 16 lanes, masks for the ends.
 #include "lib/kernels/avx512_intrinsics.h"
+#include "lib/kernels/avx512_vector.h"
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_attention.h"
 #include "lib/kernels/simd_gemm.h"
@@ -9,43 +10,6 @@
 
 namespace rag {
 namespace {
-
-struct Avx512 {
-  using Reg = __m512;
-  static constexpr size_t kWidth = 16;
-  static constexpr size_t kReduceRows = 4;
-  // 12 rows of 2 registers leave 8 of the 32 for B and the factors.
-  static constexpr size_t kTileRows = 12;
-  static constexpr size_t kTileRegs = 24;
-
-  static __mmask16 First(size_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
-
-  static Reg Load(const float* p) { return _mm512_loadu_ps(p); }
-  static void Store(float* p, Reg a) { _mm512_storeu_ps(p, a); }
-  static Reg LoadFirst(const float* p, size_t n) { return _mm512_maskz_loadu_ps(First(n), p); }
-  static void StoreFirst(float* p, Reg a, size_t n) { _mm512_mask_storeu_ps(p, First(n), a); }
-  static Reg KeepFirst(Reg a, size_t n) { return _mm512_maskz_mov_ps(First(n), a); }
-  static Reg Set(float a) { return _mm512_set1_ps(a); }
-  static Reg Zero() { return _mm512_setzero_ps(); }
-  static Reg Add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
-  static Reg Sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
-  static Reg Mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
-  static Reg Div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
-  static Reg Min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
-  static Reg Max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
-  static Reg Sqrt(Reg a) { return _mm512_sqrt_ps(a); }
-  static Reg MulAdd(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
-  static Reg NegMulAdd(Reg a, Reg b, Reg c) { return _mm512_fnmadd_ps(a, b, c); }
-  static Reg Round(Reg a) {
-    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
-  static Reg ScaleByPowerOf2(Reg a, Reg n) { return _mm512_scalef_ps(a, n); }
-  static Reg ZeroIfLess(Reg x, float bound, Reg value) {
-    return _mm512_mask_mov_ps(value, _mm512_cmp_ps_mask(x, Set(bound), _CMP_LT_OQ), Zero());
-  }
-  static float SumLanes(Reg a) { return _mm512_reduce_add_ps(a); }
-  static float MaxLanes(Reg a) { return _mm512_reduce_max_ps(a); }
-};
 
 // A group of A in every lane, whatever its elements are.
 __m512i BroadcastGroup(const std::byte* group) {
@@ -157,8 +121,10 @@ const Kernels& Avx512Kernels() {
       .gemm_panel = simd::kPanelRegs * V::kWidth,
       .narrow_row_bytes = 4,
       .gemm_bf16 = simd::GemmBf16<Avx512Bf16>,
+      .gemm_split = nullptr,
       .gemm_int8 = simd::GemmInt8<Avx512Int8>,
       .round_bf16 = RoundBf16,
+      .split_bf16 = nullptr,
       .quantize_int8 = QuantizeInt8,
       .softmax = simd::Softmax<V>,
       .layer_norm = simd::LayerNorm<V>,

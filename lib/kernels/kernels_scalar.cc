@@ -51,6 +51,46 @@ void Gemm(size_t m, size_t n, size_t k, const float* a, size_t lda, const float*
   }
 }
 
+void Gelu(float* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    x[i] = static_cast<float>(0.5 * x[i] * (1.0 + std::erf(x[i] / std::sqrt(2.0))));
+  }
+}
+
+void GeluTanh(float* x, size_t n) {
+  constexpr double kScale = 0.7978845608028654;  // sqrt(2 / pi)
+  for (size_t i = 0; i < n; ++i) {
+    const double value = x[i];
+    const double inner = kScale * (value + 0.044715 * value * value * value);
+    x[i] = static_cast<float>(0.5 * value * (1.0 + std::tanh(inner)));
+  }
+}
+
+void Silu(float* x, size_t n) {
+  for (size_t i = 0; i < n; ++i) {
+    x[i] = static_cast<float>(x[i] / (1.0 + std::exp(-static_cast<double>(x[i]))));
+  }
+}
+
+// The rows of a product that has been summed.
+void ActivateRows(Activation activation, size_t rows, size_t columns, float* c, size_t ldc) {
+  for (size_t i = 0; i < rows; ++i) {
+    switch (activation) {
+      case Activation::kNone:
+        return;
+      case Activation::kGelu:
+        Gelu(c + i * ldc, columns);
+        break;
+      case Activation::kGeluTanh:
+        GeluTanh(c + i * ldc, columns);
+        break;
+      case Activation::kSilu:
+        Silu(c + i * ldc, columns);
+        break;
+    }
+  }
+}
+
 void GemmBf16(const Kernels::Bf16Product& p) {
   const size_t groups = (p.k + 1) / 2;
   for (size_t column = 0; column < p.n; ++column) {
@@ -64,6 +104,7 @@ void GemmBf16(const Kernels::Bf16Product& p) {
       p.c[row * p.ldc + column] = static_cast<float>(sum);
     }
   }
+  ActivateRows(p.activation, p.m, p.n, p.c, p.ldc);
 }
 
 void GemmInt8(const Kernels::Int8Product& p) {
@@ -82,6 +123,7 @@ void GemmInt8(const Kernels::Int8Product& p) {
       p.c[row * p.ldc + column] = static_cast<float>(static_cast<double>(sum) * scale + bias);
     }
   }
+  ActivateRows(p.activation, p.m, p.n, p.c, p.ldc);
 }
 
 void RoundBf16(const float* x, size_t n, uint16_t* out) {
@@ -146,27 +188,6 @@ void RmsNorm(const float* x, const float* gamma, float epsilon, float* out, size
   for (size_t i = 0; i < n; ++i) out[i] = static_cast<float>(x[i] * scale * gamma[i]);
 }
 
-void Gelu(float* x, size_t n) {
-  for (size_t i = 0; i < n; ++i) {
-    x[i] = static_cast<float>(0.5 * x[i] * (1.0 + std::erf(x[i] / std::sqrt(2.0))));
-  }
-}
-
-void GeluTanh(float* x, size_t n) {
-  constexpr double kScale = 0.7978845608028654;  // sqrt(2 / pi)
-  for (size_t i = 0; i < n; ++i) {
-    const double value = x[i];
-    const double inner = kScale * (value + 0.044715 * value * value * value);
-    x[i] = static_cast<float>(0.5 * value * (1.0 + std::tanh(inner)));
-  }
-}
-
-void Silu(float* x, size_t n) {
-  for (size_t i = 0; i < n; ++i) {
-    x[i] = static_cast<float>(x[i] / (1.0 + std::exp(-static_cast<double>(x[i]))));
-  }
-}
-
 void Add(float* x, const float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) x[i] += y[i];
 }
@@ -220,8 +241,10 @@ const Kernels& ScalarKernels() {
       .gemm_panel = kPanel,
       .narrow_row_bytes = 4,
       .gemm_bf16 = GemmBf16,
+      .gemm_split = nullptr,
       .gemm_int8 = GemmInt8,
       .round_bf16 = RoundBf16,
+      .split_bf16 = nullptr,
       .quantize_int8 = QuantizeInt8,
       .softmax = Softmax,
       .layer_norm = LayerNorm,

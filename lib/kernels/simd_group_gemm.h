@@ -16,6 +16,7 @@
 
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_gemm.h"
+#include "lib/kernels/simd_vector.h"
 
 namespace rag::simd {
 
@@ -35,6 +36,7 @@ struct GroupArgs {
   const int32_t* b_sums;           // [n]
   float* c;
   size_t ldc;
+  Activation activation;
 };
 
 // C [R, columns] at (row, column); `b` is the panel, columns <= 2 * kWidth.
@@ -74,6 +76,10 @@ void GroupTile(const GroupArgs& args, size_t row, size_t column, size_t columns,
       V::StoreFirst(args.c + (row + r) * args.ldc + at,
                     G::Finish(sums[r][j], args, row + r, at, count), count);
     }
+  }
+  if (args.activation == Activation::kNone) return;
+  for (size_t r = 0; r < R; ++r) {
+    Activate<V>(args.activation, args.c + (row + r) * args.ldc + column, columns);
   }
 }
 
@@ -125,7 +131,8 @@ void GemmBf16(const Kernels::Bf16Product& p) {
                 .b_scales = nullptr,
                 .b_sums = nullptr,
                 .c = p.c,
-                .ldc = p.ldc});
+                .ldc = p.ldc,
+                .activation = p.activation});
 }
 
 template <class G>
@@ -141,7 +148,8 @@ void GemmInt8(const Kernels::Int8Product& p) {
                 .b_scales = p.b_scales,
                 .b_sums = p.b_sums,
                 .c = p.c,
-                .ldc = p.ldc});
+                .ldc = p.ldc,
+                .activation = p.activation});
 }
 
 }  // namespace rag::simd

@@ -46,7 +46,7 @@ typename V::Reg Erf(typename V::Reg x) {
   q = V::MulAdd(q, square, V::Set(-1.68282697438203e-03f));
   q = V::MulAdd(q, square, V::Set(-7.37332916720468e-03f));
   q = V::MulAdd(q, square, V::Set(-1.42647390514189e-02f));
-  return V::Div(V::Mul(x, p), q);
+  return V::Quotient(V::Mul(x, p), q);
 }
 
 }  // namespace rag::simd

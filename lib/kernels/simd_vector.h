@@ -7,13 +7,15 @@
 //
 // V gives: Reg; kWidth, elements a register; Load, Store, LoadFirst and StoreFirst (the first n
 // lanes, the others zero or untouched); Set, Zero, Add, Sub, Mul, Div, Min, Max (the second operand
-// when either is NaN), MulAdd (a * b + c), NegMulAdd (c - a * b), Round, Sqrt, ScaleByPowerOf2,
-// KeepFirst (the lanes past the first n become zero), ZeroIfLess (x < bound ? 0 : value), SumLanes,
-// MaxLanes; and the shapes of tiles: kReduceRows, kTileRows, kTileRegs.
+// when either is NaN), MulAdd (a * b + c), NegMulAdd (c - a * b), Round, Sqrt, Quotient (see
+// avx512_vector.h), ScaleByPowerOf2, KeepFirst (the lanes past the first n become zero), ZeroIfLess
+// (x < bound ? 0 : value), SumLanes, MaxLanes; and the shapes of tiles: kReduceRows, kTileRows,
+// kTileRegs.
 #pragma once
 
 #include <cstddef>
 
+#include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_math.h"
 
 namespace rag::simd {
@@ -110,28 +112,52 @@ void MapInPlace(float* x, size_t n, F f) {
 }
 
 template <class V>
-void Gelu(float* x, size_t n) {
-  MapInPlace<V>(x, n, [](typename V::Reg v) {
-    const typename V::Reg half = V::Mul(v, V::Set(0.5f));
-    return V::MulAdd(half, Erf<V>(V::Mul(v, V::Set(0.70710678f))), half);
-  });
+typename V::Reg GeluOf(typename V::Reg v) {
+  const typename V::Reg half = V::Mul(v, V::Set(0.5f));
+  return V::MulAdd(half, Erf<V>(V::Mul(v, V::Set(0.70710678f))), half);
 }
 
 // 0.5 x (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
 template <class V>
+typename V::Reg GeluTanhOf(typename V::Reg v) {
+  const typename V::Reg cubic = V::MulAdd(V::Mul(V::Mul(v, v), v), V::Set(0.044715f), v);
+  const typename V::Reg e = Exp<V>(V::Mul(cubic, V::Set(-1.59576912f)));
+  return V::Div(v, V::Add(e, V::Set(1.0f)));
+}
+
+template <class V>
+typename V::Reg SiluOf(typename V::Reg v) {
+  return V::Div(v, V::Add(Exp<V>(V::Sub(V::Zero(), v)), V::Set(1.0f)));
+}
+
+template <class V>
+void Gelu(float* x, size_t n) {
+  MapInPlace<V>(x, n, [](typename V::Reg v) { return GeluOf<V>(v); });
+}
+
+template <class V>
 void GeluTanh(float* x, size_t n) {
-  MapInPlace<V>(x, n, [](typename V::Reg v) {
-    const typename V::Reg cubic = V::MulAdd(V::Mul(V::Mul(v, v), v), V::Set(0.044715f), v);
-    const typename V::Reg e = Exp<V>(V::Mul(cubic, V::Set(-1.59576912f)));
-    return V::Div(v, V::Add(e, V::Set(1.0f)));
-  });
+  MapInPlace<V>(x, n, [](typename V::Reg v) { return GeluTanhOf<V>(v); });
 }
 
 template <class V>
 void Silu(float* x, size_t n) {
-  MapInPlace<V>(x, n, [](typename V::Reg v) {
-    return V::Div(v, V::Add(Exp<V>(V::Sub(V::Zero(), v)), V::Set(1.0f)));
-  });
+  MapInPlace<V>(x, n, [](typename V::Reg v) { return SiluOf<V>(v); });
+}
+
+// x = activation(x), elementwise.
+template <class V>
+void Activate(Activation activation, float* x, size_t n) {
+  switch (activation) {
+    case Activation::kNone:
+      return;
+    case Activation::kGelu:
+      return Gelu<V>(x, n);
+    case Activation::kGeluTanh:
+      return GeluTanh<V>(x, n);
+    case Activation::kSilu:
+      return Silu<V>(x, n);
+  }
 }
 
 template <class V>

@@ -15,6 +15,14 @@ const Kernels& AmxKernels();
 inline constexpr size_t kKeyBlock = 128;
 inline constexpr size_t kMaxAttentionRows = 12;
 
+// attention on tiles: also the AMX table's in f32 (attention_amx.cc), and the floats it works in:
+// scores and weights of 32 queries, the queries, and a block of keys and of values, each element
+// as two of bf16.
+void AmxAttention(const Kernels::AttentionArgs& args);
+inline constexpr size_t AmxAttentionFloats(size_t head_dim) {
+  return 2 * 32 * kKeyBlock + (head_dim + 31) / 32 * 32 * (32 + 2 * kKeyBlock) + 16;
+}
+
 // Steps of quantize_int8: so few that rounding twice, the value and the zero, stays within a byte.
 inline constexpr float kInt8Steps = 253.0f;
 // Rows that reach less far are zeros: the steps of still smaller ones overflow when they are

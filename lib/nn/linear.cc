@@ -6,6 +6,8 @@ std::string_view PrecisionName(Precision precision) {
   switch (precision) {
     case Precision::kF32:
       return "f32";
+    case Precision::kBf16x3:
+      return "bf16x3";
     case Precision::kBf16:
       return "bf16";
     case Precision::kInt8:
@@ -15,23 +17,35 @@ std::string_view PrecisionName(Precision precision) {
 }
 
 Result<Precision> ParsePrecision(std::string_view name) {
-  for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+  for (const Precision precision : kAllPrecisions) {
     if (name == PrecisionName(precision)) return precision;
   }
-  return InvalidArgumentError("precision '", name, "' is none of f32, bf16 and int8");
+  return InvalidArgumentError("precision '", name, "' is none of f32, bf16x3, bf16 and int8");
 }
+
+namespace {
+
+bool CanRound(const Kernels& kernels, Precision precision, size_t in) {
+  if (precision == Precision::kBf16x3) return kernels.gemm_split != nullptr;
+  return precision != Precision::kInt8 || in <= kMaxInt8Depth;
+}
+
+}  // namespace
 
 Linear::Linear(const Kernels& kernels, MatrixView weight, std::span<const float> bias,
                Precision precision)
     : in_(weight.cols),
       out_(weight.rows),
-      precision_(precision == Precision::kInt8 && weight.cols > kMaxInt8Depth ? Precision::kF32
-                                                                              : precision),
+      precision_(CanRound(kernels, precision, weight.cols) ? precision : Precision::kF32),
       bias_(bias.begin(), bias.end()) {
   switch (precision_) {
     case Precision::kF32:
       packed_ = Matrix(1, PackedGemmBSize(kernels, out_, in_));
       PackGemmB(kernels, weight.data, weight.stride, out_, in_, packed_.data());
+      return;
+    case Precision::kBf16x3:
+      packed_bf16_.resize(2 * PackedGemmBf16Size(kernels, out_, in_));
+      PackGemmSplit(kernels, weight.data, weight.stride, out_, in_, packed_bf16_.data());
       return;
     case Precision::kBf16:
       packed_bf16_.resize(PackedGemmBf16Size(kernels, out_, in_));
@@ -48,29 +62,36 @@ Linear::Linear(const Kernels& kernels, MatrixView weight, std::span<const float>
 }
 
 void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x_stride, float* y,
-                   size_t y_stride, LinearScratch& scratch) const {
+                   size_t y_stride, LinearScratch& scratch, Activation activation) const {
   const float* bias = bias_.empty() ? nullptr : bias_.data();
+  // With rows of bf16 that `round` makes, `width` elements each.
+  const auto multiply_bf16 = [&](auto round, size_t width, auto multiply) {
+    if (scratch.bf16.size() < rows * width) scratch.bf16.resize(rows * width);
+    for (size_t i = 0; i < rows; ++i) {
+      round(x + i * x_stride, in_, scratch.bf16.data() + i * width);
+    }
+    multiply({.m = rows,
+              .n = out_,
+              .k = in_,
+              .a = scratch.bf16.data(),
+              .lda = width,
+              .packed_b = packed_bf16_.data(),
+              .bias = bias,
+              .c = y,
+              .ldc = y_stride,
+              .activation = activation});
+  };
   switch (precision_) {
     case Precision::kF32:
       kernels.gemm(rows, out_, in_, x, x_stride, packed_.data(), bias, y, y_stride);
+      for (size_t i = 0; i < rows; ++i) Activate(kernels, activation, y + i * y_stride, out_);
       return;
-    case Precision::kBf16: {
-      const size_t width = Bf16RowSize(kernels, in_);
-      if (scratch.bf16.size() < rows * width) scratch.bf16.resize(rows * width);
-      for (size_t i = 0; i < rows; ++i) {
-        kernels.round_bf16(x + i * x_stride, in_, scratch.bf16.data() + i * width);
-      }
-      kernels.gemm_bf16({.m = rows,
-                         .n = out_,
-                         .k = in_,
-                         .a = scratch.bf16.data(),
-                         .lda = width,
-                         .packed_b = packed_bf16_.data(),
-                         .bias = bias,
-                         .c = y,
-                         .ldc = y_stride});
+    case Precision::kBf16x3:
+      multiply_bf16(kernels.split_bf16, 2 * Bf16RowSize(kernels, in_), kernels.gemm_split);
       return;
-    }
+    case Precision::kBf16:
+      multiply_bf16(kernels.round_bf16, Bf16RowSize(kernels, in_), kernels.gemm_bf16);
+      return;
     case Precision::kInt8: {
       const size_t width = Int8RowSize(kernels, in_);
       if (scratch.int8.size() < rows * width) scratch.int8.resize(rows * width);
@@ -90,7 +111,8 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
                          .b_sums = sums_.data(),
                          .bias = bias,
                          .c = y,
-                         .ldc = y_stride});
+                         .ldc = y_stride,
+                         .activation = activation});
       return;
     }
   }

@@ -13,11 +13,14 @@
 
 namespace rag {
 
-// What a product's operands are rounded to. kInt8: each output's weights have a scale of their own,
-// each row of inputs a scale and a zero (dynamic quantization); sums are exact. Layers of more than
-// kMaxInt8Depth inputs stay f32.
-enum class Precision { kF32, kBf16, kInt8 };
-std::string_view PrecisionName(Precision precision);  // "f32", "bf16", "int8"
+// What a product's operands are rounded to. kBf16x3: to the sum of two bf16, 16 bits, where the
+// table multiplies these faster than f32 (gemm_split), else not at all. kInt8: each output's
+// weights have a scale of their own, each row of inputs a scale and a zero (dynamic quantization);
+// sums are exact. Layers of more than kMaxInt8Depth inputs stay f32.
+enum class Precision { kF32, kBf16x3, kBf16, kInt8 };
+inline constexpr Precision kAllPrecisions[] = {Precision::kF32, Precision::kBf16x3,
+                                               Precision::kBf16, Precision::kInt8};
+std::string_view PrecisionName(Precision precision);  // "f32", "bf16x3", "bf16", "int8"
 Result<Precision> ParsePrecision(std::string_view name);
 
 // The inputs of one Apply at a time, rounded; grows to the largest seen.
@@ -37,9 +40,11 @@ class Linear {
          Precision precision = Precision::kF32);
 
   // x [rows, in], row stride x_stride -> y [rows, out], row stride y_stride; elements. x and y do
-  // not overlap. A row of y depends on its row of x alone, bit for bit, whatever the other rows.
+  // not overlap. `activation` is applied to y. A row of y depends on its row of x alone, bit for
+  // bit, whatever the other rows.
   void Apply(const Kernels& kernels, size_t rows, const float* x, size_t x_stride, float* y,
-             size_t y_stride, LinearScratch& scratch) const;
+             size_t y_stride, LinearScratch& scratch,
+             Activation activation = Activation::kNone) const;
 
   size_t in() const { return in_; }
   size_t out() const { return out_; }
@@ -48,8 +53,8 @@ class Linear {
   size_t in_ = 0;
   size_t out_ = 0;
   Precision precision_ = Precision::kF32;
-  Matrix packed_;  // [1, PackedGemmBSize]
-  std::vector<uint16_t> packed_bf16_;
+  Matrix packed_;                      // [1, PackedGemmBSize], of kF32
+  std::vector<uint16_t> packed_bf16_;  // of kBf16 and kBf16x3
   std::vector<int8_t> packed_int8_;
   std::vector<float> scales_;  // of kInt8, [out]
   std::vector<int32_t> sums_;  // of kInt8, [out]
