@@ -63,7 +63,10 @@ uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool) {
   }
   std::vector<uint64_t> hashes(pieces.size());
   pool.ParallelFor(pieces.size(), 1, [&](size_t begin, size_t end, int) {
-    for (size_t i = begin; i < end; ++i) hashes[i] = Hash64(pieces[i]);
+    for (size_t i = begin; i < end; ++i) {
+      hashes[i] = Hash64(pieces[i]);
+      file.Forget(pieces[i]);
+    }
   });
   return Hash64(std::as_bytes(std::span(hashes)), Hash64(description));
 }

@@ -16,7 +16,8 @@ namespace rag {
 // reading them.
 Result<uint64_t> HashTokenizer(const std::string& folder);
 
-// The hash of all tensors: names, types, shapes and bytes, these in pieces on all threads.
+// The hash of all tensors: names, types, shapes and bytes, these in pieces on all threads. Nothing
+// of the file stays in memory.
 uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool);
 
 struct FingerprintParts {

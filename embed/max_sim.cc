@@ -16,7 +16,8 @@ MaxSimQuery::MaxSimQuery(const Kernels& kernels, MatrixView tokens)
       count_(tokens.rows),
       dim_(tokens.cols),
       packed_(1, PackedGemmBSize(kernels, tokens.rows, tokens.cols)) {
-  PackGemmB(kernels, tokens.data, tokens.stride, count_, dim_, packed_.data());
+  PackGemmB(
+      kernels, [&tokens](size_t j) { return tokens.row(j).data(); }, count_, dim_, packed_.data());
 }
 
 float MaxSimQuery::Score(MatrixView tokens) const {

@@ -1,12 +1,23 @@
 #include "embed/tensor_finder.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace rag {
 namespace {
 
 bool IsFloatType(DType type) {
   return type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
+}
+
+// Row `row` of a matrix whose type was checked: where it lies, or converted into `buffer`.
+const float* RowOf(const TensorView& tensor, size_t row, std::span<float> buffer) {
+  const std::byte* const bytes = tensor.bytes.data() + row * buffer.size() * sizeof(float);
+  if (tensor.type == DType::kF32 && reinterpret_cast<uintptr_t>(bytes) % alignof(float) == 0) {
+    return reinterpret_cast<const float*>(bytes);
+  }
+  DequantizeTo(tensor, row * buffer.size(), buffer).Ignore();  // inside the tensor
+  return buffer.data();
 }
 
 }  // namespace
@@ -85,7 +96,6 @@ Result<Linear> TensorFinder::ReadLinear(const Kernels& kernels, std::span<const 
     RAG_ASSIGN_OR_RETURN(const TensorView* part, Find(name + ".weight", part_shape));
     parts.push_back(part);
   }
-  Matrix weight(shape.out, shape.in);
   std::vector<float> bias;
   std::vector<float> part_bias;
   // Where one part has a bias all have: one that is missing is none that the model does not have.
@@ -94,24 +104,24 @@ Result<Linear> TensorFinder::ReadLinear(const Kernels& kernels, std::span<const 
                          std::any_of(names.begin(), names.end(), [this](const std::string& name) {
                            return Has(name + ".bias");
                          }));
-  size_t row = 0;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const size_t rows = parts[i]->shape[0];
-    RAG_RETURN_IF_ERROR(DequantizeTo(*parts[i], 0, {weight.row(row).data(), rows * shape.in}));
-    row += rows;
-    if (!has_bias) continue;
-    RAG_RETURN_IF_ERROR(ReadVector(names[i] + ".bias", rows, part_bias));
+  for (size_t i = 0; has_bias && i < parts.size(); ++i) {
+    RAG_RETURN_IF_ERROR(ReadVector(names[i] + ".bias", parts[i]->shape[0], part_bias));
     bias.insert(bias.end(), part_bias.begin(), part_bias.end());
   }
-  if (shape.swap_halves) {
-    const size_t half = shape.out / 2 * shape.in;
-    std::rotate(weight.data(), weight.data() + half, weight.data() + 2 * half);
-    if (has_bias) {
-      std::rotate(bias.begin(), bias.begin() + static_cast<std::ptrdiff_t>(shape.out / 2),
-                  bias.end());
-    }
+  const size_t moved = shape.swap_halves ? shape.out / 2 : 0;
+  if (has_bias && moved > 0) {
+    std::rotate(bias.begin(), bias.begin() + static_cast<std::ptrdiff_t>(moved), bias.end());
   }
-  return Linear(kernels, weight.view(), bias, shape.precision);
+  std::vector<float> row(shape.in);
+  const auto read = [&](size_t j) {
+    const size_t stored = j + moved < shape.out ? j + moved : j + moved - shape.out;
+    const size_t part = stored < first ? 0 : 1 + (stored - first) / other;
+    const size_t part_row = stored < first ? stored : (stored - first) % other;
+    return RowOf(*parts[part], part_row, row);
+  };
+  Linear linear(kernels, {.out = shape.out, .in = shape.in}, read, bias, shape.precision);
+  for (const TensorView* part : parts) file_->Forget(part->bytes);
+  return linear;
 }
 
 }  // namespace rag

@@ -54,7 +54,8 @@ class TensorFinder {
   // name.weight and name.bias, or TensorFlow's name.gamma and name.beta. kNone leaves beta empty.
   Result<EncoderNorm> ReadNorm(std::string_view name, size_t size,
                                BiasRule bias = BiasRule::kRequired) const;
-  // name.weight and name.bias of each of `names`, parts of shape.out, stacked into one layer.
+  // name.weight and name.bias of each of `names`, parts of shape.out, stacked into one layer. The
+  // memory of the file that held them is let go of: the layer has its own.
   Result<Linear> ReadLinear(const Kernels& kernels, std::span<const std::string> names,
                             const LinearShape& shape) const;
 

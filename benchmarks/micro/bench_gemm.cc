@@ -73,11 +73,17 @@ class Narrow {
       rows_[i] = kernels.quantize_int8(a.row(i).data(), k, &int8_a_[i * Int8RowSize(kernels, k)]);
     }
     bf16_b_.resize(PackedGemmBf16Size(kernels, n, k));
-    PackGemmBf16(kernels, b.data(), k, n, k, bf16_b_.data());
+    const auto rows = [&b](size_t j) { return b.row(j).data(); };
+    PackGemmBf16(kernels, rows, n, k, bf16_b_.data());
     int8_b_.resize(PackedGemmInt8Size(kernels, n, k));
     scales_.resize(n);
     sums_.resize(n);
-    PackGemmInt8(kernels, b.data(), k, n, k, int8_b_.data(), scales_.data(), sums_.data());
+    std::vector<int8_t> values(k);
+    const auto rounded = [&](size_t j) {
+      scales_[j] = QuantizeWeights(rows(j), k, values.data());
+      return values.data();
+    };
+    PackGemmInt8(kernels, rounded, n, k, int8_b_.data(), sums_.data());
   }
   void RunBf16() const {
     kernels_.gemm_bf16({shape_.m, shape_.n, shape_.k, bf16_a_.data(),
@@ -125,7 +131,8 @@ void Measure(const Shape& shape, int repetitions) {
     if (isa == Isa::kAmx) continue;  // f32 is AVX-512's
     packed.emplace_back(1, PackedGemmBSize(*kernels, shape.n, shape.k));
     float* packed_b = packed.back().data();
-    PackGemmB(*kernels, b.data(), shape.k, shape.n, shape.k, packed_b);
+    PackGemmB(
+        *kernels, [&b](size_t j) { return b.row(j).data(); }, shape.n, shape.k, packed_b);
     candidates.push_back({StrCat(IsaName(isa), " f32"),
                           [&, kernels, packed_b] {
                             kernels->gemm(shape.m, shape.n, shape.k, a.data(), shape.k, packed_b,

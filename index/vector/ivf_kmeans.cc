@@ -18,7 +18,8 @@ Centroids::Centroids(Matrix points, const Runtime& runtime)
     : runtime_(&runtime), points_(std::move(points)), offsets_(points_.rows()) {
   const Kernels& kernels = runtime.kernels();
   packed_.resize(PackedGemmBSize(kernels, count(), dim()));
-  PackGemmB(kernels, points_.data(), dim(), count(), dim(), packed_.data());
+  PackGemmB(
+      kernels, [this](size_t j) { return points_.row(j).data(); }, count(), dim(), packed_.data());
   for (size_t i = 0; i < count(); ++i) {
     const float* const point = points_.row(i).data();
     offsets_[i] = -0.5f * kernels.dot(point, point, dim());

@@ -21,7 +21,8 @@ constexpr float kKept = 1e-3f;
 Matrix Product(MatrixView a, MatrixView b, const Runtime& runtime) {
   const Kernels& kernels = runtime.kernels();
   std::vector<float> packed(PackedGemmBSize(kernels, b.rows, b.cols));
-  PackGemmB(kernels, b.data, b.stride, b.rows, b.cols, packed.data());
+  PackGemmB(
+      kernels, [&b](size_t j) { return b.row(j).data(); }, b.rows, b.cols, packed.data());
   Matrix out(a.rows, b.rows);
   runtime.pool().ParallelFor(a.rows, 32, [&](size_t begin, size_t end, int) {
     kernels.gemm(end - begin, b.rows, a.cols, a.row(begin).data(), a.stride, packed.data(), nullptr,

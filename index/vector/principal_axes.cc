@@ -19,7 +19,8 @@ Matrix Multiply(const Matrix& a, const Matrix& b, const Runtime& runtime) {
   const Kernels& kernels = runtime.kernels();
   const size_t k = a.cols();
   std::vector<float> packed(PackedGemmBSize(kernels, b.rows(), k));
-  PackGemmB(kernels, b.data(), k, b.rows(), k, packed.data());
+  PackGemmB(
+      kernels, [&b](size_t j) { return b.row(j).data(); }, b.rows(), k, packed.data());
   Matrix c(a.rows(), b.rows());
   const auto rows = [&](size_t begin, size_t end, int) {
     kernels.gemm(end - begin, b.rows(), k, a.data() + begin * k, k, packed.data(), nullptr,

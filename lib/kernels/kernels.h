@@ -151,18 +151,19 @@ size_t PackedGemmBSize(const Kernels& kernels, size_t n, size_t k);
 // Elements that PackGemmBf16 and PackGemmInt8 write for b [n, k].
 size_t PackedGemmBf16Size(const Kernels& kernels, size_t n, size_t k);
 size_t PackedGemmInt8Size(const Kernels& kernels, size_t n, size_t k);
-// Packs b [n, k], row stride ldb, for kernels.gemm_bf16, rounded to nearest even.
-void PackGemmBf16(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
-                  uint16_t* packed);
+// Row j of a matrix b [n, k], valid until it is asked for another.
+using RowSource = FunctionRef<const float*(size_t j)>;
+using Int8RowSource = FunctionRef<const int8_t*(size_t j)>;
+// Packs b [n, k] for kernels.gemm. Rows are asked for in order, each once, here and below.
+void PackGemmB(const Kernels& kernels, RowSource b, size_t n, size_t k, float* packed);
+// The same for kernels.gemm_bf16, rounded to nearest even.
+void PackGemmBf16(const Kernels& kernels, RowSource b, size_t n, size_t k, uint16_t* packed);
 // The same for kernels.gemm_split: twice PackedGemmBf16Size elements.
-void PackGemmSplit(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
-                   uint16_t* packed);
-// The same for kernels.gemm_int8: row j is scales[j] times values of -127 to 127, whose sum is
-// sums[j]; scales and sums [n].
-void PackGemmInt8(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
-                  int8_t* packed, float* scales, int32_t* sums);
-// Packs b [n, k], row stride ldb, for kernels.gemm.
-void PackGemmB(const Kernels& kernels, const float* b, size_t ldb, size_t n, size_t k,
-               float* packed);
+void PackGemmSplit(const Kernels& kernels, RowSource b, size_t n, size_t k, uint16_t* packed);
+// The same for kernels.gemm_int8, of values of -127 to 127, whose sums [n] are written too.
+void PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
+                  int32_t* sums);
+// A row of weights x [n] ~ the scale that it returns times values of -127 to 127.
+float QuantizeWeights(const float* x, size_t n, int8_t* values);
 
 }  // namespace rag

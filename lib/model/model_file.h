@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,6 +33,8 @@ class SafetensorsFile {
   const TensorView* Find(std::string_view name) const;
   std::vector<std::string> TensorNames() const;  // sorted
   const Value& metadata() const;                 // "__metadata__", an object
+  // Lets go of the memory of some of a tensor's bytes; reading them reads the file again.
+  void Forget(std::span<const std::byte> bytes) const;
 
  private:
   struct Impl;

@@ -298,6 +298,10 @@ std::vector<std::string> SafetensorsFile::TensorNames() const {
   return names;
 }
 
+void SafetensorsFile::Forget(std::span<const std::byte> bytes) const {
+  for (const Shard& shard : impl_->shards) shard.file.Forget(bytes);
+}
+
 const Value& SafetensorsFile::metadata() const { return impl_->metadata; }
 
 }  // namespace rag

@@ -1,6 +1,19 @@
 #include "lib/nn/linear.h"
 
+#include <new>
+
 namespace rag {
+namespace {
+
+// A row of a tile is a line of the cache.
+constexpr std::align_val_t kAlignment{64};
+
+bool CanRound(const Kernels& kernels, Precision precision, size_t in) {
+  if (precision == Precision::kBf16x3) return kernels.gemm_split != nullptr;
+  return precision != Precision::kInt8 || in <= kMaxInt8Depth;
+}
+
+}  // namespace
 
 std::string_view PrecisionName(Precision precision) {
   switch (precision) {
@@ -23,41 +36,52 @@ Result<Precision> ParsePrecision(std::string_view name) {
   return InvalidArgumentError("precision '", name, "' is none of f32, bf16x3, bf16 and int8");
 }
 
-namespace {
-
-bool CanRound(const Kernels& kernels, Precision precision, size_t in) {
-  if (precision == Precision::kBf16x3) return kernels.gemm_split != nullptr;
-  return precision != Precision::kInt8 || in <= kMaxInt8Depth;
+void Linear::AlignedDelete::operator()(std::byte* bytes) const {
+  ::operator delete[](bytes, kAlignment);
 }
 
-}  // namespace
+template <class Element>
+Element* Linear::Allocate(size_t count) {
+  packed_.reset(static_cast<std::byte*>(::operator new[](count * sizeof(Element), kAlignment)));
+  return reinterpret_cast<Element*>(packed_.get());
+}
 
 Linear::Linear(const Kernels& kernels, MatrixView weight, std::span<const float> bias,
                Precision precision)
-    : in_(weight.cols),
-      out_(weight.rows),
-      precision_(CanRound(kernels, precision, weight.cols) ? precision : Precision::kF32),
+    : Linear(
+          kernels, {.out = weight.rows, .in = weight.cols},
+          [&weight](size_t j) { return weight.row(j).data(); }, bias, precision) {}
+
+Linear::Linear(const Kernels& kernels, LinearSize size, RowSource weight,
+               std::span<const float> bias, Precision precision)
+    : in_(size.in),
+      out_(size.out),
+      precision_(CanRound(kernels, precision, size.in) ? precision : Precision::kF32),
       bias_(bias.begin(), bias.end()) {
   switch (precision_) {
     case Precision::kF32:
-      packed_ = Matrix(1, PackedGemmBSize(kernels, out_, in_));
-      PackGemmB(kernels, weight.data, weight.stride, out_, in_, packed_.data());
+      PackGemmB(kernels, weight, out_, in_, Allocate<float>(PackedGemmBSize(kernels, out_, in_)));
       return;
     case Precision::kBf16x3:
-      packed_bf16_.resize(2 * PackedGemmBf16Size(kernels, out_, in_));
-      PackGemmSplit(kernels, weight.data, weight.stride, out_, in_, packed_bf16_.data());
+      PackGemmSplit(kernels, weight, out_, in_,
+                    Allocate<uint16_t>(2 * PackedGemmBf16Size(kernels, out_, in_)));
       return;
     case Precision::kBf16:
-      packed_bf16_.resize(PackedGemmBf16Size(kernels, out_, in_));
-      PackGemmBf16(kernels, weight.data, weight.stride, out_, in_, packed_bf16_.data());
+      PackGemmBf16(kernels, weight, out_, in_,
+                   Allocate<uint16_t>(PackedGemmBf16Size(kernels, out_, in_)));
       return;
-    case Precision::kInt8:
-      packed_int8_.resize(PackedGemmInt8Size(kernels, out_, in_));
+    case Precision::kInt8: {
       scales_.resize(out_);
       sums_.resize(out_);
-      PackGemmInt8(kernels, weight.data, weight.stride, out_, in_, packed_int8_.data(),
-                   scales_.data(), sums_.data());
+      std::vector<int8_t> values(in_);
+      const auto quantize = [&](size_t j) {
+        scales_[j] = QuantizeWeights(weight(j), in_, values.data());
+        return values.data();
+      };
+      PackGemmInt8(kernels, quantize, out_, in_,
+                   Allocate<int8_t>(PackedGemmInt8Size(kernels, out_, in_)), sums_.data());
       return;
+    }
   }
 }
 
@@ -75,7 +99,7 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
               .k = in_,
               .a = scratch.bf16.data(),
               .lda = width,
-              .packed_b = packed_bf16_.data(),
+              .packed_b = Packed<uint16_t>(),
               .bias = bias,
               .c = y,
               .ldc = y_stride,
@@ -83,7 +107,7 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
   };
   switch (precision_) {
     case Precision::kF32:
-      kernels.gemm(rows, out_, in_, x, x_stride, packed_.data(), bias, y, y_stride);
+      kernels.gemm(rows, out_, in_, x, x_stride, Packed<float>(), bias, y, y_stride);
       for (size_t i = 0; i < rows; ++i) Activate(kernels, activation, y + i * y_stride, out_);
       return;
     case Precision::kBf16x3:
@@ -106,7 +130,7 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
                          .a = scratch.int8.data(),
                          .lda = width,
                          .a_rows = scratch.rows.data(),
-                         .packed_b = packed_int8_.data(),
+                         .packed_b = Packed<int8_t>(),
                          .b_scales = scales_.data(),
                          .b_sums = sums_.data(),
                          .bias = bias,

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,11 @@ struct LinearScratch {
   std::vector<Kernels::Int8Row> rows;
 };
 
+struct LinearSize {
+  size_t out = 0;
+  size_t in = 0;
+};
+
 // y = x W^T + bias. Immutable after construction; Apply may be called from any thread, each with
 // its own scratch.
 class Linear {
@@ -37,6 +43,9 @@ class Linear {
   Linear() = default;
   // weight [out, in], row-major as Hugging Face stores it; bias [out] or empty.
   Linear(const Kernels& kernels, MatrixView weight, std::span<const float> bias,
+         Precision precision = Precision::kF32);
+  // The same row by row, in order: nobody needs all of it at once.
+  Linear(const Kernels& kernels, LinearSize size, RowSource weight, std::span<const float> bias,
          Precision precision = Precision::kF32);
 
   // x [rows, in], row stride x_stride -> y [rows, out], row stride y_stride; elements. x and y do
@@ -50,12 +59,22 @@ class Linear {
   size_t out() const { return out_; }
 
  private:
+  struct AlignedDelete {
+    void operator()(std::byte* bytes) const;
+  };
+  // packed_, for `count` elements.
+  template <class Element>
+  Element* Allocate(size_t count);
+  template <class Element>
+  const Element* Packed() const {
+    return reinterpret_cast<const Element*>(packed_.get());
+  }
+
   size_t in_ = 0;
   size_t out_ = 0;
   Precision precision_ = Precision::kF32;
-  Matrix packed_;                      // [1, PackedGemmBSize], of kF32
-  std::vector<uint16_t> packed_bf16_;  // of kBf16 and kBf16x3
-  std::vector<int8_t> packed_int8_;
+  // As PackGemmB, PackGemmSplit, PackGemmBf16 or PackGemmInt8 writes it.
+  std::unique_ptr<std::byte[], AlignedDelete> packed_;
   std::vector<float> scales_;  // of kInt8, [out]
   std::vector<int32_t> sums_;  // of kInt8, [out]
   std::vector<float> bias_;

@@ -224,6 +224,7 @@ Status ReadModelVocabulary(const Value& model, Vocabulary& vocabulary) {
   const Value* vocab = model.Find("vocab");
   if (vocab == nullptr) return InvalidArgumentError("model has no vocab");
   if (vocab->is_object()) {
+    vocabulary.Reserve(vocab->as_object().size());
     for (const auto& [piece, value] : vocab->as_object()) {
       RAG_ASSIGN_OR_RETURN(const TokenId id, ParseId(value, piece, vocab->as_object().size()));
       RAG_RETURN_IF_ERROR(vocabulary.Add(piece, id));
@@ -231,6 +232,7 @@ Status ReadModelVocabulary(const Value& model, Vocabulary& vocabulary) {
     return OkStatus();
   }
   if (!vocab->is_array()) return InvalidArgumentError("model's vocab is no object or list");
+  vocabulary.Reserve(vocab->as_array().size());
   TokenId id = 0;
   for (const Value& entry : vocab->as_array()) {
     if (!entry.is_array() || entry.as_array().size() != 2 || !entry.as_array()[0].is_string()) {

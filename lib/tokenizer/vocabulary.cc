@@ -1,11 +1,12 @@
 #include "lib/tokenizer/vocabulary.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace rag {
 
 bool PieceMap::Add(std::string_view key, TokenId id) {
-  if (2 * (size_ + 1) > slots_.size()) Grow();
+  if (2 * (size_ + 1) > slots_.size()) Resize(std::max<size_t>(64, slots_.size() * 2));
   const uint64_t hash = Hash(key);
   size_t i = Slot(hash);
   for (; slots_[i].id >= 0; i = (i + 1) & mask_) {
@@ -23,9 +24,14 @@ bool PieceMap::Add(std::string_view key, TokenId id) {
   return true;
 }
 
-void PieceMap::Grow() {
+void PieceMap::Reserve(size_t keys) {
+  const size_t slots = std::bit_ceil(2 * keys);
+  if (slots > slots_.size()) Resize(slots);
+}
+
+void PieceMap::Resize(size_t slots) {
   std::vector<Entry> old = std::move(slots_);
-  slots_.assign(std::max<size_t>(64, old.size() * 2), Entry());
+  slots_.assign(slots, Entry());
   mask_ = slots_.size() - 1;
   for (const Entry& entry : old) {
     if (entry.id < 0) continue;
@@ -34,6 +40,12 @@ void PieceMap::Grow() {
     while (slots_[i].id >= 0) i = (i + 1) & mask_;
     slots_[i] = entry;
   }
+}
+
+void Vocabulary::Reserve(size_t pieces) {
+  pieces_.reserve(pieces);
+  used_.reserve(pieces);
+  map_.Reserve(pieces);
 }
 
 Status Vocabulary::Add(std::string_view piece, TokenId id) {

@@ -27,6 +27,8 @@ class PieceMap {
     return hash;
   }
 
+  // Makes room for so many keys at once.
+  void Reserve(size_t keys);
   // The first id given to a key stays; returns whether the key was new.
   bool Add(std::string_view key, TokenId id);
   // -1 when absent.
@@ -54,7 +56,7 @@ class PieceMap {
   };
   // The multiplication leaves the low bits poor; the high ones are mixed in.
   size_t Slot(uint64_t hash) const { return (hash ^ hash >> 29) & mask_; }
-  void Grow();
+  void Resize(size_t slots);
 
   std::vector<Entry> slots_;
   std::string keys_;
@@ -73,6 +75,8 @@ class Vocabulary {
   // Errors: invalid_argument for an id below 0 or too large, a second piece of the same id, or a
   // piece that is too long.
   Status Add(std::string_view piece, TokenId id);
+  // Makes room for so many pieces at once.
+  void Reserve(size_t pieces);
   // Names an id again, as added tokens may do.
   Status Replace(std::string_view piece, TokenId id);
 
@@ -85,6 +89,8 @@ class Vocabulary {
     return id >= 0 && static_cast<size_t>(id) < pieces_.size() ? pieces_[static_cast<size_t>(id)]
                                                                : std::string_view();
   }
+  // All pieces with their ids.
+  const PieceMap& map() const { return map_; }
   // One more than the largest id.
   size_t size() const { return pieces_.size(); }
 

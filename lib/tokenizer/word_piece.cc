@@ -17,15 +17,14 @@ Result<std::unique_ptr<WordPiece>> WordPiece::Create(const Vocabulary& vocabular
   model->unk_id_ = *unk;
   model->max_chars_per_word_ = settings.max_chars_per_word;
   const std::string& prefix = settings.continuing_prefix;
+  // A word may itself begin with the prefix ("##" in a text), so such a piece serves both ways.
+  model->first_ = vocabulary.map();
   for (size_t i = 0; i < vocabulary.size(); ++i) {
     const TokenId id = static_cast<TokenId>(i);
     const std::string_view piece = vocabulary.Piece(id);
-    if (piece.empty()) continue;
-    // A word may itself begin with the prefix ("##" in a text), so such a piece serves both ways.
     if (piece.starts_with(prefix) && piece.size() > prefix.size()) {
       model->continuing_.Add(piece.substr(prefix.size()), id);
     }
-    model->first_.Add(piece, id);
   }
   return model;
 }

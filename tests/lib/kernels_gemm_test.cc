@@ -21,7 +21,8 @@ void CheckProduct(const Kernels& kernels, const Product& p, std::mt19937& random
 
   const auto run = [&](const Kernels& table) {
     std::vector<float> packed(PackedGemmBSize(table, p.n, p.k));
-    PackGemmB(table, b.data(), p.k, p.n, p.k, packed.data());
+    PackGemmB(
+        table, [&](size_t j) { return b.data() + j * p.k; }, p.n, p.k, packed.data());
     Floats c(c_size, 1, kUntouched);
     table.gemm(p.m, p.n, p.k, a.data(), p.lda, packed.data(), bias_data, c.data(), p.ldc);
     return c;
