@@ -112,6 +112,9 @@ Result<std::unique_ptr<Encoder>> Encoder::Load(const std::string& folder, const 
                   .sigmoid = config.images->sigmoid()};
   }
   RAG_ASSIGN_OR_RETURN(const uint64_t tokenizer_hash, HashTokenizer(config.folder));
+  const Result<uint64_t> weights_hash = HashWeights(network->weights().file(), runtime.pool());
+  if (!weights_hash.ok()) return weights_hash.status().WithContext(config.folder);
+  const Precision precision = network->weights().precision;
   EncoderInfo info{
       .model_type = config.model.model_type,
       .dim = config.dim,
@@ -121,13 +124,12 @@ Result<std::unique_ptr<Encoder>> Encoder::Load(const std::string& folder, const 
       .pooling = config.pooling.modes,
       .normalize = config.normalizes(),
       .similarity = config.similarity,
-      .precision = options.precision,
+      .precision = precision,
       .images = image_info,
-      .fingerprint = MakeFingerprint(
-          config, {.tokenizer = tokenizer_hash,
-                   .weights = HashTensors(network->weights().file(), runtime.pool()),
-                   .head = head.hash(),
-                   .precision = options.precision}),
+      .fingerprint = MakeFingerprint(config, {.tokenizer = tokenizer_hash,
+                                              .weights = *weights_hash,
+                                              .head = head.hash(),
+                                              .precision = precision}),
       .weight_bytes =
           network->weights().bytes + head.bytes() + (images != nullptr ? images->bytes() : 0),
   };

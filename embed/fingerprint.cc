@@ -1,10 +1,9 @@
 #include "embed/fingerprint.h"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
-#include <span>
 #include <utility>
-#include <vector>
 
 #include "embed/tensor_finder.h"
 #include "lib/base/file.h"
@@ -48,12 +47,37 @@ Result<uint64_t> HashTokenizer(const std::string& folder) {
   return hash;
 }
 
-uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool) {
+std::vector<NamedTensorView> FileTensors(const SafetensorsFile& file) {
+  std::vector<NamedTensorView> tensors;
+  for (const std::string& name : file.TensorNames()) tensors.emplace_back(name, *file.Find(name));
+  return tensors;
+}
+
+Result<uint64_t> HashWeights(const SafetensorsFile& file, ThreadPool& pool) {
+  const uint64_t own = HashTensors(
+      FileTensors(file), pool, [&file](std::span<const std::byte> bytes) { file.Forget(bytes); });
+  RAG_ASSIGN_OR_RETURN(const std::string source, file.metadata().GetString(kSourceHashKey, ""));
+  if (source.empty()) return own;
+  RAG_ASSIGN_OR_RETURN(const std::string written, file.metadata().GetString(kOwnHashKey, ""));
+  if (written != HashToHex(own)) {
+    return DataLossError("the weights' hash is ", HashToHex(own), ", and '", written,
+                         "' was written with them");
+  }
+  uint64_t hash = 0;
+  const char* const end = source.data() + source.size();
+  const auto [rest, error] = std::from_chars(source.data(), end, hash, 16);
+  if (error != std::errc() || rest != end) {
+    return InvalidArgumentError("'", kSourceHashKey, "' is '", source, "', no hash");
+  }
+  return hash;
+}
+
+uint64_t HashTensors(std::span<const NamedTensorView> tensors, ThreadPool& pool,
+                     FunctionRef<void(std::span<const std::byte>)> forget) {
   constexpr size_t kPieceBytes = size_t{4} << 20;
   std::string description;
   std::vector<std::span<const std::byte>> pieces;
-  for (const std::string& name : file.TensorNames()) {
-    const TensorView& tensor = *file.Find(name);
+  for (const auto& [name, tensor] : tensors) {
     description +=
         StrCat(name, ' ', GetDTypeInfo(tensor.type).name, ' ', TensorShapeText(tensor.shape), '\n');
     for (size_t begin = 0; begin < tensor.bytes.size(); begin += kPieceBytes) {
@@ -65,7 +89,7 @@ uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool) {
   pool.ParallelFor(pieces.size(), 1, [&](size_t begin, size_t end, int) {
     for (size_t i = begin; i < end; ++i) {
       hashes[i] = Hash64(pieces[i]);
-      file.Forget(pieces[i]);
+      forget(pieces[i]);
     }
   });
   return Hash64(std::as_bytes(std::span(hashes)), Hash64(description));

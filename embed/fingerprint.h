@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "embed/encoder_config.h"
 #include "lib/base/status.h"
 #include "lib/model/model_file.h"
+#include "lib/model/safetensors_writer.h"
 #include "lib/runtime/runtime.h"
 
 namespace rag {
@@ -16,9 +19,22 @@ namespace rag {
 // reading them.
 Result<uint64_t> HashTokenizer(const std::string& folder);
 
-// The hash of all tensors: names, types, shapes and bytes, these in pieces on all threads. Nothing
-// of the file stays in memory.
-uint64_t HashTensors(const SafetensorsFile& file, ThreadPool& pool);
+// The hash of all tensors: names, types, shapes and bytes, these in pieces on all threads, each of
+// which is given to `forget` then.
+uint64_t HashTensors(std::span<const NamedTensorView> tensors, ThreadPool& pool,
+                     FunctionRef<void(std::span<const std::byte>)> forget);
+// All of a file, sorted by name.
+std::vector<NamedTensorView> FileTensors(const SafetensorsFile& file);
+
+// Keys of the metadata of a file whose layers are in 8 bits: the hash of the tensors that it was
+// made of, which give the same vectors, and that of its own.
+inline constexpr std::string_view kSourceHashKey = "rag.source_hash";
+inline constexpr std::string_view kOwnHashKey = "rag.hash";
+
+// Of a file's tensors or, where it was made of another's with the same vectors, of those. Errors:
+// data_loss when it says so and its own tensors are not those that were written. None of them stays
+// in memory.
+Result<uint64_t> HashWeights(const SafetensorsFile& file, ThreadPool& pool);
 
 struct FingerprintParts {
   uint64_t tokenizer = 0;

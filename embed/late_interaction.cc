@@ -108,16 +108,16 @@ Status LateInteraction::ReadHead() {
   return OkStatus();
 }
 
-Status LateInteraction::SetFingerprint(Precision precision) {
+Status LateInteraction::SetFingerprint() {
   RAG_ASSIGN_OR_RETURN(const uint64_t tokenizer, HashTokenizer(config_.folder));
+  const TransformerWeights& weights = network_->weights();
+  const Result<uint64_t> hash = HashWeights(weights.file(), network_->runtime().pool());
+  if (!hash.ok()) return hash.status().WithContext(config_.folder);
   uint64_t head = 0;
   for (const DenseLayer& layer : dense_) head = head * 31 + layer.hash();
   info_.fingerprint = MakeFingerprint(
       StrCat("late-interaction-", config_.model.model_type), config_.source_bytes,
-      {.tokenizer = tokenizer,
-       .weights = HashTensors(network_->weights().file(), network_->runtime().pool()),
-       .head = head,
-       .precision = precision});
+      {.tokenizer = tokenizer, .weights = *hash, .head = head, .precision = weights.precision});
   return OkStatus();
 }
 
@@ -160,7 +160,7 @@ Result<std::unique_ptr<LateInteraction>> LateInteraction::Load(const std::string
       std::unique_ptr<LateInteraction>(new LateInteraction(std::move(config), std::move(network)));
   RAG_RETURN_IF_ERROR(loaded->ReadHead());
   RAG_RETURN_IF_ERROR(loaded->FindTokens());
-  RAG_RETURN_IF_ERROR(loaded->SetFingerprint(precision));
+  RAG_RETURN_IF_ERROR(loaded->SetFingerprint());
   return loaded;
 }
 

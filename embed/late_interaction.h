@@ -64,7 +64,7 @@ class LateInteraction final : public Reranker {
  private:
   LateInteraction(LateInteractionConfig config, std::unique_ptr<const TextNetwork> network);
   Status ReadHead();
-  Status SetFingerprint(Precision precision);
+  Status SetFingerprint();
   Status FindTokens();
   Encoding Tokenize(std::string_view text, TextRole role, size_t& seen) const;
   // Calls consume(index, token vectors [n, dim]) for each text, from any of the pool's threads.

@@ -21,8 +21,11 @@ Result<std::unique_ptr<SparseEncoder>> SparseEncoder::Load(const std::string& fo
   RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
   const TextNetwork& network = *task.network;
   const TransformerConfig& config = network.config();
+  const Precision used = network.weights().precision;
   RAG_ASSIGN_OR_RETURN(MlmHead head,
-                       MlmHead::Load(task.file, config, network.weights(), precision, runtime));
+                       MlmHead::Load(task.file, config, network.weights(), used, runtime));
+  const Result<uint64_t> weights_hash = HashWeights(network.weights().file(), runtime.pool());
+  if (!weights_hash.ok()) return weights_hash.status().WithContext(task.folder);
   auto encoder =
       std::unique_ptr<SparseEncoder>(new SparseEncoder(std::move(task.network), std::move(head)));
   RAG_RETURN_IF_ERROR(encoder->ReadPooling(folder, task.source_bytes));
@@ -33,12 +36,10 @@ Result<std::unique_ptr<SparseEncoder>> SparseEncoder::Load(const std::string& fo
       .layers = config.layers,
       .heads = config.heads,
       .max_tokens = network.limits().max_tokens,
-      .precision = precision,
+      .precision = used,
       .fingerprint = MakeFingerprint(
           StrCat("splade-", config.model_type, '-', encoder->head_.vocab()), task.source_bytes,
-          {.tokenizer = tokenizer_hash,
-           .weights = HashTensors(network.weights().file(), runtime.pool()),
-           .precision = precision}),
+          {.tokenizer = tokenizer_hash, .weights = *weights_hash, .precision = used}),
   };
   return encoder;
 }

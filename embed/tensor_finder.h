@@ -54,12 +54,27 @@ class TensorFinder {
   // name.weight and name.bias, or TensorFlow's name.gamma and name.beta. kNone leaves beta empty.
   Result<EncoderNorm> ReadNorm(std::string_view name, size_t size,
                                BiasRule bias = BiasRule::kRequired) const;
-  // name.weight and name.bias of each of `names`, parts of shape.out, stacked into one layer. The
-  // memory of the file that held them is let go of: the layer has its own.
+  // name.weight and name.bias of each of `names`, parts of shape.out, stacked into one layer. Where
+  // the weights are stored in 8 bits, with name.weight_scale of each row (QuantizeEncoder), they
+  // are packed as they are, whatever shape.precision says. The memory of the file that held them
+  // is let go of: the layer has its own.
   Result<Linear> ReadLinear(const Kernels& kernels, std::span<const std::string> names,
                             const LinearShape& shape) const;
+  std::string FullName(std::string_view name) const { return StrCat(prefix_, name); }
 
  private:
+  // A tensor of this shape and any type.
+  Result<const TensorView*> FindShape(std::string_view name, std::span<const size_t> shape) const;
+  // The weights of a layer's parts, of floating-point types or all in 8 bits.
+  Result<std::vector<const TensorView*>> FindParts(std::span<const std::string> names,
+                                                   const LinearShape& shape) const;
+  // Of all parts one after another; empty where there is none.
+  Status ReadBias(std::span<const std::string> names, std::span<const TensorView* const> parts,
+                  const LinearShape& shape, std::vector<float>& bias) const;
+  // Of weights in 8 bits, whose values are checked.
+  Status ReadScales(std::span<const std::string> names, std::span<const TensorView* const> parts,
+                    const LinearShape& shape, std::vector<float>& scales) const;
+
   const SafetensorsFile* file_;
   std::string folder_;
   std::string prefix_;

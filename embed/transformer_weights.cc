@@ -1,6 +1,7 @@
 #include "embed/transformer_weights.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "embed/tensor_names.h"
@@ -29,6 +30,13 @@ Result<std::string> FindPrefix(const SafetensorsFile& file, const std::string& f
                               "', with or without the model's name in front");
 }
 
+// Whether QuantizeEncoder wrote the file in 8 bits: nothing else of a network is of this type.
+bool StoresInt8(const SafetensorsFile& file) {
+  const std::vector<std::string> names = file.TensorNames();
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return file.Find(name)->type == DType::kI8; });
+}
+
 class LayerReader {
  public:
   LayerReader(const TensorFinder& finder, const TransformerConfig& config, const LayerNames& names,
@@ -41,7 +49,15 @@ class LayerReader {
         prefix_(LayerPrefix(names, config, index)),
         index_(index) {}
 
-  Status Read(TransformerLayer& layer) const {
+  // rounded: the names of what the layer's products round.
+  Status Read(TransformerLayer& layer, std::vector<std::string>& rounded) {
+    RAG_RETURN_IF_ERROR(ReadLayer(layer));
+    rounded = std::move(rounded_);
+    return OkStatus();
+  }
+
+ private:
+  Status ReadLayer(TransformerLayer& layer) {
     const size_t inner = config_.inner;
     if (config_.family == EncoderFamily::kMobileBert) {
       RAG_RETURN_IF_ERROR(ReadBottleneck(layer.bottleneck.emplace()));
@@ -77,14 +93,15 @@ class LayerReader {
     return OkStatus();
   }
 
- private:
   std::string Name(std::string_view part) const { return StrCat(prefix_, part); }
 
   Result<Linear> ReadLinear(std::initializer_list<std::string_view> parts, size_t out, size_t in,
-                            BiasRule bias, bool swap_halves = false, size_t first = 0) const {
+                            BiasRule bias, bool swap_halves = false, size_t first = 0) {
     std::vector<std::string> names;
     for (const std::string_view part : parts) {
-      if (!part.empty()) names.push_back(Name(part));
+      if (part.empty()) continue;
+      names.push_back(Name(part));
+      rounded_.push_back(finder_.FullName(names.back() + ".weight"));
     }
     return finder_.ReadLinear(kernels_, names,
                               {.out = out,
@@ -99,7 +116,7 @@ class LayerReader {
     return finder_.ReadNorm(Name(part), size, names_.norm_bias);
   }
 
-  Status ReadFeedForward(const std::string& below, EncoderFeedForward& feed_forward) const {
+  Status ReadFeedForward(const std::string& below, EncoderFeedForward& feed_forward) {
     const size_t width = config_.gated ? 2 * config_.intermediate : config_.intermediate;
     const std::string up[] = {below + std::string(names_.up[0]),
                               names_.up[1].empty() ? "" : below + std::string(names_.up[1])};
@@ -112,7 +129,7 @@ class LayerReader {
     return OkStatus();
   }
 
-  Status ReadBottleneck(Bottleneck& bottleneck) const {
+  Status ReadBottleneck(Bottleneck& bottleneck) {
     const BiasRule bias = BiasRule::kRequired;
     const size_t hidden = config_.hidden;
     const size_t inner = config_.inner;
@@ -137,6 +154,7 @@ class LayerReader {
   const Precision precision_;
   const std::string prefix_;
   const size_t index_;
+  std::vector<std::string> rounded_;
 };
 
 }  // namespace
@@ -214,16 +232,21 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
   const TensorFinder finder = weights.finder().WithPrefix(weights.prefix_);
   RAG_RETURN_IF_ERROR(weights.ReadEmbeddings(finder, names, config, runtime.kernels()));
 
+  weights.precision = StoresInt8(weights.file_) ? Precision::kInt8 : options.precision;
   weights.layers.resize(config.stored_layers());
   std::vector<Status> failures(weights.layers.size());
+  std::vector<std::vector<std::string>> rounded(weights.layers.size());
   runtime.pool().ParallelFor(failures.size(), 1, [&](size_t begin, size_t end, int) {
     for (size_t i = begin; i < end; ++i) {
       failures[i] =
-          LayerReader(finder, config, names.layers, runtime.kernels(), options.precision, i)
-              .Read(weights.layers[i]);
+          LayerReader(finder, config, names.layers, runtime.kernels(), weights.precision, i)
+              .Read(weights.layers[i], rounded[i]);
     }
   });
   for (const Status& failure : failures) RAG_RETURN_IF_ERROR(failure);
+  for (std::vector<std::string>& layer : rounded) {
+    std::move(layer.begin(), layer.end(), std::back_inserter(weights.rounded));
+  }
   // Last: of all that is made here, these tables alone are as large as the settings say.
   RAG_RETURN_IF_ERROR(weights.ReadPositions(finder, config, options.max_tokens));
 

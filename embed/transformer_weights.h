@@ -80,9 +80,12 @@ class TransformerWeights {
   Rotary rotary;
   Rotary local_rotary;  // of the layers that see a window
   ScoreBias score_bias;
-  std::vector<TransformerLayer> layers;   // stored_layers() of them
-  size_t bytes = 0;                       // of the tensors, as stored
-  Precision precision = Precision::kF32;  // of the layers
+  std::vector<TransformerLayer> layers;  // stored_layers() of them
+  size_t bytes = 0;                      // of the tensors, as stored
+  // Of the layers' products: what was asked for, or kInt8 where the file has them in 8 bits.
+  Precision precision = Precision::kF32;
+  // The tensors that the layers' products round, by their whole names.
+  std::vector<std::string> rounded;
 
  private:
   TransformerWeights(SafetensorsFile file, std::string folder)

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "embed/quantize_encoder.h"
 #include "generate/folder/model_folder.h"
 #include "generate/importance.h"
 #include "generate/quantize.h"
@@ -322,8 +323,32 @@ Result<std::vector<WordNeighbor>> FindAnalogy(const std::string& models_folder,
 Result<Value> QuantizeNamedModel(const std::string& models_folder, const std::string& name_or_path,
                                  const ModelQuantization& quantization, const Runtime& runtime,
                                  const CancelToken* cancel) {
-  RAG_ASSIGN_OR_RETURN(const std::string path, FindDecoder(models_folder, name_or_path));
-  const std::string type = quantization.type.empty() ? "Q4_K" : quantization.type;
+  RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(models_folder, name_or_path));
+  const bool decoder = entry.kind == kDecoderKind;
+  const std::string type = !quantization.type.empty() ? quantization.type
+                           : decoder                  ? "Q4_K"
+                                                      : "int8";
+  Value::Object out{{"path", quantization.to}, {"type", type}};
+  const auto add = [&](const auto& report) {
+    out.Set("tensors", report.tensors);
+    out.Set("parameters", report.parameters);
+    out.Set("bytes_before", report.source_bytes);
+    out.Set("bytes", report.bytes);
+  };
+  if (!decoder) {
+    if (WordVectors::IsFile(entry.path)) {
+      return InvalidArgumentError("'", name_or_path,
+                                  "' holds word vectors, which stay as they are");
+    }
+    if (!quantization.importance.empty() || !quantization.adapters.empty()) {
+      return InvalidArgumentError("importance matrices and adapters are for decoders, and '",
+                                  name_or_path, "' is an encoder");
+    }
+    RAG_ASSIGN_OR_RETURN(const EncoderQuantizeReport report,
+                         QuantizeEncoder(entry.path, quantization.to, type, runtime, cancel));
+    add(report);
+    return Value(std::move(out));
+  }
   std::optional<Importance> importance;
   if (!quantization.importance.empty()) {
     RAG_ASSIGN_OR_RETURN(importance, Importance::Load(quantization.importance));
@@ -335,15 +360,11 @@ Result<Value> QuantizeNamedModel(const std::string& models_folder, const std::st
   RAG_ASSIGN_OR_RETURN(
       const QuantizeReport report,
       QuantizeModel(
-          path, quantization.to,
+          entry.path, quantization.to,
           {.type = type, .importance = importance ? &*importance : nullptr, .adapters = merged},
           runtime, cancel));
-  return Value(Value::Object{{"path", quantization.to},
-                             {"type", type},
-                             {"tensors", report.tensors},
-                             {"parameters", report.parameters},
-                             {"bytes_before", report.source_bytes},
-                             {"bytes", report.bytes}});
+  add(report);
+  return Value(std::move(out));
 }
 
 Result<Value> CollectModelImportance(const std::string& models_folder,

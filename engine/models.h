@@ -38,14 +38,17 @@ Result<std::string> FindDecoder(const std::string& models_folder, const std::str
 Result<ModelEntry> AddModel(const std::string& models_folder, const std::string& path,
                             const std::string& name, bool copy);
 struct ModelQuantization {
-  std::string to;          // the GGUF file to write
-  std::string type;        // "Q4_K_M", … (generate/weight_mix.h); "": Q4_K
+  std::string to;  // of a decoder the GGUF file to write, of an encoder the folder
+  // Of a decoder "Q4_K_M", … (generate/weight_mix.h), of an encoder "int8", "bf16" or "f16"; "":
+  // Q4_K or int8.
+  std::string type;
+  // Of a decoder:
   std::string importance;  // a file of CollectModelImportance or llama.cpp's; "": none
   std::vector<AdapterOptions> adapters;  // that become a part of the weights
 };
-// Writes a decoder, found as FindModel does, with smaller weights. {"path", "type", "tensors",
-// "parameters", "bytes_before", "bytes"}. Errors: those of QuantizeModel and
-// Importance::Load; invalid_argument for an encoder.
+// Writes a model, found as FindModel does, with smaller weights. {"path", "type", "tensors",
+// "parameters", "bytes_before", "bytes"}. Errors: those of QuantizeModel, QuantizeEncoder and
+// Importance::Load; invalid_argument for word vectors, or an importance or adapters for an encoder.
 Result<Value> QuantizeNamedModel(const std::string& models_folder, const std::string& name_or_path,
                                  const ModelQuantization& quantization, const Runtime& runtime,
                                  const CancelToken* cancel = nullptr);

@@ -433,6 +433,7 @@ class CommandLine {
         "  rag models list\n"
         "  rag models show all-MiniLM-L6-v2\n"
         "  rag models add ~/Downloads/model.gguf --name small\n"
+        "  rag models quantize all-MiniLM-L6-v2 minilm-int8\n"
         "  rag models quantize ~/Downloads/Qwen3-0.6B qwen3.gguf --type Q8_0\n"
         "  rag models imatrix qwen3-f16.gguf texts.txt -o imatrix.gguf\n"
         "  rag models quantize qwen3-f16.gguf qwen3.gguf --type Q4_K_M --imatrix imatrix.gguf\n"
@@ -449,17 +450,19 @@ class CommandLine {
         ->expected(1);
     add->add_option("--name", options_.models.name, "under this name");
     add->add_flag("--copy", options_.models.copy, "copy instead of linking");
-    CLI::App* quantize = Add(sub, Command::kModelsQuantize, "quantize",
-                             "Write a decoder as a smaller GGUF file", "");
-    quantize->add_option("from-to", options_.arguments, "a decoder, and the file to write")
+    CLI::App* quantize =
+        Add(sub, Command::kModelsQuantize, "quantize",
+            "Write a decoder as a smaller GGUF file, an encoder as a smaller folder", "");
+    quantize->add_option("from-to", options_.arguments, "a model, and the file or folder to write")
         ->required()
         ->expected(2);
     quantize->add_option(
         "--type", options_.models.type,
-        "of the matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, "
-        "IQ4_NL, IQ4_XS, MXFP4, or a mix: Q2_K_M, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_M (Q4_K)");
+        "of a decoder's matrices: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, "
+        "IQ4_NL, IQ4_XS, MXFP4, or a mix: Q2_K_M, Q3_K_M, Q3_K_L, Q4_K_S, Q4_K_M, Q5_K_M (Q4_K); "
+        "of an encoder's: int8, bf16, f16 (int8)");
     quantize->add_option("--imatrix", options_.models.importance,
-                         "weigh errors by this file of models imatrix or llama.cpp");
+                         "weigh a decoder's errors by this file of models imatrix or llama.cpp");
     CLI::App* imatrix = Add(sub, Command::kModelsImportance, "imatrix",
                             "Run a decoder over a text to see which columns matter", "");
     imatrix->add_option("model-texts", options_.arguments, "a decoder, and a file of plain text")

@@ -1,6 +1,7 @@
 #include "lib/nn/linear.h"
 
 #include <new>
+#include <utility>
 
 namespace rag {
 namespace {
@@ -72,17 +73,30 @@ Linear::Linear(const Kernels& kernels, LinearSize size, RowSource weight,
       return;
     case Precision::kInt8: {
       scales_.resize(out_);
-      sums_.resize(out_);
       std::vector<int8_t> values(in_);
-      const auto quantize = [&](size_t j) {
+      PackInt8(kernels, [&](size_t j) {
         scales_[j] = QuantizeWeights(weight(j), in_, values.data());
         return values.data();
-      };
-      PackGemmInt8(kernels, quantize, out_, in_,
-                   Allocate<int8_t>(PackedGemmInt8Size(kernels, out_, in_)), sums_.data());
+      });
       return;
     }
   }
+}
+
+Linear::Linear(const Kernels& kernels, LinearSize size, Int8RowSource values,
+               std::vector<float> scales, std::span<const float> bias)
+    : in_(size.in),
+      out_(size.out),
+      precision_(Precision::kInt8),
+      scales_(std::move(scales)),
+      bias_(bias.begin(), bias.end()) {
+  PackInt8(kernels, values);
+}
+
+void Linear::PackInt8(const Kernels& kernels, Int8RowSource values) {
+  sums_.resize(out_);
+  PackGemmInt8(kernels, values, out_, in_, Allocate<int8_t>(PackedGemmInt8Size(kernels, out_, in_)),
+               sums_.data());
 }
 
 void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x_stride, float* y,

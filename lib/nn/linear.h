@@ -47,6 +47,10 @@ class Linear {
   // The same row by row, in order: nobody needs all of it at once.
   Linear(const Kernels& kernels, LinearSize size, RowSource weight, std::span<const float> bias,
          Precision precision = Precision::kF32);
+  // Weights that are in 8 bits already: row j is scales[j] times values of -127 to 127; in <=
+  // kMaxInt8Depth.
+  Linear(const Kernels& kernels, LinearSize size, Int8RowSource values, std::vector<float> scales,
+         std::span<const float> bias);
 
   // x [rows, in], row stride x_stride -> y [rows, out], row stride y_stride; elements. x and y do
   // not overlap. `activation` is applied to y. A row of y depends on its row of x alone, bit for
@@ -62,6 +66,7 @@ class Linear {
   struct AlignedDelete {
     void operator()(std::byte* bytes) const;
   };
+  void PackInt8(const Kernels& kernels, Int8RowSource values);
   // packed_, for `count` elements.
   template <class Element>
   Element* Allocate(size_t count);

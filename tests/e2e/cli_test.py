@@ -769,6 +769,23 @@ class Models(CliTest):
                                    "--mode", "lexical", "--context-tokens", "2048")
             self.assertEqual(answer["usage"]["cached_tokens"] > 0, cached, answer)
 
+    def test_encoders_are_quantized(self):
+        model, small = ROOT / "tests" / "golden" / "encoders" / "bert", self.folder / "small"
+        written = self.rag_json("models", "quantize", model, small)
+        self.assertEqual(written["type"], "int8")
+        self.assertLess(written["bytes"], written["bytes_before"])
+
+        def embed(encoder, *flags):
+            self.encoder = str(encoder)
+            return self.rag_json("embed", "the cat", *flags, db=False)["vectors"]
+
+        self.assertEqual(embed(small), embed(model, "--precision", "int8"))
+        self.assertNotEqual(embed(small), embed(model))
+        error = self.rag_json("models", "quantize", model, small, code=1)["error"]
+        self.assertEqual(error["code"], "already_exists")
+        self.rag_json("models", "quantize", model, self.folder / "q4", "--type", "Q4_K", code=1)
+        self.rag_json("models", "quantize", model, self.folder / "q4", "--imatrix", "x", code=1)
+
     def test_prompts_of_the_model(self):
         model = self.folder / "model"
         shutil.copytree(ROOT / "tests" / "golden" / "encoders" / "bert", model)

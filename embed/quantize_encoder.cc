@@ -1,0 +1,258 @@
+#include "embed/quantize_encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <filesystem>
+#include <set>
+
+#include "embed/encoder_config.h"
+#include "embed/fingerprint.h"
+#include "embed/transformer_weights.h"
+#include "lib/base/file.h"
+#include "lib/base/hash.h"
+#include "lib/model/safetensors_writer.h"
+
+namespace rag {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Larger files beside the weights are none that an encoder reads.
+constexpr uintmax_t kMaxSettingsBytes = uintmax_t{64} << 20;
+constexpr std::string_view kInt8Type = "int8";
+
+// Weights in any program's format, or the list of their parts.
+bool IsWeightsFile(const fs::path& path) {
+  static const std::set<std::string> kEnds = {".safetensors", ".bin",     ".pt",  ".pth",
+                                              ".h5",          ".msgpack", ".ot",  ".onnx",
+                                              ".ckpt",        ".gguf",    ".npz", ".tflite"};
+  return kEnds.count(path.extension().string()) != 0 ||
+         path.filename().string().ends_with(".index.json");
+}
+
+Status CopyError(const fs::path& path, const std::error_code& error) {
+  return IoError("cannot copy '", path.string(), "': ", error.message());
+}
+
+// The files of one folder, without those below it.
+Status CopySettings(const fs::path& from, const fs::path& to) {
+  std::error_code error;
+  fs::create_directories(to, error);
+  if (error) return IoError("cannot make '", to.string(), "': ", error.message());
+  for (auto entry = fs::directory_iterator(from, error); !error && entry != fs::end(entry);
+       entry.increment(error)) {
+    const fs::path& path = entry->path();
+    std::error_code failed;
+    const bool copied = fs::is_regular_file(path, failed) && !IsWeightsFile(path) &&
+                        fs::file_size(path, failed) <= kMaxSettingsBytes;
+    if (copied && !failed) fs::copy_file(path, to / path.filename(), failed);
+    if (failed) return CopyError(path, failed);
+  }
+  return error ? CopyError(from, error) : OkStatus();
+}
+
+// All that Encoder::Load reads but the network's weights: `weights` is their folder, `from` or one
+// below it. A dense module's own weights are copied as they are.
+Status CopyFolder(const fs::path& from, const fs::path& weights, const fs::path& to) {
+  RAG_RETURN_IF_ERROR(CopySettings(from, to));
+  std::error_code error;
+  for (auto entry = fs::directory_iterator(from, error); !error && entry != fs::end(entry);
+       entry.increment(error)) {
+    const fs::path& path = entry->path();
+    std::error_code failed;
+    if (!fs::is_directory(path, failed)) continue;
+    const fs::path target = to / path.filename();
+    if (fs::equivalent(path, weights, failed)) {
+      RAG_RETURN_IF_ERROR(CopySettings(path, target));
+      continue;
+    }
+    // A module's folder says what it is; others ("onnx", "openvino") hold the weights again.
+    if (!fs::exists(path / "config.json", failed) || fs::exists(path / "model.onnx", failed)) {
+      continue;
+    }
+    fs::copy(path, target, fs::copy_options::recursive, failed);
+    if (failed) return CopyError(path, failed);
+  }
+  return error ? CopyError(from, error) : OkStatus();
+}
+
+// The tensors of the new file, and the bytes of those that were made anew.
+class Rounder {
+ public:
+  explicit Rounder(const SafetensorsFile& file) : file_(file) {}
+
+  // Layers' matrices in 8 bits.
+  Status ToInt8(const std::vector<std::string>& rounded, const CancelToken* cancel) {
+    const std::set<std::string> names(rounded.begin(), rounded.end());
+    for (const std::string& name : file_.TensorNames()) {
+      if (cancel != nullptr && cancel->cancelled()) return CancelledError("writing was cancelled");
+      const TensorView& tensor = *file_.Find(name);
+      if (names.count(name) == 0 || tensor.shape.back() > kMaxInt8Depth) {
+        tensors_.emplace_back(name, tensor);
+        continue;
+      }
+      const size_t rows = tensor.shape[0];
+      const size_t cols = tensor.shape[1];
+      RAG_ASSIGN_OR_RETURN(const std::vector<float> values, Read(name, tensor));
+      const std::span<std::byte> codes = Add(name, DType::kI8, tensor.shape);
+      const std::span<std::byte> scales = Add(name + "_scale", DType::kF32, {rows});
+      std::vector<float> found(rows);
+      for (size_t row = 0; row < rows; ++row) {
+        found[row] = QuantizeWeights(values.data() + row * cols, cols,
+                                     reinterpret_cast<int8_t*>(codes.data()) + row * cols);
+      }
+      std::memcpy(scales.data(), found.data(), scales.size());
+      ++rounded_;
+    }
+    return OkStatus();
+  }
+
+  // All matrices in a narrower floating-point type.
+  Status ToFloat(DType type, const CancelToken* cancel) {
+    for (const std::string& name : file_.TensorNames()) {
+      if (cancel != nullptr && cancel->cancelled()) return CancelledError("writing was cancelled");
+      const TensorView& tensor = *file_.Find(name);
+      const bool wide = tensor.type == DType::kF32 || tensor.type == DType::kF64;
+      const bool other = tensor.type == DType::kF16 || tensor.type == DType::kBF16;
+      if (tensor.shape.size() < 2 || tensor.type == type || (!wide && !other)) {
+        tensors_.emplace_back(name, tensor);
+        continue;
+      }
+      RAG_ASSIGN_OR_RETURN(const std::vector<float> values, Read(name, tensor));
+      const std::span<std::byte> out = Add(name, type, tensor.shape);
+      for (size_t i = 0; i < values.size(); ++i) {
+        const uint16_t bits =
+            type == DType::kF16 ? FloatToHalf(values[i]) : FloatToBFloat16(values[i]);
+        if (type == DType::kF16 && !std::isfinite(HalfToFloat(bits))) {
+          return InvalidArgumentError("tensor '", name, "' holds ", values[i],
+                                      ", more than f16 can");
+        }
+        std::memcpy(out.data() + i * sizeof(bits), &bits, sizeof(bits));
+      }
+      ++rounded_;
+    }
+    return OkStatus();
+  }
+
+  const std::vector<NamedTensorView>& tensors() const { return tensors_; }
+  size_t rounded() const { return rounded_; }
+
+ private:
+  static Result<std::vector<float>> Read(const std::string& name, const TensorView& tensor) {
+    std::vector<float> values(tensor.elements());
+    RAG_RETURN_IF_ERROR(DequantizeTo(tensor, 0, values));
+    const auto wrong =
+        std::find_if_not(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
+    if (wrong != values.end()) {
+      return InvalidArgumentError("tensor '", name, "' holds ", *wrong);
+    }
+    return values;
+  }
+
+  std::span<std::byte> Add(const std::string& name, DType type, std::vector<size_t> shape) {
+    TensorView view{type, std::move(shape), {}};
+    std::vector<std::byte>& bytes =
+        made_.emplace_back(view.elements() * GetDTypeInfo(type).block_bytes);
+    view.bytes = bytes;
+    tensors_.emplace_back(name, std::move(view));
+    return bytes;
+  }
+
+  const SafetensorsFile& file_;
+  std::deque<std::vector<std::byte>> made_;
+  std::vector<NamedTensorView> tensors_;
+  size_t rounded_ = 0;
+};
+
+// The names of what the layers of the folder's network, or of both its networks, round.
+Result<std::vector<std::string>> RoundedNames(const EncoderConfig& config, const Runtime& runtime) {
+  std::vector<std::string> names;
+  const auto add = [&](const TransformerConfig& model, size_t max_tokens) -> Status {
+    RAG_ASSIGN_OR_RETURN(
+        const TransformerWeights weights,
+        TransformerWeights::Load(config.folder, model, {max_tokens, Precision::kInt8}, runtime));
+    names.insert(names.end(), weights.rounded.begin(), weights.rounded.end());
+    return OkStatus();
+  };
+  RAG_RETURN_IF_ERROR(add(config.model, config.limits.max_tokens));
+  if (config.images.has_value()) {
+    const TransformerConfig& model = config.images->model;
+    RAG_RETURN_IF_ERROR(add(model, model.max_sequence));
+  }
+  return names;
+}
+
+Result<EncoderQuantizeReport> WriteWeights(const EncoderConfig& config, const fs::path& to,
+                                           std::string_view type, const Runtime& runtime,
+                                           const CancelToken* cancel) {
+  RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(config.folder));
+  const std::vector<NamedTensorView> source = FileTensors(file);
+  for (const auto& [name, tensor] : source) {
+    if (tensor.type != DType::kI8) continue;
+    return InvalidArgumentError(config.folder, ": tensor '", name,
+                                "' is in 8 bits: quantize what it was made of");
+  }
+  Rounder rounder(file);
+  std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
+  const bool int8 = type == kInt8Type;
+  if (int8) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<std::string> names, RoundedNames(config, runtime));
+    RAG_RETURN_IF_ERROR(rounder.ToInt8(names, cancel));
+    std::vector<NamedTensorView> sorted = rounder.tensors();
+    std::sort(sorted.begin(), sorted.end(),
+              [](const auto& a, const auto& b) { return a.first < b.first; });
+    const auto keep = [](std::span<const std::byte>) {};
+    metadata.emplace_back(kSourceHashKey, HashToHex(HashTensors(source, runtime.pool(), keep)));
+    metadata.emplace_back(kOwnHashKey, HashToHex(HashTensors(sorted, runtime.pool(), keep)));
+  } else {
+    RAG_RETURN_IF_ERROR(rounder.ToFloat(type == "f16" ? DType::kF16 : DType::kBF16, cancel));
+  }
+  const fs::path path = to / (int8 ? "model.int8.safetensors" : "model.safetensors");
+  RAG_RETURN_IF_ERROR(WriteSafetensors(path.string(), rounder.tensors(), metadata));
+  EncoderQuantizeReport report;
+  report.tensors = source.size();
+  report.rounded = rounder.rounded();
+  for (const auto& [name, tensor] : source) {
+    report.parameters += tensor.elements();
+    report.source_bytes += tensor.bytes.size();
+  }
+  for (const auto& [name, tensor] : rounder.tensors()) report.bytes += tensor.bytes.size();
+  return report;
+}
+
+}  // namespace
+
+Result<EncoderQuantizeReport> QuantizeEncoder(const std::string& from, const std::string& to,
+                                              std::string_view type, const Runtime& runtime,
+                                              const CancelToken* cancel) {
+  if (type != kInt8Type && type != "bf16" && type != "f16") {
+    return InvalidArgumentError("type '", type, "' is none of int8, bf16 and f16");
+  }
+  std::error_code error;
+  fs::path target = fs::path(to).lexically_normal();
+  if (!target.has_filename()) target = target.parent_path();
+  if (fs::exists(fs::symlink_status(target, error))) {
+    return AlreadyExistsError("'", to, "' is there already");
+  }
+  RAG_ASSIGN_OR_RETURN(const EncoderConfig config, ReadEncoderConfig(from, {}));
+  const fs::path temporary = target.string() + ".partial";
+  fs::remove_all(temporary, error);
+  const auto write = [&]() -> Result<EncoderQuantizeReport> {
+    RAG_RETURN_IF_ERROR(CopyFolder(from, config.folder, temporary));
+    const fs::path below = fs::relative(config.folder, from, error);
+    if (error) return IoError("'", config.folder, "': ", error.message());
+    RAG_ASSIGN_OR_RETURN(
+        const EncoderQuantizeReport report,
+        WriteWeights(config, (temporary / below).lexically_normal(), type, runtime, cancel));
+    fs::rename(temporary, target, error);
+    if (error) return IoError("cannot write '", to, "': ", error.message());
+    return report;
+  };
+  Result<EncoderQuantizeReport> report = write();
+  if (!report.ok()) fs::remove_all(temporary, error);
+  return report;
+}
+
+}  // namespace rag
