@@ -112,13 +112,28 @@ void PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, i
 
 // Evenly around zero: a zero of their own would cost another sum.
 float QuantizeWeights(const float* x, size_t n, int8_t* values) {
-  float largest = 0;
-  for (size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i]));
+  // Several, which the compiler keeps in one register.
+  constexpr size_t kLanes = 16;
+  float lanes[kLanes] = {};
+  size_t i = 0;
+  const auto widen = [&](size_t lane, float value) {
+    const float magnitude = std::abs(value);
+    lanes[lane] = lanes[lane] < magnitude ? magnitude : lanes[lane];
+  };
+  for (; i + kLanes <= n; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) widen(lane, x[i + lane]);
+  }
+  for (; i < n; ++i) widen(0, x[i]);
+  float largest = *std::max_element(lanes, lanes + kLanes);
   if (!(largest > kLeastInt8Range)) largest = 0;
   const float factor = largest > 0 ? 127.0f / largest : 0.0f;
-  for (size_t i = 0; i < n; ++i) {
-    const float value = std::nearbyint(x[i] * factor);
-    values[i] = static_cast<int8_t>(std::isnan(value) ? 0.0f : std::clamp(value, -127.0f, 127.0f));
+  // Adding it leaves no place for fractions: rounded to the nearest even whole number.
+  constexpr float kRounder = 0x1.8p23f;
+  for (i = 0; i < n; ++i) {
+    const float scaled = x[i] * factor;
+    const float value = (scaled + kRounder) - kRounder;
+    const float bounded = std::min(std::max(value, -127.0f), 127.0f);
+    values[i] = static_cast<int8_t>(value == value ? bounded : 0.0f);
   }
   return largest / 127.0f;
 }
