@@ -5,6 +5,7 @@
 #include <cstring>
 #include <deque>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "embed/encoder_config.h"
@@ -83,28 +84,21 @@ class Rounder {
  public:
   explicit Rounder(const SafetensorsFile& file) : file_(file) {}
 
-  // Layers' matrices in 8 bits.
-  Status ToInt8(const std::vector<std::string>& rounded, const CancelToken* cancel) {
-    const std::set<std::string> names(rounded.begin(), rounded.end());
+  // Layers' matrices as their products round them.
+  Status Round(const std::vector<RoundedTensor>& rounded, const CancelToken* cancel) {
+    std::map<std::string_view, Precision> precisions;
+    for (const RoundedTensor& tensor : rounded) precisions[tensor.name] = tensor.precision;
     for (const std::string& name : file_.TensorNames()) {
       if (cancel != nullptr && cancel->cancelled()) return CancelledError("writing was cancelled");
       const TensorView& tensor = *file_.Find(name);
-      if (names.count(name) == 0 || tensor.shape.back() > kMaxInt8Depth) {
+      const auto found = precisions.find(name);
+      if (found != precisions.end() && found->second == Precision::kBf16) {
+        RAG_RETURN_IF_ERROR(AddFloats(name, tensor, DType::kBF16));
+      } else if (found != precisions.end() && tensor.shape.back() <= kMaxInt8Depth) {
+        RAG_RETURN_IF_ERROR(AddInt8(name, tensor));
+      } else {
         tensors_.emplace_back(name, tensor);
-        continue;
       }
-      const size_t rows = tensor.shape[0];
-      const size_t cols = tensor.shape[1];
-      RAG_ASSIGN_OR_RETURN(const std::vector<float> values, Read(name, tensor));
-      const std::span<std::byte> codes = Add(name, DType::kI8, tensor.shape);
-      const std::span<std::byte> scales = Add(name + "_scale", DType::kF32, {rows});
-      std::vector<float> found(rows);
-      for (size_t row = 0; row < rows; ++row) {
-        found[row] = QuantizeWeights(values.data() + row * cols, cols,
-                                     reinterpret_cast<int8_t*>(codes.data()) + row * cols);
-      }
-      std::memcpy(scales.data(), found.data(), scales.size());
-      ++rounded_;
     }
     return OkStatus();
   }
@@ -120,18 +114,7 @@ class Rounder {
         tensors_.emplace_back(name, tensor);
         continue;
       }
-      RAG_ASSIGN_OR_RETURN(const std::vector<float> values, Read(name, tensor));
-      const std::span<std::byte> out = Add(name, type, tensor.shape);
-      for (size_t i = 0; i < values.size(); ++i) {
-        const uint16_t bits =
-            type == DType::kF16 ? FloatToHalf(values[i]) : FloatToBFloat16(values[i]);
-        if (type == DType::kF16 && !std::isfinite(HalfToFloat(bits))) {
-          return InvalidArgumentError("tensor '", name, "' holds ", values[i],
-                                      ", more than f16 can");
-        }
-        std::memcpy(out.data() + i * sizeof(bits), &bits, sizeof(bits));
-      }
-      ++rounded_;
+      RAG_RETURN_IF_ERROR(AddFloats(name, tensor, type));
     }
     return OkStatus();
   }
@@ -151,6 +134,37 @@ class Rounder {
     return values;
   }
 
+  Status AddInt8(const std::string& name, const TensorView& tensor) {
+    const size_t rows = tensor.shape[0];
+    const size_t cols = tensor.shape[1];
+    RAG_ASSIGN_OR_RETURN(const std::vector<float> values, Read(name, tensor));
+    const std::span<std::byte> codes = Add(name, DType::kI8, tensor.shape);
+    const std::span<std::byte> scales = Add(name + "_scale", DType::kF32, {rows});
+    for (size_t row = 0; row < rows; ++row) {
+      const float scale = QuantizeWeights(values.data() + row * cols, cols,
+                                          reinterpret_cast<int8_t*>(codes.data()) + row * cols);
+      std::memcpy(scales.data() + row * sizeof(scale), &scale, sizeof(scale));
+    }
+    ++rounded_;
+    return OkStatus();
+  }
+
+  // In f16 or bf16.
+  Status AddFloats(const std::string& name, const TensorView& tensor, DType type) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<float> values, Read(name, tensor));
+    const std::span<std::byte> out = Add(name, type, tensor.shape);
+    for (size_t i = 0; i < values.size(); ++i) {
+      const uint16_t bits =
+          type == DType::kF16 ? FloatToHalf(values[i]) : FloatToBFloat16(values[i]);
+      if (type == DType::kF16 && !std::isfinite(HalfToFloat(bits))) {
+        return InvalidArgumentError("tensor '", name, "' holds ", values[i], ", more than f16 can");
+      }
+      std::memcpy(out.data() + i * sizeof(bits), &bits, sizeof(bits));
+    }
+    ++rounded_;
+    return OkStatus();
+  }
+
   std::span<std::byte> Add(const std::string& name, DType type, std::vector<size_t> shape) {
     TensorView view{type, std::move(shape), {}};
     std::vector<std::byte>& bytes =
@@ -166,14 +180,15 @@ class Rounder {
   size_t rounded_ = 0;
 };
 
-// The names of what the layers of the folder's network, or of both its networks, round.
-Result<std::vector<std::string>> RoundedNames(const EncoderConfig& config, const Runtime& runtime) {
-  std::vector<std::string> names;
+// What the layers of the folder's network, or of both its networks, round.
+Result<std::vector<RoundedTensor>> FindRounded(const EncoderConfig& config,
+                                               const Runtime& runtime) {
+  std::vector<RoundedTensor> tensors;
   const auto add = [&](const TransformerConfig& model, size_t max_tokens) -> Status {
     RAG_ASSIGN_OR_RETURN(
         const TransformerWeights weights,
         TransformerWeights::Load(config.folder, model, {max_tokens, Precision::kInt8}, runtime));
-    names.insert(names.end(), weights.rounded.begin(), weights.rounded.end());
+    tensors.insert(tensors.end(), weights.rounded.begin(), weights.rounded.end());
     return OkStatus();
   };
   RAG_RETURN_IF_ERROR(add(config.model, config.limits.max_tokens));
@@ -181,7 +196,7 @@ Result<std::vector<std::string>> RoundedNames(const EncoderConfig& config, const
     const TransformerConfig& model = config.images->model;
     RAG_RETURN_IF_ERROR(add(model, model.max_sequence));
   }
-  return names;
+  return tensors;
 }
 
 Result<EncoderQuantizeReport> WriteWeights(const EncoderConfig& config, const fs::path& to,
@@ -198,8 +213,8 @@ Result<EncoderQuantizeReport> WriteWeights(const EncoderConfig& config, const fs
   std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
   const bool int8 = type == kInt8Type;
   if (int8) {
-    RAG_ASSIGN_OR_RETURN(const std::vector<std::string> names, RoundedNames(config, runtime));
-    RAG_RETURN_IF_ERROR(rounder.ToInt8(names, cancel));
+    RAG_ASSIGN_OR_RETURN(const std::vector<RoundedTensor> rounded, FindRounded(config, runtime));
+    RAG_RETURN_IF_ERROR(rounder.Round(rounded, cancel));
     std::vector<NamedTensorView> sorted = rounder.tensors();
     std::sort(sorted.begin(), sorted.end(),
               [](const auto& a, const auto& b) { return a.first < b.first; });

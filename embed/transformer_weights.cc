@@ -49,8 +49,8 @@ class LayerReader {
         prefix_(LayerPrefix(names, config, index)),
         index_(index) {}
 
-  // rounded: the names of what the layer's products round.
-  Status Read(TransformerLayer& layer, std::vector<std::string>& rounded) {
+  // rounded: what the layer's products round.
+  Status Read(TransformerLayer& layer, std::vector<RoundedTensor>& rounded) {
     RAG_RETURN_IF_ERROR(ReadLayer(layer));
     rounded = std::move(rounded_);
     return OkStatus();
@@ -61,18 +61,19 @@ class LayerReader {
     const size_t inner = config_.inner;
     if (config_.family == EncoderFamily::kMobileBert) {
       RAG_RETURN_IF_ERROR(ReadBottleneck(layer.bottleneck.emplace()));
-      RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1]}, 2 * inner, inner,
-                                                 names_.attention_bias));
+      RAG_ASSIGN_OR_RETURN(
+          layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1]}, ProjectionPrecision(), 2 * inner,
+                                inner, names_.attention_bias));
     } else {
       // Parts of one tensor lie in it one after another already.
       const size_t first = names_.qkv[1].empty() ? 0 : config_.query_width();
-      RAG_ASSIGN_OR_RETURN(
-          layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1], names_.qkv[2]}, config_.qkv_width(),
-                                inner, names_.attention_bias, false, first));
+      RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1], names_.qkv[2]},
+                                                 ProjectionPrecision(), config_.qkv_width(), inner,
+                                                 names_.attention_bias, false, first));
     }
-    RAG_ASSIGN_OR_RETURN(
-        layer.attention_out,
-        ReadLinear({names_.attention_out}, inner, config_.query_width(), names_.attention_bias));
+    RAG_ASSIGN_OR_RETURN(layer.attention_out,
+                         ReadLinear({names_.attention_out}, precision_, inner,
+                                    config_.query_width(), names_.attention_bias));
     if (config_.head_norms) {
       for (size_t i = 0; i < 2; ++i) {
         RAG_ASSIGN_OR_RETURN(layer.head_norms[i], ReadNorm(names_.head_norms[i], config_.head_dim));
@@ -95,13 +96,20 @@ class LayerReader {
 
   std::string Name(std::string_view part) const { return StrCat(prefix_, part); }
 
-  Result<Linear> ReadLinear(std::initializer_list<std::string_view> parts, size_t out, size_t in,
-                            BiasRule bias, bool swap_halves = false, size_t first = 0) {
+  // Of queries, keys and values: what comes in is a norm's, and its outlying columns leave the
+  // others few steps of 8 bits.
+  Precision ProjectionPrecision() const {
+    return precision_ == Precision::kInt8 ? Precision::kBf16 : precision_;
+  }
+
+  Result<Linear> ReadLinear(std::initializer_list<std::string_view> parts, Precision precision,
+                            size_t out, size_t in, BiasRule bias, bool swap_halves = false,
+                            size_t first = 0) {
     std::vector<std::string> names;
     for (const std::string_view part : parts) {
       if (part.empty()) continue;
       names.push_back(Name(part));
-      rounded_.push_back(finder_.FullName(names.back() + ".weight"));
+      rounded_.push_back({finder_.FullName(names.back() + ".weight"), precision});
     }
     return finder_.ReadLinear(kernels_, names,
                               {.out = out,
@@ -109,7 +117,7 @@ class LayerReader {
                                .first = first,
                                .bias = bias,
                                .swap_halves = swap_halves,
-                               .precision = precision_});
+                               .precision = precision});
   }
 
   Result<EncoderNorm> ReadNorm(std::string_view part, size_t size) const {
@@ -120,10 +128,12 @@ class LayerReader {
     const size_t width = config_.gated ? 2 * config_.intermediate : config_.intermediate;
     const std::string up[] = {below + std::string(names_.up[0]),
                               names_.up[1].empty() ? "" : below + std::string(names_.up[1])};
-    RAG_ASSIGN_OR_RETURN(feed_forward.up, ReadLinear({up[0], up[1]}, width, config_.inner,
-                                                     names_.up_bias, names_.swap_up));
-    RAG_ASSIGN_OR_RETURN(feed_forward.down, ReadLinear({StrCat(below, names_.down)}, config_.inner,
-                                                       config_.intermediate, names_.down_bias));
+    RAG_ASSIGN_OR_RETURN(feed_forward.up,
+                         ReadLinear({up[0], up[1]}, precision_, width, config_.inner,
+                                    names_.up_bias, names_.swap_up));
+    RAG_ASSIGN_OR_RETURN(feed_forward.down,
+                         ReadLinear({StrCat(below, names_.down)}, precision_, config_.inner,
+                                    config_.intermediate, names_.down_bias));
     RAG_ASSIGN_OR_RETURN(feed_forward.norm,
                          ReadNorm(StrCat(below, names_.output_norm), config_.inner));
     return OkStatus();
@@ -134,15 +144,16 @@ class LayerReader {
     const size_t hidden = config_.hidden;
     const size_t inner = config_.inner;
     RAG_ASSIGN_OR_RETURN(bottleneck.input,
-                         ReadLinear({"bottleneck.input.dense"}, inner, hidden, bias));
+                         ReadLinear({"bottleneck.input.dense"}, precision_, inner, hidden, bias));
     RAG_ASSIGN_OR_RETURN(bottleneck.input_norm, ReadNorm("bottleneck.input.LayerNorm", inner));
-    RAG_ASSIGN_OR_RETURN(bottleneck.attention,
-                         ReadLinear({"bottleneck.attention.dense"}, inner, hidden, bias));
+    RAG_ASSIGN_OR_RETURN(bottleneck.attention, ReadLinear({"bottleneck.attention.dense"},
+                                                          precision_, inner, hidden, bias));
     RAG_ASSIGN_OR_RETURN(bottleneck.attention_norm,
                          ReadNorm("bottleneck.attention.LayerNorm", inner));
-    RAG_ASSIGN_OR_RETURN(bottleneck.value, ReadLinear({names_.qkv[2]}, inner, hidden, bias));
+    RAG_ASSIGN_OR_RETURN(bottleneck.value,
+                         ReadLinear({names_.qkv[2]}, ProjectionPrecision(), inner, hidden, bias));
     RAG_ASSIGN_OR_RETURN(bottleneck.output,
-                         ReadLinear({"output.bottleneck.dense"}, hidden, inner, bias));
+                         ReadLinear({"output.bottleneck.dense"}, precision_, hidden, inner, bias));
     RAG_ASSIGN_OR_RETURN(bottleneck.output_norm, ReadNorm("output.bottleneck.LayerNorm", hidden));
     return OkStatus();
   }
@@ -154,7 +165,7 @@ class LayerReader {
   const Precision precision_;
   const std::string prefix_;
   const size_t index_;
-  std::vector<std::string> rounded_;
+  std::vector<RoundedTensor> rounded_;
 };
 
 }  // namespace
@@ -235,7 +246,7 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
   weights.precision = StoresInt8(weights.file_) ? Precision::kInt8 : options.precision;
   weights.layers.resize(config.stored_layers());
   std::vector<Status> failures(weights.layers.size());
-  std::vector<std::vector<std::string>> rounded(weights.layers.size());
+  std::vector<std::vector<RoundedTensor>> rounded(weights.layers.size());
   runtime.pool().ParallelFor(failures.size(), 1, [&](size_t begin, size_t end, int) {
     for (size_t i = begin; i < end; ++i) {
       failures[i] =
@@ -244,7 +255,7 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
     }
   });
   for (const Status& failure : failures) RAG_RETURN_IF_ERROR(failure);
-  for (std::vector<std::string>& layer : rounded) {
+  for (std::vector<RoundedTensor>& layer : rounded) {
     std::move(layer.begin(), layer.end(), std::back_inserter(weights.rounded));
   }
   // Last: of all that is made here, these tables alone are as large as the settings say.

@@ -49,9 +49,14 @@ struct TransformerLayer {
 
 struct TransformerOptions {
   size_t max_tokens = 0;  // of the longest sequence that will be run
-  // Of the layers' products; embeddings and norms stay f32, and attention keeps at least what
-  // kBf16x3 does.
+  // Of the layers' products, but that kInt8 leaves queries, keys and values kBf16; embeddings and
+  // norms stay f32, and attention keeps at least what kBf16x3 does.
   Precision precision = Precision::kF32;
+};
+
+struct RoundedTensor {
+  std::string name;  // whole
+  Precision precision;
 };
 
 // Immutable after Load.
@@ -84,8 +89,8 @@ class TransformerWeights {
   size_t bytes = 0;                      // of the tensors, as stored
   // Of the layers' products: what was asked for, or kInt8 where the file has them in 8 bits.
   Precision precision = Precision::kF32;
-  // The tensors that the layers' products round, by their whole names.
-  std::vector<std::string> rounded;
+  // What the layers' products round.
+  std::vector<RoundedTensor> rounded;
 
  private:
   TransformerWeights(SafetensorsFile file, std::string folder)

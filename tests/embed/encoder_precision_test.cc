@@ -63,7 +63,7 @@ TEST_CASE("Every family runs in bf16x3, bf16 and int8, in every table") {
       // Random weights of 24 columns average less out than a real model's hundreds.
       CHECK(bf16x3 >= 0.999999);
       CHECK(bf16 >= 0.995);
-      CHECK(int8 >= 0.98);
+      CHECK(int8 >= 0.99);
     }
   }
 }

@@ -193,7 +193,7 @@ TEST_CASE("damaged weights in 8 bits are refused, never used") {
   const auto runtime = MakeRuntime();
   const EncoderFolder source("bert");
   const TemporaryFolder temporary;
-  const std::string name = "encoder.layer.0.attention.self.query.weight";
+  const std::string layer = "encoder.layer.0.attention.";
   struct Damage {
     const char* what;
     std::function<void(std::vector<NamedTensorView>&)> change;
@@ -202,32 +202,40 @@ TEST_CASE("damaged weights in 8 bits are refused, never used") {
   };
   static const std::vector<std::byte> kBytes(32 * 32 * 4, std::byte{0x80});
   const auto find = [&](std::vector<NamedTensorView>& tensors, const std::string& tail) {
-    return std::find_if(tensors.begin(), tensors.end(),
-                        [&](const auto& tensor) { return tensor.first.ends_with(name + tail); });
+    const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& tensor) {
+      return tensor.first.ends_with(layer + tail);
+    });
+    REQUIRE(found != tensors.end());
+    return found;
   };
   const Damage damages[] = {
-      {"no scales", [&](auto& tensors) { tensors.erase(find(tensors, "_scale")); },
+      {"no scales",
+       [&](auto& tensors) { tensors.erase(find(tensors, "output.dense.weight_scale")); },
        StatusCode::kInvalidArgument, "weight_scale' is missing"},
       {"fewer scales",
        [&](auto& tensors) {
-         find(tensors, "_scale")->second = {DType::kF32, {31}, std::span(kBytes).first(124)};
+         find(tensors, "output.dense.weight_scale")->second = {
+             DType::kF32, {31}, std::span(kBytes).first(124)};
        },
        StatusCode::kInvalidArgument, "has shape [31]"},
       {"-128",
-       [&](auto& tensors) { find(tensors, "")->second.bytes = std::span(kBytes).first(1024); },
-       StatusCode::kInvalidArgument, "-128"},
-      {"a part in f32",
        [&](auto& tensors) {
-         find(tensors, "")->second = {DType::kF32, {32, 32}, kBytes};
+         find(tensors, "output.dense.weight")->second.bytes = std::span(kBytes).first(1024);
        },
-       StatusCode::kInvalidArgument, "has type I8"},
+       StatusCode::kInvalidArgument, "-128"},
+      {"a part in 8 bits",
+       [&](auto& tensors) {
+         find(tensors, "self.query.weight")->second = {
+             DType::kI8, {32, 32}, std::span(kBytes).first(1024)};
+       },
+       StatusCode::kInvalidArgument, "has type BF16"},
       {"other numbers",
        [&](auto& tensors) {
          static std::vector<std::byte> other;
-         const TensorView& view = find(tensors, "")->second;
+         const TensorView& view = find(tensors, "output.dense.weight")->second;
          other.assign(view.bytes.begin(), view.bytes.end());
          other[5] = other[5] == std::byte{1} ? std::byte{2} : std::byte{1};
-         find(tensors, "")->second.bytes = other;
+         find(tensors, "output.dense.weight")->second.bytes = other;
        },
        StatusCode::kDataLoss, "hash"}};
   for (const Damage& damage : damages) {
