@@ -80,7 +80,7 @@ class Narrow {
     sums_.resize(n);
     std::vector<int8_t> values(k);
     const auto rounded = [&](size_t j) {
-      scales_[j] = QuantizeWeights(rows(j), k, values.data());
+      scales_[j] = rag::QuantizeWeights(rows(j), k, values.data());
       return values.data();
     };
     PackGemmInt8(kernels, rounded, n, k, int8_b_.data(), sums_.data());
