@@ -44,8 +44,8 @@ TEST_CASE("a rounded cache changes the distribution of the next token hardly") {
   const auto runtime = test::MakeRuntime();
   const auto exact = Distributions(*folder, *runtime, DType::kF32);
   // Measured 7.5e-7 and 1.1e-3 nats a token; heads of 8 elements have a scale for each 8.
-  for (const auto& [type, bound] :
-       {std::pair(DType::kF16, 1e-5), std::pair(DType::kQ8_0, 2e-3), std::pair(DType::kQ4_0, 0.4)}) {
+  for (const auto& [type, bound] : {std::pair(DType::kF16, 1e-5), std::pair(DType::kQ8_0, 2e-3),
+                                    std::pair(DType::kQ4_0, 0.4)}) {
     const auto rounded = Distributions(*folder, *runtime, type);
     const double divergence = test::Divergence(exact, rounded);
     std::cout << GetDTypeInfo(type).name << ": " << divergence << " nats a token" << std::endl;
