@@ -25,7 +25,7 @@ std::vector<Setting> BindSettings(Settings& s) {
        "before a query, for encoders that name none (E5: \"query: \")"},
       {"document_prompt", "RAG_DOCUMENT_PROMPT", Text{&s.document_prompt},
        "before a document's passages (E5: \"passage: \")"},
-      {"precision", "RAG_PRECISION", Choice{&s.precision, "f32|bf16|int8"},
+      {"precision", "RAG_PRECISION", Choice{&s.precision, "f32|bf16x3|bf16|int8"},
        "of encoder, reranker and the like: f32, bf16x3, bf16 or int8"},
       {"sparse", "RAG_SPARSE", Model{&s.sparse},
        "encoder of learned sparse vectors (SPLADE): a name or a folder"},

@@ -781,6 +781,8 @@ class Models(CliTest):
 
         self.assertEqual(embed(small), embed(model, "--precision", "int8"))
         self.assertNotEqual(embed(small), embed(model))
+        exact, rounded = embed(model)[0], embed(model, "--precision", "bf16x3")[0]
+        self.assertGreater(sum(a * b for a, b in zip(exact, rounded)), 0.999999)
         error = self.rag_json("models", "quantize", model, small, code=1)["error"]
         self.assertEqual(error["code"], "already_exists")
         self.rag_json("models", "quantize", model, self.folder / "q4", "--type", "Q4_K", code=1)
