@@ -16,7 +16,8 @@ namespace {
 using amx::kRowBytes;
 using amx::kTileRows;
 
-constexpr size_t kQueryRows = 2 * kTileRows;
+constexpr size_t kQueryRows = kAmxQueryRows;
+static_assert(kQueryRows == 2 * kTileRows);
 constexpr size_t kQueryBlock = 512;  // queries whose softmax is begun at one time
 constexpr size_t kFewQueries = 4;    // fewer do not pay for packing keys and values
 constexpr size_t kLanes = 16;
@@ -327,7 +328,7 @@ class Head {
   explicit Head(const Kernels::AttentionArgs& args)
       : args_(args),
         padded_dim_(RoundUp(args.head_dim, kStep)),
-        windowed_(args.window < args.kv_count),
+        windowed_(args.window < args.kv_count || args.window < args.q_count),
         buffers_(args.scratch, padded_dim_) {}
 
   void Run() {

@@ -101,7 +101,7 @@ struct Kernels {
   void (*mul)(float* x, const float* y, size_t n);            // x *= y
   void (*axpy)(float a, const float* x, float* y, size_t n);  // y += a * x
 
-  // --- attention, f32, one head ---
+  // --- attention, one head, in f32 or, where `rounded` says so, with factors of 16 bits ---
   // out [q_count, head_dim] = softmax(scale * q k^T) v over kv_count keys, without storing the
   // score matrix. Row strides are given for each; causal: query i sees keys [0, causal_offset + i].
   // bias: bias[j - i] is added to the scaled score of query i and key j, or null. window: query i

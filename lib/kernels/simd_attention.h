@@ -90,6 +90,12 @@ void UpdateSoftmax(float* block_scores, const VisibleKeys& keys, size_t count, f
   sum += ExpRow<V>(scores, visible, new_largest);
 }
 
+// Whether the window hides any key from any query.
+template <class V>
+bool Windowed(const Kernels::AttentionArgs& args) {
+  return args.window < args.kv_count || args.window < args.q_count;
+}
+
 // One block of keys, [first_key, first_key + count), for R queries beginning at `query`.
 template <class V, size_t R>
 void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_key, size_t count,
@@ -104,7 +110,7 @@ void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_k
     count = end - first_key < count ? end - first_key : count;
   }
   // Neither are those outside of all windows.
-  const bool windowed = args.window < args.kv_count;
+  const bool windowed = Windowed<V>(args);
   if (windowed &&
       (first_key + count + args.window <= query || query + R - 1 + args.window < first_key)) {
     return;
@@ -160,6 +166,7 @@ void Attention(const Kernels::AttentionArgs& args) {
   static_assert(kQueryBlock % V::kTileRows == 0);
   static_assert(kKeyBlock % (kPanelRegs * V::kWidth) == 0);
   static_assert(V::kTileRows <= kMaxAttentionRows);
+  const bool windowed = Windowed<V>(args);
   float* const scores = args.scratch;
   float* const packed = scores + kMaxAttentionRows * kKeyBlock;
   for (size_t begin = 0; begin < args.q_count; begin += kQueryBlock) {
@@ -176,8 +183,8 @@ void Attention(const Kernels::AttentionArgs& args) {
       keys = args.causal_offset + begin + queries;
     }
     for (size_t first_key = 0; first_key < keys; first_key += kKeyBlock) {
-      if (args.window < args.kv_count && first_key + kKeyBlock + args.window <= begin) continue;
-      if (args.window < args.kv_count && begin + queries + args.window <= first_key) break;
+      if (windowed && first_key + kKeyBlock + args.window <= begin) continue;
+      if (windowed && begin + queries + args.window <= first_key) break;
       const size_t count = keys - first_key < kKeyBlock ? keys - first_key : kKeyBlock;
       const float* packed_keys = nullptr;
       if (args.q_count >= kFewQueries) {

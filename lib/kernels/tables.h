@@ -16,11 +16,13 @@ inline constexpr size_t kKeyBlock = 128;
 inline constexpr size_t kMaxAttentionRows = 12;
 
 // attention on tiles: also the AMX table's in f32 (attention_amx.cc), and the floats it works in:
-// scores and weights of 32 queries, the queries, and a block of keys and of values, each element
-// as two of bf16.
+// scores and weights of kAmxQueryRows queries, the queries, and a block of keys and of values, each
+// element as two of bf16, and what aligns them.
 void AmxAttention(const Kernels::AttentionArgs& args);
+inline constexpr size_t kAmxQueryRows = 32;
 inline constexpr size_t AmxAttentionFloats(size_t head_dim) {
-  return 2 * 32 * kKeyBlock + (head_dim + 31) / 32 * 32 * (32 + 2 * kKeyBlock) + 16;
+  return 2 * kAmxQueryRows * kKeyBlock +
+         (head_dim + 31) / 32 * 32 * (kAmxQueryRows + 2 * kKeyBlock) + 16;
 }
 
 // Steps of quantize_int8: so few that rounding twice, the value and the zero, stays within a byte.

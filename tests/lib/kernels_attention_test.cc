@@ -117,8 +117,20 @@ TEST_CASE("Attention of rounded factors agrees with the reference") {
         CheckAttention(*kernels, c, random);
       }
     }
-    CheckAttention(*kernels, {.q_count = 600, .kv_count = 600, .head_dim = 32, .rounded = true},
-                   random);
+    // More queries than are begun at one time; fewer keys than queries.
+    for (const auto& [q_count, kv_count] :
+         {std::pair(600, 600), std::pair(40, 17), std::pair(300, 129)}) {
+      Case c{.q_count = static_cast<size_t>(q_count),
+             .kv_count = static_cast<size_t>(kv_count),
+             .head_dim = 32,
+             .rounded = true};
+      CheckAttention(*kernels, c, random);
+      c.causal = true;
+      CheckAttention(*kernels, c, random);
+      c.causal = false;
+      c.window = 20;
+      CheckAttention(*kernels, c, random);
+    }
   }
 }
 
