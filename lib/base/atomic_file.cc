@@ -25,6 +25,13 @@ std::string FolderOf(const std::string& path) {
 // locked was left.
 bool Lock(const Descriptor& file) { return ::flock(file.get(), LOCK_EX | LOCK_NB) == 0; }
 
+bool IsAt(const Descriptor& file, const std::string& path) {
+  struct stat ours;
+  struct stat there;
+  return ::fstat(file.get(), &ours) == 0 && ::lstat(path.c_str(), &there) == 0 &&
+         ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
 void RemoveLeftovers(const std::string& path) {
   const std::string beginning = StrCat(std::filesystem::path(path).filename().string(), kTemporary);
   std::error_code error;
@@ -37,7 +44,10 @@ void RemoveLeftovers(const std::string& path) {
     }
     const Descriptor file(
         ::open(it->path().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
-    if (file.get() >= 0 && Lock(file)) ::unlink(it->path().c_str());
+    // The name may have become another file's while this one was opened.
+    if (file.get() >= 0 && Lock(file) && IsAt(file, it->path().string())) {
+      ::unlink(it->path().c_str());
+    }
   }
 }
 

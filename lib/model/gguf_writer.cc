@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <limits>
+#include <memory>
 #include <optional>
+
+#include "lib/base/atomic_file.h"
 
 namespace rag {
 namespace {
@@ -173,29 +174,17 @@ std::string GgufWriter::Header() const {
 }
 
 Status GgufWriter::Write(const std::string& path, Fill fill) const {
-  const std::string temporary = path + ".partial";
-  const auto write = [&]() -> Status {
-    std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-    const std::string header = Header();
-    file.write(header.data(), static_cast<std::streamsize>(header.size()));
-    std::vector<std::byte> bytes;
-    for (size_t i = 0; file.good() && i < tensors_.size(); ++i) {
-      bytes.assign(Padded(tensors_[i].bytes), std::byte{0});
-      RAG_RETURN_IF_ERROR(fill(i, std::span(bytes).first(tensors_[i].bytes))
-                              .WithContext(StrCat("tensor '", tensors_[i].name, "'")));
-      file.write(reinterpret_cast<const char*>(bytes.data()),
-                 static_cast<std::streamsize>(bytes.size()));
-    }
-    file.close();
-    if (!file.good()) return IoError("cannot write '", temporary, "'");
-    return OkStatus();
-  };
-  Status status = write();
-  std::error_code error;
-  if (status.ok()) std::filesystem::rename(temporary, path, error);
-  if (error) status = IoError("cannot rename '", temporary, "': ", error.message());
-  if (!status.ok()) std::filesystem::remove(temporary, error);
-  return status;
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path, 0666));
+  const std::string header = Header();
+  RAG_RETURN_IF_ERROR(file->Write(std::as_bytes(std::span(header))));
+  std::vector<std::byte> bytes;
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    bytes.assign(Padded(tensors_[i].bytes), std::byte{0});
+    RAG_RETURN_IF_ERROR(fill(i, std::span(bytes).first(tensors_[i].bytes))
+                            .WithContext(StrCat("tensor '", tensors_[i].name, "'")));
+    RAG_RETURN_IF_ERROR(file->Write(bytes));
+  }
+  return file->Commit();
 }
 
 }  // namespace rag

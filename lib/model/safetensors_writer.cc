@@ -1,43 +1,24 @@
 #include "lib/model/safetensors_writer.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <filesystem>
+#include <memory>
 
-#include "lib/base/descriptor.h"
+#include "lib/base/atomic_file.h"
 #include "lib/base/value.h"
 
 namespace rag {
 namespace {
 
-Status WriteAll(int descriptor, const std::string& path, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(descriptor, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return IoError("cannot write '", path, "': ", std::strerror(errno));
-    bytes = bytes.subspan(static_cast<size_t>(count));
-  }
-  return OkStatus();
-}
-
 Status WriteFile(const std::string& path, std::string_view header,
                  std::span<const NamedTensorView* const> tensors) {
-  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
-  if (file.get() < 0) return IoError("cannot write '", path, "': ", std::strerror(errno));
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file, AtomicFile::Create(path, 0666));
   const uint64_t size = header.size();
-  RAG_RETURN_IF_ERROR(WriteAll(file.get(), path, std::as_bytes(std::span(&size, 1))));
-  RAG_RETURN_IF_ERROR(WriteAll(file.get(), path, std::as_bytes(std::span(header))));
+  RAG_RETURN_IF_ERROR(file->Write(std::as_bytes(std::span(&size, 1))));
+  RAG_RETURN_IF_ERROR(file->Write(std::as_bytes(std::span(header))));
   for (const NamedTensorView* const tensor : tensors) {
-    RAG_RETURN_IF_ERROR(WriteAll(file.get(), path, tensor->second.bytes));
+    RAG_RETURN_IF_ERROR(file->Write(tensor->second.bytes));
   }
-  if (::fsync(file.get()) != 0) {
-    return IoError("cannot sync '", path, "': ", std::strerror(errno));
-  }
-  return OkStatus();
+  return file->Commit();
 }
 
 }  // namespace
@@ -86,15 +67,7 @@ Status WriteSafetensors(const std::string& path, std::span<const NamedTensorView
   }
   std::string text = ToJson(Value(std::move(header)));
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  const std::string temporary = path + ".partial";
-  Status status = WriteFile(temporary, text, order);
-  std::error_code error;
-  if (status.ok()) {
-    std::filesystem::rename(temporary, path, error);
-    if (error) status = IoError("cannot write '", path, "': ", error.message());
-  }
-  if (!status.ok()) std::filesystem::remove(temporary, error);
-  return status;
+  return WriteFile(path, text, order);
 }
 
 }  // namespace rag
