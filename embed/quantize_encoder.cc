@@ -24,6 +24,14 @@ namespace fs = std::filesystem;
 constexpr uintmax_t kMaxSettingsBytes = uintmax_t{64} << 20;
 constexpr std::string_view kInt8Type = "int8";
 
+bool IsBelow(const fs::path& path, const fs::path& folder) {
+  std::error_code error;
+  const fs::path whole = fs::weakly_canonical(path, error);
+  const fs::path around = fs::weakly_canonical(folder, error);
+  return std::mismatch(around.begin(), around.end(), whole.begin(), whole.end()).first ==
+         around.end();
+}
+
 // Weights in any program's format, or the list of their parts.
 bool IsWeightsFile(const fs::path& path) {
   static const std::set<std::string> kEnds = {".safetensors", ".bin",     ".pt",  ".pth",
@@ -252,6 +260,9 @@ Result<EncoderQuantizeReport> QuantizeEncoder(const std::string& from, const std
     return AlreadyExistsError("'", to, "' is there already");
   }
   RAG_ASSIGN_OR_RETURN(const EncoderConfig config, ReadEncoderConfig(from, {}));
+  if (IsBelow(target, from)) {
+    return InvalidArgumentError("'", to, "' is in the folder '", from, "' that is read");
+  }
   const fs::path temporary = target.string() + ".partial";
   fs::remove_all(temporary, error);
   const auto write = [&]() -> Result<EncoderQuantizeReport> {

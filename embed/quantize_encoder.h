@@ -28,7 +28,8 @@ struct EncoderQuantizeReport {
 //   NAME.weight_scale [out] f32 or, of queries, keys and values, in bf16; all else as it was. Its
 //   vectors and its fingerprint are those of `from` with Precision::kInt8, bit for bit; a
 //   collection made with the one opens with the other.
-// Errors: those of Encoder::Load; invalid_argument for another type, a source in 8 bits, or a
+// Errors: those of Encoder::Load; invalid_argument for another type, a source in 8 bits, a `to`
+// in `from`, or a
 // number that the type cannot hold; already_exists; cancelled; io_error. Nothing is left at `to`
 // then.
 Result<EncoderQuantizeReport> QuantizeEncoder(const std::string& from, const std::string& to,

@@ -14,9 +14,11 @@ bool IsFloatType(DType type) {
 
 // Row `row` of a matrix whose type was checked: where it lies, or converted into `buffer`.
 const float* RowOf(const TensorView& tensor, size_t row, std::span<float> buffer) {
-  const std::byte* const bytes = tensor.bytes.data() + row * buffer.size() * sizeof(float);
-  if (tensor.type == DType::kF32 && reinterpret_cast<uintptr_t>(bytes) % alignof(float) == 0) {
-    return reinterpret_cast<const float*>(bytes);
+  if (tensor.type == DType::kF32) {
+    const std::byte* const bytes = tensor.bytes.data() + row * buffer.size() * sizeof(float);
+    if (reinterpret_cast<uintptr_t>(bytes) % alignof(float) == 0) {
+      return reinterpret_cast<const float*>(bytes);
+    }
   }
   DequantizeTo(tensor, row * buffer.size(), buffer).Ignore();  // inside the tensor
   return buffer.data();

@@ -43,29 +43,19 @@ std::optional<Activation> ProductActivation(EncoderActivation activation) {
 }  // namespace
 
 void Activate(const Kernels& kernels, EncoderActivation activation, float* x, size_t n) {
-  switch (activation) {
-    case EncoderActivation::kGelu:
-      return kernels.gelu(x, n);
-    case EncoderActivation::kGeluTanh:
-      return kernels.gelu_tanh(x, n);
-    case EncoderActivation::kSilu:
-      return kernels.silu(x, n);
-    case EncoderActivation::kQuickGelu: {
-      // Hendrycks & Gimpel 2016: x * sigmoid(1.702 x).
-      constexpr float kSlope = 1.702f;
-      for (size_t i = 0; i < n; ++i) x[i] *= kSlope;
-      kernels.silu(x, n);
-      for (size_t i = 0; i < n; ++i) x[i] /= kSlope;
-      return;
-    }
-    case EncoderActivation::kRelu:
-      for (size_t i = 0; i < n; ++i) x[i] = std::max(x[i], 0.0f);
-      return;
-    case EncoderActivation::kTanh:
-      for (size_t i = 0; i < n; ++i) x[i] = std::tanh(x[i]);
-      return;
-    case EncoderActivation::kIdentity:
-      return;
+  if (const std::optional<Activation> of_products = ProductActivation(activation)) {
+    return Activate(kernels, *of_products, x, n);
+  }
+  if (activation == EncoderActivation::kQuickGelu) {
+    // Hendrycks & Gimpel 2016: x * sigmoid(1.702 x).
+    constexpr float kSlope = 1.702f;
+    for (size_t i = 0; i < n; ++i) x[i] *= kSlope;
+    kernels.silu(x, n);
+    for (size_t i = 0; i < n; ++i) x[i] /= kSlope;
+  } else if (activation == EncoderActivation::kRelu) {
+    for (size_t i = 0; i < n; ++i) x[i] = std::max(x[i], 0.0f);
+  } else {
+    for (size_t i = 0; i < n; ++i) x[i] = std::tanh(x[i]);
   }
 }
 

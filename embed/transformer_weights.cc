@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "embed/fingerprint.h"
 #include "embed/tensor_names.h"
 
 namespace rag {
@@ -30,11 +31,9 @@ Result<std::string> FindPrefix(const SafetensorsFile& file, const std::string& f
                               "', with or without the model's name in front");
 }
 
-// Whether QuantizeEncoder wrote the file in 8 bits: nothing else of a network is of this type.
+// Whether QuantizeEncoder wrote the file in 8 bits.
 bool StoresInt8(const SafetensorsFile& file) {
-  const std::vector<std::string> names = file.TensorNames();
-  return std::any_of(names.begin(), names.end(),
-                     [&](const std::string& name) { return file.Find(name)->type == DType::kI8; });
+  return file.metadata().Find(kSourceHashKey) != nullptr;
 }
 
 class LayerReader {

@@ -72,7 +72,6 @@ class HostileFolder {
     CHECK(cost.bytes < kRefusalBytes);
   }
   void Harmless(const std::string& file, std::string_view content) {
-    ++harmless_;
     Status status;
     With(file, content, [&] { status = load_(folder_->path().string(), *runtime_); });
     INFO(status.ToString());
@@ -89,9 +88,7 @@ class HostileFolder {
     return ToJson(json);
   }
   std::filesystem::path path() const { return folder_->path(); }
-  const Runtime& runtime() const { return *runtime_; }
   size_t refused() const { return refused_; }
-  size_t harmless() const { return harmless_; }
 
  private:
   void With(const std::string& file, std::string_view content, FunctionRef<void()> run) const {
@@ -110,7 +107,6 @@ class HostileFolder {
   const Load load_;
   std::unique_ptr<Runtime> runtime_ = MakeRuntime("", 1);
   size_t refused_ = 0;
-  size_t harmless_ = 0;
 };
 
 inline HostileFolder HostileFamily(const std::string& name) {

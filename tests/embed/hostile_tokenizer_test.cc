@@ -141,7 +141,7 @@ TEST_CASE("pre-tokenizers that cannot be are refused by their kind") {
   refuse(R"({"type": "Split", "pattern": {"Regex": "(?<=a+)b"}})", "(?<=a+)b");
   refuse(R"({"type": "Split", "pattern": {"String": "a"}, "behavior": "Kept"})", "'Kept'");
   refuse(R"({"type": "Split", "pattern": {"String": "a"}, "invert": 1})", "invert");
-  refuse(R"({"type": "CharDelimiterSplit", "delimiter": 3})", "");
+  refuse(R"({"type": "CharDelimiterSplit", "delimiter": 3})", "'CharDelimiterSplit'");
   tokenizer.Refuse(
       "pre_tokenizer",
       StrCat(R"({"type": "Split", "pattern": {"Regex": ")", std::string(70'000, 'a'), "\"}}"),

@@ -163,6 +163,9 @@ TEST_CASE("what cannot be quantized is named, and leaves nothing") {
         StatusCode::kNotFound);
   CHECK(QuantizeEncoder(from, temporary.path().string(), "int8", *runtime).status().code() ==
         StatusCode::kAlreadyExists);
+  CHECK(
+      QuantizeEncoder(from, (source.path() / "below").string(), "int8", *runtime).status().code() ==
+      StatusCode::kInvalidArgument);
   CancelToken cancel;
   cancel.Cancel();
   CHECK(QuantizeEncoder(from, to, "bf16", *runtime, &cancel).status().code() ==
