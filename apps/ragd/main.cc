@@ -117,7 +117,10 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
     service.adapters = decoder->adapters;
   }
   RAG_ASSIGN_OR_RETURN(const std::optional<ClassifierInfo> classifier, engine->GetClassifierInfo());
-  if (classifier.has_value()) service.classifier_name = ModelName(settings.classifier);
+  if (classifier.has_value()) {
+    service.classifier_name = ModelName(settings.classifier);
+    service.classifier = *classifier;
+  }
   RAG_RETURN_IF_ERROR(engine->LoadReader());
   if (!settings.reader.empty()) service.reader_name = ModelName(settings.reader);
   RAG_RETURN_IF_ERROR(CheckAdapterNames(service));

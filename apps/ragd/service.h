@@ -27,6 +27,7 @@ struct Service {
   std::string reranker_name;          // "" without a reranker
   std::string sparse_name;            // "" without a sparse encoder
   std::string classifier_name;        // "" without a classifier of texts
+  ClassifierInfo classifier;          // what it is then
   std::string reader_name;            // "" without a reader
   std::string decoder_name;           // "" without a decoder
   std::vector<AdapterInfo> adapters;  // of the decoder

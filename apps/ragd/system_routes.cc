@@ -59,9 +59,7 @@ std::vector<Value> Models(const Service& service) {
     add(service.sparse_name, "sparse", info.ok() && info->has_value() ? ToValue(**info) : Value());
   }
   if (!service.classifier_name.empty()) {
-    const Result<std::optional<ClassifierInfo>> info = service.engine.GetClassifierInfo();
-    add(service.classifier_name, "classifier",
-        info.ok() && info->has_value() ? ToValue(**info) : Value());
+    add(service.classifier_name, "classifier", ToValue(service.classifier));
   }
   if (!service.reader_name.empty()) add(service.reader_name, "reader", Value());
   if (!service.decoder_name.empty()) {

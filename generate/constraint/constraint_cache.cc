@@ -36,6 +36,8 @@ Result<std::unique_ptr<TokenConstraint>> ConstraintCache::Take(const OutputConst
 void ConstraintCache::GiveBack(const OutputConstraint& of,
                                std::unique_ptr<TokenConstraint> constraint) {
   constraint->Restart();  // gives memory back
+  // By itself more than what is kept: it would only drive the others out.
+  if (constraint->memory_bytes() > memory_.limit() / 4) return;
   std::lock_guard lock(mutex_);
   idle_.emplace_front(of, std::move(constraint));
   size_t bytes = 0;

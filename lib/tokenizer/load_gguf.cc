@@ -339,7 +339,7 @@ std::string_view GgufPreTokenizerName(std::string_view pattern) {
 Result<std::unique_ptr<Tokenizer>> Tokenizer::FromGguf(const GgufFile& file) {
   TokenizerParts parts;
   Status status = Fill(file, parts);
-  if (!status.ok() && status.message().find(file.path()) == std::string::npos) {
+  if (!status.ok() && !status.message().starts_with(StrCat(file.path(), ":"))) {
     status = std::move(status).WithContext(file.path());
   }
   RAG_RETURN_IF_ERROR(status);
