@@ -4,6 +4,7 @@
 #include <ctime>
 #include <exception>
 #include <mutex>
+#include <semaphore>
 #include <system_error>
 #include <thread>
 
@@ -140,6 +141,9 @@ ApiError ChatError(const Status& status) {
   return error;
 }
 
+// Of all requests' answers after the first.
+constexpr std::ptrdiff_t kAnswerThreads = 256;
+
 // Calls run(0) … run(answers - 1), each of a request with a seed of its own, side by side in the
 // decoder's batch, where their prompt is run once. Gives what became of each.
 template <class RunOne>
@@ -155,13 +159,22 @@ std::vector<Result<Outcome>> RunAnswers(const ChatRequest& chat, const RunOne& r
       outcomes[i] = InternalError(error.what());
     }
   };
+  static std::counting_semaphore<kAnswerThreads> free_threads(kAnswerThreads);
+  const auto run_and_free = [&](size_t i) {
+    run(i);
+    free_threads.release();
+  };
+  // Where no thread is to be had, the rest come one after another.
   std::vector<std::jthread> others;
   others.reserve(chat.answers);
   size_t started = 1;
-  try {
-    for (; started < chat.answers; ++started) others.emplace_back(run, started);
-  } catch (const std::system_error&) {
-    // No thread is to be had: the rest come one after another.
+  for (; started < chat.answers && free_threads.try_acquire(); ++started) {
+    try {
+      others.emplace_back(run_and_free, started);
+    } catch (const std::system_error&) {
+      free_threads.release();
+      break;
+    }
   }
   run(0);
   for (size_t i = started; i < chat.answers; ++i) run(i);
