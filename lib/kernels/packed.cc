@@ -5,8 +5,8 @@
 namespace rag {
 
 const PackedKernels* GetPackedKernels(Isa isa, DType type) {
-  if (isa < Isa::kAvx512 || GetKernels(isa) == nullptr) return nullptr;
-  return Avx512PackedKernels(type);
+  if (isa == Isa::kScalar || GetKernels(isa) == nullptr) return nullptr;
+  return isa == Isa::kAvx2 ? Avx2PackedKernels(type) : Avx512PackedKernels(type);
 }
 
 PanelDot GetPanelDot(Isa isa) { return isa == Isa::kAmx ? AmxPanelDot : nullptr; }

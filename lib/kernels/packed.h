@@ -1,11 +1,7 @@
-// Weights laid out anew when they are loaded: 16 rows interleaved, so that each of a register's 16
-// lanes is a row, four columns of it feed one multiply-add of bytes, and no sums across lanes are
-// left to make. The codes keep the bits that the file has, so that a product reads as much memory.
-//
-// A tile is 16 rows, 256 columns after 256 columns: first their scales, then their codes, 32
-// columns after 32 columns (four columns of all rows are 64 bytes, or the low or the high half of
-// as many; bits beyond the fourth stand in front of them). So a product reads a stream of memory
-// for each tile.
+// Weights laid out anew when they are loaded: 16 rows interleaved (lib/kernels/packed_layout.h), so
+// that a lane is a row, four columns of it feed one multiply-add of bytes, and no sums across lanes
+// are left to make. The codes keep the bits that the file has, so that a product reads as much
+// memory, and a stream of it for each tile.
 #pragma once
 
 #include <cstddef>
@@ -47,6 +43,8 @@ class PackedMatrix {
     kernels_->dot(data_ + tile * tile_bytes_, cols_, x, tokens, rows, out, out_stride);
   }
   ScaleOf scale_of() const { return kernels_->scale_of; }
+  // The most tokens of a call of Dot.
+  size_t token_tile() const { return kernels_->token_tile; }
   bool takes_panels() const { return panel_dot_ != nullptr; }
   // The same of the tokens in panels, where it takes_panels.
   void DotPanels(size_t tile, const ProductInput::Quantized8& x, size_t tokens, size_t rows,

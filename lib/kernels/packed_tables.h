@@ -1,4 +1,4 @@
-// The products of lib/kernels/packed_avx512.cc and packed_amx.cc.
+// The products of lib/kernels/packed_avx2.cc, packed_avx512.cc and packed_amx.cc.
 #pragma once
 
 #include <cstddef>
@@ -34,6 +34,8 @@ struct UnpackedGroups {
 struct PackedKernels {
   ScaleOf scale_of;
   bool minima;
+  // The most tokens of a call of dot: those whose activations stay near while a tile passes.
+  size_t token_tile;
   // Bytes of a tile of so many columns, a multiple of 64.
   size_t (*tile_bytes)(size_t cols);
   // rows: of the file's blocks; null for those that a last tile lacks, which become zeros.
@@ -42,7 +44,7 @@ struct PackedKernels {
   // it; x has scales of scale_of. A result does not depend on `tokens` and `rows`, bit for bit.
   void (*dot)(const std::byte* tile, size_t cols, const Activations8& x, size_t tokens, size_t rows,
               float* out, size_t out_stride);
-  // Null where scale_of is the other.
+  // Null where scale_of is the other, and where nothing takes panels.
   void (*unpack_blocks)(const std::byte* tile, size_t first, size_t count,
                         const UnpackedBlocks& out);
   void (*unpack_groups)(const std::byte* tile, size_t first, size_t count,
@@ -50,6 +52,7 @@ struct PackedKernels {
 };
 
 // Null for the types that are not packed.
+const PackedKernels* Avx2PackedKernels(DType type);
 const PackedKernels* Avx512PackedKernels(DType type);
 
 // As PackedKernels::dot for whole panels of activations, of which the last may lack tokens, with

@@ -84,8 +84,9 @@ void RunPacked(const Range& range, size_t tokens, const ProductInput::Quantized8
     packed.DotPanels(row / kTileRows, x, in_panels, rows_from(row), product.out + row,
                      product.out_stride);
   }
-  for (size_t first = in_panels; first < tokens; first += kTokenTile) {
-    packed.Dot(range.begin / kTileRows, From(x.rows, first), std::min(kTokenTile, tokens - first),
+  const size_t most = packed.token_tile();
+  for (size_t first = in_panels; first < tokens; first += most) {
+    packed.Dot(range.begin / kTileRows, From(x.rows, first), std::min(most, tokens - first),
                range.end - range.begin, product.out + first * product.out_stride + range.begin,
                product.out_stride);
   }
