@@ -440,7 +440,7 @@ void FloatDot(const std::byte* row, size_t cols, const float* x, size_t x_stride
 
 constexpr QuantizedKernels MakeTable() {
   QuantizedKernels table = {
-      .isa = Isa::kAvx2, .block_dot = {}, .float_dot = {}, .quantize_row = ScalarQuantizeRow};
+      .isa = Isa::kAvx2, .block_dot = {}, .float_dot = {}, .quantize_row = Avx2QuantizeRow};
   const auto at = [](DType type) { return static_cast<size_t>(type); };
   table.block_dot[at(DType::kQ4_0)] = BlockDot<Q4_0, 32, 18>;
   table.block_dot[at(DType::kQ4_1)] = BlockDot<Q4_1, 32, 20>;
