@@ -20,7 +20,7 @@ namespace {
 constexpr size_t kHalfRows = 8;          // of a tile, in a register
 constexpr size_t kHalfBytes = 32;        // of a quad
 constexpr size_t kMostTokens = 4;        // of one pass
-constexpr size_t kUnpackFromTokens = 8;  // a group is unpacked once for as many
+constexpr size_t kUnpackFromTokens = 16;  // a group is unpacked once for as many
 constexpr size_t kTokenTile = 64;        // of a call: so many rows stay in the second-level cache
 // As in quantized_avx512.cc.
 constexpr size_t kPrefetchBytes = 2048;
