@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <utility>
 
-#include "embed/tensor_finder.h"
 #include "lib/base/file.h"
 #include "lib/base/hash.h"
+#include "lib/tensor/shape_text.h"
 
 namespace rag {
 namespace {
@@ -30,7 +30,11 @@ std::vector<std::string> TokenizerFiles(const std::string& folder) {
   return files;
 }
 
+std::string SpacedShape(std::span<const size_t> shape) { return StrCat(' ', ShapeText(shape)); }
+
 }  // namespace
+
+const TensorHashForm kWeightsHashForm = {.piece_bytes = size_t{4} << 20, .shape_text = SpacedShape};
 
 // tokenizer_config.json is among the config's source bytes only where it sets the length, and it
 // sets the casing of a vocab.txt: it is hashed here in any case.
@@ -47,15 +51,10 @@ Result<uint64_t> HashTokenizer(const std::string& folder) {
   return hash;
 }
 
-std::vector<NamedTensorView> FileTensors(const SafetensorsFile& file) {
-  std::vector<NamedTensorView> tensors;
-  for (const std::string& name : file.TensorNames()) tensors.emplace_back(name, *file.Find(name));
-  return tensors;
-}
-
 Result<uint64_t> HashWeights(const SafetensorsFile& file, ThreadPool& pool) {
-  const uint64_t own = HashTensors(
-      FileTensors(file), pool, [&file](std::span<const std::byte> bytes) { file.Forget(bytes); });
+  const uint64_t own =
+      HashTensors(FileTensors(file), kWeightsHashForm, pool,
+                  [&file](std::span<const std::byte> bytes) { file.Forget(bytes); });
   RAG_ASSIGN_OR_RETURN(const std::string source, file.metadata().GetString(kSourceHashKey, ""));
   if (source.empty()) return own;
   RAG_ASSIGN_OR_RETURN(const std::string written, file.metadata().GetString(kOwnHashKey, ""));
@@ -70,29 +69,6 @@ Result<uint64_t> HashWeights(const SafetensorsFile& file, ThreadPool& pool) {
     return InvalidArgumentError("'", kSourceHashKey, "' is '", source, "', no hash");
   }
   return hash;
-}
-
-uint64_t HashTensors(std::span<const NamedTensorView> tensors, ThreadPool& pool,
-                     FunctionRef<void(std::span<const std::byte>)> forget) {
-  constexpr size_t kPieceBytes = size_t{4} << 20;
-  std::string description;
-  std::vector<std::span<const std::byte>> pieces;
-  for (const auto& [name, tensor] : tensors) {
-    description +=
-        StrCat(name, ' ', GetDTypeInfo(tensor.type).name, ' ', TensorShapeText(tensor.shape), '\n');
-    for (size_t begin = 0; begin < tensor.bytes.size(); begin += kPieceBytes) {
-      pieces.push_back(
-          tensor.bytes.subspan(begin, std::min(kPieceBytes, tensor.bytes.size() - begin)));
-    }
-  }
-  std::vector<uint64_t> hashes(pieces.size());
-  pool.ParallelFor(pieces.size(), 1, [&](size_t begin, size_t end, int) {
-    for (size_t i = begin; i < end; ++i) {
-      hashes[i] = Hash64(pieces[i]);
-      forget(pieces[i]);
-    }
-  });
-  return Hash64(std::as_bytes(std::span(hashes)), Hash64(description));
 }
 
 std::string MakeFingerprint(std::string name, std::string_view source_bytes,

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,7 +9,7 @@
 #include "embed/encoder_config.h"
 #include "lib/base/status.h"
 #include "lib/model/model_file.h"
-#include "lib/model/safetensors_writer.h"
+#include "lib/model/tensor_hash.h"
 #include "lib/runtime/runtime.h"
 
 namespace rag {
@@ -19,12 +18,8 @@ namespace rag {
 // reading them.
 Result<uint64_t> HashTokenizer(const std::string& folder);
 
-// The hash of all tensors: names, types, shapes and bytes, these in pieces on all threads, each of
-// which is given to `forget` then.
-uint64_t HashTensors(std::span<const NamedTensorView> tensors, ThreadPool& pool,
-                     FunctionRef<void(std::span<const std::byte>)> forget);
-// All of a file, sorted by name.
-std::vector<NamedTensorView> FileTensors(const SafetensorsFile& file);
+// Of the hashes of weights, here and in a file in 8 bits.
+extern const TensorHashForm kWeightsHashForm;
 
 // Keys of the metadata of a file whose layers are in 8 bits: the hash of the tensors that it was
 // made of, which give the same vectors, and that of its own.

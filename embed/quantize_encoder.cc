@@ -227,8 +227,10 @@ Result<EncoderQuantizeReport> WriteWeights(const EncoderConfig& config, const fs
     std::sort(sorted.begin(), sorted.end(),
               [](const auto& a, const auto& b) { return a.first < b.first; });
     const auto keep = [](std::span<const std::byte>) {};
-    metadata.emplace_back(kSourceHashKey, HashToHex(HashTensors(source, runtime.pool(), keep)));
-    metadata.emplace_back(kOwnHashKey, HashToHex(HashTensors(sorted, runtime.pool(), keep)));
+    metadata.emplace_back(kSourceHashKey,
+                          HashToHex(HashTensors(source, kWeightsHashForm, runtime.pool(), keep)));
+    metadata.emplace_back(kOwnHashKey,
+                          HashToHex(HashTensors(sorted, kWeightsHashForm, runtime.pool(), keep)));
   } else {
     RAG_RETURN_IF_ERROR(rounder.ToFloat(type == "f16" ? DType::kF16 : DType::kBF16, cancel));
   }

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "lib/tensor/shape_text.h"
+
 namespace rag {
 namespace {
 
@@ -26,12 +28,6 @@ const float* RowOf(const TensorView& tensor, size_t row, std::span<float> buffer
 
 }  // namespace
 
-std::string TensorShapeText(std::span<const size_t> shape) {
-  std::string text = "[";
-  for (const size_t extent : shape) text += StrCat(text.size() > 1 ? ", " : "", extent);
-  return text + "]";
-}
-
 Result<const TensorView*> TensorFinder::FindShape(std::string_view name,
                                                   std::span<const size_t> shape) const {
   const std::string full = StrCat(prefix_, name);
@@ -39,8 +35,7 @@ Result<const TensorView*> TensorFinder::FindShape(std::string_view name,
   if (tensor == nullptr) return InvalidArgumentError(folder_, ": tensor '", full, "' is missing");
   if (!std::equal(tensor->shape.begin(), tensor->shape.end(), shape.begin(), shape.end())) {
     return InvalidArgumentError(folder_, ": tensor '", full, "' has shape ",
-                                TensorShapeText(tensor->shape), "; config.json says ",
-                                TensorShapeText(shape));
+                                ShapeText(tensor->shape), "; config.json says ", ShapeText(shape));
   }
   return tensor;
 }
@@ -61,7 +56,7 @@ Result<size_t> TensorFinder::Rows(std::string_view name) const {
   if (tensor == nullptr) return InvalidArgumentError(folder_, ": tensor '", full, "' is missing");
   if (tensor->shape.size() != 2 || tensor->shape[0] == 0) {
     return InvalidArgumentError(folder_, ": tensor '", full, "' has shape ",
-                                TensorShapeText(tensor->shape), ", not that of a matrix");
+                                ShapeText(tensor->shape), ", not that of a matrix");
   }
   return tensor->shape[0];
 }

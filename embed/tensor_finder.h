@@ -20,8 +20,6 @@ struct EncoderNorm {
   std::vector<float> beta;
 };
 
-std::string TensorShapeText(std::span<const size_t> shape);  // "[384, 1536]"
-
 enum class BiasRule { kRequired, kOptional, kNone };
 
 struct LinearShape {

@@ -5,32 +5,21 @@
 #include <vector>
 
 #include "lib/base/hash.h"
+#include "lib/model/tensor_hash.h"
 
 namespace rag {
 namespace {
 
-constexpr size_t kPieceBytes = size_t{16} << 20;
 constexpr size_t kProbeTokens = 8;
 
-uint64_t HashTensors(const GgufFile& file, const Runtime& runtime) {
-  std::string names;
-  std::vector<std::span<const std::byte>> pieces;
-  for (const std::string& name : file.TensorNames()) {
-    const TensorView& tensor = *file.Find(name);
-    names += StrCat(name, " ", GetDTypeInfo(tensor.type).name);
-    for (const size_t extent : tensor.shape) names += StrCat(" ", extent);
-    names += "\n";
-    for (size_t at = 0; at < tensor.bytes.size(); at += kPieceBytes) {
-      pieces.push_back(tensor.bytes.subspan(at, std::min(kPieceBytes, tensor.bytes.size() - at)));
-    }
-  }
-  std::vector<uint64_t> hashes(pieces.size());
-  runtime.pool().ParallelFor(pieces.size(), 1, [&](size_t begin, size_t end, int) {
-    for (size_t i = begin; i < end; ++i) hashes[i] = Hash64(pieces[i]);
-  });
-  for (const std::string& name : file.TensorNames()) file.Forget(*file.Find(name));
-  return Hash64(std::as_bytes(std::span(hashes)), Hash64(names));
+// " 384 1536"
+std::string SpacedShape(std::span<const size_t> shape) {
+  std::string text;
+  for (const size_t extent : shape) text += StrCat(' ', extent);
+  return text;
 }
+
+constexpr TensorHashForm kHashForm = {.piece_bytes = size_t{16} << 20, .shape_text = SpacedShape};
 
 // The tokens are spread over the vocabulary.
 Result<uint64_t> HashProbe(Decoder& decoder, KvPool& pool) {
@@ -56,11 +45,14 @@ Result<uint64_t> HashProbe(Decoder& decoder, KvPool& pool) {
 Result<uint64_t> CacheFingerprint(const GgufFile& file, Decoder& decoder, KvPool& pool,
                                   bool mapped_weights, const Runtime& runtime) {
   RAG_ASSIGN_OR_RETURN(const uint64_t probe, HashProbe(decoder, pool));
+  const uint64_t weights =
+      HashTensors(FileTensors(file), kHashForm, runtime.pool(),
+                  [&file](std::span<const std::byte> bytes) { file.Forget(bytes); });
   const KvShape& shape = pool.shape();
   const std::string rest =
       StrCat(ToJson(Value(file.metadata())), "\n", shape.layers, " ", shape.heads, " ",
              shape.head_dim, " ", GetDTypeInfo(shape.type).name, " ", IsaName(runtime.isa()), " ",
-             mapped_weights, " ", HashTensors(file, runtime), " ", probe);
+             mapped_weights, " ", weights, " ", probe);
   return Hash64(rest);
 }
 

@@ -9,17 +9,12 @@
 
 #include "generate/expert_names.h"
 #include "lib/kernels/quantized.h"
+#include "lib/tensor/shape_text.h"
 
 namespace rag {
 namespace {
 
 constexpr std::string_view kLayerPrefix = "blk.";
-
-std::string ShapeText(std::span<const size_t> shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += StrCat(i == 0 ? "" : ", ", shape[i]);
-  return text + "]";
-}
 
 // Rows [begin, begin + count) of a matrix.
 TensorView Rows(const TensorView& matrix, size_t begin, size_t count) {
@@ -352,7 +347,7 @@ Status PackDecoderWeights(const GgufFile& file, const Runtime& runtime, DecoderW
     projection->packed = PackedMatrix::Pack(projection->weights, runtime, next);
     if (projection->packed.empty()) continue;
     next += PackedMatrix::BytesFor(projection->weights, runtime);
-    file.Forget(projection->weights);
+    file.Forget(projection->weights.bytes);
   }
   return OkStatus();
 }

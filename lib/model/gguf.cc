@@ -159,8 +159,8 @@ std::vector<std::string> GgufFile::TensorNames() const {
   return names;
 }
 
-void GgufFile::Forget(const TensorView& tensor) const {
-  for (const MappedFile& file : impl_->files) file.Forget(tensor.bytes);
+void GgufFile::Forget(std::span<const std::byte> bytes) const {
+  for (const MappedFile& file : impl_->files) file.Forget(bytes);
 }
 
 const std::string& GgufFile::path() const { return impl_->path; }

@@ -72,8 +72,8 @@ class GgufFile {
   // shape is outermost first: the reverse of the file's order, so a weight is [out, in].
   const TensorView* Find(std::string_view name) const;
   std::vector<std::string> TensorNames() const;  // file order
-  // Lets go of the memory of a tensor that is not needed for now; reading it reads the file again.
-  void Forget(const TensorView& tensor) const;
+  // As SafetensorsFile's.
+  void Forget(std::span<const std::byte> bytes) const;
   const std::string& path() const;
 
  private:
