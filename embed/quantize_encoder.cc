@@ -11,8 +11,9 @@
 #include "embed/encoder_config.h"
 #include "embed/fingerprint.h"
 #include "embed/transformer_weights.h"
-#include "lib/base/file.h"
+#include "lib/base/copy_file.h"
 #include "lib/base/hash.h"
+#include "lib/base/partial_folder.h"
 #include "lib/model/safetensors_writer.h"
 
 namespace rag {
@@ -56,15 +57,17 @@ Status CopySettings(const fs::path& from, const fs::path& to) {
     std::error_code failed;
     const bool copied = fs::is_regular_file(path, failed) && !IsWeightsFile(path) &&
                         fs::file_size(path, failed) <= kMaxSettingsBytes;
-    if (copied && !failed) fs::copy_file(path, to / path.filename(), failed);
     if (failed) return CopyError(path, failed);
+    if (copied) {
+      RAG_RETURN_IF_ERROR(CopyFile(path.string(), (to / path.filename()).string()));
+    }
   }
   return error ? CopyError(from, error) : OkStatus();
 }
 
 // All that Encoder::Load reads but the network's weights: `weights` is their folder, `from` or one
 // below it. A dense module's own weights are copied as they are.
-Status CopyFolder(const fs::path& from, const fs::path& weights, const fs::path& to) {
+Status CopyEncoder(const fs::path& from, const fs::path& weights, const fs::path& to) {
   RAG_RETURN_IF_ERROR(CopySettings(from, to));
   std::error_code error;
   for (auto entry = fs::directory_iterator(from, error); !error && entry != fs::end(entry);
@@ -81,8 +84,7 @@ Status CopyFolder(const fs::path& from, const fs::path& weights, const fs::path&
     if (!fs::exists(path / "config.json", failed) || fs::exists(path / "model.onnx", failed)) {
       continue;
     }
-    fs::copy(path, target, fs::copy_options::recursive, failed);
-    if (failed) return CopyError(path, failed);
+    RAG_RETURN_IF_ERROR(CopyFolder(path, target));
   }
   return error ? CopyError(from, error) : OkStatus();
 }
@@ -255,31 +257,19 @@ Result<EncoderQuantizeReport> QuantizeEncoder(const std::string& from, const std
   if (type != kInt8Type && type != "bf16" && type != "f16") {
     return InvalidArgumentError("type '", type, "' is none of int8, bf16 and f16");
   }
-  std::error_code error;
-  fs::path target = fs::path(to).lexically_normal();
-  if (!target.has_filename()) target = target.parent_path();
-  if (fs::exists(fs::symlink_status(target, error))) {
-    return AlreadyExistsError("'", to, "' is there already");
-  }
   RAG_ASSIGN_OR_RETURN(const EncoderConfig config, ReadEncoderConfig(from, {}));
-  if (IsBelow(target, from)) {
+  if (IsBelow(to, from)) {
     return InvalidArgumentError("'", to, "' is in the folder '", from, "' that is read");
   }
-  const fs::path temporary = target.string() + ".partial";
-  fs::remove_all(temporary, error);
-  const auto write = [&]() -> Result<EncoderQuantizeReport> {
-    RAG_RETURN_IF_ERROR(CopyFolder(from, config.folder, temporary));
-    const fs::path below = fs::relative(config.folder, from, error);
-    if (error) return IoError("'", config.folder, "': ", error.message());
-    RAG_ASSIGN_OR_RETURN(
-        const EncoderQuantizeReport report,
-        WriteWeights(config, (temporary / below).lexically_normal(), type, runtime, cancel));
-    fs::rename(temporary, target, error);
-    if (error) return IoError("cannot write '", to, "': ", error.message());
-    return report;
-  };
-  Result<EncoderQuantizeReport> report = write();
-  if (!report.ok()) fs::remove_all(temporary, error);
+  RAG_ASSIGN_OR_RETURN(PartialFolder folder, PartialFolder::Create(to));
+  RAG_RETURN_IF_ERROR(CopyEncoder(from, config.folder, folder.path()));
+  std::error_code error;
+  const fs::path below = fs::relative(config.folder, from, error);
+  if (error) return IoError("'", config.folder, "': ", error.message());
+  RAG_ASSIGN_OR_RETURN(
+      const EncoderQuantizeReport report,
+      WriteWeights(config, (folder.path() / below).lexically_normal(), type, runtime, cancel));
+  RAG_RETURN_IF_ERROR(folder.Finish());
   return report;
 }
 

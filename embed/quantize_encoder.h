@@ -19,8 +19,8 @@ struct EncoderQuantizeReport {
   size_t bytes = 0;
 };
 
-// `from` is a folder that Encoder::Load takes, `to` a folder that is not there yet: it gets the
-// files beside the weights, the modules' folders, and
+// `from` is a folder that Encoder::Load takes, `to` a folder that is not there yet, or
+// empty: it gets the files beside the weights, the modules' folders, and
 // - of type "bf16" or "f16" model.safetensors with all matrices in that type, which other programs
 //   read too;
 // - of type "int8" model.int8.safetensors, so named because no other program would know the scales:
@@ -28,10 +28,9 @@ struct EncoderQuantizeReport {
 //   NAME.weight_scale [out] f32 or, of queries, keys and values, in bf16; all else as it was. Its
 //   vectors and its fingerprint are those of `from` with Precision::kInt8, bit for bit; a
 //   collection made with the one opens with the other.
-// Errors: those of Encoder::Load; invalid_argument for another type, a source in 8 bits, a `to`
-// in `from`, or a
-// number that the type cannot hold; already_exists; cancelled; io_error. Nothing is left at `to`
-// then.
+// Errors: those of Encoder::Load; invalid_argument for another type, a source in 8 bits, a `to` in
+// `from`, or a number that the type cannot hold; those of PartialFolder; cancelled; io_error.
+// Nothing is left at `to` then.
 Result<EncoderQuantizeReport> QuantizeEncoder(const std::string& from, const std::string& to,
                                               std::string_view type, const Runtime& runtime,
                                               const CancelToken* cancel = nullptr);

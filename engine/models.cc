@@ -12,7 +12,10 @@
 #include "generate/folder/model_folder.h"
 #include "generate/importance.h"
 #include "generate/quantize.h"
+#include "lib/base/atomic_file.h"
+#include "lib/base/copy_file.h"
 #include "lib/base/file.h"
+#include "lib/base/partial_folder.h"
 #include "lib/model/model_file.h"
 #include "lib/tokenizer/tokenizer.h"
 
@@ -184,17 +187,21 @@ Status CheckName(const std::string& name) {
   return OkStatus();
 }
 
-// Copies beside the target and renames, so that a broken-off copy never looks like a model.
+// Whole or not at all.
 Status CopyModel(const fs::path& from, const fs::path& to) {
-  const fs::path temporary = to.parent_path() / StrCat(".", to.filename().string(), ".partial");
   std::error_code error;
-  fs::remove_all(temporary, error);
-  fs::copy(from, temporary, fs::copy_options::recursive, error);
-  if (!error) fs::rename(temporary, to, error);
-  if (!error) return OkStatus();
-  const std::string reason = error.message();
-  fs::remove_all(temporary, error);
-  return IoError("cannot copy '", from.string(), "' to '", to.string(), "': ", reason);
+  if (fs::is_directory(from, error)) {
+    RAG_ASSIGN_OR_RETURN(PartialFolder folder, PartialFolder::Create(to.string()));
+    RAG_RETURN_IF_ERROR(CopyFolder(from, folder.path()));
+    return folder.Finish();
+  }
+  const auto mode = static_cast<unsigned>(fs::status(from, error).permissions());
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file,
+                       AtomicFile::Create(to.string(), mode & 0777));
+  RAG_RETURN_IF_ERROR(
+      ReadBlocks(from.string(), kCopyBlockBytes,
+                 [&](std::span<const std::byte> block) { return file->Write(block); }));
+  return file->Commit();
 }
 
 }  // namespace
@@ -212,7 +219,9 @@ Result<std::vector<ModelEntry>> ListModels(const std::string& models_folder) {
   if (!fs::exists(models_folder, error)) return entries;
   fs::directory_iterator it(models_folder, error);
   while (!error && it != fs::directory_iterator()) {
-    if (it->path().filename().string().front() != '.') {
+    // One that is being made, or that a killed process left, is none.
+    const bool partial = it->path().extension() == PartialFolder::kSuffix;
+    if (!partial && it->path().filename().string().front() != '.') {
       ModelEntry entry = EntryOf(it->path());
       if (!entry.kind.empty()) entries.push_back(std::move(entry));
     }

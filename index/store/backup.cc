@@ -1,17 +1,10 @@
 #include "index/store/backup.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <set>
 #include <utility>
 #include <vector>
 
 #include "index/store/checked_json.h"
-#include "lib/base/descriptor.h"
+#include "lib/base/copy_file.h"
 #include "lib/base/hash.h"
 
 namespace rag {
@@ -28,51 +21,21 @@ struct Copied {
   uint64_t hash = 0;
 };
 
-// Reads with read(), not a mapping: a file of a backup that is truncated meanwhile gives an error.
-Result<Copied> CopyFile(const fs::path& from, const fs::path& to, CareProgress* progress,
-                        const CancelToken* cancel) {
-  Descriptor in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
-  if (in.get() < 0) return ErrnoError("cannot read", from);
-  Descriptor out(::open(to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-  if (out.get() < 0) return ErrnoError("cannot create", to);
-  std::vector<char> block(kHashBlock);
-  Copied copied;
-  for (bool ended = false; !ended;) {
-    if (cancel != nullptr && cancel->cancelled()) return CancelledError("cancelled");
-    size_t filled = 0;
-    while (filled < block.size()) {
-      const ssize_t got = ::read(in.get(), block.data() + filled, block.size() - filled);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return ErrnoError("cannot read", from);
-      if (got == 0) {
-        ended = true;
-        break;
-      }
-      filled += static_cast<size_t>(got);
-    }
-    copied.hash = Hash64(std::string_view(block.data(), filled), copied.hash);
-    copied.bytes += filled;
-    for (size_t written = 0; written < filled;) {
-      const ssize_t put = ::write(out.get(), block.data() + written, filled - written);
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) return ErrnoError("cannot write", to);
-      written += static_cast<size_t>(put);
-    }
-    if (progress != nullptr) progress->done += filled;
-  }
-  if (::fsync(out.get()) != 0) return ErrnoError("cannot sync", to);
-  return copied;
-}
-
-// Makes the folders between `root` and the file, and remembers them.
-Status MakeFolders(const fs::path& root, const fs::path& relative, std::set<fs::path>& folders) {
+Result<Copied> CopyHashed(const fs::path& from, const fs::path& to, CareProgress* progress,
+                          const CancelToken* cancel) {
   std::error_code error;
-  for (fs::path folder = relative.parent_path(); !folder.empty(); folder = folder.parent_path()) {
-    folders.insert(root / folder);
-  }
-  fs::create_directories((root / relative).parent_path(), error);
-  if (error) return IoError("cannot make folders in '", root.string(), "': ", error.message());
-  return OkStatus();
+  fs::create_directories(to.parent_path(), error);
+  if (error) return IoError("cannot make '", to.parent_path().string(), "': ", error.message());
+  Copied copied;
+  RAG_RETURN_IF_ERROR(
+      CopyFile(from.string(), to.string(), kHashBlock, [&](std::span<const std::byte> block) {
+        if (cancel != nullptr && cancel->cancelled()) return CancelledError("cancelled");
+        copied.hash = Hash64(block, copied.hash);
+        copied.bytes += block.size();
+        if (progress != nullptr) progress->done += block.size();
+        return OkStatus();
+      }));
+  return copied;
 }
 
 struct Listed {
@@ -130,47 +93,6 @@ Result<std::vector<Listed>> ReadList(const fs::path& backup) {
 
 }  // namespace
 
-Result<PartialFolder> PartialFolder::Create(const std::string& path) {
-  if (path.empty()) return InvalidArgumentError("the folder's path is empty");
-  std::error_code error;
-  PartialFolder folder;
-  folder.target_ = fs::absolute(path, error).lexically_normal();
-  if (error) return IoError("cannot resolve '", path, "': ", error.message());
-  if (folder.target_.filename().empty()) folder.target_ = folder.target_.parent_path();
-  if (fs::exists(folder.target_, error) && !fs::is_empty(folder.target_, error)) {
-    return AlreadyExistsError("'", path, "' is there already and not an empty folder");
-  }
-  fs::path partial = folder.target_;
-  partial += ".partial";
-  fs::create_directories(partial, error);
-  if (error) return IoError("cannot make the folder '", partial.string(), "': ", error.message());
-  RAG_ASSIGN_OR_RETURN(folder.lock_,
-                       ProcessLock::Take(partial, StrCat("'", partial.string(), "'")));
-  for (const auto& entry : fs::directory_iterator(partial, error)) {
-    if (entry.path().filename() == ProcessLock::kFileName) continue;
-    fs::remove_all(entry.path(), error);
-    if (error) return IoError("cannot clear '", partial.string(), "': ", error.message());
-  }
-  folder.partial_ = std::move(partial);  // from here on the destructor removes it
-  return folder;
-}
-
-PartialFolder::~PartialFolder() {
-  std::error_code ignored;
-  if (!partial_.empty()) fs::remove_all(partial_, ignored);
-}
-
-Status PartialFolder::Finish() {
-  RAG_RETURN_IF_ERROR(SyncFolder(partial_));
-  std::error_code error;
-  fs::remove(partial_ / ProcessLock::kFileName, error);
-  if (::rename(partial_.c_str(), target_.c_str()) != 0) {
-    return ErrnoError("cannot rename to", target_);
-  }
-  partial_.clear();
-  return SyncFolder(target_.parent_path());
-}
-
 Status WriteBackup(const fs::path& source, const fs::path& folder, BackupReport& report,
                    CareProgress* progress, const CancelToken* cancel) {
   std::vector<fs::path> files;
@@ -182,18 +104,15 @@ Status WriteBackup(const fs::path& source, const fs::path& folder, BackupReport&
   if (error) return IoError("cannot list '", source.string(), "': ", error.message());
   if (progress != nullptr) progress->total = FolderBytes(source);
   const fs::path root = folder / kFilesFolder;
-  std::set<fs::path> folders = {root};
   Value::Array list;
   for (const fs::path& file : files) {
-    RAG_RETURN_IF_ERROR(MakeFolders(root, file, folders));
     RAG_ASSIGN_OR_RETURN(const Copied copied,
-                         CopyFile(source / file, root / file, progress, cancel));
+                         CopyHashed(source / file, root / file, progress, cancel));
     list.push_back(Value::Object{
         {"path", file.string()}, {"bytes", copied.bytes}, {"hash", HashToHex(copied.hash)}});
     ++report.files;
     report.bytes += copied.bytes;
   }
-  for (const fs::path& made : folders) RAG_RETURN_IF_ERROR(SyncFolder(made));
   return WriteCheckedJson(
       (folder / kListName).string(),
       Value(Value::Object{{"format", kBackupFormat}, {"files", std::move(list)}}));
@@ -207,15 +126,14 @@ Status ReadBackup(const fs::path& backup, const fs::path& folder, BackupReport& 
     for (const Listed& file : files) total += file.bytes;
     progress->total = total;
   }
-  std::set<fs::path> folders;
   for (const Listed& file : files) {
     const fs::path from = backup / kFilesFolder / file.path;
     std::error_code error;
     if (!fs::is_regular_file(from, error)) {
       return DataLossError("the backup's file '", from.string(), "' is missing");
     }
-    RAG_RETURN_IF_ERROR(MakeFolders(folder, file.path, folders));
-    RAG_ASSIGN_OR_RETURN(const Copied copied, CopyFile(from, folder / file.path, progress, cancel));
+    RAG_ASSIGN_OR_RETURN(const Copied copied,
+                         CopyHashed(from, folder / file.path, progress, cancel));
     if (copied.bytes != file.bytes) {
       return DataLossError("the backup's file '", from.string(), "' has ", copied.bytes,
                            " bytes instead of ", file.bytes);
@@ -226,7 +144,6 @@ Status ReadBackup(const fs::path& backup, const fs::path& folder, BackupReport& 
     ++report.files;
     report.bytes += copied.bytes;
   }
-  for (const fs::path& made : folders) RAG_RETURN_IF_ERROR(SyncFolder(made));
   return OkStatus();
 }
 

@@ -11,8 +11,9 @@
 #include "index/store/collection_impl.h"
 #include "index/store/collection_records.h"
 #include "index/store/database.h"
-#include "index/store/process_lock.h"
 #include "index/store/seal.h"
+#include "lib/base/partial_folder.h"
+#include "lib/base/process_lock.h"
 
 namespace rag {
 namespace fs = std::filesystem;

@@ -86,15 +86,7 @@ AtomicFile::~AtomicFile() {
 }
 
 Status AtomicFile::Write(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t put = ::write(file_.get(), bytes.data(), bytes.size());
-    if (put < 0) {
-      if (errno == EINTR) continue;
-      return ErrnoError("cannot write", temporary_);
-    }
-    bytes = bytes.subspan(static_cast<size_t>(put));
-  }
-  return OkStatus();
+  return WriteAll(file_, bytes, temporary_);
 }
 
 Status AtomicFile::Commit() {

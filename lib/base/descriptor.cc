@@ -31,6 +31,16 @@ Status ErrnoError(std::string_view what, const std::string& path) {
   }
 }
 
+Status WriteAll(const Descriptor& file, std::span<const std::byte> bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t put = ::write(file.get(), bytes.data(), bytes.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return ErrnoError("cannot write", path);
+    bytes = bytes.subspan(static_cast<size_t>(put));
+  }
+  return OkStatus();
+}
+
 Status SyncFolder(const std::string& folder) {
   Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0) return ErrnoError("cannot open folder", folder);

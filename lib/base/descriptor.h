@@ -1,6 +1,8 @@
 // File descriptors, owned, and what the system says of a failure.
 #pragma once
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -29,6 +31,9 @@ class Descriptor {
 // "WHAT 'PATH': …" from errno: not_found, permission_denied, resource_exhausted when a disk is full
 // or a quota reached, else io_error.
 Status ErrnoError(std::string_view what, const std::string& path);
+
+// Errors: as ErrnoError, naming `path`; some of the bytes may be written then.
+Status WriteAll(const Descriptor& file, std::span<const std::byte> bytes, const std::string& path);
 
 // So that what was renamed into the folder stays there after a loss of power. Errors: as
 // ErrnoError.

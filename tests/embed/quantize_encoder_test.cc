@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "lib/base/partial_folder.h"
 #include "lib/model/model_file.h"
 #include "lib/model/safetensors_writer.h"
 #include "tests/embed/encoder_support.h"
@@ -151,6 +152,27 @@ TEST_CASE("modules and settings come along, other weights do not") {
   CHECK_FALSE(fs::exists(temporary.path() / "smaller.partial"));
 }
 
+TEST_CASE("what a killed process left is cleared, and what another fills is left alone") {
+  const auto runtime = MakeRuntime();
+  const EncoderFolder source("bert");
+  const TemporaryFolder temporary;
+  const std::string to = temporary.file("to");
+  WriteText(temporary.path() / "to.partial" / "vocab.txt", "half");
+  WriteText(temporary.path() / "to.partial" / "1_Dense" / "config.json", "half");
+  REQUIRE_OK(QuantizeEncoder(source.path().string(), to, "bf16", *runtime));
+  CHECK_FALSE(fs::exists(to + ".partial"));
+  CHECK_FALSE(fs::exists(fs::path(to) / "1_Dense"));
+  CHECK_FALSE(fs::exists(fs::path(to) / ProcessLock::kFileName));
+
+  const std::string other = temporary.file("other");
+  auto filling = PartialFolder::Create(other);
+  REQUIRE_OK(filling);
+  WriteText(filling->path() / "config.json", "half");
+  CHECK(QuantizeEncoder(source.path().string(), other, "bf16", *runtime).status().code() ==
+        StatusCode::kUnavailable);
+  CHECK(ReadAll(filling->path() / "config.json") == "half");
+}
+
 TEST_CASE("what cannot be quantized is named, and leaves nothing") {
   const auto runtime = MakeRuntime();
   const EncoderFolder source("bert");
@@ -161,8 +183,11 @@ TEST_CASE("what cannot be quantized is named, and leaves nothing") {
         StatusCode::kInvalidArgument);
   CHECK(QuantizeEncoder(temporary.file("none"), to, "int8", *runtime).status().code() ==
         StatusCode::kNotFound);
-  CHECK(QuantizeEncoder(from, temporary.path().string(), "int8", *runtime).status().code() ==
+  const std::string full = temporary.file("full");
+  WriteText(fs::path(full) / "file", "mine");
+  CHECK(QuantizeEncoder(from, full, "int8", *runtime).status().code() ==
         StatusCode::kAlreadyExists);
+  CHECK(ReadAll(fs::path(full) / "file") == "mine");
   CHECK(
       QuantizeEncoder(from, (source.path() / "below").string(), "int8", *runtime).status().code() ==
       StatusCode::kInvalidArgument);

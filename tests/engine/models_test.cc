@@ -78,6 +78,35 @@ TEST_CASE("a decoder is added by link or copy, found by name, and described") {
   CHECK(described->Find("metadata")->Find("general.architecture")->as_string() == "llama");
 }
 
+TEST_CASE("a folder is copied whole, and one that is being copied is not listed") {
+  const TemporaryFolder folder;
+  const std::string models = folder.file("models");
+  const fs::path source = test::Golden("encoders/bert");
+  const Result<ModelEntry> added = AddModel(models, source.string(), "tiny", true);
+  REQUIRE_OK(added);
+  CHECK_FALSE(fs::is_symlink(added->path));
+  size_t files = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(source)) {
+    if (!entry.is_regular_file()) continue;
+    ++files;
+    const fs::path copy = fs::path(added->path) / entry.path().lexically_relative(source);
+    CHECK(test::ReadAll(copy) == test::ReadAll(entry.path()));
+    CHECK(fs::status(copy).permissions() == entry.status().permissions());
+  }
+  CHECK(files > 2);
+  // As a process killed between two files leaves it.
+  const fs::path partial = fs::path(models) / "other.partial";
+  fs::copy(source, partial, fs::copy_options::recursive);
+  std::ofstream(partial / "more.txt") << "half";
+  REQUIRE_OK(ListModels(models));
+  CHECK(ListModels(models)->size() == 1);
+  const Result<ModelEntry> other = AddModel(models, source.string(), "other", true);
+  REQUIRE_OK(other);
+  CHECK_FALSE(fs::exists(partial));
+  CHECK_FALSE(fs::exists(fs::path(other->path) / "more.txt"));
+  CHECK(other->bytes == added->bytes);
+}
+
 TEST_CASE(
     "word vectors are an encoder that is added, found, described, searched and indexed with") {
   const TemporaryFolder folder;

@@ -1,4 +1,4 @@
-#include "index/store/process_lock.h"
+#include "lib/base/process_lock.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

@@ -9,8 +9,8 @@
 
 namespace rag {
 
-// Held while the store is open for writing. The kernel frees the lock when the process ends,
-// however it ends, so that there is no stale one; the file's content only says who has it.
+// The kernel frees the lock when the process ends, however it ends, so that there is no stale one;
+// the file's content only says who has it.
 class ProcessLock {
  public:
   static constexpr const char* kFileName = "rag.lock";
