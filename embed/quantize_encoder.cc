@@ -195,10 +195,10 @@ Result<std::vector<RoundedTensor>> FindRounded(const EncoderConfig& config,
                                                const Runtime& runtime) {
   std::vector<RoundedTensor> tensors;
   const auto add = [&](const TransformerConfig& model, size_t max_tokens) -> Status {
-    RAG_ASSIGN_OR_RETURN(
-        const TransformerWeights weights,
-        TransformerWeights::Load(config.folder, model, {max_tokens, Precision::kInt8}, runtime));
-    tensors.insert(tensors.end(), weights.rounded.begin(), weights.rounded.end());
+    RAG_ASSIGN_OR_RETURN(const std::vector<RoundedTensor> rounded,
+                         TransformerWeights::FindRounded(config.folder, model,
+                                                         {max_tokens, Precision::kInt8}, runtime));
+    tensors.insert(tensors.end(), rounded.begin(), rounded.end());
     return OkStatus();
   };
   RAG_RETURN_IF_ERROR(add(config.model, config.limits.max_tokens));

@@ -166,6 +166,13 @@ Result<std::vector<const TensorView*>> TensorFinder::FindParts(std::span<const s
   return parts;
 }
 
+Status TensorFinder::CheckLinear(std::span<const std::string> names,
+                                 const LinearShape& shape) const {
+  RAG_ASSIGN_OR_RETURN(const std::vector<const TensorView*> parts, FindParts(names, shape));
+  std::vector<float> bias;
+  return ReadBias(names, parts, shape, bias);
+}
+
 Result<Linear> TensorFinder::ReadLinear(const Kernels& kernels, std::span<const std::string> names,
                                         const LinearShape& shape) const {
   RAG_ASSIGN_OR_RETURN(const std::vector<const TensorView*> parts, FindParts(names, shape));

@@ -58,6 +58,8 @@ class TensorFinder {
   // is let go of: the layer has its own.
   Result<Linear> ReadLinear(const Kernels& kernels, std::span<const std::string> names,
                             const LinearShape& shape) const;
+  // The tensors of such a layer are there, and of these shapes.
+  Status CheckLinear(std::span<const std::string> names, const LinearShape& shape) const;
   std::string FullName(std::string_view name) const { return StrCat(prefix_, name); }
 
  private:

@@ -1,7 +1,7 @@
 #include "embed/transformer_weights.h"
 
 #include <algorithm>
-#include <iterator>
+#include <mutex>
 #include <utility>
 
 #include "embed/fingerprint.h"
@@ -36,27 +36,21 @@ bool StoresInt8(const SafetensorsFile& file) {
   return file.metadata().Find(kSourceHashKey) != nullptr;
 }
 
-class LayerReader {
+}  // namespace
+
+class TransformerWeights::LayerReader {
  public:
   LayerReader(const TensorFinder& finder, const TransformerConfig& config, const LayerNames& names,
-              const Kernels& kernels, Precision precision, size_t index)
+              MakeLinear make_linear, Precision precision, size_t index)
       : finder_(finder),
         config_(config),
         names_(names),
-        kernels_(kernels),
+        make_linear_(make_linear),
         precision_(precision),
         prefix_(LayerPrefix(names, config, index)),
         index_(index) {}
 
-  // rounded: what the layer's products round.
-  Status Read(TransformerLayer& layer, std::vector<RoundedTensor>& rounded) {
-    RAG_RETURN_IF_ERROR(ReadLayer(layer));
-    rounded = std::move(rounded_);
-    return OkStatus();
-  }
-
- private:
-  Status ReadLayer(TransformerLayer& layer) {
+  Status Read(TransformerLayer& layer) const {
     const size_t inner = config_.inner;
     if (config_.family == EncoderFamily::kMobileBert) {
       RAG_RETURN_IF_ERROR(ReadBottleneck(layer.bottleneck.emplace()));
@@ -93,6 +87,7 @@ class LayerReader {
     return OkStatus();
   }
 
+ private:
   std::string Name(std::string_view part) const { return StrCat(prefix_, part); }
 
   // Of queries, keys and values: what comes in is a norm's, and its outlying columns leave the
@@ -103,27 +98,25 @@ class LayerReader {
 
   Result<Linear> ReadLinear(std::initializer_list<std::string_view> parts, Precision precision,
                             size_t out, size_t in, BiasRule bias, bool swap_halves = false,
-                            size_t first = 0) {
+                            size_t first = 0) const {
     std::vector<std::string> names;
     for (const std::string_view part : parts) {
-      if (part.empty()) continue;
-      names.push_back(Name(part));
-      rounded_.push_back({finder_.FullName(names.back() + ".weight"), precision});
+      if (!part.empty()) names.push_back(Name(part));
     }
-    return finder_.ReadLinear(kernels_, names,
-                              {.out = out,
-                               .in = in,
-                               .first = first,
-                               .bias = bias,
-                               .swap_halves = swap_halves,
-                               .precision = precision});
+    return make_linear_(finder_, names,
+                        {.out = out,
+                         .in = in,
+                         .first = first,
+                         .bias = bias,
+                         .swap_halves = swap_halves,
+                         .precision = precision});
   }
 
   Result<EncoderNorm> ReadNorm(std::string_view part, size_t size) const {
     return finder_.ReadNorm(Name(part), size, names_.norm_bias);
   }
 
-  Status ReadFeedForward(const std::string& below, EncoderFeedForward& feed_forward) {
+  Status ReadFeedForward(const std::string& below, EncoderFeedForward& feed_forward) const {
     const size_t width = config_.gated ? 2 * config_.intermediate : config_.intermediate;
     const std::string up[] = {below + std::string(names_.up[0]),
                               names_.up[1].empty() ? "" : below + std::string(names_.up[1])};
@@ -138,7 +131,7 @@ class LayerReader {
     return OkStatus();
   }
 
-  Status ReadBottleneck(Bottleneck& bottleneck) {
+  Status ReadBottleneck(Bottleneck& bottleneck) const {
     const BiasRule bias = BiasRule::kRequired;
     const size_t hidden = config_.hidden;
     const size_t inner = config_.inner;
@@ -160,17 +153,14 @@ class LayerReader {
   const TensorFinder& finder_;
   const TransformerConfig& config_;
   const LayerNames& names_;
-  const Kernels& kernels_;
+  const MakeLinear make_linear_;
   const Precision precision_;
   const std::string prefix_;
   const size_t index_;
-  std::vector<RoundedTensor> rounded_;
 };
 
-}  // namespace
-
 Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const TensorNames& names,
-                                          const TransformerConfig& config, const Kernels& kernels) {
+                                          const TransformerConfig& config, MakeLinear make_linear) {
   if (config.vocab > 0) {
     const size_t words_shape[] = {config.vocab, config.embedding};
     RAG_ASSIGN_OR_RETURN(words_, finder.Find(names.words, words_shape));
@@ -193,8 +183,7 @@ Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const Tens
   if (projected) {
     const std::string name[] = {std::string(names.projection)};
     const size_t read = config.embedding * (config.trigram ? 3 : 1);
-    RAG_ASSIGN_OR_RETURN(projection,
-                         finder.ReadLinear(kernels, name, {.out = config.hidden, .in = read}));
+    RAG_ASSIGN_OR_RETURN(projection, make_linear(finder, name, {.out = config.hidden, .in = read}));
   }
   if (!names.final_norm.empty()) {
     RAG_ASSIGN_OR_RETURN(final_norm,
@@ -234,29 +223,55 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
                                                     const TransformerConfig& config,
                                                     const TransformerOptions& options,
                                                     const Runtime& runtime) {
+  const auto pack = [&](const TensorFinder& finder, std::span<const std::string> names,
+                        const LinearShape& shape) {
+    return finder.ReadLinear(runtime.kernels(), names, shape);
+  };
+  return Read(folder, config, options, runtime, pack);
+}
+
+Result<std::vector<RoundedTensor>> TransformerWeights::FindRounded(
+    const std::string& folder, const TransformerConfig& config, const TransformerOptions& options,
+    const Runtime& runtime) {
+  std::mutex mutex;  // guards the next
+  std::vector<RoundedTensor> rounded;
+  const auto note = [&](const TensorFinder& finder, std::span<const std::string> names,
+                        const LinearShape& shape) -> Result<Linear> {
+    RAG_RETURN_IF_ERROR(finder.CheckLinear(names, shape));
+    if (shape.precision == Precision::kF32) return Linear();
+    std::lock_guard lock(mutex);
+    for (const std::string& name : names) {
+      rounded.push_back({finder.FullName(name + ".weight"), shape.precision});
+    }
+    return Linear();
+  };
+  RAG_RETURN_IF_ERROR(Read(folder, config, options, runtime, note).status());
+  return rounded;
+}
+
+Result<TransformerWeights> TransformerWeights::Read(const std::string& folder,
+                                                    const TransformerConfig& config,
+                                                    const TransformerOptions& options,
+                                                    const Runtime& runtime,
+                                                    MakeLinear make_linear) {
   RAG_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(folder));
   TransformerWeights weights(std::move(file), folder);
   weights.precision = options.precision;
   const TensorNames& names = FamilyTensorNames(config.family);
   RAG_ASSIGN_OR_RETURN(weights.prefix_, FindPrefix(weights.file_, folder, names));
   const TensorFinder finder = weights.finder().WithPrefix(weights.prefix_);
-  RAG_RETURN_IF_ERROR(weights.ReadEmbeddings(finder, names, config, runtime.kernels()));
+  RAG_RETURN_IF_ERROR(weights.ReadEmbeddings(finder, names, config, make_linear));
 
   weights.precision = StoresInt8(weights.file_) ? Precision::kInt8 : options.precision;
   weights.layers.resize(config.stored_layers());
   std::vector<Status> failures(weights.layers.size());
-  std::vector<std::vector<RoundedTensor>> rounded(weights.layers.size());
   runtime.pool().ParallelFor(failures.size(), 1, [&](size_t begin, size_t end, int) {
     for (size_t i = begin; i < end; ++i) {
-      failures[i] =
-          LayerReader(finder, config, names.layers, runtime.kernels(), weights.precision, i)
-              .Read(weights.layers[i], rounded[i]);
+      failures[i] = LayerReader(finder, config, names.layers, make_linear, weights.precision, i)
+                        .Read(weights.layers[i]);
     }
   });
   for (const Status& failure : failures) RAG_RETURN_IF_ERROR(failure);
-  for (std::vector<RoundedTensor>& layer : rounded) {
-    std::move(layer.begin(), layer.end(), std::back_inserter(weights.rounded));
-  }
   // Last: of all that is made here, these tables alone are as large as the settings say.
   RAG_RETURN_IF_ERROR(weights.ReadPositions(finder, config, options.max_tokens));
 

@@ -55,8 +55,8 @@ struct TransformerOptions {
 };
 
 struct RoundedTensor {
-  std::string name;  // whole
-  Precision precision;
+  std::string name;     // whole
+  Precision precision;  // not kF32
 };
 
 // Immutable after Load.
@@ -67,6 +67,12 @@ class TransformerWeights {
   // the shapes or the type.
   static Result<TransformerWeights> Load(const std::string& folder, const TransformerConfig& config,
                                          const TransformerOptions& options, const Runtime& runtime);
+  // What the products of these weights' layers would round, in no order. All is found and checked
+  // as by Load, but nothing is packed. Errors: Load's.
+  static Result<std::vector<RoundedTensor>> FindRounded(const std::string& folder,
+                                                        const TransformerConfig& config,
+                                                        const TransformerOptions& options,
+                                                        const Runtime& runtime);
 
   // Row `id` of the word table, where there is one, id < vocab, into out [embedding]. Read from the
   // mapped file: a text touches a few hundred rows of a table that is often larger than all else
@@ -89,15 +95,21 @@ class TransformerWeights {
   size_t bytes = 0;                      // of the tensors, as stored
   // Of the layers' products: what was asked for, or kInt8 where the file has them in 8 bits.
   Precision precision = Precision::kF32;
-  // What the layers' products round.
-  std::vector<RoundedTensor> rounded;
 
  private:
+  // Makes a layer of the tensors that TensorFinder::ReadLinear would read; called by many threads.
+  using MakeLinear = FunctionRef<Result<Linear>(
+      const TensorFinder& finder, std::span<const std::string> names, const LinearShape& shape)>;
+
   TransformerWeights(SafetensorsFile file, std::string folder)
       : file_(std::move(file)), folder_(std::move(folder)) {}
 
+  static Result<TransformerWeights> Read(const std::string& folder, const TransformerConfig& config,
+                                         const TransformerOptions& options, const Runtime& runtime,
+                                         MakeLinear make_linear);
+  class LayerReader;
   Status ReadEmbeddings(const TensorFinder& finder, const TensorNames& names,
-                        const TransformerConfig& config, const Kernels& kernels);
+                        const TransformerConfig& config, MakeLinear make_linear);
   Status ReadPositions(const TensorFinder& finder, const TransformerConfig& config,
                        size_t max_tokens);
 
