@@ -243,6 +243,15 @@ struct Engine::Impl {
     return loaded;
   }
 
+  // Errors: failed_precondition when no decoder is configured.
+  Result<Generator*> NeedGenerator() {
+    RAG_ASSIGN_OR_RETURN(Generator * loaded, LoadGenerator());
+    if (loaded == nullptr) {
+      return FailedPreconditionError("no decoder is configured: name a GGUF file as llm");
+    }
+    return loaded;
+  }
+
   // Null when no decoder is configured.
   Result<Generator*> LoadGenerator() {
     if (options.llm.empty()) return static_cast<Generator*>(nullptr);
@@ -640,10 +649,7 @@ Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages,
                                     const ChatOptions& options,
                                     const Generator::TokenCallback* on_text,
                                     const CancelToken* cancel) const {
-  RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->LoadGenerator());
-  if (generator == nullptr) {
-    return FailedPreconditionError("no decoder is configured: name a GGUF file as llm");
-  }
+  RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->NeedGenerator());
   GenerateRequest request;
   RAG_ASSIGN_OR_RETURN(request.prompt, generator->RenderChat(messages));
   request.max_tokens = options.max_tokens;
@@ -655,6 +661,12 @@ Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages,
   request.logprobs = options.logprobs;
   request.top_logprobs = options.top_logprobs;
   return generator->Generate(request, on_text, cancel);
+}
+
+Result<std::shared_ptr<const CompiledConstraint>> Engine::CompileConstraint(
+    const OutputConstraint& constraint) const {
+  RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->NeedGenerator());
+  return generator->CompileConstraint(constraint);
 }
 
 Result<Embeddings> Engine::Embed(std::span<const std::string_view> texts, TextRole role,

@@ -137,6 +137,10 @@ class Engine {
   Result<GenerateResult> Chat(std::span<const ChatMessage> messages, const ChatOptions& options,
                               const Generator::TokenCallback* on_text = nullptr,
                               const CancelToken* cancel = nullptr) const;
+  // As Generator::CompileConstraint, for Ask and Chat. Errors: failed_precondition when no decoder
+  // is configured.
+  Result<std::shared_ptr<const CompiledConstraint>> CompileConstraint(
+      const OutputConstraint& constraint) const;
   // With the role's prompt before each text: kQuery and kDocument give what search and ingestion
   // use.
   Result<Embeddings> Embed(std::span<const std::string_view> texts,

@@ -64,6 +64,10 @@ class DecoderGenerator final : public Generator {
 
   Result<GenerateResult> Generate(const GenerateRequest& request, const TokenCallback* on_text,
                                   const CancelToken* cancel) override;
+  Result<std::shared_ptr<const CompiledConstraint>> CompileConstraint(
+      const OutputConstraint& constraint) override {
+    return constraints_->Compile(constraint);
+  }
   Result<std::vector<TokenId>> RenderChat(std::span<const ChatMessage> messages,
                                           bool add_generation_prompt) const override {
     return prompt_->Render(messages, add_generation_prompt);

@@ -217,6 +217,8 @@ struct ChatMessage {
   std::string content;
 };
 
+class CompiledConstraint;
+
 // Threads: calls may come from several threads; they are served together, in one batch, and each
 // gives what it would give alone. More than max_sequences wait their turn.
 class Generator {
@@ -244,6 +246,13 @@ class Generator {
   virtual Result<GenerateResult> Generate(const GenerateRequest& request,
                                           const TokenCallback* on_text = nullptr,
                                           const CancelToken* cancel = nullptr) = 0;
+
+  // A constraint checked before there is a request. While what it gives is held, equal constraints
+  // of requests share it and need not be compiled; the generator outlives it. Errors:
+  // ValidateConstraint's; invalid_argument when nothing that matches can be written with the
+  // vocabulary; unavailable while the constraints of other requests take too much memory.
+  virtual Result<std::shared_ptr<const CompiledConstraint>> CompileConstraint(
+      const OutputConstraint& constraint) = 0;
 
   // The chat template applied to the messages, tokenized: the template's own control tokens are
   // parsed, those written inside a message's content are not. Without a template in the file, a

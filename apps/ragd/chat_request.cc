@@ -98,7 +98,7 @@ void RefuseUnsupported(Fields& fields) {
 // OpenAI's {"type": "text"}, {"type": "json_object"} and {"type": "json_schema", "json_schema":
 // {"name", "schema"}}; beside them ours, {"type": "grammar" or "regex", "value"} and {"type":
 // "choice", "choices"}.
-void ReadFormat(Fields& fields, const Service& service, ChatRequest& chat) {
+void ReadFormat(Fields& fields, ChatRequest& chat) {
   using Kind = OutputConstraint::Kind;
   const Value* format = fields.Find("response_format");
   if (format == nullptr || format->is_null()) return;
@@ -132,9 +132,6 @@ void ReadFormat(Fields& fields, const Service& service, ChatRequest& chat) {
     fields.Fail("response_format.type",
                 "must be text, json_object, json_schema, grammar, regex or choice");
   }
-  if (!fields.ok()) return;
-  std::lock_guard one(service.validating);
-  fields.Check("response_format", ValidateConstraint(chat.constraint));
 }
 
 // {"token id": bias, ...}
@@ -199,7 +196,7 @@ void ReadSampling(Fields& fields, const Service& service, ChatRequest& chat) {
   }
   chat.stop = fields.Strings("stop", kMaxStops);
   chat.priority = ReadPriority(fields);
-  ReadFormat(fields, service, chat);
+  ReadFormat(fields, chat);
 }
 
 // The last user message is the question, what came before it the history.
@@ -286,6 +283,11 @@ void ReadChat(Fields& fields, const Service& service, ChatRequest& chat) {
   }
   ReadRag(fields, service, chat);
   CheckModel(fields, service, chat);
+  if (!fields.ok() || chat.constraint.kind == OutputConstraint::Kind::kNone) return;
+  Result<std::shared_ptr<const CompiledConstraint>> compiled =
+      service.engine.CompileConstraint(chat.constraint);
+  fields.Check("response_format", compiled.status());
+  if (compiled.ok()) chat.compiled = std::move(compiled).value();
 }
 
 }  // namespace rag

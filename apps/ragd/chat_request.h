@@ -1,6 +1,7 @@
 // The members of a POST /v1/chat/completions.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct ChatRequest {
   SamplingOptions sampling;
   std::vector<std::string> stop;
   OutputConstraint constraint;
+  std::shared_ptr<const CompiledConstraint> compiled;  // held: its answers share it
   std::vector<AdapterUse> adapters;
   int priority = 0;  // of the engine: higher first
   size_t answers = 1;

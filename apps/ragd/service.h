@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <mutex>
 #include <string>
 
 #include "apps/common/config.h"
@@ -33,8 +32,6 @@ struct Service {
   std::vector<AdapterInfo> adapters;  // of the decoder
   int64_t started_at = 0;             // Unix seconds
   bool has_key = false;               // requests bear a key
-  // One constraint is looked at after another: a large one takes some 100 MB for the time.
-  mutable std::mutex validating;
 
   // Of a search for k passages.
   SearchDefaults search_defaults(size_t k) const {

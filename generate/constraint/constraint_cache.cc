@@ -8,6 +8,42 @@ constexpr size_t kMaxIdle = 8;
 
 }  // namespace
 
+std::shared_ptr<const CompiledConstraint> ConstraintCache::FindCompiled(
+    const OutputConstraint& wanted) {
+  std::lock_guard lock(mutex_);
+  compiled_.remove_if([](const auto& entry) { return entry.second.expired(); });
+  for (const auto& [of, compiled] : compiled_) {
+    if (of == wanted) return compiled.lock();
+  }
+  return nullptr;
+}
+
+Status ConstraintCache::MakeRoom() {
+  if (!memory_.full()) return OkStatus();
+  {
+    std::lock_guard lock(mutex_);
+    idle_.clear();
+  }
+  if (!memory_.full()) return OkStatus();
+  return UnavailableError("the constraints of the generations that run take ", memory_.used(),
+                          " bytes, over the limit of ", memory_.limit());
+}
+
+Result<std::shared_ptr<const CompiledConstraint>> ConstraintCache::Compile(
+    const OutputConstraint& wanted) {
+  if (auto found = FindCompiled(wanted)) return found;
+  std::lock_guard one(compiling_);
+  // An equal one may have been what was waited for.
+  if (auto found = FindCompiled(wanted)) return found;
+  if (table_ == nullptr) table_ = std::make_unique<TokenTable>(tokenizer_);
+  RAG_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledConstraint> compiled,
+                       CompiledConstraint::Compile(wanted, *table_, memory_));
+  RAG_RETURN_IF_ERROR(MakeRoom());
+  std::lock_guard lock(mutex_);
+  compiled_.emplace_back(wanted, compiled);
+  return compiled;
+}
+
 Result<std::unique_ptr<TokenConstraint>> ConstraintCache::Take(const OutputConstraint& wanted) {
   {
     std::lock_guard lock(mutex_);
@@ -18,19 +54,11 @@ Result<std::unique_ptr<TokenConstraint>> ConstraintCache::Take(const OutputConst
       found->Restart();
       return found;
     }
-    if (table_ == nullptr) table_ = std::make_unique<TokenTable>(tokenizer_);
   }
-  std::lock_guard one(compiling_);
-  Result<std::unique_ptr<TokenConstraint>> compiled =
-      TokenConstraint::Compile(wanted, *table_, memory_);
-  if (!compiled.ok() || !memory_.full()) return compiled;
-  {
-    std::lock_guard lock(mutex_);
-    idle_.clear();
-  }
-  if (!memory_.full()) return compiled;
-  return UnavailableError("the constraints of the generations that run take ", memory_.used(),
-                          " bytes, over the limit of ", memory_.limit());
+  RAG_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledConstraint> compiled, Compile(wanted));
+  auto made = std::make_unique<TokenConstraint>(std::move(compiled));
+  RAG_RETURN_IF_ERROR(MakeRoom());
+  return made;
 }
 
 void ConstraintCache::GiveBack(const OutputConstraint& of,

@@ -1,4 +1,4 @@
-// ConstraintCache: compiled constraints that wait for the next request with the same one.
+// ConstraintCache: compiled constraints, shared by the answers that have the same one.
 #pragma once
 
 #include <list>
@@ -10,28 +10,35 @@
 
 namespace rag {
 
-// Thread-safe. A request has its constraint for itself; equal ones at the same time are compiled
-// once each, one after another, since compiling takes memory too.
+// Thread-safe. Constraints are compiled one after another, since that takes memory too, and equal
+// ones once, for as long as anybody has one; where an answer is in it, it knows for itself.
 class ConstraintCache {
  public:
   // Of all constraints, those in use among them.
   static constexpr size_t kMaxBytes = size_t{512} << 20;
 
+  // The cache outlives what it gives.
   explicit ConstraintCache(const Tokenizer& tokenizer, size_t max_bytes = kMaxBytes)
       : tokenizer_(tokenizer), memory_(max_bytes) {}
 
-  // One that nothing was written with, which the cache outlives. Errors:
-  // TokenConstraint::Compile's; unavailable while those in use take too much.
+  // Errors: CompiledConstraint::Compile's; unavailable while those in use take too much.
+  Result<std::shared_ptr<const CompiledConstraint>> Compile(const OutputConstraint& wanted);
+  // One that nothing was written with. Errors: Compile's.
   Result<std::unique_ptr<TokenConstraint>> Take(const OutputConstraint& wanted);
   void GiveBack(const OutputConstraint& of, std::unique_ptr<TokenConstraint> constraint);
   size_t memory_bytes() const { return memory_.used(); }
 
  private:
+  std::shared_ptr<const CompiledConstraint> FindCompiled(const OutputConstraint& wanted);
+  // Gives up what waits when there is too much. Errors: unavailable when that is not enough.
+  Status MakeRoom();
+
   const Tokenizer& tokenizer_;
   ConstraintMemory memory_;
-  std::mutex compiling_;  // held while one is compiled
-  std::mutex mutex_;      // guards what follows; `table_` does not change once it is there
-  std::unique_ptr<TokenTable> table_;
+  std::mutex compiling_;               // held while one is compiled; guards the next
+  std::unique_ptr<TokenTable> table_;  // does not change once it is there
+  std::mutex mutex_;                   // guards what follows
+  std::list<std::pair<OutputConstraint, std::weak_ptr<const CompiledConstraint>>> compiled_;
   std::list<std::pair<OutputConstraint, std::unique_ptr<TokenConstraint>>> idle_;
 };
 

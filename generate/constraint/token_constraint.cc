@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <set>
-
-#include "generate/constraint/languages.h"
+#include <utility>
 
 namespace rag {
 namespace {
@@ -23,32 +22,15 @@ constexpr size_t kMaxStepWork = size_t{1} << 22;
 
 }  // namespace
 
-Status ValidateConstraint(const OutputConstraint& constraint) {
-  if (constraint.kind == OutputConstraint::Kind::kNone) return OkStatus();
-  RAG_ASSIGN_OR_RETURN(const Language language, MakeLanguage(constraint));
-  return Automaton::Compile(language, std::bitset<256>().set()).status();
+TokenConstraint::TokenConstraint(std::shared_ptr<const CompiledConstraint> compiled)
+    : compiled_(std::move(compiled)),
+      automaton_(compiled_->automaton()),
+      tokens_(compiled_->tokens()),
+      memory_(compiled_->memory()) {
+  Clear();
 }
 
-Result<std::unique_ptr<TokenConstraint>> TokenConstraint::Compile(
-    const OutputConstraint& constraint, const TokenTable& tokens, ConstraintMemory& memory) {
-  RAG_ASSIGN_OR_RETURN(const Language language, MakeLanguage(constraint));
-  RAG_ASSIGN_OR_RETURN(Automaton automaton, Automaton::Compile(language, tokens.single_bytes()));
-  std::unique_ptr<TokenConstraint> compiled(
-      new TokenConstraint(std::move(automaton), tokens, memory));
-  compiled->Restart();
-  return compiled;
-}
-
-TokenConstraint::TokenConstraint(Automaton automaton, const TokenTable& tokens,
-                                 ConstraintMemory& memory)
-    : automaton_(std::move(automaton)),
-      compiled_bytes_(automaton_.memory_bytes()),
-      tokens_(tokens),
-      memory_(memory) {
-  memory_.Add(compiled_bytes_);
-}
-
-TokenConstraint::~TokenConstraint() { memory_.Remove(memory_bytes()); }
+TokenConstraint::~TokenConstraint() { memory_.Remove(kept_bytes_); }
 
 void TokenConstraint::Keep(size_t bytes) {
   kept_bytes_ += bytes;
@@ -72,7 +54,7 @@ void TokenConstraint::Clear() {
 }
 
 void TokenConstraint::Restart() {
-  if (frames_.empty() || keeps_much()) Clear();
+  if (keeps_much()) Clear();
   current_ = 0;
 }
 

@@ -1,4 +1,4 @@
-// TokenConstraint: a constraint compiled for one vocabulary; which tokens may come next.
+// TokenConstraint: where an answer is in its constraint; which tokens may come next.
 #pragma once
 
 #include <array>
@@ -10,10 +10,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "generate/constraint/automaton.h"
-#include "generate/constraint/constraint_memory.h"
-#include "generate/constraint/token_table.h"
-#include "generate/output_constraint.h"
+#include "generate/constraint/compiled_constraint.h"
 #include "lib/base/status.h"
 
 namespace rag {
@@ -23,11 +20,8 @@ namespace rag {
 // a generation that comes by again pays a look-up. Used by one thread at a time.
 class TokenConstraint {
  public:
-  // `tokens` and `memory` outlive this. Errors: ValidateConstraint's; invalid_argument when nothing
-  // that matches can be written with the vocabulary.
-  static Result<std::unique_ptr<TokenConstraint>> Compile(const OutputConstraint& constraint,
-                                                          const TokenTable& tokens,
-                                                          ConstraintMemory& memory);
+  // Nothing is written yet.
+  explicit TokenConstraint(std::shared_ptr<const CompiledConstraint> compiled);
   ~TokenConstraint();
   TokenConstraint(const TokenConstraint&) = delete;
   TokenConstraint& operator=(const TokenConstraint&) = delete;
@@ -54,7 +48,9 @@ class TokenConstraint {
   // False, with nothing changed, when they may not come.
   bool Advance(std::string_view bytes);
 
-  size_t memory_bytes() const { return compiled_bytes_ + kept_bytes_; }
+  const std::shared_ptr<const CompiledConstraint>& compiled() const { return compiled_; }
+  // What is kept, and what was compiled, which others may share.
+  size_t memory_bytes() const { return compiled_->memory_bytes() + kept_bytes_; }
 
  private:
   using FrameId = uint32_t;
@@ -73,7 +69,6 @@ class TokenConstraint {
     uint32_t largest_cost = 0;      // of the sets after the tokens of `allowed`
   };
 
-  TokenConstraint(Automaton automaton, const TokenTable& tokens, ConstraintMemory& memory);
   void Clear();
   // Keeps the current set alone when much is kept, here or in all.
   void Shrink();
@@ -87,8 +82,8 @@ class TokenConstraint {
   int32_t Walk(SetId set, std::string_view bytes);
   Status FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits, uint32_t& largest_cost);
 
-  const Automaton automaton_;
-  const size_t compiled_bytes_;
+  const std::shared_ptr<const CompiledConstraint> compiled_;
+  const Automaton& automaton_;
   const TokenTable& tokens_;
   ConstraintMemory& memory_;
   std::vector<Frame> frames_;

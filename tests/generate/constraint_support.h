@@ -75,10 +75,11 @@ inline std::string DrawText(TokenConstraint& constraint, const TokenTable& table
 
 // A table of the 256 bytes and a few longer pieces, without shared data.
 inline std::unique_ptr<TokenConstraint> MustCompile(const OutputConstraint& constraint,
-                                                    const TokenTable& table) {
-  auto compiled = TokenConstraint::Compile(constraint, table, AmpleMemory());
+                                                    const TokenTable& table,
+                                                    ConstraintMemory& memory = AmpleMemory()) {
+  auto compiled = CompiledConstraint::Compile(constraint, table, memory);
   REQUIRE_OK(compiled);
-  return std::move(compiled).value();
+  return std::make_unique<TokenConstraint>(std::move(compiled).value());
 }
 
 }  // namespace rag::test

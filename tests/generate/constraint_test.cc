@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <random>
 #include <regex>
+#include <thread>
 
 #include "generate/constraint/constraint_cache.h"
 #include "generate/generator.h"
@@ -255,12 +256,9 @@ TEST_CASE("constraints together keep no more than their limit") {
   {
     std::vector<std::unique_ptr<TokenConstraint>> running;
     for (size_t i = 0; i < 8; ++i) {
-      auto compiled = TokenConstraint::Compile(large, *tiny.table, memory);
-      REQUIRE_OK(compiled);
-      running.push_back(std::move(compiled).value());
+      running.push_back(test::MustCompile(large, *tiny.table, memory));
     }
-    auto other = TokenConstraint::Compile(small, *tiny.table, memory);
-    REQUIRE_OK(other);
+    const auto other = test::MustCompile(small, *tiny.table, memory);
     size_t most = 0;
     for (size_t i = 0; i < 3'000; ++i) {
       for (const auto& constraint : running) {
@@ -270,9 +268,9 @@ TEST_CASE("constraints together keep no more than their limit") {
         most = std::max(most, memory.used());
       }
       // A small one goes on whatever the others take.
-      if (i % 10 == 0) other.value()->Restart();
-      REQUIRE(other.value()->Advance("a"));
-      REQUIRE_OK(other.value()->Allowed(100));
+      if (i % 10 == 0) other->Restart();
+      REQUIRE(other->Advance("a"));
+      REQUIRE_OK(other->Allowed(100));
     }
     INFO(most << " bytes");
     CHECK(most > kLimit / 4);
@@ -285,11 +283,9 @@ TEST_CASE("what all constraints may take being used up, a large one ends with a 
   const TinyVocabulary tiny;
   constexpr size_t kLimit = size_t{1} << 16;
   ConstraintMemory memory(kLimit);
-  const auto large =
-      TokenConstraint::Compile({Kind::kRegex, "[ab]*a[ab]{400}", {}}, *tiny.table, memory);
-  REQUIRE_OK(large);
+  const auto large = test::MustCompile({Kind::kRegex, "[ab]*a[ab]{400}", {}}, *tiny.table, memory);
   memory.Add(kLimit);
-  const auto allowed = (*large)->Allowed(1'000);
+  const auto allowed = large->Allowed(1'000);
   CHECK(allowed.status().code() == StatusCode::kResourceExhausted);
   CHECK_THAT(allowed.status().message(), Catch::Contains("that all constraints may take"));
   memory.Remove(kLimit);
@@ -320,6 +316,55 @@ TEST_CASE("a cache of constraints keeps a part of its limit idle and refuses wha
   CHECK(running.size() * one <= size_t{2} << 20);
   running.clear();
   REQUIRE_OK(cache.Take(choice(0)));
+}
+
+TEST_CASE("answers with the same constraint share what was compiled") {
+  const TinyVocabulary tiny;
+  ConstraintCache cache(*tiny.tokenizer);
+  const OutputConstraint wanted = {Kind::kRegex, "[ab]{1,3}", {}};
+  auto checked = cache.Compile(wanted);
+  REQUIRE_OK(checked);
+  auto one = cache.Take(wanted);
+  auto other = cache.Take(wanted);
+  REQUIRE_OK(one);
+  REQUIRE_OK(other);
+  CHECK(one.value()->compiled() == *checked);
+  CHECK(other.value()->compiled() == *checked);
+  // Each has its own place in it.
+  REQUIRE(one.value()->Advance("aba"));
+  CHECK(one.value()->finished());
+  CHECK_FALSE(other.value()->complete());
+  auto unlike = cache.Take({Kind::kRegex, "[ab]{1,4}", {}});
+  REQUIRE_OK(unlike);
+  CHECK(unlike.value()->compiled() != *checked);
+  // Nobody has it any more: its memory is free.
+  const size_t bytes = cache.memory_bytes();
+  one.value().reset();
+  other.value().reset();
+  CHECK(cache.memory_bytes() < bytes);
+  checked.value().reset();
+  unlike.value().reset();
+  CHECK(cache.memory_bytes() == 0);
+  REQUIRE_OK(cache.Take(wanted));
+}
+
+TEST_CASE("equal constraints that are asked for at the same time are compiled once") {
+  const TinyVocabulary tiny;
+  ConstraintCache cache(*tiny.tokenizer);
+  const OutputConstraint wanted = {Kind::kRegex, "[ab]{20000}", {}};
+  std::vector<std::shared_ptr<const CompiledConstraint>> found(4);
+  {
+    std::vector<std::jthread> threads;
+    for (auto& mine : found) {
+      threads.emplace_back([&] {
+        auto compiled = cache.Compile(wanted);
+        if (compiled.ok()) mine = std::move(compiled).value();
+      });
+    }
+  }
+  REQUIRE(found[0] != nullptr);
+  for (const auto& each : found) CHECK(each == found[0]);
+  CHECK(cache.memory_bytes() == found[0]->memory_bytes());
 }
 
 TEST_CASE("a generator's output matches its constraint, whatever the sampling and the limit") {

@@ -226,7 +226,7 @@ TEST_CASE("whatever random tokens write under 1,000 random schemas parses and va
     const Value schema = SchemaMaker(random).Make(3);
     const auto& vocabulary = *vocabularies[i % vocabularies.size()];
     const OutputConstraint constraint = {Kind::kJsonSchema, ToJson(schema), {}};
-    auto compiled = TokenConstraint::Compile(constraint, vocabulary.table, test::AmpleMemory());
+    auto compiled = CompiledConstraint::Compile(constraint, vocabulary.table, test::AmpleMemory());
     INFO(ToJson(schema));
     if (!compiled.ok()) {
       // A number without a whole one between its bounds; required, but nothing is allowed.
@@ -236,8 +236,9 @@ TEST_CASE("whatever random tokens write under 1,000 random schemas parses and va
       continue;
     }
     ++tried;
-    const size_t budget = (*compiled)->shortest() + 5 + random() % 60;
-    const std::string text = test::DrawText(**compiled, vocabulary.table, random, budget);
+    TokenConstraint tokens(std::move(compiled).value());
+    const size_t budget = tokens.shortest() + 5 + random() % 60;
+    const std::string text = test::DrawText(tokens, vocabulary.table, random, budget);
     INFO(text);
     const auto value = ParseJson(text);
     REQUIRE_OK(value);

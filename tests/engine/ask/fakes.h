@@ -93,6 +93,10 @@ class FakeGenerator : public Generator {
   Result<std::vector<float>> Score(std::span<const TokenId>, std::span<const AdapterUse>) override {
     return std::vector<float>();
   }
+  Result<std::shared_ptr<const CompiledConstraint>> CompileConstraint(
+      const OutputConstraint&) override {
+    return UnimplementedError("a fake");
+  }
   Result<CacheSaveReport> SaveCache() override { return FailedPreconditionError("no file"); }
   bool CacheChanged() override { return false; }
   GeneratorActivity activity() const override { return {}; }
