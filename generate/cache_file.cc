@@ -180,33 +180,63 @@ class Reader {
 
 }  // namespace
 
-Result<CacheContents> WriteCacheFile(const PrefixTree& tree, KvPool& pool, uint64_t fingerprint,
-                                     AtomicFile& file) {
-  const std::vector<const PrefixTree::Node*> nodes = tree.Ordered({});
+CacheSnapshot::CacheSnapshot(const PrefixTree& tree, KvPool& pool) : pool_(pool) {
+  std::unordered_map<const PrefixTree::Node*, uint32_t> indices;
+  for (const PrefixTree::Node* node : tree.Ordered({})) {
+    KvPool::BlockId block = node->block;
+    const bool is_written = node->tokens->size() < kBlock && pool.shared(block);
+    if (is_written) {
+      const std::optional<KvPool::BlockId> copy = pool.Take();
+      if (!copy) continue;  // nothing stands on a begun block
+      pool.Copy(block, *copy);
+      block = *copy;
+    }
+    pool.Lend(block);
+    if (is_written) pool.Release(block);
+    const auto parent = indices.find(node->parent);
+    indices[node] = static_cast<uint32_t>(records_.size());
+    records_.push_back(
+        {.parent = parent == indices.end() ? kNoParent : parent->second,  // the root has no record
+         .tokens = *node->tokens,
+         .block = block,
+         .bytes = pool.bytes(block)});
+  }
+}
+
+CacheSnapshot::~CacheSnapshot() {
+  while (!records_.empty()) GiveBackLast();
+}
+
+void CacheSnapshot::GiveBackLast() {
+  pool_.GiveBack(records_.back().block);
+  records_.pop_back();
+}
+
+Result<CacheContents> CacheSnapshot::Write(uint64_t fingerprint, AtomicFile& file) {
   Header header = {};
   std::memcpy(header.magic, kMagic, sizeof(kMagic));
   header.version = kVersion;
   header.block_tokens = kBlock;
   header.fingerprint = fingerprint;
-  header.block_bytes = pool.block_bytes();
-  header.blocks = nodes.size();
+  header.block_bytes = pool_.block_bytes();
+  header.blocks = records_.size();
   header.hash = HeaderHash(header);
-  RAG_RETURN_IF_ERROR(file.Write(std::as_bytes(std::span(&header, 1))));
+  RAG_RETURN_IF_ERROR(file.WriteAt(0, std::as_bytes(std::span(&header, 1))));
   CacheContents contents;
-  std::unordered_map<const PrefixTree::Node*, uint32_t> indices;
-  for (const PrefixTree::Node* node : nodes) {
+  for (; !records_.empty(); GiveBackLast()) {
+    const Record& record = records_.back();
+    const size_t index = records_.size() - 1;
     RecordHead head = {};
-    const auto parent = indices.find(node->parent);
-    head.parent = parent == indices.end() ? kNoParent : parent->second;  // the root has no record
-    head.count = static_cast<uint32_t>(node->tokens->size());
-    std::copy(node->tokens->begin(), node->tokens->end(), head.tokens);
-    const std::span<const std::byte> bytes = pool.bytes(node->block);
-    head.hash = RecordHash(head, contents.blocks, bytes);
-    RAG_RETURN_IF_ERROR(file.Write(std::as_bytes(std::span(&head, 1))));
-    RAG_RETURN_IF_ERROR(file.Write(bytes));
-    indices[node] = static_cast<uint32_t>(contents.blocks++);
+    head.parent = record.parent;
+    head.count = static_cast<uint32_t>(record.tokens.size());
+    std::copy(record.tokens.begin(), record.tokens.end(), head.tokens);
+    head.hash = RecordHash(head, index, record.bytes);
+    const size_t at = sizeof(Header) + index * (sizeof(head) + record.bytes.size());
+    RAG_RETURN_IF_ERROR(file.WriteAt(at, std::as_bytes(std::span(&head, 1))));
+    RAG_RETURN_IF_ERROR(file.Write(record.bytes));
+    ++contents.blocks;
     contents.tokens += head.count;
-    contents.bytes += bytes.size();
+    contents.bytes += record.bytes.size();
   }
   return contents;
 }

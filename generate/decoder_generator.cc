@@ -264,14 +264,15 @@ Result<CacheSaveReport> DecoderGenerator::SaveCache() {
   std::lock_guard lock(cache_mutex_);
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<AtomicFile> file,
                        AtomicFile::Create(cache_path_, kCacheFileMode));
-  CacheContents written;
+  std::optional<CacheSnapshot> snapshot;
   size_t changes = 0;
-  const auto write = [&](PrefixTree& tree) -> Status {
+  const auto take = [&](PrefixTree& tree) {
     changes = tree.changes();
-    RAG_ASSIGN_OR_RETURN(written, WriteCacheFile(tree, *pool_, cache_fingerprint_, *file));
+    snapshot.emplace(tree, *pool_);
     return OkStatus();
   };
-  RAG_RETURN_IF_ERROR(scheduler_->WithCache(BatchScheduler::CacheWork(write)));
+  RAG_RETURN_IF_ERROR(scheduler_->WithCache(BatchScheduler::CacheWork(take)));
+  RAG_ASSIGN_OR_RETURN(const CacheContents written, snapshot->Write(cache_fingerprint_, *file));
   RAG_RETURN_IF_ERROR(file->Commit());
   saved_changes_ = changes;
   return CacheSaveReport{.blocks = written.blocks,

@@ -77,7 +77,7 @@ class DraftModel {
   void Run(std::span<Item> items, const Decoder::Cancelled& cancelled);
 
   size_t most() const { return options_.tokens; }  // tokens of a guess
-  const KvPool& pool() const { return *pool_; }
+  KvPool& pool() { return *pool_; }
   const PrefixTree& tree() const { return *tree_; }
 
  private:

@@ -269,8 +269,8 @@ class Generator {
                                            std::span<const AdapterUse> adapters = {}) = 0;
 
   // Writes GeneratorOptions::cache_path: after a crash it holds what it did or all that is written
-  // now. The batch waits while the system takes the bytes, not while they go to the disk. Errors:
-  // failed_precondition without a path; those of writing files.
+  // now. The batch goes on meanwhile; where its cache is full, a block that it needs may have to be
+  // written first. Errors: failed_precondition without a path; those of writing files.
   virtual Result<CacheSaveReport> SaveCache() = 0;
   // Whether blocks have come or gone since the file was read or written.
   virtual bool CacheChanged() = 0;

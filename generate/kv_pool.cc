@@ -37,6 +37,7 @@ Result<std::unique_ptr<KvPool>> KvPool::Create(const KvShape& shape, size_t max_
 }
 
 std::optional<KvPool::BlockId> KvPool::Take() {
+  CollectLent();
   if (!free_.empty()) {
     const BlockId id = free_.back();
     free_.pop_back();
@@ -55,7 +56,50 @@ std::optional<KvPool::BlockId> KvPool::Take() {
 }
 
 void KvPool::Release(BlockId id) {
-  if (--blocks_[id].shares == 0) free_.push_back(id);
+  if (--blocks_[id].shares != 0) return;
+  if (blocks_[id].lent == 0) {
+    free_.push_back(id);
+  } else {
+    ++owed_;
+  }
+}
+
+void KvPool::Lend(BlockId id) {
+  ++blocks_[id].lent;
+  ++lent_;
+}
+
+void KvPool::GiveBack(BlockId id) {
+  {
+    std::lock_guard lock(returned_mutex_);
+    returned_.push_back(id);
+  }
+  is_returned_.notify_one();
+}
+
+void KvPool::CollectLent() {
+  if (lent_ == 0) return;
+  std::vector<BlockId> returned;
+  {
+    std::lock_guard lock(returned_mutex_);
+    returned.swap(returned_);
+  }
+  lent_ -= returned.size();
+  for (const BlockId id : returned) {
+    if (--blocks_[id].lent != 0 || blocks_[id].shares != 0) continue;
+    --owed_;
+    free_.push_back(id);
+  }
+}
+
+bool KvPool::AwaitLent() {
+  if (owed_ == 0) return false;
+  {
+    std::unique_lock lock(returned_mutex_);
+    is_returned_.wait(lock, [this] { return !returned_.empty(); });
+  }
+  CollectLent();
+  return true;
 }
 
 void KvPool::Copy(BlockId from, BlockId to) {

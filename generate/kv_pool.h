@@ -2,9 +2,11 @@
 // count, within a limit of bytes.
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -21,7 +23,7 @@ struct KvShape {
   DType type = DType::kF32;  // IsKvType
 };
 
-// Used by one thread at a time.
+// Used by one thread at a time, but for GiveBack.
 class KvPool {
  public:
   using BlockId = uint32_t;
@@ -41,6 +43,15 @@ class KvPool {
   void Share(BlockId id) { ++blocks_[id].shares; }
   void Release(BlockId id);
   void Copy(BlockId from, BlockId to);
+  // Whether anybody has a share besides the one who asks.
+  bool shared(BlockId id) const { return blocks_[id].shares > 1; }
+
+  // A block that is not written to any more may be lent to a reader on another thread: its bytes
+  // stay until it is given back, whatever becomes of its shares. What is lent counts as used.
+  void Lend(BlockId id);
+  void GiveBack(BlockId id);  // by any thread
+  // Where blocks without shares are lent, waits until one more block is given back; else false.
+  bool AwaitLent();
 
   // KvBlockBytes each.
   std::byte* keys(BlockId id, size_t layer, size_t head) { return At(id, layer, 2 * head); }
@@ -52,7 +63,10 @@ class KvPool {
   const KvShape& shape() const { return shape_; }
   size_t block_bytes() const { return block_bytes_; }
   size_t capacity() const { return capacity_; }
-  size_t used() const { return blocks_.size() - free_.size(); }
+  size_t used() {
+    CollectLent();
+    return blocks_.size() - free_.size();
+  }
   size_t allocated_bytes() const { return blocks_.size() * block_bytes_; }
 
  private:
@@ -62,9 +76,11 @@ class KvPool {
   struct Block {
     std::unique_ptr<std::byte, Free> data;
     uint32_t shares = 0;
+    uint32_t lent = 0;  // times
   };
 
   explicit KvPool(const KvShape& shape);
+  void CollectLent();
   std::byte* At(BlockId id, size_t layer, size_t part) {
     return blocks_[id].data.get() + (layer * 2 * shape_.heads + part) * head_bytes_;
   }
@@ -75,6 +91,12 @@ class KvPool {
   size_t capacity_ = 0;
   std::vector<Block> blocks_;
   std::vector<BlockId> free_;
+  size_t lent_ = 0;  // loans that have not been collected
+  size_t owed_ = 0;  // blocks without shares that are lent
+
+  std::mutex returned_mutex_;  // guards the next
+  std::vector<BlockId> returned_;
+  std::condition_variable is_returned_;
 };
 
 }  // namespace rag

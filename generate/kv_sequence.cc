@@ -17,6 +17,8 @@ KvSequence::~KvSequence() {
 std::optional<KvPool::BlockId> KvSequence::Take() {
   for (;;) {
     if (const auto id = pool_.Take()) return id;
+    // What was evicted and is lent comes free by itself: nothing else need go for it.
+    if (pool_.AwaitLent()) continue;
     if (!tree_.Evict()) return std::nullopt;
   }
 }

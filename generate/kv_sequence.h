@@ -32,7 +32,8 @@ class KvSequence {
   size_t MatchBlocks(std::span<const TokenId> history);
   // Copies the block that is the same at its beginning for the longest. Gives the tokens gained.
   size_t CopyBeginning(std::span<const TokenId> history);
-  // Makes room for `tokens` more, evicting what nobody stands on; false when that does not suffice.
+  // Makes room for `tokens` more, evicting what nobody stands on, and waiting for what is evicted
+  // to be given back where it is lent; false when that does not suffice.
   bool Reserve(size_t tokens);
   // `tokens` more were written; whole blocks become the tree's.
   void Commit(std::span<const TokenId> history, size_t tokens);

@@ -89,6 +89,13 @@ Status AtomicFile::Write(std::span<const std::byte> bytes) {
   return WriteAll(file_, bytes, temporary_);
 }
 
+Status AtomicFile::WriteAt(size_t position, std::span<const std::byte> bytes) {
+  if (::lseek(file_.get(), static_cast<off_t>(position), SEEK_SET) < 0) {
+    return ErrnoError("cannot write", temporary_);
+  }
+  return Write(bytes);
+}
+
 Status AtomicFile::Commit() {
   if (::fsync(file_.get()) != 0) return ErrnoError("cannot sync", temporary_);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {

@@ -23,7 +23,8 @@ class AtomicFile {
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
 
-  Status Write(std::span<const std::byte> bytes);
+  Status Write(std::span<const std::byte> bytes);  // behind what was written last
+  Status WriteAt(size_t position, std::span<const std::byte> bytes);
   Status Commit();
 
  private:

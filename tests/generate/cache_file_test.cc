@@ -3,12 +3,16 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <functional>
 #include <random>
+#include <thread>
 
 #include "generate/generator.h"
+#include "generate/kv_sequence.h"
 #include "tests/generate/chat_model.h"
 #include "tests/support/support.h"
 
@@ -289,7 +293,7 @@ TEST_CASE("a tree comes back with its order, and a smaller one with what was use
     {
       const auto file = AtomicFile::Create(path, 0600);
       REQUIRE_OK(file);
-      REQUIRE_OK(WriteCacheFile(tree, **pool, 7, **file));
+      REQUIRE_OK(CacheSnapshot(tree, **pool).Write(7, **file));
       REQUIRE_OK((*file)->Commit());
     }
     const auto paths = Paths(tree);
@@ -329,6 +333,145 @@ TEST_CASE("a tree comes back with its order, and a smaller one with what was use
   }
 }
 
+Status WriteTo(const std::string& path, CacheSnapshot& snapshot) {
+  RAG_ASSIGN_OR_RETURN(const auto file, AtomicFile::Create(path, 0600));
+  RAG_RETURN_IF_ERROR(snapshot.Write(7, *file).status());
+  return file->Commit();
+}
+
+std::string Written(CacheSnapshot& snapshot, const std::string& path) {
+  REQUIRE_OK(WriteTo(path, snapshot));
+  return test::ReadAll(path);
+}
+
+struct SmallCache {
+  explicit SmallCache(size_t blocks) {
+    auto made = KvPool::Create(shape, blocks * KvPool::BlockBytes(shape));
+    REQUIRE_OK(made);
+    pool = std::move(made).value();
+    tree = std::make_unique<PrefixTree>(*pool);
+  }
+  // Random keys and values of `history`, kept as a sequence that is over leaves them.
+  void Keep(const std::vector<TokenId>& history) {
+    KvSequence sequence(*pool, *tree);
+    Run(sequence, history);
+  }
+  void Run(KvSequence& sequence, const std::vector<TokenId>& history) {
+    REQUIRE(sequence.Reserve(history.size() - sequence.size()));
+    for (const KvPool::BlockId block : sequence.blocks()) {
+      for (std::byte& byte : pool->bytes(block)) byte = static_cast<std::byte>(random());
+    }
+    sequence.Commit(history, history.size() - sequence.size());
+    sequence.Publish(history);
+  }
+
+  const KvShape shape = {.layers = 1, .heads = 1, .head_dim = 4};
+  std::mt19937 random{5};
+  std::unique_ptr<KvPool> pool;
+  std::unique_ptr<PrefixTree> tree;
+};
+
+std::vector<TokenId> Tokens(size_t count, TokenId token) {
+  return std::vector<TokenId>(count, token);
+}
+
+TEST_CASE("a snapshot is written as the tree was, whatever becomes of it meanwhile") {
+  const test::TemporaryFolder folder;
+  SmallCache cache(20);
+  for (TokenId token = 0; token < 3; ++token) cache.Keep(Tokens(100 + 10 * token, token));
+  std::string sound;
+  {
+    CacheSnapshot snapshot(*cache.tree, *cache.pool);
+    sound = Written(snapshot, folder.file("sound.kv"));
+  }
+  CacheSnapshot snapshot(*cache.tree, *cache.pool);
+  while (cache.tree->Evict()) {
+  }
+  // What is lent is not given to others.
+  std::vector<KvPool::BlockId> others;
+  while (const auto block = cache.pool->Take()) {
+    std::ranges::fill(cache.pool->bytes(*block), std::byte{0x55});
+    others.push_back(*block);
+  }
+  CHECK(others.size() == 20 - 12);
+  CHECK(Written(snapshot, folder.file("later.kv")) == sound);
+  // And now it is.
+  for (const KvPool::BlockId block : others) cache.pool->Release(block);
+  CHECK(cache.pool->used() == 0);
+}
+
+TEST_CASE("a snapshot that is given up gives its blocks back") {
+  SmallCache cache(4);
+  cache.Keep(Tokens(100, 1));
+  {
+    const CacheSnapshot snapshot(*cache.tree, *cache.pool);
+    while (cache.tree->Evict()) {
+    }
+    CHECK(cache.pool->used() == 4);
+    CHECK_FALSE(cache.pool->Take());
+  }
+  CHECK(cache.pool->used() == 0);
+}
+
+TEST_CASE("a begun block that a sequence goes on with is written as it was, or left out") {
+  const test::TemporaryFolder folder;
+  const bool full = GENERATE(false, true);
+  SmallCache cache(full ? 2 : 3);
+  std::string sound;
+  {
+    SmallCache other(3);  // of the same random numbers
+    other.Keep(Tokens(40, 1));
+    CacheSnapshot snapshot(*other.tree, *other.pool);
+    sound = Written(snapshot, folder.file("sound.kv"));
+  }
+  KvSequence sequence(*cache.pool, *cache.tree);
+  cache.Run(sequence, Tokens(40, 1));
+  CacheSnapshot snapshot(*cache.tree, *cache.pool);
+  std::ranges::fill(cache.pool->bytes(sequence.blocks()[1]), std::byte{0x55});
+  const std::string path = folder.file("later.kv");
+  if (!full) {
+    CHECK(Written(snapshot, path) == sound);
+    CHECK(cache.pool->used() == 2);
+    return;
+  }
+  Written(snapshot, path);
+  SmallCache read(3);
+  const auto contents = ReadCacheFile(path, 7, 3, *read.pool, *read.tree);
+  REQUIRE_OK(contents);
+  CHECK(contents->tokens == 32);
+}
+
+TEST_CASE("a full cache that is being written evicts as many as ever, and waits for those") {
+  const test::TemporaryFolder folder;
+  constexpr size_t kBlocks = 16;
+  SmallCache cache(kBlocks);
+  for (TokenId token = 0; token < 4; ++token) cache.Keep(Tokens(128, token));
+  std::string sound;
+  {
+    CacheSnapshot snapshot(*cache.tree, *cache.pool);
+    sound = Written(snapshot, folder.file("sound.kv"));
+  }
+  CacheSnapshot snapshot(*cache.tree, *cache.pool);
+  REQUIRE(cache.pool->used() == kBlocks);
+  std::atomic<bool> begun{false};
+  Status written;
+  {
+    std::jthread writer([&] {
+      while (!begun) std::this_thread::yield();
+      written = WriteTo(folder.file("later.kv"), snapshot);
+    });
+    KvSequence sequence(*cache.pool, *cache.tree);
+    begun = true;
+    for (size_t i = 1; i <= 5; ++i) {
+      CHECK(sequence.Reserve(i * KvPool::kBlockTokens));
+      CHECK(cache.tree->size() == kBlocks - i);
+    }
+  }
+  REQUIRE_OK(written);
+  CHECK(test::ReadAll(folder.file("later.kv")) == sound);
+  CHECK(cache.pool->used() == kBlocks - 5);
+}
+
 TEST_CASE("every bit of a file counts, and so does its length") {
   const KvShape shape = {.layers = 1, .heads = 1, .head_dim = 4, .type = DType::kQ8_0};
   const test::TemporaryFolder folder;
@@ -351,7 +494,7 @@ TEST_CASE("every bit of a file counts, and so does its length") {
     for (; nodes.size() > 1; nodes.pop_back()) tree.Unpin(nodes.back());
     const auto file = AtomicFile::Create(path, 0600);
     REQUIRE_OK(file);
-    REQUIRE_OK(WriteCacheFile(tree, **pool, 7, **file));
+    REQUIRE_OK(CacheSnapshot(tree, **pool).Write(7, **file));
     REQUIRE_OK((*file)->Commit());
     tree.Leave(root);
   }

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <future>
+#include <optional>
 #include <thread>
 
+#include "generate/cache_file.h"
 #include "tests/generate/chat_model.h"
 #include "tests/support/support.h"
 
@@ -170,6 +172,49 @@ TEST_CASE("more than can wait are refused, and those given up make room") {
   for (const auto& task : tasks) CHECK(task->Wait().code() == StatusCode::kCancelled);
   REQUIRE_OK(blocker->Wait());
   REQUIRE_OK(harness.Submit(std::make_shared<FakeTask>(harness.log, 2, 4, 1))->Wait());
+}
+
+TEST_CASE("generations go on while the cache is being written") {
+  constexpr size_t kContext = 128;
+  Harness harness(2, kContext);
+  const size_t capacity = harness.pool->capacity();
+  std::string sound;
+  std::optional<CacheSnapshot> snapshot;
+  const auto write = [&] {
+    const std::string path = harness.folder.file("kept.kv");
+    const auto file = AtomicFile::Create(path, 0600);
+    REQUIRE_OK(file);
+    REQUIRE_OK(snapshot->Write(7, **file));
+    REQUIRE_OK((*file)->Commit());
+    snapshot.reset();
+    return test::ReadAll(path);
+  };
+  const auto take = [&](PrefixTree& tree) {
+    snapshot.emplace(tree, *harness.pool);
+    return OkStatus();
+  };
+  const BatchScheduler::CacheWork take_work(take);
+  const auto run = [&](int name) {
+    return harness.Submit(std::make_shared<FakeTask>(harness.log, name, 40, 60));
+  };
+  REQUIRE_OK(run(0)->Wait());
+  REQUIRE_OK(harness.scheduler->WithCache(take_work));
+  sound = write();
+  REQUIRE_OK(harness.scheduler->WithCache(take_work));
+  // There is room beside what is lent: nothing waits for the writing, which has not begun.
+  REQUIRE_OK(run(1)->Wait());
+  CHECK(write() == sound);
+  // And where there is none, they go on as room comes.
+  for (int name = 2; harness.scheduler->activity().cache_used_blocks < capacity; ++name) {
+    REQUIRE_OK(run(name)->Wait());
+  }
+  REQUIRE_OK(harness.scheduler->WithCache(take_work));
+  const auto one = run(100);
+  const auto other = run(101);
+  write();
+  REQUIRE_OK(one->Wait());
+  REQUIRE_OK(other->Wait());
+  CHECK(harness.pool->allocated_bytes() == capacity * harness.pool->block_bytes());
 }
 
 TEST_CASE("a scheduler that is closed ends what it has") {
