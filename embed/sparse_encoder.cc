@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "embed/fingerprint.h"
-#include "embed/modules.h"
 
 namespace rag {
 namespace {
@@ -28,7 +27,7 @@ Result<std::unique_ptr<SparseEncoder>> SparseEncoder::Load(const std::string& fo
   if (!weights_hash.ok()) return weights_hash.status().WithContext(task.folder);
   auto encoder =
       std::unique_ptr<SparseEncoder>(new SparseEncoder(std::move(task.network), std::move(head)));
-  RAG_RETURN_IF_ERROR(encoder->ReadPooling(folder, task.source_bytes));
+  RAG_RETURN_IF_ERROR(encoder->ReadPooling(task.modules, task.source_bytes));
   RAG_ASSIGN_OR_RETURN(const uint64_t tokenizer_hash, HashTokenizer(task.folder));
   encoder->info_ = {
       .model_type = config.model_type,
@@ -44,9 +43,7 @@ Result<std::unique_ptr<SparseEncoder>> SparseEncoder::Load(const std::string& fo
   return encoder;
 }
 
-Status SparseEncoder::ReadPooling(const std::string& folder, std::string& source_bytes) {
-  std::string unhashed;
-  RAG_ASSIGN_OR_RETURN(const Modules modules, ReadModules(folder, unhashed));
+Status SparseEncoder::ReadPooling(const Modules& modules, std::string& source_bytes) {
   if (!modules.splade.has_value()) return OkStatus();
   RAG_ASSIGN_OR_RETURN(const ConfigFile file,
                        ReadConfigFile(JoinPath(*modules.splade, "config.json"), source_bytes));

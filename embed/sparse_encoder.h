@@ -57,7 +57,7 @@ class SparseEncoder {
   SparseEncoder(std::unique_ptr<const TextNetwork> network, MlmHead head)
       : network_(std::move(network)), head_(std::move(head)) {}
   // Adds what it reads to `source_bytes`.
-  Status ReadPooling(const std::string& folder, std::string& source_bytes);
+  Status ReadPooling(const Modules& modules, std::string& source_bytes);
   // states [length, hidden] of one text.
   SparseVector Pool(MatrixView states) const;
 

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "embed/encoder_config.h"
-#include "embed/modules.h"
 #include "embed/transformer_config.h"
 
 namespace rag {
@@ -32,15 +31,19 @@ Status CheckTask(const ConfigFile& file, std::string_view task) {
 Result<TaskNetwork> LoadTaskNetwork(const std::string& folder, Precision precision,
                                     const Runtime& runtime, std::string_view task) {
   std::string bytes;
-  RAG_ASSIGN_OR_RETURN(const Modules modules, ReadModules(folder, bytes));
-  const std::string& own = modules.transformer;
+  RAG_ASSIGN_OR_RETURN(Modules modules, ReadModules(folder, bytes));
+  const std::string own = modules.transformer;
   RAG_ASSIGN_OR_RETURN(ConfigFile file, ReadConfigFile(JoinPath(own, "config.json"), bytes));
   RAG_RETURN_IF_ERROR(CheckTask(file, task));
   RAG_ASSIGN_OR_RETURN(const TransformerConfig config, ReadTransformerConfig(file));
   RAG_ASSIGN_OR_RETURN(const TextLimits limits, ReadTextLimits(own, config.max_sequence, bytes));
   RAG_ASSIGN_OR_RETURN(std::unique_ptr<const TextNetwork> network,
                        TextNetwork::Load(own, config, limits, precision, runtime));
-  return TaskNetwork{std::move(file), own, std::move(bytes), std::move(network)};
+  return TaskNetwork{.file = std::move(file),
+                     .folder = own,
+                     .modules = std::move(modules),
+                     .source_bytes = std::move(bytes),
+                     .network = std::move(network)};
 }
 
 Result<std::vector<std::string>> ReadLabels(const ConfigFile& file) {

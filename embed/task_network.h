@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "embed/config_file.h"
+#include "embed/modules.h"
 #include "embed/text_network.h"
 #include "lib/base/status.h"
 #include "lib/runtime/runtime.h"
@@ -16,6 +17,7 @@ namespace rag {
 struct TaskNetwork {
   ConfigFile file;           // config.json
   std::string folder;        // of config.json, tokenizer and weights
+  Modules modules;           // of the folder that was asked for
   std::string source_bytes;  // of the files with settings, for fingerprints
   std::unique_ptr<const TextNetwork> network;
 };

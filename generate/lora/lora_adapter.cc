@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 namespace rag {
 namespace {
@@ -28,42 +27,50 @@ void TransposeRows(const Matrix& b, size_t begin, Matrix& out) {
 
 }  // namespace
 
-Status CheckLoraShape(const LoraFile& file, const LoraTensor& tensor, size_t rows, size_t cols) {
-  if (tensor.b.shape[0] == rows && tensor.a.shape[1] == cols) return OkStatus();
+LoraTargets::LoraTargets(DecoderWeights& weights) {
+  for (const Projection* projection : Projections(weights)) {
+    by_name_[projection->tensor].push_back(projection);
+  }
+}
+
+Result<std::span<const Projection* const>> LoraTargets::Find(const LoraFile& file,
+                                                             const LoraTensor& tensor) const {
+  const auto found = by_name_.find(tensor.weight);
+  if (found == by_name_.end()) {
+    return InvalidArgumentError(file.path, ": the model has no matrix '", tensor.weight,
+                                "' for the adapter to change");
+  }
+  const std::span<const Projection* const> parts = found->second;
+  const size_t cols = parts.front()->weights.shape[1];
+  size_t rows = 0;
+  for (const Projection* part : parts) rows += part->weights.shape[0];
+  if (tensor.b.shape[0] == rows && tensor.a.shape[1] == cols) return parts;
   return InvalidArgumentError(file.path, ": the adapter of '", tensor.weight,
                               "' is for a matrix of [", tensor.b.shape[0], ", ", tensor.a.shape[1],
                               "], and the model's is [", rows, ", ", cols, "]");
 }
 
+Result<LoraFactors> ReadFactors(const LoraFile& file, const LoraTensor& tensor) {
+  LoraFactors factors;
+  RAG_RETURN_IF_ERROR(ReadFinite(file, tensor, tensor.a, factors.a));
+  RAG_RETURN_IF_ERROR(ReadFinite(file, tensor, tensor.b, factors.b));
+  return factors;
+}
+
 Result<std::unique_ptr<LoraAdapter>> LoraAdapter::Bind(const LoraFile& file,
                                                        DecoderWeights& weights) {
-  // Of a fused tensor there are several, with rows one after another.
-  std::map<std::string, std::vector<const Projection*>> by_name;
-  for (const Projection* projection : Projections(weights)) {
-    by_name[projection->tensor].push_back(projection);
-  }
+  const LoraTargets targets(weights);
   auto adapter = std::make_unique<LoraAdapter>();
   for (const LoraTensor& tensor : file.tensors) {
-    const auto found = by_name.find(tensor.weight);
-    if (found == by_name.end()) {
-      return InvalidArgumentError(file.path, ": the model has no matrix '", tensor.weight,
-                                  "' for the adapter to change");
-    }
-    size_t rows = 0;
-    for (const Projection* part : found->second) rows += part->weights.shape[0];
-    RAG_RETURN_IF_ERROR(
-        CheckLoraShape(file, tensor, rows, found->second.front()->weights.shape[1]));
-    Matrix a;
-    Matrix b;
-    RAG_RETURN_IF_ERROR(ReadFinite(file, tensor, tensor.a, a));
-    RAG_RETURN_IF_ERROR(ReadFinite(file, tensor, tensor.b, b));
-    const auto down = std::make_shared<const Matrix>(std::move(a));
-    for (const Projection* part : found->second) {
+    RAG_ASSIGN_OR_RETURN(const auto parts, targets.Find(file, tensor));
+    RAG_ASSIGN_OR_RETURN(LoraFactors factors, ReadFactors(file, tensor));
+    const auto down = std::make_shared<const Matrix>(std::move(factors.a));
+    for (const Projection* part : parts) {
       LoraMatrix& matrix = adapter->matrices_[part];
       matrix.down = down;
       matrix.up = Matrix(tensor.rank(), part->weights.shape[0]);
       matrix.scale = static_cast<float>(tensor.scale);
-      TransposeRows(b, part->first_row, matrix.up);
+      TransposeRows(factors.b, part->first_row, matrix.up);
     }
     adapter->rank_ = std::max(adapter->rank_, tensor.rank());
     adapter->parameters_ += tensor.a.elements() + tensor.b.elements();

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -21,12 +23,35 @@ struct LoraMatrix {
   float scale = 1;
 };
 
+// The matrices of a model that an adapter can change.
+class LoraTargets {
+ public:
+  // `weights` are not moved from now on.
+  explicit LoraTargets(DecoderWeights& weights);
+
+  // The projections of the matrix that `tensor` changes: of a fused one several, with its rows one
+  // after another. Errors: invalid_argument naming the file, the tensor and the sizes when it is
+  // not one of the model's or has other sizes.
+  Result<std::span<const Projection* const>> Find(const LoraFile& file,
+                                                  const LoraTensor& tensor) const;
+
+ private:
+  std::map<std::string, std::vector<const Projection*>> by_name_;
+};
+
+// A tensor of an adapter in f32.
+struct LoraFactors {
+  Matrix a;  // [rank, in]
+  Matrix b;  // [out, rank]
+};
+// Errors: invalid_argument naming the file and the tensor when it holds a number that is not
+// finite.
+Result<LoraFactors> ReadFactors(const LoraFile& file, const LoraTensor& tensor);
+
 // Immutable; keeps its matrices in f32, in memory of its own.
 class LoraAdapter {
  public:
-  // `weights` are not moved from now on. Errors: invalid_argument naming the file, the tensor and
-  // the sizes when a matrix is not one of the model's or has other sizes, or holds a number that is
-  // not finite.
+  // `weights` are not moved from now on. Errors: those of LoraTargets::Find and ReadFactors.
   static Result<std::unique_ptr<LoraAdapter>> Bind(const LoraFile& file, DecoderWeights& weights);
 
   // Null where it adds nothing.
@@ -50,8 +75,5 @@ struct LoraUse {
 
   bool operator==(const LoraUse&) const = default;
 };
-
-// Errors: as LoraAdapter::Bind, for a matrix [rows, cols] of the model.
-Status CheckLoraShape(const LoraFile& file, const LoraTensor& tensor, size_t rows, size_t cols);
 
 }  // namespace rag

@@ -3,7 +3,6 @@
 #include "generate/decoder_weights.h"
 #include "generate/expert_names.h"
 #include "generate/lora/adapter_table.h"
-#include "generate/lora/lora_adapter.h"
 
 namespace rag {
 
@@ -12,31 +11,28 @@ Result<LoraMerge> LoraMerge::Load(std::span<const MergedAdapter> adapters, const
   if (adapters.empty()) return merge;
   RAG_ASSIGN_OR_RETURN(const DecoderConfig config, ReadDecoderConfig(model));
   RAG_ASSIGN_OR_RETURN(DecoderWeights weights, ReadDecoderWeights(model, config));
+  const LoraTargets targets(weights);
   for (const MergedAdapter& adapter : adapters) {
     RAG_RETURN_IF_ERROR(CheckAdapterScale(adapter.path, adapter.scale));
     RAG_ASSIGN_OR_RETURN(const LoraFile file, OpenLora(adapter.path, config));
-    RAG_RETURN_IF_ERROR(LoraAdapter::Bind(file, weights).status());
     for (const LoraTensor& tensor : file.tensors) {
+      RAG_RETURN_IF_ERROR(targets.Find(file, tensor).status());
       if (tensor.weight == "output.weight" && model.Find(tensor.weight) == nullptr) {
         return UnimplementedError(adapter.path, ": the adapter of '", tensor.weight,
                                   "' cannot be merged, since the model's embeddings are its output "
                                   "weights too");
       }
-      Part part = {Matrix(tensor.a.shape[0], tensor.a.shape[1]),
-                   Matrix(tensor.b.shape[0], tensor.b.shape[1])};
-      const std::span<float> b(part.b.data(), tensor.b.elements());
-      RAG_RETURN_IF_ERROR(DequantizeTo(tensor.a, 0, {part.a.data(), tensor.a.elements()}));
-      RAG_RETURN_IF_ERROR(DequantizeTo(tensor.b, 0, b));
+      RAG_ASSIGN_OR_RETURN(LoraFactors factors, ReadFactors(file, tensor));
+      const std::span<float> b(factors.b.data(), tensor.b.elements());
       for (float& x : b) x *= static_cast<float>(tensor.scale * adapter.scale);
-      merge.parts_[tensor.weight].push_back(std::move(part));
+      merge.parts_[tensor.weight].push_back(std::move(factors));
     }
   }
   return merge;
 }
 
-const std::vector<LoraMerge::Part>* LoraMerge::Find(const std::string& name,
-                                                    std::span<const size_t> shape,
-                                                    size_t row) const {
+const std::vector<LoraFactors>* LoraMerge::Find(const std::string& name,
+                                                std::span<const size_t> shape, size_t row) const {
   const bool stacked = shape.size() == 3 && name.ends_with(kStackedExperts);
   const auto found = parts_.find(stacked ? ExpertName(name, row / shape[1]) : name);
   return found == parts_.end() ? nullptr : &found->second;
@@ -53,10 +49,10 @@ bool LoraMerge::Changes(const std::string& name, std::span<const size_t> shape) 
 void LoraMerge::AddTo(const std::string& name, std::span<const size_t> shape, size_t row,
                       const Kernels& kernels, std::span<float> values) const {
   if (parts_.empty()) return;
-  const std::vector<Part>* parts = Find(name, shape, row);
+  const std::vector<LoraFactors>* parts = Find(name, shape, row);
   if (parts == nullptr) return;
   const size_t within = shape.size() == 3 ? row % shape[1] : row;
-  for (const Part& part : *parts) {
+  for (const LoraFactors& part : *parts) {
     const std::span<const float> b = part.b.row(within);
     for (size_t r = 0; r < b.size(); ++r) {
       kernels.axpy(b[r], part.a.row(r).data(), values.data(), values.size());

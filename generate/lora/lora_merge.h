@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "generate/lora/lora_file.h"
+#include "generate/lora/lora_adapter.h"
 #include "generate/quantize.h"
 #include "lib/base/status.h"
 #include "lib/kernels/kernels.h"
@@ -18,9 +18,9 @@ namespace rag {
 // Immutable after loading.
 class LoraMerge {
  public:
-  // For the model in `model`. Errors: those of OpenLora and of LoraAdapter::Bind; invalid_argument
-  // for a scale outside [-100, 100]; unimplemented for an adapter of output weights that are the
-  // embeddings.
+  // For the model in `model`. Errors: those of OpenLora, LoraTargets::Find and ReadFactors;
+  // invalid_argument for a scale outside [-100, 100]; unimplemented for an adapter of output
+  // weights that are the embeddings.
   static Result<LoraMerge> Load(std::span<const MergedAdapter> adapters, const GgufFile& model);
 
   // Whether AddTo does anything for a tensor of the model's file: [rows, cols], or all experts'
@@ -31,14 +31,10 @@ class LoraMerge {
              const Kernels& kernels, std::span<float> values) const;
 
  private:
-  struct Part {
-    Matrix a;  // [rank, cols]
-    Matrix b;  // [rows, rank], with the scale in it
-  };
-  const std::vector<Part>* Find(const std::string& name, std::span<const size_t> shape,
-                                size_t row) const;
+  const std::vector<LoraFactors>* Find(const std::string& name, std::span<const size_t> shape,
+                                       size_t row) const;
 
-  std::map<std::string, std::vector<Part>> parts_;  // by the weights' names
+  std::map<std::string, std::vector<LoraFactors>> parts_;  // by weight; the scale is in b
 };
 
 }  // namespace rag

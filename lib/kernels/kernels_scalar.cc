@@ -74,21 +74,7 @@ void Silu(float* x, size_t n) {
 
 // The rows of a product that has been summed.
 void ActivateRows(Activation activation, size_t rows, size_t columns, float* c, size_t ldc) {
-  for (size_t i = 0; i < rows; ++i) {
-    switch (activation) {
-      case Activation::kNone:
-        return;
-      case Activation::kGelu:
-        Gelu(c + i * ldc, columns);
-        break;
-      case Activation::kGeluTanh:
-        GeluTanh(c + i * ldc, columns);
-        break;
-      case Activation::kSilu:
-        Silu(c + i * ldc, columns);
-        break;
-    }
-  }
+  for (size_t i = 0; i < rows; ++i) Activate(ScalarKernels(), activation, c + i * ldc, columns);
 }
 
 void GemmBf16(const Kernels::Bf16Product& p) {
