@@ -2,12 +2,10 @@
 // our member `rag` for answers from a collection.
 #include <algorithm>
 #include <ctime>
-#include <exception>
+#include <functional>
 #include <mutex>
-#include <semaphore>
-#include <system_error>
-#include <thread>
 
+#include "apps/ragd/answers.h"
 #include "apps/ragd/chat_request.h"
 #include "apps/ragd/fields.h"
 #include "apps/ragd/service.h"
@@ -141,57 +139,36 @@ ApiError ChatError(const Status& status) {
   return error;
 }
 
-// Of all requests' answers after the first.
-constexpr std::ptrdiff_t kAnswerThreads = 256;
-
-// Calls run(0) … run(answers - 1), each of a request with a seed of its own, side by side in the
-// decoder's batch, where their prompt is run once. Gives what became of each.
+// Makes the request's answers, each with a seed of its own, side by side in the decoder's batch,
+// where their prompt is run once. run_one(i, request of it) gives a Result<Outcome>. After the
+// first error, which is given, the others are cancelled, and on_failure is called.
 template <class RunOne>
-std::vector<Result<Outcome>> RunAnswers(const ChatRequest& chat, const RunOne& run_one) {
-  std::vector<Result<Outcome>> outcomes(chat.answers, InternalError("not run"));
-  const auto run = [&](size_t i) {
+Result<std::vector<Outcome>> MakeAnswers(const ChatRequest& chat, ResponseWriter& out,
+                                         const RunOne& run_one,
+                                         const std::function<void()>& on_failure) {
+  std::vector<Outcome> outcomes(chat.answers);
+  const auto run = [&](size_t i) -> Status {
     ChatRequest own = chat;
     own.sampling.seed = chat.sampling.seed + i;
-    // Nothing may leave a thread of its own.
-    try {
-      outcomes[i] = run_one(i, own);
-    } catch (const std::exception& error) {
-      outcomes[i] = InternalError(error.what());
-    }
+    RAG_ASSIGN_OR_RETURN(outcomes[i], run_one(i, own));
+    return OkStatus();
   };
-  static std::counting_semaphore<kAnswerThreads> free_threads(kAnswerThreads);
-  const auto run_and_free = [&](size_t i) {
-    run(i);
-    free_threads.release();
+  const auto stop = [&] {
+    on_failure();
+    out.Cancel();
   };
-  // Where no thread is to be had, the rest come one after another.
-  std::vector<std::jthread> others;
-  others.reserve(chat.answers);
-  size_t started = 1;
-  for (; started < chat.answers && free_threads.try_acquire(); ++started) {
-    try {
-      others.emplace_back(run_and_free, started);
-    } catch (const std::system_error&) {
-      free_threads.release();
-      break;
-    }
-  }
-  run(0);
-  for (size_t i = started; i < chat.answers; ++i) run(i);
-  others.clear();  // joins them
+  RAG_RETURN_IF_ERROR(RunAnswers(chat.answers, run, stop));
   return outcomes;
 }
 
-// The first error, or what a request of them all is counted as.
-Result<Outcome> Total(const std::vector<Result<Outcome>>& outcomes) {
+// What a request of them all is counted as.
+Outcome Total(const std::vector<Outcome>& outcomes) {
   Outcome total;
-  for (size_t i = 0; i < outcomes.size(); ++i) {
-    if (!outcomes[i].ok()) return outcomes[i].status();
-    const Outcome& outcome = *outcomes[i];
-    total.prompt_tokens = outcome.prompt_tokens;
+  total.prompt_tokens = outcomes[0].prompt_tokens;
+  total.cached_tokens = outcomes[0].cached_tokens;
+  for (const Outcome& outcome : outcomes) {
     // Of the one prompt that is counted, what none of them ran.
-    total.cached_tokens =
-        i == 0 ? outcome.cached_tokens : std::min(total.cached_tokens, outcome.cached_tokens);
+    total.cached_tokens = std::min(total.cached_tokens, outcome.cached_tokens);
     total.completion_tokens += outcome.completion_tokens;
   }
   return total;
@@ -254,22 +231,18 @@ class EventStream {
 void Stream(const Service& service, const ChatRequest& chat, const Envelope& envelope,
             ResponseWriter& out) {
   EventStream events(chat, envelope, out);
-  const auto outcomes = RunAnswers(chat, [&](size_t i, const ChatRequest& own) {
+  const auto run_one = [&](size_t i, const ChatRequest& own) -> Result<Outcome> {
     const auto on_text = [&](const TextPiece& piece) { return events.Piece(i, piece); };
     const Generator::TokenCallback callback(on_text);
-    Result<Outcome> outcome = Run(service, own, &callback, out.cancel());
-    if (!outcome.ok()) {
-      events.Fail();
-    } else {
-      // Of an answer that was not streamed.
-      if (!events.has_text(i)) events.Piece(i, outcome->text);
-      events.End(i, *outcome);
-    }
+    RAG_ASSIGN_OR_RETURN(Outcome outcome, Run(service, own, &callback, out.cancel()));
+    // Of an answer that was not streamed.
+    if (!events.has_text(i)) events.Piece(i, outcome.text);
+    events.End(i, outcome);
     return outcome;
-  });
-  const Result<Outcome> total = Total(outcomes);
-  if (!total.ok()) {
-    const ApiError error = ChatError(total.status());
+  };
+  const auto outcomes = MakeAnswers(chat, out, run_one, [&] { events.Fail(); });
+  if (!outcomes.ok()) {
+    const ApiError error = ChatError(outcomes.status());
     if (!out.started()) return out.Send(ErrorResponse(error));
     out.Write(ServerSentEvent(ErrorBody(error)));
     return;
@@ -277,7 +250,7 @@ void Stream(const Service& service, const ChatRequest& chat, const Envelope& env
   if (chat.include_usage) {
     Value::Object usage = envelope.Head("chat.completion.chunk");
     usage.Set("choices", Value::Array());
-    usage.Set("usage", Usage(*total));
+    usage.Set("usage", Usage(Total(*outcomes)));
     if (!out.Write(ServerSentEvent(usage))) return;
   }
   out.Write("data: [DONE]\n\n");
@@ -285,14 +258,14 @@ void Stream(const Service& service, const ChatRequest& chat, const Envelope& env
 
 void Complete(const Service& service, const ChatRequest& chat, const Envelope& envelope,
               ResponseWriter& out) {
-  const auto outcomes = RunAnswers(chat, [&](size_t, const ChatRequest& own) {
+  const auto run_one = [&](size_t, const ChatRequest& own) {
     return Run(service, own, nullptr, out.cancel());
-  });
-  const Result<Outcome> total = Total(outcomes);
-  if (!total.ok()) return out.Send(ErrorResponse(ChatError(total.status())));
+  };
+  const auto outcomes = MakeAnswers(chat, out, run_one, [] {});
+  if (!outcomes.ok()) return out.Send(ErrorResponse(ChatError(outcomes.status())));
   Value::Array choices;
-  for (size_t i = 0; i < outcomes.size(); ++i) {
-    const Outcome& outcome = *outcomes[i];
+  for (size_t i = 0; i < outcomes->size(); ++i) {
+    const Outcome& outcome = (*outcomes)[i];
     choices.emplace_back(
         Value::Object{{"index", i},
                       {"message", Value::Object{{"role", "assistant"}, {"content", outcome.text}}},
@@ -301,8 +274,8 @@ void Complete(const Service& service, const ChatRequest& chat, const Envelope& e
   }
   Value::Object answer = envelope.Head("chat.completion");
   answer.Set("choices", std::move(choices));
-  answer.Set("usage", Usage(*total));
-  if (!outcomes[0]->rag.is_null()) answer.Set("rag", outcomes[0]->rag);
+  answer.Set("usage", Usage(Total(*outcomes)));
+  if (!outcomes->front().rag.is_null()) answer.Set("rag", outcomes->front().rag);
   out.Send(JsonResponse(answer));
 }
 

@@ -24,6 +24,7 @@ class Exchange : public ResponseWriter {
   bool Write(std::string_view piece) override;
   bool started() const override;
   const CancelToken& cancel() const override { return cancel_; }
+  void Cancel() override { cancel_.Cancel(); }  // the socket's thread may call it too
   // Nobody waits for an answer any more.
   bool aborted() const;
   // The handler has returned. An answer that was never given becomes a 500.
@@ -38,8 +39,6 @@ class Exchange : public ResponseWriter {
   };
   // What there is by now; each thing once.
   Output Take();
-  // Asks the handler to stop; what it still answers can be taken.
-  void Cancel() { cancel_.Cancel(); }
   // The client is gone or the time is up: cancels the handler and wakes it when it waits in Write.
   void Abort();
 

@@ -58,8 +58,10 @@ class ResponseWriter {
   virtual bool Write(std::string_view piece) = 0;
   // Start was called.
   virtual bool started() const = 0;
-  // Cancelled when the client is gone or the daemon stops.
+  // Cancelled when the client is gone or the daemon stops, and by Cancel.
   virtual const CancelToken& cancel() const = 0;
+  // Ends the work that takes cancel(). It can still be answered.
+  virtual void Cancel() = 0;
 };
 
 // --- bodies ---

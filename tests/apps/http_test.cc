@@ -29,6 +29,7 @@ class Recorder : public ResponseWriter {
   bool Write(std::string_view) override { return true; }
   bool started() const override { return false; }
   const CancelToken& cancel() const override { return cancel_; }
+  void Cancel() override { cancel_.Cancel(); }
   HttpResponse response_;
 
  private:

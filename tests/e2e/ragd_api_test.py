@@ -719,6 +719,23 @@ class Chat(Api):
         # Eight are kept compiled for requests to come.
         self.assertLess(max(sizes), 10 * sizes[0])
 
+    def test_an_answer_that_fails_ends_the_others(self):
+        # What follows "a0000" is too much to work out; an answer of "b" takes some hundredths of a second a step.
+        costly = {"temperature": 2, "max_tokens": 100, "logit_bias": {"2": -100}, "response_format": {
+            "type": "regex", "value": "a0000([a-z ]?){100000}|b([a-z ]?){4000}"}}
+        # The same choice at the first step.
+        cheap = costly | {"max_tokens": 8, "response_format": {"type": "regex", "value": "a0000|b([a-z ]?){40}"}}
+        fails = [self.text(**cheap, seed=seed).startswith("a") for seed in range(60)]
+        seed = next(i for i in range(59) if fails[i] != fails[i + 1])
+        for stream in (False, True):
+            with self.subTest(stream=stream):
+                before = self.daemon.metric("rag_tokens_generated_total")
+                answer = self.daemon.request("POST", "/v1/chat/completions",
+                                             self.body(**costly, n=2, seed=seed, stream=stream))
+                self.assertIn(b"resource_exhausted", answer.body)
+                self.assertNotIn(b'"finish_reason":"', answer.body)
+                self.assertLess(self.daemon.metric("rag_tokens_generated_total") - before, 60)
+
     def test_priorities(self):
         with Daemon(PROGRAM, "--encoder", "none", "--parallel", "1", "--llm",
                     shared_data("models/stories260K/stories260K.gguf")) as daemon:
