@@ -199,6 +199,7 @@ Value ToValue(const CollectionInfo& info) {
       {"properties", info.config.properties},
       {"index_memory_bytes", info.stats.index_memory_bytes},
       {"index_disk_bytes", info.stats.index_disk_bytes},
+      {"sparse_memory_bytes", info.stats.sparse_memory_bytes},
       {"disk_bytes", info.stats.disk_bytes},
       {"replayed", info.stats.replayed},
       {"open_seconds", info.stats.open_seconds},

@@ -95,9 +95,10 @@ struct CollectionStats {
   uint64_t documents = 0;
   uint64_t chunks = 0;
   uint64_t index_memory_bytes = 0;
-  uint64_t index_disk_bytes = 0;  // of vectors that the index reads from files
-  uint64_t disk_bytes = 0;        // of the whole store, shared by its collections
-  uint64_t replayed = 0;          // records replayed when it was opened
+  uint64_t index_disk_bytes = 0;     // of vectors that the index reads from files
+  uint64_t sparse_memory_bytes = 0;  // of sparse vectors' lists that are kept
+  uint64_t disk_bytes = 0;           // of the whole store, shared by its collections
+  uint64_t replayed = 0;             // records replayed when it was opened
   double open_seconds = 0;
   std::optional<RecallReport> recall;  // when it was last measured, since opening
 };
@@ -163,7 +164,7 @@ class Collection {
   // The chunks whose sparse vectors have the largest products with the query's, exactly, by the
   // weights that are kept; those that share no token with it are not found. Errors:
   // failed_precondition in a collection without sparse vectors; invalid_argument naming what the
-  // query breaks. A chunk that is written meanwhile may be found by a part of its weights.
+  // query breaks. Of a write that goes on meanwhile it sees all of the weights or none.
   virtual Result<std::vector<Neighbor>> SearchSparse(const SparseVector& query, size_t k,
                                                      const Filter* filter) const = 0;
 
@@ -195,6 +196,9 @@ struct StoreOptions {
   bool read_only = false;
   size_t cache_bytes = size_t{64} << 20;  // RocksDB's block cache
   size_t write_buffer_bytes = size_t{32} << 20;
+  // Sparse vectors' lists that searches keep in memory, of all collections together; the others are
+  // read from the database. 0: none is kept.
+  size_t sparse_cache_bytes = size_t{256} << 20;
   // Named and opt-in: acknowledge before the log is synced; a crash of the machine (not of the
   // process) may lose the last writes.
   bool sync_writes = true;

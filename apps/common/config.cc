@@ -333,6 +333,7 @@ Result<EngineOptions> ToEngineOptions(const Settings& settings) {
   document = settings.document_prompt;
   RAG_ASSIGN_OR_RETURN(options.encoding.precision, ParsePrecision(settings.precision));
   options.sparse = settings.sparse;
+  options.store.sparse_cache_bytes = settings.sparse_cache_bytes;
   options.reranker = settings.reranker;
   options.classifier = settings.classifier;
   options.reader = settings.reader;

@@ -49,6 +49,8 @@ struct Settings {
   std::string collection = "default";     // RAG_COLLECTION
   std::string log_level = "info";         // RAG_LOG_LEVEL; debug, info, warning or error
   std::string log_format = "text";        // RAG_LOG_FORMAT; text or json
+  // RAG_SPARSE_CACHE_BYTES; lists of sparse vectors that are kept in memory
+  uint64_t sparse_cache_bytes = uint64_t{256} << 20;
 
   struct Chunk {
     std::string strategy = "structure";  // RAG_CHUNK_STRATEGY

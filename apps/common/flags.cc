@@ -66,7 +66,7 @@ CLI::Option* AddFlag(CLI::App& app, Settings& settings, std::string_view key,
 void AddEngineFlags(CLI::App& app, Settings& settings) {
   for (const char* const key :
        {"db", "models", "encoder", "truncate_dim", "query_prompt", "document_prompt", "precision",
-        "sparse", "threads", "device", "isa", "log_level"}) {
+        "sparse", "sparse_cache_bytes", "threads", "device", "isa", "log_level"}) {
     AddFlag(app, settings, key);
   }
 }

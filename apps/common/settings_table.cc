@@ -29,6 +29,8 @@ std::vector<Setting> BindSettings(Settings& s) {
        "of encoder, reranker and the like: f32, bf16x3, bf16 or int8"},
       {"sparse", "RAG_SPARSE", Model{&s.sparse},
        "encoder of learned sparse vectors (SPLADE): a name or a folder"},
+      {"sparse_cache_bytes", "RAG_SPARSE_CACHE_BYTES", Count{&s.sparse_cache_bytes, 0, kBig},
+       "memory of the sparse vectors' lists that searches keep; 0: all are read from the store"},
       {"reranker", "RAG_RERANKER", Model{&s.reranker},
        "cross-encoder or late interaction model that reranks passages: a name or a folder"},
       {"classifier", "RAG_CLASSIFIER", Model{&s.classifier},

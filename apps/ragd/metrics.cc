@@ -146,6 +146,8 @@ std::string Metrics::Render(const Engine& engine, size_t queue_length) const {
                    [](const CollectionStats& stats) { return stats.index_memory_bytes; });
     per_collection("rag_index_disk_bytes", "Vectors that the vector index reads from files.",
                    [](const CollectionStats& stats) { return stats.index_disk_bytes; });
+    per_collection("rag_sparse_memory_bytes", "Memory of the sparse vectors' lists that are kept.",
+                   [](const CollectionStats& stats) { return stats.sparse_memory_bytes; });
     // Only what was measured: by /v1/admin/recall.
     Head(out, "rag_index_recall", "gauge",
          "Share of the k nearest stored vectors that the index found when it was last measured.");

@@ -67,14 +67,17 @@ struct CollectionImpl::Change {
   std::vector<float> vectors;               // and these [n, dim]
 };
 
-CollectionImpl::CollectionImpl(Database& database, uint32_t number, const CollectionConfig& config,
-                               const std::string& folder, bool read_only, const Runtime& runtime)
+CollectionImpl::CollectionImpl(Database& database, SparseListCache& sparse_cache, uint32_t number,
+                               const CollectionConfig& config, const std::string& folder,
+                               bool read_only, const Runtime& runtime)
     : database_(database),
+      sparse_cache_(sparse_cache),
       number_(number),
       folder_(folder),
       read_only_(read_only),
       runtime_(runtime),
-      filters_(database, number) {
+      filters_(database, number),
+      sparse_(database, sparse_cache, number, runtime) {
   SetConfig(config);
 }
 
@@ -85,14 +88,13 @@ void CollectionImpl::SetConfig(CollectionConfig config) {
 
 // --- opening ---
 
-Result<std::shared_ptr<CollectionImpl>> CollectionImpl::Open(Database& database, uint32_t number,
-                                                             const CollectionConfig& config,
-                                                             const std::string& folder,
-                                                             bool read_only,
-                                                             const Runtime& runtime) {
+Result<std::shared_ptr<CollectionImpl>> CollectionImpl::Open(
+    Database& database, SparseListCache& sparse_cache, uint32_t number,
+    const CollectionConfig& config, const std::string& folder, bool read_only,
+    const Runtime& runtime) {
   const auto start = std::chrono::steady_clock::now();
   std::shared_ptr<CollectionImpl> collection(
-      new CollectionImpl(database, number, config, folder, read_only, runtime));
+      new CollectionImpl(database, sparse_cache, number, config, folder, read_only, runtime));
   RAG_ASSIGN_OR_RETURN(const std::string state, database.Get(Family::kDefault, StateKey(number)));
   if (!collection->state_.Decode(state)) {
     return DataLossError("the counters of collection '", config.name, "' are damaged");
@@ -279,6 +281,7 @@ Status CollectionImpl::Close(bool save, const std::string& why) {
   }
   const Status saved = save && !read_only_ ? SaveSnapshot() : OkStatus();
   SetIndex(nullptr);
+  sparse_cache_.Forget(number_);
   return saved;
 }
 
@@ -527,9 +530,21 @@ void CollectionImpl::Commit(const std::vector<Request*>& group) {
                      change.log.Encode());
   }
   change.batch.Put(Family::kDefault, StateKey(number_), change.state.Encode());
-  const Status written = database_.Write(change.batch);
+  const Status written = Write(change);
   if (!written.ok()) return fail_all(written);
   Apply(change);
+}
+
+Status CollectionImpl::Write(Change& change) {
+  if (change.sparse.segments().empty()) return database_.Write(change.batch);
+  sparse_cache_.BeginWrite(number_);
+  Status written = database_.Write(change.batch);
+  if (written.ok()) {
+    sparse_cache_.EndWrite(number_, change.sparse);
+  } else {
+    sparse_cache_.Forget(number_);
+  }
+  return written;
 }
 
 Status CollectionImpl::PrepareRemoval(std::string_view key, Change& change, WriteResult& result,
@@ -846,8 +861,7 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchSparse(const SparseVector& q
   RAG_RETURN_IF_ERROR(CheckK(k));
   RAG_RETURN_IF_ERROR(CheckSparse(query, "the query"));
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<const ChunkSet> allowed, Allowed(filter));
-  Result<std::vector<Neighbor>> found =
-      SearchSparsePostings(database_, number_, query, k, allowed.get());
+  Result<std::vector<Neighbor>> found = sparse_.Search(query, k, allowed.get());
   if (!found.ok()) return Named(found.status());
   return found;
 }
@@ -863,6 +877,7 @@ Result<CollectionStats> CollectionImpl::Stats() const {
     stats.index_memory_bytes = index->memory_bytes();
     stats.index_disk_bytes = index->disk_bytes();
   }
+  stats.sparse_memory_bytes = sparse_cache_.bytes(number_);
   stats.replayed = replayed_;
   stats.open_seconds = open_seconds_;
   {

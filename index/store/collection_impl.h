@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "index/lexical/postings.h"
-#include "index/lexical/sparse_postings.h"
+#include "index/lexical/sparse_lists.h"
+#include "index/lexical/sparse_search.h"
 #include "index/store.h"
 #include "index/store/collection_records.h"
 #include "index/store/database.h"
@@ -21,12 +22,15 @@
 namespace rag {
 
 // Writes go through one queue: the first writer that finds no leader takes everything that waits,
-// writes it as one synced batch, brings the vector index and the filters up to date, and wakes the
-// others. So concurrent writers share a sync, and nothing else ever changes the collection.
+// writes it as one synced batch, brings the sparse lists in memory, the vector index and the
+// filters up to date, and wakes the others. So concurrent writers share a sync, and nothing else
+// ever changes the collection.
 class CollectionImpl final : public Collection {
  public:
   // `folder` holds the vector index's snapshots.
-  static Result<std::shared_ptr<CollectionImpl>> Open(Database& database, uint32_t number,
+  static Result<std::shared_ptr<CollectionImpl>> Open(Database& database,
+                                                      SparseListCache& sparse_cache,
+                                                      uint32_t number,
                                                       const CollectionConfig& config,
                                                       const std::string& folder, bool read_only,
                                                       const Runtime& runtime);
@@ -82,8 +86,9 @@ class CollectionImpl final : public Collection {
   };
   struct Change;  // of one group of requests
 
-  CollectionImpl(Database& database, uint32_t number, const CollectionConfig& config,
-                 const std::string& folder, bool read_only, const Runtime& runtime);
+  CollectionImpl(Database& database, SparseListCache& sparse_cache, uint32_t number,
+                 const CollectionConfig& config, const std::string& folder, bool read_only,
+                 const Runtime& runtime);
 
   Status LoadVectorIndex();
   Status Replay(uint64_t after);
@@ -107,6 +112,8 @@ class CollectionImpl final : public Collection {
   void Commit(const std::vector<Request*>& group);
   Status PrepareDocument(const DocumentInput& document, Change& change, WriteResult& result);
   Status PrepareRemoval(std::string_view key, Change& change, WriteResult& result, bool must_exist);
+  // The batch of the group, which must be whole.
+  Status Write(Change& change);
   void Apply(const Change& change);
   Status SaveSnapshot(bool rewrite = false);  // needs commit_mutex_
 
@@ -142,6 +149,7 @@ class CollectionImpl final : public Collection {
   CollectionState state() const;
 
   Database& database_;
+  SparseListCache& sparse_cache_;
   const uint32_t number_;
   std::atomic<const CollectionConfig*> config_{nullptr};
   // All that there were: config() hands them out. Guarded by commit_mutex_.
@@ -172,6 +180,7 @@ class CollectionImpl final : public Collection {
   mutable std::mutex index_mutex_;      // guards index_
   std::shared_ptr<VectorIndex> index_;  // null without vectors; replaced with commit_mutex_ held
   mutable FilterCache filters_;
+  const SparseSearcher sparse_;
   std::atomic<uint64_t> replayed_{0};
   double open_seconds_ = 0;
 };

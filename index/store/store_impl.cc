@@ -48,7 +48,10 @@ Status CheckName(std::string_view name) {
 class StoreImpl final : public Store {
  public:
   StoreImpl(std::string path, const StoreOptions& options, const Runtime& runtime)
-      : path_(std::move(path)), options_(options), runtime_(runtime) {}
+      : path_(std::move(path)),
+        options_(options),
+        runtime_(runtime),
+        sparse_cache_(options.sparse_cache_bytes) {}
   ~StoreImpl() override { Close().Ignore(); }
 
   Status Open() {
@@ -384,8 +387,9 @@ class StoreImpl final : public Store {
 
   Result<std::shared_ptr<Collection>> OpenEntry(Entry& entry) {
     if (entry.open == nullptr) {
-      Result<std::shared_ptr<CollectionImpl>> opened = CollectionImpl::Open(
-          *database_, entry.number, entry.config, GraphFolder(), options_.read_only, runtime_);
+      Result<std::shared_ptr<CollectionImpl>> opened =
+          CollectionImpl::Open(*database_, sparse_cache_, entry.number, entry.config, GraphFolder(),
+                               options_.read_only, runtime_);
       if (!opened.ok()) {
         return opened.status().WithContext(StrCat("collection '", entry.config.name, "'"));
       }
@@ -397,6 +401,7 @@ class StoreImpl final : public Store {
   const std::string path_;
   StoreOptions options_;  // read_only also when the store is damaged
   const Runtime& runtime_;
+  SparseListCache sparse_cache_;
   // Held by a backup or a vacuum, so that they wait for each other and closing for them; taken
   // before mutex_.
   std::mutex care_mutex_;

@@ -1,12 +1,17 @@
 // Learned sparse vectors in a collection: found exactly, and gone when their chunk is.
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
 #include <map>
 #include <random>
+#include <set>
+#include <thread>
 
+#include "index/lexical/sparse_lists.h"
 #include "index/lexical/sparse_postings.h"
+#include "index/lexical/sparse_search.h"
 #include "index/store.h"
 #include "tests/index/store_support.h"
 
@@ -213,15 +218,194 @@ TEST_CASE("a search passes over runs that cannot hold the best") {
   }
   changes.AppendTo(batch);
   REQUIRE_OK((*database)->Write(batch));
+  SparseListCache cache(0);
+  const SparseSearcher searcher(**database, cache, 1, *runtime);
   SparseSearchWork work;
-  const auto found =
-      SearchSparsePostings(**database, 1, {{{3, 1.0f}, {4, 1.0f}}}, 10, nullptr, &work);
+  const auto found = searcher.Search({{{3, 1.0f}, {4, 1.0f}}}, 10, nullptr, &work);
   REQUIRE_OK(found);
   REQUIRE(found->size() == 10);
   CHECK((*found)[0].id == 6'000);
   CHECK((*found)[9].id == 60'000);
   CHECK(work.runs == 60'000 / kRunChunks + 1);
   CHECK(work.runs_scored == 10);
+}
+
+TEST_CASE("lists in memory are read once, follow every write and stay within their limit") {
+  const size_t limit = GENERATE(size_t{0}, size_t{60'000}, size_t{256} << 20);
+  INFO("limit " << limit);
+  const TemporaryFolder folder;
+  Opened opened(folder.file("db"), {.sparse_cache_bytes = limit, .sync_writes = false});
+  const auto collection = opened.Create(SparseConfig());
+  Oracle oracle;
+  std::mt19937 random(23);
+  size_t most = 0;
+  for (int round = 0; round < 150; ++round) {
+    std::vector<DocumentInput> documents;
+    std::set<std::string> keys;
+    for (size_t i = random() % 80; i > 0; --i) {
+      const std::string key = StrCat(random() % 400);
+      if (!keys.insert(key).second) continue;
+      std::vector<SparseVector> chunks;
+      for (size_t j = random() % 4; j > 0; --j) {
+        // Of few tokens in half of the rounds, so that some lists and segments become empty.
+        chunks.push_back(RandomSparse(random, 1 + random() % (round % 2 == 0 ? 60 : 3)));
+      }
+      documents.push_back(SparseDocument(key, std::move(chunks), Attributes(key.back() - '0')));
+    }
+    REQUIRE_OK(collection->ReplaceMany(documents));
+    for (const DocumentInput& document : documents) oracle.Put(*collection, document);
+    for (int i = 0; i < 10; ++i) {
+      const std::string key = StrCat(random() % 400);
+      if (collection->Remove(key).ok()) oracle.Remove(key);
+    }
+    CheckSearches(*collection, oracle, random);
+    const size_t kept = collection->Stats()->sparse_memory_bytes;
+    REQUIRE(kept <= limit);
+    most = std::max(most, kept);
+  }
+  REQUIRE(oracle.chunks().rbegin()->first > kSegmentChunks);
+  CHECK((most > 0) == (limit > 0));
+  REQUIRE_OK(opened.store->DropCollection("c"));
+}
+
+TEST_CASE("a search beside writers sees each batch whole or not at all") {
+  const size_t limit = GENERATE(size_t{0}, size_t{6'000}, size_t{256} << 20);
+  INFO("limit " << limit);
+  const TemporaryFolder folder;
+  Opened opened(folder.file("db"), {.sparse_cache_bytes = limit, .sync_writes = false});
+  const auto collection = opened.Create(SparseConfig());
+  constexpr uint32_t kWide = 20;
+  constexpr size_t kDocuments = 8;
+  // Whole numbers, so that sums are exact; every batch moves weight between tokens.
+  SparseVector query;
+  for (uint32_t token = 0; token < kWide; ++token) query.entries.push_back({token, 1.0f});
+  const auto write = [&](int round) {
+    std::vector<DocumentInput> documents;
+    for (size_t i = 0; i < kDocuments; ++i) {
+      SparseVector vector = query;
+      for (uint32_t token = 0; token < kWide; token += 2) {
+        const auto moved = static_cast<float>((static_cast<uint32_t>(round) + token) % 90);
+        vector.entries[token].weight = 100 + moved;
+        vector.entries[token + 1].weight = 100 - moved;
+      }
+      documents.push_back(SparseDocument(StrCat(i), {vector}));
+    }
+    return collection->ReplaceMany(documents).status();
+  };
+  REQUIRE_OK(write(0));
+  std::atomic<bool> stop{false};
+  std::atomic<size_t> searches{0}, torn{0}, failed{0};
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 3; ++i) {
+    readers.emplace_back([&] {
+      while (!stop.load()) {
+        const auto found = collection->SearchSparse(query, 100, nullptr);
+        ++searches;
+        if (!found.ok()) {
+          ++failed;
+          continue;
+        }
+        bool whole = found->size() == kDocuments;
+        for (const Neighbor& neighbor : *found) whole = whole && neighbor.score == 100 * kWide;
+        if (!whole) ++torn;
+      }
+    });
+  }
+  Status written;
+  for (int round = 1; round < 400 && written.ok(); ++round) written = write(round);
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  REQUIRE_OK(written);
+  CHECK(searches > 0);
+  CHECK(failed == 0);
+  CHECK(torn == 0);
+}
+
+TEST_CASE("lists are read from the store again only when they are not in memory") {
+  const TemporaryFolder folder;
+  std::unique_ptr<Runtime> runtime = MakeRuntime();
+  const auto database = Database::Open(folder.file("db"), {}, *runtime);
+  REQUIRE_OK(database);
+  SparseListCache cache(size_t{1} << 20);
+  const SparseSearcher searcher(**database, cache, 1, *runtime);
+  const SparseVector query{{{3, 1.0f}, {4, 1.0f}, {9, 1.0f}}};
+  const auto write = [&](uint64_t chunk, const SparseVector& vector) {
+    Batch batch;
+    SparseChanges changes(**database, 1, chunk);
+    REQUIRE_OK(changes.Add(chunk, vector));
+    changes.AppendTo(batch);
+    cache.BeginWrite(1);
+    REQUIRE_OK((*database)->Write(batch));
+    cache.EndWrite(1, changes);
+  };
+  const auto read = [&](size_t found) {
+    SparseSearchWork work;
+    const auto neighbors = searcher.Search(query, 10, nullptr, &work);
+    REQUIRE_OK(neighbors);
+    CHECK(neighbors->size() == found);
+    return work.posting_bytes;
+  };
+  write(1, {{{3, 1.0f}, {4, 1.0f}}});
+  CHECK(read(1) > 0);
+  CHECK(read(1) == 0);
+  CHECK(cache.bytes(1) > 0);
+  // Written, and known without reading: also of a token that had none, and in another segment.
+  write(2, {{{9, 1.0f}}});
+  write(5 * kSegmentChunks, {{{4, 1.0f}}});
+  CHECK(read(3) == 0);
+  // While a write is under way the lists that are there answer, and nothing is taken in.
+  cache.BeginWrite(1);
+  CHECK(read(3) == 0);
+  const SparseListCache::Found during = cache.Find(1, query.entries);
+  CHECK(during.whole);
+  CHECK_FALSE(during.version.has_value());
+  cache.Forget(1);
+  CHECK(cache.bytes(1) == 0);
+  cache.BeginWrite(1);
+  CHECK(read(3) > 0);
+  CHECK(read(3) > 0);
+  CHECK(cache.bytes(1) == 0);
+  cache.EndWrite(1, SparseChanges(**database, 1, 0));
+  CHECK(read(3) > 0);
+  CHECK(read(3) == 0);
+}
+
+TEST_CASE("collections share the memory of lists, and what was used last stays") {
+  SparseSegment segment;
+  for (uint16_t place = 0; place < 1'000; ++place) segment.entries.push_back({place, 1});
+  SparseList list;
+  list.blocks.emplace_back(0, std::make_shared<const SparseBlock>(segment));
+  const auto shared = std::make_shared<const SparseList>(list);
+  SparseListCache cache(3 * shared->bytes());
+  const auto insert = [&](uint32_t collection, uint32_t token) {
+    const uint64_t version = *cache.Find(collection, {}).version;
+    const std::pair<uint32_t, SparseListCache::List> read[] = {{token, shared}};
+    cache.Insert(collection, version, read);
+  };
+  const auto held = [&](uint32_t collection, uint32_t token) {
+    const SparseVector::Entry wanted[] = {{token, 1.0f}};
+    return cache.Find(collection, wanted).whole;
+  };
+  insert(1, 10);
+  insert(1, 11);
+  insert(2, 10);
+  CHECK(held(1, 10));
+  insert(2, 11);  // in the place of what was used longest ago
+  CHECK_FALSE(held(1, 11));
+  CHECK(held(1, 10));
+  CHECK(held(2, 10));
+  CHECK(held(2, 11));
+  CHECK(cache.bytes(1) == shared->bytes());
+  CHECK(cache.bytes(2) == 2 * shared->bytes());
+  // What was read before a write is not what is there after it.
+  const uint64_t version = *cache.Find(1, {}).version;
+  CHECK(cache.IsAt(1, version));
+  cache.Forget(1);
+  CHECK_FALSE(cache.IsAt(1, version));
+  const std::pair<uint32_t, SparseListCache::List> late[] = {{12, shared}};
+  cache.Insert(1, version, late);
+  CHECK_FALSE(held(1, 12));
+  CHECK(held(2, 10));
 }
 
 TEST_CASE("sparse vectors that break a rule are refused with their place") {
