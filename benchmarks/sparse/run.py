@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Search by learned sparse vectors in a store beside a scan, inverted lists in memory and BM25, on data in BEIR's layout.
+"""Search by learned sparse vectors in a store, with and without lists that it keeps in memory, beside a scan, inverted lists in memory and BM25, on data in BEIR's layout.
 
     benchmarks/sparse/run.py --model splade-tiny/ --data scifact/ [--texts more/corpus.jsonl …] [--copies 1,20] [--json FILE]
 
@@ -12,7 +12,7 @@ import pathlib
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SYSTEMS = ("scan", "lists_in_memory", "store_sparse", "store_bm25")
+SYSTEMS = ("scan", "lists_in_memory", "store_sparse", "store_sparse_read", "store_bm25")
 
 
 def processor():

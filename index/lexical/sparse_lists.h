@@ -34,6 +34,8 @@ class SparseBlock {
   // sums[place] += factor * weight, for places in the wanted runs, and perhaps in others.
   void AddWeights(const WeightCodeKernels& kernels, uint64_t wanted, float factor,
                   float* sums /* [kSegmentChunks] */) const;
+  // Asks the processor for the first of the bytes that AddWeights reads.
+  void Prefetch() const;
   size_t bytes() const;
 
  private:

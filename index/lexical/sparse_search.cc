@@ -175,10 +175,11 @@ class SegmentSearch {
     } else {
       std::fill_n(sums_, kSegmentChunks, 0.0f);
     }
-    for (const Part& part : segment.parts) {
-      if ((part.block->runs() & wanted) != 0) {
-        part.block->AddWeights(kernels_, wanted, part.factor, sums_);
-      }
+    for (size_t i = 0; i < segment.parts.size(); ++i) {
+      const Part& part = segment.parts[i];
+      if (i + 1 < segment.parts.size()) segment.parts[i + 1].block->Prefetch();
+      if ((part.block->runs() & wanted) == 0) continue;
+      part.block->AddWeights(kernels_, wanted, part.factor, sums_);
     }
     work.runs_scored += std::popcount(wanted);
     segment.left &= ~wanted;
