@@ -19,6 +19,17 @@ constexpr size_t kFrameBytes = 64;  // with its place in frame_ids_
 // Positions and ways out of them that one step may look at: some tenths of a second. ([a-z ]?){N}
 // has few sets, of N positions each.
 constexpr size_t kMaxStepWork = size_t{1} << 22;
+// A set's tokens whose cost is not the common one are kept while they are so small a part of the
+// vocabulary: in a string nearly all cost the same, and a step near the limit of tokens then takes
+// microseconds instead of a walk over all tokens.
+constexpr size_t kOtherCostsPart = 16;
+
+void SetBit(std::vector<uint64_t>& bits, TokenId id) {
+  bits[static_cast<size_t>(id) / 64] |= uint64_t{1} << (static_cast<size_t>(id) % 64);
+}
+void ClearBit(std::vector<uint64_t>& bits, TokenId id) {
+  bits[static_cast<size_t>(id) / 64] &= ~(uint64_t{1} << (static_cast<size_t>(id) % 64));
+}
 
 }  // namespace
 
@@ -197,10 +208,8 @@ int32_t TokenConstraint::Walk(SetId set, std::string_view bytes) {
   return at;
 }
 
-Status TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits,
-                                    uint32_t& largest_cost) {
-  bits.assign((tokens_.vocab_size() + 63) / 64, 0);
-  largest_cost = 0;
+Status TokenConstraint::FindCosts(SetId set) {
+  costs_.clear();
   // The sets after each byte of the token in hand; what it shares with the next is not walked
   // again, and where a byte is dead all that share it are passed over.
   std::vector<SetId> path = {set};
@@ -212,8 +221,12 @@ Status TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t
     path.resize(std::min(path.size(), common + 1));
     const std::string_view bytes = tokens_.bytes(i);
     while (path.size() <= bytes.size()) {
-      const int32_t next = Next(path.back(), static_cast<uint8_t>(bytes[path.size() - 1]));
-      RAG_RETURN_IF_ERROR(CheckGrowth());
+      const auto byte = static_cast<uint8_t>(bytes[path.size() - 1]);
+      int32_t next = sets_[path.back()].next[byte];
+      if (next == kUnknown) {
+        next = Next(path.back(), byte);
+        RAG_RETURN_IF_ERROR(CheckGrowth());
+      }
       if (next == kDead) {
         dead_at = path.size();
         break;
@@ -221,11 +234,59 @@ Status TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t
       path.push_back(static_cast<SetId>(next));
     }
     if (dead_at != std::string_view::npos) continue;
-    const uint32_t cost = sets_[path.back()].cost;
-    if (cost >= left) continue;
-    largest_cost = std::max(largest_cost, cost);
-    const size_t id = static_cast<size_t>(tokens_.id(i));
-    bits[id / 64] |= uint64_t{1} << (id % 64);
+    costs_.emplace_back(sets_[path.back()].cost, tokens_.id(i));
+  }
+  return OkStatus();
+}
+
+Status TokenConstraint::FindAllowed(SetId set) {
+  RAG_RETURN_IF_ERROR(FindCosts(set));
+  std::vector<uint64_t> bits((tokens_.vocab_size() + 63) / 64);
+  std::map<uint32_t, size_t> counts;
+  size_t* count = nullptr;  // of the token before, whose cost the next one mostly has
+  uint32_t counted = 0;
+  for (const auto& [cost, id] : costs_) {
+    SetBit(bits, id);
+    if (count == nullptr || cost != counted) {
+      count = &counts[cost];
+      counted = cost;
+    }
+    ++*count;
+  }
+  Set& found = sets_[set];
+  size_t most = 0;
+  for (const auto& [cost, tokens] : counts) {
+    found.largest_cost = cost;
+    if (tokens > most) {
+      most = tokens;
+      found.common_cost = cost;
+    }
+  }
+  found.knows_costs = costs_.size() - most <= tokens_.size() / kOtherCostsPart;
+  if (found.knows_costs) {
+    for (const auto& token : costs_) {
+      if (token.first != found.common_cost) found.other_costs.push_back(token);
+    }
+    found.other_costs.shrink_to_fit();
+  }
+  Keep(bits.size() * sizeof(bits[0]) + found.other_costs.size() * sizeof(costs_[0]));
+  found.allowed = std::move(bits);
+  return OkStatus();
+}
+
+Status TokenConstraint::Narrow(SetId set, size_t left) {
+  const Set& found = sets_[set];
+  if (found.knows_costs && found.common_cost < left) {
+    scratch_ = found.allowed;
+    for (const auto& [cost, id] : found.other_costs) {
+      if (cost >= left) ClearBit(scratch_, id);
+    }
+    return OkStatus();
+  }
+  if (!found.knows_costs) RAG_RETURN_IF_ERROR(FindCosts(set));
+  scratch_.assign((tokens_.vocab_size() + 63) / 64, 0);
+  for (const auto& [cost, id] : sets_[set].knows_costs ? sets_[set].other_costs : costs_) {
+    if (cost < left) SetBit(scratch_, id);
   }
   return OkStatus();
 }
@@ -233,18 +294,10 @@ Status TokenConstraint::FindAllowed(SetId set, size_t left, std::vector<uint64_t
 Result<std::span<const uint64_t>> TokenConstraint::Allowed(size_t left) {
   Shrink();
   step_work_ = 0;
-  if (sets_[current_].allowed.empty()) {
-    std::vector<uint64_t> bits;
-    uint32_t largest_cost = 0;
-    RAG_RETURN_IF_ERROR(FindAllowed(current_, std::string_view::npos, bits, largest_cost));
-    Keep(bits.size() * sizeof(bits[0]));
-    sets_[current_].allowed = std::move(bits);
-    sets_[current_].largest_cost = largest_cost;
-  }
+  if (sets_[current_].allowed.empty()) RAG_RETURN_IF_ERROR(FindAllowed(current_));
   const Set& set = sets_[current_];
   if (set.largest_cost < left) return std::span<const uint64_t>(set.allowed);
-  uint32_t ignored = 0;
-  RAG_RETURN_IF_ERROR(FindAllowed(current_, left, scratch_, ignored));
+  RAG_RETURN_IF_ERROR(Narrow(current_, left));
   return std::span<const uint64_t>(scratch_);
 }
 

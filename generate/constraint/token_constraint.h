@@ -66,7 +66,12 @@ class TokenConstraint {
     uint32_t cost = 0;
     std::array<int32_t, 256> next;  // kUnknown, kDead or a set
     std::vector<uint64_t> allowed;  // empty: not yet found
-    uint32_t largest_cost = 0;      // of the sets after the tokens of `allowed`
+    // Of the sets after the tokens of `allowed`: the largest cost, the one that most have, and the
+    // tokens with others, where these are few (`knows_costs`).
+    uint32_t largest_cost = 0;
+    uint32_t common_cost = 0;
+    std::vector<std::pair<uint32_t, TokenId>> other_costs;
+    bool knows_costs = false;
   };
 
   void Clear();
@@ -80,7 +85,11 @@ class TokenConstraint {
   SetId InternSet(Set set);
   int32_t Next(SetId set, uint8_t byte);
   int32_t Walk(SetId set, std::string_view bytes);
-  Status FindAllowed(SetId set, size_t left, std::vector<uint64_t>& bits, uint32_t& largest_cost);
+  // Puts each token that may come after the set and the cost of the set after it into costs_.
+  Status FindCosts(SetId set);
+  Status FindAllowed(SetId set);
+  // Writes those of the set's tokens after which less than `left` bytes complete into scratch_.
+  Status Narrow(SetId set, size_t left);
 
   const std::shared_ptr<const CompiledConstraint> compiled_;
   const Automaton& automaton_;
@@ -94,6 +103,7 @@ class TokenConstraint {
   size_t kept_bytes_ = 0;  // of frames and sets, about
   size_t step_work_ = 0;   // frames and edges looked at since the step began
   std::vector<uint64_t> scratch_;
+  std::vector<std::pair<uint32_t, TokenId>> costs_;
 };
 
 }  // namespace rag
