@@ -36,8 +36,8 @@ class PackedMatrix {
   static PackedMatrix Pack(const TensorView& weights, const Runtime& runtime, std::byte* memory);
 
   bool empty() const { return kernels_ == nullptr; }
-  // Rows [16 * tile, 16 * tile + rows) of the product, at `out` and out_stride apart a token; for
-  // few tokens, those of up to 8 tiles together are faster than one tile after another.
+  // Rows [16 * tile, 16 * tile + rows) of the product, at `out` and out_stride apart a token; with
+  // AVX-512, for few tokens, those of up to 8 tiles together are faster than one after another.
   void Dot(size_t tile, const Activations8& x, size_t tokens, size_t rows, float* out,
            size_t out_stride) const {
     kernels_->dot(data_ + tile * tile_bytes_, cols_, x, tokens, rows, out, out_stride);

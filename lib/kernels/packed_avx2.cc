@@ -17,11 +17,11 @@
 namespace rag {
 namespace {
 
-constexpr size_t kHalfRows = 8;          // of a tile, in a register
-constexpr size_t kHalfBytes = 32;        // of a quad
-constexpr size_t kMostTokens = 4;        // of one pass
+constexpr size_t kHalfRows = 8;           // of a tile, in a register
+constexpr size_t kHalfBytes = 32;         // of a quad
+constexpr size_t kMostTokens = 4;         // of one pass
 constexpr size_t kUnpackFromTokens = 16;  // a group is unpacked once for as many
-constexpr size_t kTokenTile = 64;        // of a call: so many rows stay in the second-level cache
+constexpr size_t kTokenTile = 64;         // of a call: so many rows stay in the second-level cache
 // As in quantized_avx512.cc.
 constexpr size_t kPrefetchBytes = 2048;
 
@@ -102,7 +102,8 @@ struct TileGroup {
   Quad Codes(size_t block, size_t quad, size_t side) const {
     return LoadQuad<F>(F::CodesOfBlock(group, block), quad, side);
   }
-  void Prefetch(size_t block) const {
+  // Inlined, since g++ drops calls of what only prefetches.
+  inline __attribute__((always_inline)) void Prefetch(size_t block) const {
 #pragma GCC unroll 16
     for (size_t line = 0; line < F::Codes::kBytes; line += 64) {
       _mm_prefetch(F::CodesOfBlock(group, block) + kPrefetchBytes + line, _MM_HINT_T0);

@@ -132,12 +132,66 @@ TEST_CASE("packed: the same bits for any number of threads and tokens, and with 
         alone.insert(alone.end(), some.begin(), some.end());
       }
       CHECK(together == alone);
-      // Tiles' whole numbers and AVX-512's are the same, and so is what follows.
+      // Every instruction set's whole numbers are the same, and so is what follows.
       if (first_together.empty()) first_together = together;
       CHECK(together == first_together);
     }
   }
   CHECK(packed_types == 10 * isas.size());
+}
+
+TEST_CASE("packed: the largest codes with the largest activations overflow nothing") {
+  const std::vector<std::string> isas = PackingIsas();
+  if (isas.empty()) RAG_SKIP("this processor packs no weights");
+  const auto runtime = test::MakeRuntime(GENERATE_REF(from_range(isas)), 1);
+  const QuantizedKernels& scalar = *GetQuantizedKernels(Isa::kScalar);
+  std::mt19937 random(14);
+  const size_t rows = 19, cols = 512;
+  const size_t tokens = GENERATE(1, 2, 4, 20);
+  // Of every 127 or -127: one sign, signs in turns by element, and by pair.
+  const size_t first = GENERATE(0, 1, 2, 3);
+  std::vector<float> x(tokens * cols);
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t pattern = (first + i / cols) % 4, column = i % cols;
+    const bool negative =
+        pattern == 1 || (pattern == 2 && column % 2 == 1) || (pattern == 3 && column / 2 % 2 == 1);
+    x[i] = negative ? -1.0f : 1.0f;
+  }
+  for (const DType type : test::kBlockTypes) {
+    for (const int fill : {0x00, 0xff, 0x7f, 0x80, 0x0f, 0xf0}) {
+      INFO(GetDTypeInfo(type).name << " of bytes " << fill);
+      auto bytes = test::RandomWeights(type, rows, cols, random);
+      const DTypeInfo& info = GetDTypeInfo(type);
+      for (size_t i = 0; i < bytes.size(); ++i) {
+        const size_t at = i % info.block_bytes;
+        bool of_scale = false;
+        for (const size_t scale : test::ScaleOffsets(type)) of_scale |= at / 2 * 2 == scale;
+        if (!of_scale) bytes[i] = static_cast<std::byte>(fill);
+      }
+      const TensorView weights{type, {rows, cols}, bytes};
+      const Packed packed(weights, *runtime);
+      if (packed.matrix.empty()) continue;
+      const ActivationRows quantized =
+          test::QuantizedRows(x, tokens, cols, packed.matrix.scale_of());
+      const auto out = Multiply(*runtime, weights, packed.matrix, x.data(), tokens);
+      std::vector<float> values(rows * cols);
+      REQUIRE_OK(DequantizeTo(weights, 0, values));
+      std::vector<float> expected(tokens * rows);
+      size_t wrong = 0;
+      for (size_t row = 0; row < rows; ++row) {
+        scalar.block_dot[static_cast<size_t>(type)](bytes.data() + row * bytes.size() / rows, cols,
+                                                    quantized.view(), tokens, expected.data() + row,
+                                                    rows);
+        double magnitude = 0;
+        for (size_t i = 0; i < cols; ++i) magnitude += std::fabs(double{values[row * cols + i]});
+        for (size_t t = 0; t < tokens; ++t) {
+          const double difference = double{out[t * rows + row]} - expected[t * rows + row];
+          if (!(std::fabs(difference) <= 1e-5 * magnitude + 1e-30)) ++wrong;
+        }
+      }
+      CHECK(wrong == 0);
+    }
+  }
 }
 
 TEST_CASE("packed: an activation that is no number spoils its own token alone") {
