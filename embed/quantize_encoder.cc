@@ -12,6 +12,7 @@
 #include "embed/fingerprint.h"
 #include "embed/transformer_weights.h"
 #include "lib/base/copy_file.h"
+#include "lib/base/folder.h"
 #include "lib/base/hash.h"
 #include "lib/base/partial_folder.h"
 #include "lib/model/safetensors_writer.h"
@@ -24,14 +25,6 @@ namespace fs = std::filesystem;
 // Larger files beside the weights are none that an encoder reads.
 constexpr uintmax_t kMaxSettingsBytes = uintmax_t{64} << 20;
 constexpr std::string_view kInt8Type = "int8";
-
-bool IsBelow(const fs::path& path, const fs::path& folder) {
-  std::error_code error;
-  const fs::path whole = fs::weakly_canonical(path, error);
-  const fs::path around = fs::weakly_canonical(folder, error);
-  return std::mismatch(around.begin(), around.end(), whole.begin(), whole.end()).first ==
-         around.end();
-}
 
 // Weights in any program's format, or the list of their parts.
 bool IsWeightsFile(const fs::path& path) {

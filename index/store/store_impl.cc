@@ -12,6 +12,7 @@
 #include "index/store/collection_records.h"
 #include "index/store/database.h"
 #include "index/store/seal.h"
+#include "lib/base/folder.h"
 #include "lib/base/partial_folder.h"
 #include "lib/base/process_lock.h"
 
@@ -295,11 +296,7 @@ class StoreImpl final : public Store {
   }
 
   Status CheckOutside(const std::string& destination) const {
-    std::error_code error;
-    const fs::path store = fs::weakly_canonical(path_, error);
-    const fs::path target = fs::weakly_canonical(destination, error);
-    const auto end = std::mismatch(store.begin(), store.end(), target.begin(), target.end()).first;
-    if (end == store.end()) {
+    if (IsBelow(destination, path_)) {
       return InvalidArgumentError("the backup's folder '", destination, "' lies inside the store '",
                                   path_, "'");
     }

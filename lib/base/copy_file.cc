@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lib/base/descriptor.h"
+#include "lib/base/folder.h"
 
 namespace rag {
 
@@ -64,6 +65,10 @@ Status CopyFile(const std::string& from, const std::string& to) {
 }
 
 Status CopyFolder(const fs::path& from, const fs::path& to) {
+  if (IsBelow(to, from)) {
+    return InvalidArgumentError("'", to.string(), "' is in the folder '", from.string(),
+                                "' that is copied");
+  }
   std::error_code error;
   fs::create_directories(to, error);
   if (error) return IoError("cannot make '", to.string(), "': ", error.message());

@@ -28,7 +28,8 @@ Status CopyFile(const std::string& from, const std::string& to, size_t block_byt
 Status CopyFile(const std::string& from, const std::string& to);
 
 // Copies every file below `from` likewise, links followed, into the folder `to`, which is made
-// where it is missing. Errors: as CopyFile; invalid_argument for what is neither file nor folder.
+// where it is missing. Errors: as CopyFile; invalid_argument for what is neither file nor folder,
+// and when `to` is `from` or below it, also by a link: such a copy would never end.
 Status CopyFolder(const std::filesystem::path& from, const std::filesystem::path& to);
 
 }  // namespace rag

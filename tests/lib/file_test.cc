@@ -57,6 +57,21 @@ TEST_CASE("a file that is written has its old content until it is whole") {
   CHECK((info.st_mode & 0777) == 0600);
 }
 
+TEST_CASE("a file's beginning is written when its end is known") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("a");
+  const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  const auto file = AtomicFile::Create(path, 0600);
+  REQUIRE_OK(file);
+  REQUIRE_OK((*file)->Write(bytes("????????body")));
+  REQUIRE_OK((*file)->WriteAt(0, bytes("header")));
+  REQUIRE_OK((*file)->Write(bytes("12")));  // behind what was written last
+  REQUIRE_OK((*file)->WriteAt(14, bytes("end")));
+  CHECK_FALSE(std::filesystem::exists(path));
+  REQUIRE_OK((*file)->Commit());
+  CHECK(*ReadFile(path, 100) == std::string("header12body\0\0end", 17));
+}
+
 TEST_CASE("what a killed writer left is removed, and nothing is written through a link") {
   const test::TemporaryFolder folder;
   const std::string path = folder.file("a");
