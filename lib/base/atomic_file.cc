@@ -25,13 +25,6 @@ std::string FolderOf(const std::string& path) {
 // locked was left.
 bool Lock(const Descriptor& file) { return ::flock(file.get(), LOCK_EX | LOCK_NB) == 0; }
 
-bool IsAt(const Descriptor& file, const std::string& path) {
-  struct stat ours;
-  struct stat there;
-  return ::fstat(file.get(), &ours) == 0 && ::lstat(path.c_str(), &there) == 0 &&
-         ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
-}
-
 void RemoveLeftovers(const std::string& path) {
   const std::string beginning = StrCat(std::filesystem::path(path).filename().string(), kTemporary);
   std::error_code error;

@@ -1,6 +1,7 @@
 #include "lib/base/descriptor.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -39,6 +40,13 @@ Status WriteAll(const Descriptor& file, std::span<const std::byte> bytes, const 
     bytes = bytes.subspan(static_cast<size_t>(put));
   }
   return OkStatus();
+}
+
+bool IsAt(const Descriptor& file, const std::string& path) {
+  struct stat ours;
+  struct stat there;
+  return ::fstat(file.get(), &ours) == 0 && ::lstat(path.c_str(), &there) == 0 &&
+         ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
 Status SyncFolder(const std::string& folder) {

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "lib/base/status.h"
 
@@ -15,8 +16,11 @@ class Descriptor {
  public:
   explicit Descriptor(int fd = -1) : fd_(fd) {}
   ~Descriptor() { Close(); }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
   void Reset(int fd) {
     Close();
     fd_ = fd;
@@ -34,6 +38,9 @@ Status ErrnoError(std::string_view what, const std::string& path);
 
 // Errors: as ErrnoError, naming `path`; some of the bytes may be written then.
 Status WriteAll(const Descriptor& file, std::span<const std::byte> bytes, const std::string& path);
+
+// Whether `path` names this very file, and no link to it.
+bool IsAt(const Descriptor& file, const std::string& path);
 
 // So that what was renamed into the folder stays there after a loss of power. Errors: as
 // ErrnoError.

@@ -16,20 +16,22 @@ class PartialFolder {
  public:
   static constexpr std::string_view kSuffix = ".partial";
 
-  // Errors: already_exists when there is something at `path` besides an empty folder; unavailable
-  // when another process is filling it; invalid_argument, permission_denied, io_error.
+  // Makes the folders above `path` too. Errors: already_exists when there is something at `path`,
+  // be it a link, besides an empty folder, or at `PATH.partial` besides a folder; unavailable when
+  // another process is filling it; invalid_argument; as ErrnoError.
   static Result<PartialFolder> Create(const std::string& path);
   PartialFolder(PartialFolder&&) noexcept = default;
   ~PartialFolder();  // removes what was not finished
 
   const std::filesystem::path& path() const { return partial_; }
-  // Makes all names in it durable and puts it into its place. The files are synced already.
+  // Makes all names in it durable and puts it into its place. The files are synced already. Errors:
+  // already_exists as Create, when that came meanwhile; as ErrnoError.
   Status Finish();
 
  private:
   PartialFolder() = default;
   std::filesystem::path target_;
-  std::filesystem::path partial_;
+  std::filesystem::path partial_;  // empty: not ours, or no longer
   ProcessLock lock_;
 };
 

@@ -3,8 +3,8 @@
 
 #include <filesystem>
 #include <string_view>
-#include <utility>
 
+#include "lib/base/descriptor.h"
 #include "lib/base/status.h"
 
 namespace rag {
@@ -15,19 +15,14 @@ class ProcessLock {
  public:
   static constexpr const char* kFileName = "rag.lock";
 
-  // Errors: unavailable "`what` is in use by pid N"; permission_denied, io_error.
+  // Errors: unavailable "`what` is in use by pid N"; as ErrnoError, not_found when there is no
+  // `folder`.
   static Result<ProcessLock> Take(const std::filesystem::path& folder, std::string_view what);
 
   ProcessLock() = default;
-  ProcessLock(ProcessLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ProcessLock& operator=(ProcessLock&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~ProcessLock();
 
  private:
-  int fd_ = -1;
+  Descriptor file_;
 };
 
 }  // namespace rag
