@@ -12,6 +12,8 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int kBackupFormat = 1;
+// A part of the format: a file's hash is chained from block to block, so that other blocks would
+// give another.
 constexpr size_t kHashBlock = size_t{4} << 20;
 constexpr const char* kListName = "backup.json";
 constexpr const char* kFilesFolder = "store";
