@@ -15,6 +15,7 @@
 #include "lib/base/atomic_file.h"
 #include "lib/base/copy_file.h"
 #include "lib/base/file.h"
+#include "lib/base/folder.h"
 #include "lib/base/partial_folder.h"
 #include "lib/model/model_file.h"
 #include "lib/tokenizer/tokenizer.h"
@@ -46,6 +47,9 @@ bool IsDecoderFile(const fs::path& path) {
   return path.extension() == ".gguf" && fs::is_regular_file(path, ignored);
 }
 
+// One that is being made, or that a killed process left.
+bool IsPartial(const fs::path& path) { return path.extension() == PartialFolder::kSuffix; }
+
 // The bytes of a file or of everything in a folder, links followed.
 uint64_t BytesOf(const fs::path& path) {
   std::error_code error;
@@ -70,6 +74,7 @@ uint64_t BytesOf(const fs::path& path) {
 ModelEntry EntryOf(const fs::path& path) {
   ModelEntry entry;
   entry.path = path.string();
+  if (IsPartial(path)) return entry;
   if (IsModelFolder(path)) {
     entry.kind = IsDecoderFolder(path.string()) ? kDecoderKind : kEncoderKind;
     entry.name = path.filename().string();
@@ -178,11 +183,21 @@ Status DescribeDecoder(const ModelEntry& entry, Value::Object& out) {
   return OkStatus();
 }
 
+Status NoModelError(const std::string& path) {
+  if (IsPartial(Normal(path))) {
+    return InvalidArgumentError("'", path, "' is no whole model: what ends in '",
+                                PartialFolder::kSuffix, "' is still being made, or was left");
+  }
+  return InvalidArgumentError(
+      "'", path, "' is neither a model folder with a config.json nor a .gguf, .vec or .bin file");
+}
+
 Status CheckName(const std::string& name) {
   if (name.empty() || name.front() == '.' || name.find('/') != std::string::npos ||
-      name.size() > 200) {
+      name.size() > 200 || name.ends_with(PartialFolder::kSuffix)) {
     return InvalidArgumentError("model name '", name,
-                                "' is empty, too long, begins with a dot or holds a '/'");
+                                "' is empty, too long, begins with a dot, holds a '/' or ends in '",
+                                PartialFolder::kSuffix, "'");
   }
   return OkStatus();
 }
@@ -219,9 +234,7 @@ Result<std::vector<ModelEntry>> ListModels(const std::string& models_folder) {
   if (!fs::exists(models_folder, error)) return entries;
   fs::directory_iterator it(models_folder, error);
   while (!error && it != fs::directory_iterator()) {
-    // One that is being made, or that a killed process left, is none.
-    const bool partial = it->path().extension() == PartialFolder::kSuffix;
-    if (!partial && it->path().filename().string().front() != '.') {
+    if (it->path().filename().string().front() != '.') {
       ModelEntry entry = EntryOf(it->path());
       if (!entry.kind.empty()) entries.push_back(std::move(entry));
     }
@@ -247,11 +260,7 @@ Result<ModelEntry> FindModel(const std::string& models_folder, const std::string
   ModelEntry entry = EntryOf(Normal(name_or_path));
   if (!entry.kind.empty()) return entry;
   std::error_code ignored;
-  if (fs::exists(name_or_path, ignored)) {
-    return InvalidArgumentError(
-        "'", name_or_path,
-        "' is neither a model folder with a config.json nor a .gguf, .vec or .bin file");
-  }
+  if (fs::exists(name_or_path, ignored)) return NoModelError(name_or_path);
   RAG_ASSIGN_OR_RETURN(const std::vector<ModelEntry> known, ListModels(models_folder));
   std::string names;
   for (const ModelEntry& model : known) {
@@ -286,10 +295,7 @@ Result<ModelEntry> AddModel(const std::string& models_folder, const std::string&
   ModelEntry entry = EntryOf(from);
   std::error_code error;
   if (!fs::exists(from, error)) return NotFoundError("'", path, "' does not exist");
-  if (entry.kind.empty()) {
-    return InvalidArgumentError(
-        "'", path, "' is neither a model folder with a config.json nor a .gguf, .vec or .bin file");
-  }
+  if (entry.kind.empty()) return NoModelError(path);
   RAG_RETURN_IF_ERROR(DescribeModel(entry).status());
   if (!name.empty()) entry.name = name;
   RAG_RETURN_IF_ERROR(CheckName(entry.name));
@@ -301,10 +307,7 @@ Result<ModelEntry> AddModel(const std::string& models_folder, const std::string&
   if (fs::exists(fs::symlink_status(to, error))) {
     return AlreadyExistsError("model '", entry.name, "' is already in '", models_folder, "'");
   }
-  fs::create_directories(models_folder, error);
-  if (error) {
-    return IoError("cannot make the models folder '", models_folder, "': ", error.message());
-  }
+  RAG_RETURN_IF_ERROR(MakeFolders(models_folder));
   if (copy) {
     RAG_RETURN_IF_ERROR(CopyModel(from, to));
   } else {

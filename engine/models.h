@@ -30,13 +30,15 @@ std::string DefaultModelsFolder();
 // Entries sorted by name, without those that are still being made (PartialFolder); a folder that is
 // not there holds none.
 Result<std::vector<ModelEntry>> ListModels(const std::string& models_folder);
-// Resolves a name of the folder, or a path as it is. Errors: not_found listing what there is.
+// Resolves a name of the folder, or a path as it is. Errors: not_found listing what there is;
+// invalid_argument for a path of what is no model, or is still being made.
 Result<ModelEntry> FindModel(const std::string& models_folder, const std::string& name_or_path);
 // The path of a decoder, found as FindModel does. Errors: its; invalid_argument for another model.
 Result<std::string> FindDecoder(const std::string& models_folder, const std::string& name_or_path);
 // Checks the model by loading its headers, and links it into the folder under `name` ("": its own)
-// or copies it, synced and renamed. Errors: already_exists; invalid_argument when it is no model;
-// when it is copied those of PartialFolder, CopyFolder and AtomicFile.
+// or copies it, synced and renamed. Errors: already_exists; invalid_argument when it is no model or
+// the name cannot be one: ".partial" ends what is still being made; when it is copied those of
+// PartialFolder, CopyFolder and AtomicFile.
 Result<ModelEntry> AddModel(const std::string& models_folder, const std::string& path,
                             const std::string& name, bool copy);
 struct ModelQuantization {

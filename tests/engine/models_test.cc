@@ -100,11 +100,31 @@ TEST_CASE("a folder is copied whole, and one that is being copied is not listed"
   std::ofstream(partial / "more.txt") << "half";
   REQUIRE_OK(ListModels(models));
   CHECK(ListModels(models)->size() == 1);
+  CHECK(FindModel(models, "other.partial").status().code() == StatusCode::kNotFound);
+  CHECK(FindModel(models, partial.string()).status().code() == StatusCode::kInvalidArgument);
+  CHECK(AddModel(models, partial.string(), "half", true).status().code() ==
+        StatusCode::kInvalidArgument);
   const Result<ModelEntry> other = AddModel(models, source.string(), "other", true);
   REQUIRE_OK(other);
   CHECK_FALSE(fs::exists(partial));
   CHECK_FALSE(fs::exists(fs::path(other->path) / "more.txt"));
   CHECK(other->bytes == added->bytes);
+}
+
+TEST_CASE("no model is called as what is being copied, nor copied into itself") {
+  const TemporaryFolder folder;
+  const fs::path source = test::Golden("encoders/bert");
+  const bool copy = GENERATE(false, true);
+  const Status named =
+      AddModel(folder.file("models"), source.string(), "tiny.partial", copy).status();
+  CHECK(named.code() == StatusCode::kInvalidArgument);
+  CHECK_THAT(named.message(), Catch::Contains(".partial"));
+  CHECK_FALSE(fs::exists(folder.file("models")));
+  const std::string around = folder.file("around");
+  fs::copy(source, around, fs::copy_options::recursive);
+  CHECK(AddModel(around + "/models", around, "", true).status().code() ==
+        StatusCode::kInvalidArgument);
+  CHECK(fs::is_empty(around + "/models"));
 }
 
 TEST_CASE(
