@@ -195,21 +195,26 @@ CacheSnapshot::CacheSnapshot(const PrefixTree& tree, KvPool& pool) : pool_(pool)
     if (is_written) pool.Release(block);
     const auto parent = indices.find(node->parent);
     indices[node] = static_cast<uint32_t>(records_.size());
+    lent_.push_back(records_.size());
     records_.push_back(
         {.parent = parent == indices.end() ? kNoParent : parent->second,  // the root has no record
          .tokens = *node->tokens,
          .block = block,
-         .bytes = pool.bytes(block)});
+         .bytes = pool.bytes(block),
+         .is_copy = is_written});
   }
+  // A copy has no other use: its block is free for all once it is written.
+  std::stable_partition(lent_.begin(), lent_.end(),
+                        [this](size_t index) { return !records_[index].is_copy; });
 }
 
 CacheSnapshot::~CacheSnapshot() {
-  while (!records_.empty()) GiveBackLast();
+  while (!lent_.empty()) GiveBackLast();
 }
 
 void CacheSnapshot::GiveBackLast() {
-  pool_.GiveBack(records_.back().block);
-  records_.pop_back();
+  pool_.GiveBack(records_[lent_.back()].block);
+  lent_.pop_back();
 }
 
 Result<CacheContents> CacheSnapshot::Write(uint64_t fingerprint, AtomicFile& file) {
@@ -223,9 +228,9 @@ Result<CacheContents> CacheSnapshot::Write(uint64_t fingerprint, AtomicFile& fil
   header.hash = HeaderHash(header);
   RAG_RETURN_IF_ERROR(file.WriteAt(0, std::as_bytes(std::span(&header, 1))));
   CacheContents contents;
-  for (; !records_.empty(); GiveBackLast()) {
-    const Record& record = records_.back();
-    const size_t index = records_.size() - 1;
+  for (; !lent_.empty(); GiveBackLast()) {
+    const size_t index = lent_.back();
+    const Record& record = records_[index];
     RecordHead head = {};
     head.parent = record.parent;
     head.count = static_cast<uint32_t>(record.tokens.size());

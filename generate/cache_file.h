@@ -25,9 +25,10 @@ struct CacheContents {
 // writes to: that is copied into a block of the pool, and left out where none is free.
 //
 // The pool stays within its limit and nobody starves: a sequence that needs a block evicts what was
-// used least recently, as ever, and if that is lent it waits until it is given back. Those blocks
-// are written first, and each is given back as soon as it is written, or when the snapshot ends;
-// so the one who holds a snapshot must not wait for the tree's thread.
+// used least recently, as ever, and if that is lent it waits until it is given back. The copies are
+// written first, then what was used least recently, and each block is given back as soon as it is
+// written, or when the snapshot ends; so the one who holds a snapshot must not wait for the tree's
+// thread.
 class CacheSnapshot {
  public:
   // By the thread of the tree and the pool; the pool outlives it.
@@ -47,11 +48,13 @@ class CacheSnapshot {
     std::vector<TokenId> tokens;
     KvPool::BlockId block;
     std::span<const std::byte> bytes;
+    bool is_copy;
   };
   void GiveBackLast();
 
   KvPool& pool_;
-  std::vector<Record> records_;  // whose blocks are lent
+  std::vector<Record> records_;
+  std::vector<size_t> lent_;  // the records whose blocks are lent; the last is written next
 };
 
 // Fills the space {} of an empty tree, as far as the pool has room, with what CacheSnapshot wrote.

@@ -50,7 +50,9 @@ class KvPool {
   // stay until it is given back, whatever becomes of its shares. What is lent counts as used.
   void Lend(BlockId id);
   void GiveBack(BlockId id);  // by any thread
-  // Where blocks without shares are lent, waits until one more block is given back; else false.
+  // Blocks without shares that are lent, as far as the pool has looked.
+  size_t owed() const { return owed_; }
+  // Where some are owed, waits until one more block is given back; else false.
   bool AwaitLent();
 
   // KvBlockBytes each.
@@ -92,7 +94,7 @@ class KvPool {
   std::vector<Block> blocks_;
   std::vector<BlockId> free_;
   size_t lent_ = 0;  // loans that have not been collected
-  size_t owed_ = 0;  // blocks without shares that are lent
+  size_t owed_ = 0;
 
   std::mutex returned_mutex_;  // guards the next
   std::vector<BlockId> returned_;

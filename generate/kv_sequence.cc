@@ -15,11 +15,14 @@ KvSequence::~KvSequence() {
 }
 
 std::optional<KvPool::BlockId> KvSequence::Take() {
+  bool awaits = false;
   for (;;) {
     if (const auto id = pool_.Take()) return id;
-    // What was evicted and is lent comes free by itself: nothing else need go for it.
-    if (pool_.AwaitLent()) continue;
-    if (!tree_.Evict()) return std::nullopt;
+    // What was evicted here and is lent comes free by itself: nothing else need go for it. Other
+    // blocks that are owed may be written last, so they are waited for where nothing else can go.
+    const size_t owed = pool_.owed();
+    awaits = awaits || !tree_.Evict() || pool_.owed() > owed;
+    if (awaits && !pool_.AwaitLent()) return std::nullopt;
   }
 }
 

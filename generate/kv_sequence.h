@@ -33,7 +33,8 @@ class KvSequence {
   // Copies the block that is the same at its beginning for the longest. Gives the tokens gained.
   size_t CopyBeginning(std::span<const TokenId> history);
   // Makes room for `tokens` more, evicting what nobody stands on, and waiting for what is evicted
-  // to be given back where it is lent; false when that does not suffice.
+  // to be given back where it is lent, or for whatever is lent where nothing can be evicted; false
+  // when that does not suffice.
   bool Reserve(size_t tokens);
   // `tokens` more were written; whole blocks become the tree's.
   void Commit(std::span<const TokenId> history, size_t tokens);

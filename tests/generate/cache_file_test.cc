@@ -1,13 +1,16 @@
 // The cache of keys and values in a file: what comes back is what was kept, or nothing.
 #include "generate/cache_file.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <fstream>
 #include <functional>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -470,6 +473,80 @@ TEST_CASE("a full cache that is being written evicts as many as ever, and waits 
   REQUIRE_OK(written);
   CHECK(test::ReadAll(folder.file("later.kv")) == sound);
   CHECK(cache.pool->used() == kBlocks - 5);
+}
+
+// Files end before `bytes` while it lives: what is written behind fails.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(size_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before_) == 0);
+    const rlimit limit = {.rlim_cur = bytes, .rlim_max = before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_;
+  void (*const handler_)(int);
+};
+
+TEST_CASE("the copy of a begun block is written first, and its block is free then") {
+  const test::TemporaryFolder folder;
+  constexpr size_t kBlocks = 8;
+  SmallCache cache(kBlocks);
+  for (TokenId token = 0; token < 3; ++token) cache.Keep(Tokens(64, token));
+  KvSequence sequence(*cache.pool, *cache.tree);
+  cache.Run(sequence, Tokens(20, 5));
+  CacheSnapshot snapshot(*cache.tree, *cache.pool);
+  REQUIRE(cache.pool->used() == kBlocks);
+  {
+    // The copy is what was used last, and so the first in the file.
+    const FileSizeLimit limit(2 * cache.pool->block_bytes());
+    CHECK_FALSE(WriteTo(folder.file("short.kv"), snapshot).ok());
+  }
+  // What holds the rest back has no say in whether the sequence goes on.
+  const size_t kept = cache.tree->size();
+  REQUIRE(cache.pool->used() == kBlocks - 1);
+  CHECK(sequence.Reserve(KvPool::kBlockTokens));
+  CHECK(cache.tree->size() == kept);
+}
+
+TEST_CASE("what is lent and was not evicted is waited for only where nothing can be evicted") {
+  const test::TemporaryFolder folder;
+  constexpr size_t kBlocks = 6;
+  SmallCache cache(kBlocks);
+  const CacheSpace others = {1};  // whose blocks are not lent
+  {
+    KvSequence other(*cache.pool, *cache.tree, others);
+    cache.Run(other, Tokens(64, 0));
+  }
+  std::optional<KvSequence> sequence(std::in_place, *cache.pool, *cache.tree);
+  cache.Run(*sequence, Tokens(20, 5));
+  const bool copied = GENERATE(true, false);
+  if (!copied) sequence.reset();
+  CacheSnapshot snapshot(*cache.tree, *cache.pool);
+  if (!copied) {
+    // Another text goes on with the begun block, which the tree drops.
+    sequence.emplace(*cache.pool, *cache.tree);
+    cache.Run(*sequence, Tokens(32, 5));
+  }
+  KvSequence next(*cache.pool, *cache.tree);
+  std::vector<KvPool::BlockId> taken;
+  while (const auto block = cache.pool->Take()) taken.push_back(*block);
+  REQUIRE(cache.pool->owed() == 1);
+  // Nothing has been written yet.
+  CHECK(next.Reserve(2 * KvPool::kBlockTokens));
+  CHECK(cache.pool->owed() == 1);
+  CHECK(cache.tree->size() == 1);
+  next.Clear();
+  while (const auto block = cache.pool->Take()) taken.push_back(*block);
+  sequence.reset();
+  for (const KvPool::BlockId block : taken) cache.pool->Release(block);
 }
 
 TEST_CASE("every bit of a file counts, and so does its length") {
