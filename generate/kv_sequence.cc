@@ -14,13 +14,17 @@ KvSequence::~KvSequence() {
   tree_.Leave(root_);
 }
 
-std::optional<KvPool::BlockId> KvSequence::Take() {
+std::optional<KvPool::BlockId> KvSequence::Take(Await await) {
   bool awaits = false;
   for (;;) {
     if (const auto id = pool_.Take()) return id;
+    const size_t owed = pool_.owed();
+    if (await == Await::kNothing) {
+      if (owed > 0 || !tree_.Evict()) return std::nullopt;
+      continue;
+    }
     // What was evicted here and is lent comes free by itself: nothing else need go for it. Other
     // blocks that are owed may be written last, so they are waited for where nothing else can go.
-    const size_t owed = pool_.owed();
     awaits = awaits || !tree_.Evict() || pool_.owed() > owed;
     if (awaits && !pool_.AwaitLent()) return std::nullopt;
   }
@@ -54,7 +58,7 @@ size_t KvSequence::CopyBeginning(std::span<const TokenId> history) {
   const auto beginning = tree_.FindBeginning(last(), wanted);
   if (!beginning) return 0;
   pool_.Share(beginning->block);  // taking the copy may evict it
-  const auto copy = Take();
+  const auto copy = Take(Await::kNothing);
   if (copy) {
     pool_.Copy(beginning->block, *copy);
     blocks_.push_back(*copy);
@@ -64,9 +68,9 @@ size_t KvSequence::CopyBeginning(std::span<const TokenId> history) {
   return copy ? beginning->tokens : 0;
 }
 
-bool KvSequence::Reserve(size_t tokens) {
+bool KvSequence::Reserve(size_t tokens, Await await) {
   while (blocks_.size() < KvPool::BlocksFor(size_ + tokens)) {
-    const auto id = Take();
+    const auto id = Take(await);
     if (!id) return false;
     blocks_.push_back(*id);
   }

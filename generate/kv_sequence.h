@@ -17,6 +17,9 @@ namespace rag {
 // sequence's tokens from their beginning, at least size().
 class KvSequence {
  public:
+  // Whether blocks that are lent are waited for.
+  enum class Await { kLent, kNothing };
+
   // Both outlive the sequence, which shares blocks with those of its space.
   KvSequence(KvPool& pool, PrefixTree& tree, const CacheSpace& space = {})
       : pool_(pool), tree_(tree), root_(tree.Enter(space)) {}
@@ -30,12 +33,14 @@ class KvSequence {
   // Where size() is the end of a block, takes over the whole blocks that the tree holds after it;
   // never the last token of the history, whose logits are wanted. Gives the tokens gained.
   size_t MatchBlocks(std::span<const TokenId> history);
-  // Copies the block that is the same at its beginning for the longest. Gives the tokens gained.
+  // Copies the block that is the same at its beginning for the longest, where a block for it is
+  // there without waiting. Gives the tokens gained.
   size_t CopyBeginning(std::span<const TokenId> history);
   // Makes room for `tokens` more, evicting what nobody stands on, and waiting for what is evicted
   // to be given back where it is lent, or for whatever is lent where nothing can be evicted; false
-  // when that does not suffice.
-  bool Reserve(size_t tokens);
+  // when that does not suffice. kNothing: gives false instead of waiting, and evicts nothing while
+  // what was evicted before is lent.
+  bool Reserve(size_t tokens, Await await = Await::kLent);
   // `tokens` more were written; whole blocks become the tree's.
   void Commit(std::span<const TokenId> history, size_t tokens);
   // Lets others begin with the begun block. It can still be written to: they copy it.
@@ -44,7 +49,7 @@ class KvSequence {
 
  private:
   PrefixTree::Node* last() const { return path_.empty() ? root_ : path_.back(); }
-  std::optional<KvPool::BlockId> Take();
+  std::optional<KvPool::BlockId> Take(Await await);
   void Adopt(PrefixTree::Node* node);
 
   KvPool& pool_;

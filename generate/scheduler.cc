@@ -255,9 +255,10 @@ void BatchScheduler::AddDrafts(std::vector<Planned>& plan) {
   FollowDrafts(plan, left);
 }
 
-// Gives the tokens that are run for it. No other sequence gives blocks up for a guess.
+// Gives the tokens that are run for it. No other sequence gives blocks up or waits for a guess.
 size_t BatchScheduler::UseDraft(Planned& planned, std::vector<TokenId> draft) {
-  if (draft.empty() || !planned.running->cache.Reserve(1 + draft.size())) return 0;
+  KvSequence& cache = planned.running->cache;
+  if (draft.empty() || !cache.Reserve(1 + draft.size(), KvSequence::Await::kNothing)) return 0;
   planned.draft = std::move(draft);
   planned.draft.insert(planned.draft.begin(), planned.running->task->history().back());
   return planned.draft.size() - 1;
@@ -324,7 +325,8 @@ void BatchScheduler::PlanPrompts(std::vector<Planned>& plan) {
   if (left == 0 || plan.size() == decoding || !IsRunning(prompts[0])) return;
   Planned& first = plan[decoding];
   const size_t more = std::min(left, first.running->pending() - first.tokens);
-  if (first.running == prompts[0] && first.running->cache.Reserve(first.tokens + more)) {
+  if (first.running == prompts[0] &&
+      first.running->cache.Reserve(first.tokens + more, KvSequence::Await::kNothing)) {
     first.tokens += more;
   }
 }

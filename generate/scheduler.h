@@ -26,7 +26,7 @@ namespace rag {
 // next, and a draft model does where they do not. A sequence whose next block another one is about
 // to write waits for that. When the cache is full and nothing can be evicted, the last sequence
 // gives its blocks up and waits; it goes on later, with what the cache has kept of it. Blocks that
-// are lent (CacheSnapshot) are waited for.
+// are lent (CacheSnapshot) are waited for, but not for a guess.
 class BatchScheduler {
  public:
   // Requests that wait at most.

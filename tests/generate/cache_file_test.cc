@@ -549,6 +549,24 @@ TEST_CASE("what is lent and was not evicted is waited for only where nothing can
   for (const KvPool::BlockId block : taken) cache.pool->Release(block);
 }
 
+TEST_CASE("what need not be had waits for nothing that is lent, and evicts one block for it") {
+  constexpr size_t kBlocks = 6;
+  SmallCache cache(kBlocks);
+  for (TokenId token = 0; token < 3; ++token) cache.Keep(Tokens(64, token));
+  std::optional<CacheSnapshot> snapshot(std::in_place, *cache.tree, *cache.pool);
+  REQUIRE(cache.pool->used() == kBlocks);
+  KvSequence sequence(*cache.pool, *cache.tree);
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK_FALSE(sequence.Reserve(1, KvSequence::Await::kNothing));
+    CHECK(sequence.CopyBeginning(Tokens(10, 2)) == 0);
+    CHECK(cache.tree->size() == kBlocks - 1);
+  }
+  snapshot.reset();
+  CHECK(sequence.CopyBeginning(Tokens(10, 2)) == 9);
+  CHECK(sequence.Reserve(KvPool::kBlockTokens, KvSequence::Await::kNothing));
+  CHECK(cache.tree->size() == kBlocks - 2);
+}
+
 TEST_CASE("every bit of a file counts, and so does its length") {
   const KvShape shape = {.layers = 1, .heads = 1, .head_dim = 4, .type = DType::kQ8_0};
   const test::TemporaryFolder folder;
