@@ -180,28 +180,31 @@ class Reader {
 
 }  // namespace
 
-CacheSnapshot::CacheSnapshot(const PrefixTree& tree, KvPool& pool) : pool_(pool) {
+// Whatever is thrown here, the destructor runs, since another constructor is done.
+CacheSnapshot::CacheSnapshot(const PrefixTree& tree, KvPool& pool) : CacheSnapshot(pool) {
+  const std::vector<const PrefixTree::Node*> nodes = tree.Ordered({});
+  records_.reserve(nodes.size());
+  lent_.reserve(nodes.size());
   std::unordered_map<const PrefixTree::Node*, uint32_t> indices;
-  for (const PrefixTree::Node* node : tree.Ordered({})) {
-    KvPool::BlockId block = node->block;
-    const bool is_written = node->tokens->size() < kBlock && pool.shared(block);
-    if (is_written) {
-      const std::optional<KvPool::BlockId> copy = pool.Take();
-      if (!copy) continue;  // nothing stands on a begun block
-      pool.Copy(block, *copy);
-      block = *copy;
-    }
-    pool.Lend(block);
-    if (is_written) pool.Release(block);
+  for (const PrefixTree::Node* node : nodes) {
     const auto parent = indices.find(node->parent);
-    indices[node] = static_cast<uint32_t>(records_.size());
+    Record record = {
+        .parent = parent == indices.end() ? kNoParent : parent->second,  // the root has no record
+        .tokens = *node->tokens,
+        .block = node->block,
+        .bytes = {},
+        .is_copy = node->tokens->size() < kBlock && pool.shared(node->block)};
+    if (record.is_copy) {
+      const std::optional<KvPool::BlockId> copy = pool.LendCopy(node->block);
+      if (!copy) continue;  // nothing stands on a begun block
+      record.block = *copy;
+    } else {
+      pool.Lend(node->block);
+    }
+    record.bytes = pool.bytes(record.block);
     lent_.push_back(records_.size());
-    records_.push_back(
-        {.parent = parent == indices.end() ? kNoParent : parent->second,  // the root has no record
-         .tokens = *node->tokens,
-         .block = block,
-         .bytes = pool.bytes(block),
-         .is_copy = is_written});
+    records_.push_back(std::move(record));
+    indices[node] = static_cast<uint32_t>(lent_.back());
   }
   // A copy has no other use: its block is free for all once it is written.
   std::stable_partition(lent_.begin(), lent_.end(),

@@ -50,6 +50,7 @@ class CacheSnapshot {
     std::span<const std::byte> bytes;
     bool is_copy;
   };
+  explicit CacheSnapshot(KvPool& pool) : pool_(pool) {}
   void GiveBackLast();
 
   KvPool& pool_;

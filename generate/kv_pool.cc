@@ -1,6 +1,7 @@
 #include "generate/kv_pool.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
@@ -64,12 +65,28 @@ void KvPool::Release(BlockId id) {
   }
 }
 
+void KvPool::ReserveReturn() {
+  std::lock_guard lock(returned_mutex_);
+  returned_.reserve(std::bit_ceil(lent_ + 1));
+}
+
 void KvPool::Lend(BlockId id) {
+  ReserveReturn();
   ++blocks_[id].lent;
   ++lent_;
 }
 
-void KvPool::GiveBack(BlockId id) {
+std::optional<KvPool::BlockId> KvPool::LendCopy(BlockId id) {
+  ReserveReturn();  // before there is a copy to lose
+  const std::optional<BlockId> copy = Take();
+  if (!copy) return std::nullopt;
+  Copy(id, *copy);
+  Lend(*copy);
+  Release(*copy);
+  return copy;
+}
+
+void KvPool::GiveBack(BlockId id) noexcept {
   {
     std::lock_guard lock(returned_mutex_);
     returned_.push_back(id);
@@ -79,17 +96,14 @@ void KvPool::GiveBack(BlockId id) {
 
 void KvPool::CollectLent() {
   if (lent_ == 0) return;
-  std::vector<BlockId> returned;
-  {
-    std::lock_guard lock(returned_mutex_);
-    returned.swap(returned_);
-  }
-  lent_ -= returned.size();
-  for (const BlockId id : returned) {
+  std::lock_guard lock(returned_mutex_);
+  lent_ -= returned_.size();
+  for (const BlockId id : returned_) {
     if (--blocks_[id].lent != 0 || blocks_[id].shares != 0) continue;
     --owed_;
     free_.push_back(id);
   }
+  returned_.clear();  // its memory is for the loans that are still out
 }
 
 bool KvPool::AwaitLent() {

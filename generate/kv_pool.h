@@ -49,7 +49,9 @@ class KvPool {
   // A block that is not written to any more may be lent to a reader on another thread: its bytes
   // stay until it is given back, whatever becomes of its shares. What is lent counts as used.
   void Lend(BlockId id);
-  void GiveBack(BlockId id);  // by any thread
+  // A copy that has no shares, lent; nullopt as for Take.
+  std::optional<BlockId> LendCopy(BlockId id);
+  void GiveBack(BlockId id) noexcept;  // by any thread
   // Blocks without shares that are lent, as far as the pool has looked.
   size_t owed() const { return owed_; }
   // Where some are owed, waits until one more block is given back; else false.
@@ -83,6 +85,7 @@ class KvPool {
 
   explicit KvPool(const KvShape& shape);
   void CollectLent();
+  void ReserveReturn();  // of one loan more
   std::byte* At(BlockId id, size_t layer, size_t part) {
     return blocks_[id].data.get() + (layer * 2 * shape_.heads + part) * head_bytes_;
   }
@@ -96,8 +99,8 @@ class KvPool {
   size_t lent_ = 0;  // loans that have not been collected
   size_t owed_ = 0;
 
-  std::mutex returned_mutex_;  // guards the next
-  std::vector<BlockId> returned_;
+  std::mutex returned_mutex_;      // guards the next
+  std::vector<BlockId> returned_;  // has room for all that are lent
   std::condition_variable is_returned_;
 };
 
