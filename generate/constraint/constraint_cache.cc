@@ -1,5 +1,7 @@
 #include "generate/constraint/constraint_cache.h"
 
+#include <unordered_set>
+
 namespace rag {
 namespace {
 
@@ -69,10 +71,13 @@ void ConstraintCache::GiveBack(const OutputConstraint& of,
   std::lock_guard lock(mutex_);
   idle_.emplace_front(of, std::move(constraint));
   size_t bytes = 0;
-  size_t kept = 0;
+  std::unordered_set<const CompiledConstraint*> counted;
   auto it = idle_.begin();
-  for (; it != idle_.end() && kept < kMaxIdle; ++it, ++kept) {
+  for (size_t kept = 0; it != idle_.end() && kept < kMaxIdle; ++it, ++kept) {
+    // What equal ones share is there once.
+    const CompiledConstraint& compiled = *it->second->compiled();
     bytes += it->second->memory_bytes();
+    if (!counted.insert(&compiled).second) bytes -= compiled.memory_bytes();
     if (bytes > memory_.limit() / 4) break;
   }
   idle_.erase(it, idle_.end());

@@ -353,6 +353,32 @@ TEST_CASE("a cache of constraints keeps a part of its limit idle and refuses wha
   REQUIRE_OK(cache.Take(choice(0)));
 }
 
+TEST_CASE("equal constraints that are kept idle count once what they share") {
+  const TinyVocabulary tiny;
+  const OutputConstraint large = {Kind::kRegex, "[ab]{2000}", {}};
+  const OutputConstraint small = {Kind::kChoice, {}, {"a", "b"}};
+  const size_t shared = [&] {
+    ConstraintCache cache(*tiny.tokenizer);
+    auto taken = cache.Take(large);
+    REQUIRE_OK(taken);
+    return taken.value()->compiled()->memory_bytes();
+  }();
+  // A quarter holds the large one once, not twice.
+  ConstraintCache cache(*tiny.tokenizer, 6 * shared);
+  auto other = cache.Take(small);
+  REQUIRE_OK(other);
+  const std::weak_ptr<const CompiledConstraint> kept = other.value()->compiled();
+  cache.GiveBack(small, std::move(other).value());
+  std::vector<std::unique_ptr<TokenConstraint>> equal;
+  for (size_t i = 0; i < 4; ++i) {
+    auto taken = cache.Take(large);
+    REQUIRE_OK(taken);
+    equal.push_back(std::move(taken).value());
+  }
+  for (auto& constraint : equal) cache.GiveBack(large, std::move(constraint));
+  CHECK(!kept.expired());
+}
+
 TEST_CASE("answers with the same constraint share what was compiled") {
   const TinyVocabulary tiny;
   ConstraintCache cache(*tiny.tokenizer);
