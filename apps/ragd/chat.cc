@@ -1,6 +1,7 @@
 // POST /v1/chat/completions, as https://platform.openai.com/docs/api-reference/chat has it, with
 // our member `rag` for answers from a collection.
 #include <algorithm>
+#include <atomic>
 #include <ctime>
 #include <functional>
 #include <mutex>
@@ -195,10 +196,8 @@ class EventStream {
     if (!outcome.rag.is_null()) last.Set("rag", outcome.rag);
     Write(last);
   }
-  void Fail() {
-    std::lock_guard lock(mutex_);
-    going_ = false;
-  }
+  // Does not wait for an answer that writes to a slow client.
+  void Fail() { going_ = false; }
   bool has_text(size_t index) const { return begun_[index]; }
 
  private:
@@ -216,16 +215,16 @@ class EventStream {
                                  Value(), Value()));
   }
   bool Write(const Value& event) {
-    going_ = going_ && out_.Write(ServerSentEvent(event));
+    if (going_ && !out_.Write(ServerSentEvent(event))) going_ = false;
     return going_;
   }
 
   const Envelope& envelope_;
   ResponseWriter& out_;
   const bool logprobs_;
+  std::atomic<bool> going_ = true;
   std::mutex mutex_;         // guards what follows, and writing
   std::vector<char> begun_;  // by answer; not bits, which threads would share
-  bool going_ = true;
 };
 
 void Stream(const Service& service, const ChatRequest& chat, const Envelope& envelope,
