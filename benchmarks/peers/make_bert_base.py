@@ -6,22 +6,24 @@ default the default model's in the cache. Weights are drawn with a fixed seed, a
 have the size of a trained model's.
 """
 
+import argparse
 import json
 import os
 import pathlib
 import shutil
-import sys
 
 
 def main():
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("tokenizer_folder", type=pathlib.Path, nargs="?")
+    arguments = parser.parse_args()
     import torch
     import transformers
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
     models = pathlib.Path(os.environ.get("RAG_MODELS", cache / "rag" / "models"))
-    source = pathlib.Path(sys.argv[2]) if len(sys.argv) == 3 else models / "all-MiniLM-L6-v2"
-    folder = pathlib.Path(sys.argv[1])
+    source = arguments.tokenizer_folder or models / "all-MiniLM-L6-v2"
+    folder = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(11)
     config = transformers.BertConfig(initializer_range=0.05)
