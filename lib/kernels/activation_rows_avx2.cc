@@ -54,15 +54,7 @@ void QuantizeGroup(const float* x, size_t begin, size_t cols, float scale, float
   const __m256i sixteens = _mm256_add_epi32(eights, _mm256_shuffle_epi32(eights, 0xb1));
   const int sums[2] = {_mm256_cvtsi256_si32(sixteens),
                        _mm_cvtsi128_si32(_mm256_extracti128_si256(sixteens, 1))};
-  const size_t group = begin / kActivationGroup;
-  out.scales[group] = scale;
-  out.sums16[2 * group] = scale * static_cast<float>(sums[0]);
-  out.sums16[2 * group + 1] = scale * static_cast<float>(sums[1]);
-  out.sums32[group] = scale * static_cast<float>(sums[0] + sums[1]);
-  out.minus16[2 * group] = -sums[0];
-  out.minus16[2 * group + 1] = -sums[1];
-  out.minus32[group] = -sums[0] - sums[1];
-  out.whole32[group] = static_cast<int16_t>(sums[0] + sums[1]);
+  StoreGroupSums(begin / kActivationGroup, scale, sums, out);
 }
 
 }  // namespace

@@ -86,6 +86,17 @@ constexpr QuantizedKernels MakeTable() {
 
 }  // namespace
 
+void StoreGroupSums(size_t group, float scale, const int (&sums)[2], const ActivationRow& out) {
+  out.scales[group] = scale;
+  out.sums16[2 * group] = scale * static_cast<float>(sums[0]);
+  out.sums16[2 * group + 1] = scale * static_cast<float>(sums[1]);
+  out.sums32[group] = scale * static_cast<float>(sums[0] + sums[1]);
+  out.minus16[2 * group] = -sums[0];
+  out.minus16[2 * group + 1] = -sums[1];
+  out.minus32[group] = -sums[0] - sums[1];
+  out.whole32[group] = static_cast<int16_t>(sums[0] + sums[1]);
+}
+
 void ScalarQuantizeRow(const float* x, size_t cols, size_t padded, ScaleOf scale_of,
                        const ActivationRow& out) {
   const size_t shared = scale_of == ScaleOf::k32 ? kActivationGroup : kMaxBlockElements;
@@ -109,15 +120,7 @@ void ScalarQuantizeRow(const float* x, size_t cols, size_t padded, ScaleOf scale
         out.values[i] = static_cast<int8_t>(value);
         sums[(i - begin) / kScaleGroup] += value;
       }
-      const size_t group = begin / kActivationGroup;
-      out.scales[group] = scale;
-      out.sums16[2 * group] = scale * static_cast<float>(sums[0]);
-      out.sums16[2 * group + 1] = scale * static_cast<float>(sums[1]);
-      out.sums32[group] = scale * static_cast<float>(sums[0] + sums[1]);
-      out.minus16[2 * group] = -sums[0];
-      out.minus16[2 * group + 1] = -sums[1];
-      out.minus32[group] = -sums[0] - sums[1];
-      out.whole32[group] = static_cast<int16_t>(sums[0] + sums[1]);
+      StoreGroupSums(begin / kActivationGroup, scale, sums, out);
     }
   }
 }

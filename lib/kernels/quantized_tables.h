@@ -13,6 +13,9 @@ void Avx2QuantizeRow(const float* x, size_t cols, size_t padded, ScaleOf scale_o
 void Avx512QuantizeRow(const float* x, size_t cols, size_t padded, ScaleOf scale_of,
                        const ActivationRow& out);
 
+// What a row keeps of a group of 32 besides its values: `sums` are those of each 16.
+void StoreGroupSums(size_t group, float scale, const int (&sums)[2], const ActivationRow& out);
+
 const QuantizedKernels& ScalarQuantizedKernels();
 const QuantizedKernels& Avx2QuantizedKernels();
 const QuantizedKernels& Avx512QuantizedKernels();
