@@ -55,13 +55,13 @@ class TransformerWeights::LayerReader {
     if (config_.family == EncoderFamily::kMobileBert) {
       RAG_RETURN_IF_ERROR(ReadBottleneck(layer.bottleneck.emplace()));
       RAG_ASSIGN_OR_RETURN(
-          layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1]}, ProjectionPrecision(), 2 * inner,
+          layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1]}, precision_, 2 * inner,
                                 inner, names_.attention_bias));
     } else {
       // Parts of one tensor lie in it one after another already.
       const size_t first = names_.qkv[1].empty() ? 0 : config_.query_width();
       RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1], names_.qkv[2]},
-                                                 ProjectionPrecision(), config_.qkv_width(), inner,
+                                                 precision_, config_.qkv_width(), inner,
                                                  names_.attention_bias, false, first));
     }
     RAG_ASSIGN_OR_RETURN(layer.attention_out,
@@ -89,12 +89,6 @@ class TransformerWeights::LayerReader {
 
  private:
   std::string Name(std::string_view part) const { return StrCat(prefix_, part); }
-
-  // Of queries, keys and values: what comes in is a norm's, and its outlying columns leave the
-  // others few steps of 8 bits.
-  Precision ProjectionPrecision() const {
-    return precision_ == Precision::kInt8 ? Precision::kBf16 : precision_;
-  }
 
   Result<Linear> ReadLinear(std::initializer_list<std::string_view> parts, Precision precision,
                             size_t out, size_t in, BiasRule bias, bool swap_halves = false,
@@ -143,7 +137,7 @@ class TransformerWeights::LayerReader {
     RAG_ASSIGN_OR_RETURN(bottleneck.attention_norm,
                          ReadNorm("bottleneck.attention.LayerNorm", inner));
     RAG_ASSIGN_OR_RETURN(bottleneck.value,
-                         ReadLinear({names_.qkv[2]}, ProjectionPrecision(), inner, hidden, bias));
+                         ReadLinear({names_.qkv[2]}, precision_, inner, hidden, bias));
     RAG_ASSIGN_OR_RETURN(bottleneck.output,
                          ReadLinear({"output.bottleneck.dense"}, precision_, hidden, inner, bias));
     RAG_ASSIGN_OR_RETURN(bottleneck.output_norm, ReadNorm("output.bottleneck.LayerNorm", hidden));

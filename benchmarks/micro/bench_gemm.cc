@@ -70,7 +70,6 @@ class Narrow {
     rows_.resize(m);
     for (size_t i = 0; i < m; ++i) {
       kernels.round_bf16(a.row(i).data(), k, &bf16_a_[i * Bf16RowSize(kernels, k)]);
-      rows_[i] = kernels.quantize_int8(a.row(i).data(), k, &int8_a_[i * Int8RowSize(kernels, k)]);
     }
     bf16_b_.resize(PackedGemmBf16Size(kernels, n, k));
     const auto rows = [&b](size_t j) { return b.row(j).data(); };
@@ -83,7 +82,12 @@ class Narrow {
       scales_[j] = rag::QuantizeWeights(rows(j), k, values.data());
       return values.data();
     };
-    PackGemmInt8(kernels, rounded, n, k, int8_b_.data(), sums_.data());
+    const int32_t steps = PackGemmInt8(kernels, rounded, n, k, int8_b_.data(), sums_.data());
+    std::vector<float> rest(k);
+    for (size_t i = 0; i < m; ++i) {
+      rows_[i] = kernels.quantize_int8(a.row(i).data(), k, steps, rest.data(),
+                                       &int8_a_[i * Int8RowSize(kernels, k)]);
+    }
   }
   void RunBf16() const {
     kernels_.gemm_bf16({shape_.m, shape_.n, shape_.k, bf16_a_.data(),

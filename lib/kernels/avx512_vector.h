@@ -16,6 +16,7 @@ struct Avx512 {
   // 12 rows of 2 registers leave 8 of the 32 for B and the factors.
   static constexpr size_t kTileRows = 12;
   static constexpr size_t kTileRegs = 24;
+  static constexpr size_t kRowGroups = 1;
 
   static __mmask16 First(size_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 
@@ -50,6 +51,11 @@ struct Avx512 {
   }
   static float SumLanes(Reg a) { return _mm512_reduce_add_ps(a); }
   static float MaxLanes(Reg a) { return _mm512_reduce_max_ps(a); }
+  static Reg LoadBytes(const std::byte* groups, size_t i) {
+    const __m512i first = _mm512_sll_epi32(_mm512_loadu_si512(groups),
+                                           _mm_cvtsi32_si128(static_cast<int>(24 - 8 * i)));
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(first, 24));
+  }
 };
 
 }  // namespace

@@ -96,18 +96,21 @@ void PackGemmSplit(const Kernels& kernels, RowSource b, size_t n, size_t k, uint
   PackPanels(kernels.gemm_panel, n, 2 * padded * sizeof(uint16_t) / kGroupBytes, write, packed);
 }
 
-void PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
-                  int32_t* sums) {
+int32_t PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
+                     int32_t* sums) {
   const size_t padded = Int8RowSize(kernels, k);
+  int32_t steps = kInt8Steps;
   const auto write = [&](size_t j, std::byte* row) {
     const int8_t* const values = b(j);
     int32_t sum = 0;
     for (size_t i = 0; i < k; ++i) sum += values[i];
     sums[j] = sum;
+    steps = std::min(steps, kernels.int8_steps(values, k));
     std::copy_n(reinterpret_cast<const std::byte*>(values), k, row);
     std::fill_n(row + k, padded - k, std::byte{0});
   };
   PackPanels(kernels.gemm_panel, n, padded / kGroupBytes, write, packed);
+  return steps;
 }
 
 // Evenly around zero: a zero of their own would cost another sum.

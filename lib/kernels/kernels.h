@@ -56,13 +56,21 @@ struct Kernels {
   // Null where it is not faster than gemm. a [m, k] is written by split_bf16, rows of lda elements,
   // at least 2 Bf16RowSize(k); packed_b by PackGemmSplit.
   void (*gemm_split)(const Bf16Product& product);
-  // As gemm, with both operands in 8 bits and an exact integer sum. a [m, k] and its rows are
-  // written by this table's quantize_int8, rows of lda bytes, at least Int8RowSize(k); packed_b,
-  // b_scales and b_sums by PackGemmInt8. k <= kMaxInt8Depth.
-  // x[i] ~ scale * (value[i] - zero), values from -128 to 127.
+  // As gemm, with both operands in 8 bits and an exact integer sum, but that each row's outliers
+  // are multiplied as they are. a [m, k] and its rows are written by this table's quantize_int8,
+  // rows of lda bytes, at least Int8RowSize(k); packed_b, b_scales and b_sums by PackGemmInt8. k <=
+  // kMaxInt8Depth.
+  // x[i] ~ scale * (value[i] - zero), but for the outliers: the kInt8Outliers elements of the
+  // largest magnitude, which would leave the others few steps, whose place in the row is a zero.
+  static constexpr size_t kInt8Outliers = 4;
   struct Int8Row {
+    struct Outlier {
+      uint32_t index;  // < k; 0 of a value that is 0
+      float value;
+    };
     float scale;
     int32_t zero;
+    Outlier outliers[kInt8Outliers];
   };
   struct Int8Product {
     size_t m, n, k;
@@ -83,9 +91,12 @@ struct Kernels {
   // x [n] in two halves of Bf16RowSize(n) elements, one after the other: nearest-even bf16, and
   // that of what it leaves. Null where gemm_split is.
   void (*split_bf16)(const float* x, size_t n, uint16_t* out);
-  // x [n] in even steps from its smallest to its largest element, or 0 where that lies outside, in
-  // the form that this table's gemm_int8 reads; out [Int8RowSize(n)].
-  Int8Row (*quantize_int8)(const float* x, size_t n, uint8_t* out);
+  // x [n], n <= kMaxInt8Depth, in `steps` even steps from its smallest to its largest element but
+  // the outliers, or 0 where that lies outside, in the form that this table's gemm_int8 reads; rest
+  // [n] is overwritten; out [Int8RowSize(n)].
+  Int8Row (*quantize_int8)(const float* x, size_t n, int32_t steps, float* rest, uint8_t* out);
+  // The most steps of inputs that gemm_int8 multiplies with a row of weights b [k], from 63 to 253.
+  int32_t (*int8_steps)(const int8_t* b, size_t k);
 
   // --- elementwise, f32 ---
   void (*softmax)(float* row, size_t n);  // in place, one row; all -inf gives zeros
@@ -160,9 +171,10 @@ void PackGemmB(const Kernels& kernels, RowSource b, size_t n, size_t k, float* p
 void PackGemmBf16(const Kernels& kernels, RowSource b, size_t n, size_t k, uint16_t* packed);
 // The same for kernels.gemm_split: twice PackedGemmBf16Size elements.
 void PackGemmSplit(const Kernels& kernels, RowSource b, size_t n, size_t k, uint16_t* packed);
-// The same for kernels.gemm_int8, of values of -127 to 127, whose sums [n] are written too.
-void PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
-                  int32_t* sums);
+// The same for kernels.gemm_int8, of values of -127 to 127, whose sums [n] are written too. Gives
+// the steps that all rows allow: quantize_int8's.
+int32_t PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
+                     int32_t* sums);
 // A row of weights x [n] ~ the scale that it returns times values of -127 to 127.
 float QuantizeWeights(const float* x, size_t n, int8_t* values);
 

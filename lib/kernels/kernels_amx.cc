@@ -5,6 +5,7 @@
 #include "lib/kernels/avx512_vector.h"
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_gemm.h"
+#include "lib/kernels/simd_group_gemm.h"
 #include "lib/kernels/simd_vector.h"
 #include "lib/kernels/tables.h"
 
@@ -288,13 +289,16 @@ void MultiplyBf16(const Kernels::Bf16Product& p) {
 }
 
 void GemmInt8(const Kernels::Int8Product& p) {
-  WithActivation(p.activation, [&p](auto activate) {
-    const auto finish = [&p, activate](size_t row, size_t rows, size_t column, size_t columns,
+  const auto* const packed_b = reinterpret_cast<const std::byte*>(p.packed_b);
+  const size_t groups = StepsOf(p.k) * kRowBytes / simd::kGroupBytes;
+  WithActivation(p.activation, [&p, packed_b, groups](auto activate) {
+    const auto finish = [&p, packed_b, groups, activate](size_t row, size_t rows, size_t column, size_t columns,
                                        const std::byte* cells) {
       for (size_t j = 0; j < columns; j += 16) {
         const __mmask16 valid = FirstLanes(columns - j);
         const __m512i sums = _mm512_maskz_loadu_epi32(valid, p.b_sums + column + j);
         const __m512 scales = _mm512_maskz_loadu_ps(valid, p.b_scales + column + j);
+        const std::byte* const b = simd::ColumnsOf<Avx512>(packed_b, groups, column + j);
         const __m512 bias = p.bias == nullptr ? _mm512_setzero_ps()
                                               : _mm512_maskz_loadu_ps(valid, p.bias + column + j);
         for (size_t i = 0; i < rows; ++i) {
@@ -302,16 +306,16 @@ void GemmInt8(const Kernels::Int8Product& p) {
           const __m512i sum = _mm512_load_si512(cells + i * kCellStride + j * sizeof(int32_t));
           const __m512i offset = _mm512_mullo_epi32(sums, _mm512_set1_epi32(128 + a.zero));
           const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
-          const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(a.scale), scales);
+          const __m512 all = simd::AddOutliers<Avx512>(exact, a, b);
           _mm512_mask_storeu_ps(p.c + (row + i) * p.ldc + column + j, valid,
-                                activate(_mm512_fmadd_ps(exact, scale, bias)));
+                                activate(_mm512_fmadd_ps(all, scales, bias)));
         }
       }
     };
     Multiply<Int8Steps>({p.m, p.n, StepsOf(p.k)},
                         {.a = reinterpret_cast<const std::byte*>(p.a),
                          .lda_bytes = p.lda,
-                         .packed_b = reinterpret_cast<const std::byte*>(p.packed_b),
+                         .packed_b = packed_b,
                          .c = reinterpret_cast<std::byte*>(p.c),
                          .ldc_bytes = p.ldc * sizeof(float)},
                         finish);
@@ -337,8 +341,8 @@ void SplitBf16(const float* x, size_t n, uint16_t* out) {
   }
 }
 
-Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
-  const Kernels::Int8Row row = Avx512Kernels().quantize_int8(x, n, out);
+Kernels::Int8Row QuantizeInt8(const float* x, size_t n, int32_t steps, float* rest, uint8_t* out) {
+  const Kernels::Int8Row row = Avx512Kernels().quantize_int8(x, n, steps, rest, out);
   for (size_t i = (n + 3) / 4 * 4; i % kRowBytes != 0; ++i) out[i] = 128;
   return row;
 }

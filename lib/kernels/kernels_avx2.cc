@@ -22,6 +22,7 @@ struct Avx2 {
   // 6 rows of 2 registers leave 4 of the 16 for B and the factors.
   static constexpr size_t kTileRows = 6;
   static constexpr size_t kTileRegs = 12;
+  static constexpr size_t kRowGroups = 2;
 
   static __m256i First(size_t n) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kFirstMasks + 8 - n));
@@ -65,6 +66,11 @@ struct Avx2 {
     largest = _mm_max_ps(largest, _mm_movehl_ps(largest, largest));
     return _mm_cvtss_f32(_mm_max_ss(largest, _mm_movehdup_ps(largest)));
   }
+  static Reg LoadBytes(const std::byte* groups, size_t i) {
+    const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(groups));
+    const __m256i first = _mm256_sll_epi32(all, _mm_cvtsi32_si128(static_cast<int>(24 - 8 * i)));
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(first, 24));
+  }
 };
 
 int32_t GroupBits(const std::byte* group) {
@@ -85,6 +91,7 @@ Pair Widen(__m256i pairs) {
 
 struct Avx2Bf16 {
   using V = Avx2;
+  static constexpr size_t kStep = 1;
   using Sum = __m256;
   using Factor = Pair;
   using Columns = Pair;
@@ -106,27 +113,32 @@ struct Avx2Bf16 {
   }
 };
 
-// vpmaddubsw multiplies unsigned with signed bytes: |a| with b of a's sign. Two products of at most
-// 128 * 127 do not saturate.
+// vpmaddubsw multiplies unsigned with signed bytes and adds pairs of products in 16 bits, where
+// those of two groups find room: Int8Steps sees to that.
 struct Avx2Int8 {
   using V = Avx2;
+  static constexpr size_t kStep = 2;
   using Sum = __m256i;
   struct Factor {
-    __m256i magnitude;
-    __m256i value;
+    __m256i groups[kStep];
   };
-  using Columns = __m256i;
+  struct Columns {
+    __m256i groups[kStep];
+  };
   static constexpr size_t kTileRows = 4;
   static Sum Zero() { return _mm256_setzero_si256(); }
   static Factor Broadcast(const std::byte* group) {
-    const __m256i value = _mm256_set1_epi32(GroupBits(group));
-    return {_mm256_abs_epi8(value), value};
+    return {_mm256_set1_epi32(GroupBits(group)),
+            _mm256_set1_epi32(GroupBits(group + simd::kGroupBytes))};
   }
   static Columns Load(const std::byte* columns) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns));
+    constexpr size_t kPanelRow = simd::kPanelRegs * V::kWidth * simd::kGroupBytes;
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns)),
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns + kPanelRow))};
   }
-  static Sum Dot(Sum sum, const Factor& a, Columns b) {
-    const __m256i pairs = _mm256_maddubs_epi16(a.magnitude, _mm256_sign_epi8(b, a.value));
+  static Sum Dot(Sum sum, const Factor& a, const Columns& b) {
+    const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a.groups[0], b.groups[0]),
+                                           _mm256_maddubs_epi16(a.groups[1], b.groups[1]));
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
   static __m256 Finish(Sum sum, const simd::GroupArgs& args, size_t row, size_t column, size_t n) {
@@ -134,10 +146,11 @@ struct Avx2Int8 {
     const __m256i sums = _mm256_maskload_epi32(args.b_sums + column, Avx2::First(n));
     const __m256i offset = _mm256_mullo_epi32(sums, _mm256_set1_epi32(a.zero));
     const __m256 exact = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, offset));
-    const __m256 scale =
-        _mm256_mul_ps(_mm256_set1_ps(a.scale), Avx2::LoadFirst(args.b_scales + column, n));
-    if (args.bias == nullptr) return _mm256_mul_ps(exact, scale);
-    return _mm256_fmadd_ps(exact, scale, Avx2::LoadFirst(args.bias + column, n));
+    const __m256 all = simd::AddOutliers<V>(
+        exact, a, simd::ColumnsOf<V>(args.packed_b, args.groups, column));
+    const __m256 scale = Avx2::LoadFirst(args.b_scales + column, n);
+    if (args.bias == nullptr) return _mm256_mul_ps(all, scale);
+    return _mm256_fmadd_ps(all, scale, Avx2::LoadFirst(args.bias + column, n));
   }
 };
 
@@ -164,10 +177,46 @@ void RoundBf16(const float* x, size_t n, uint16_t* out) {
     _mm_store_si128(reinterpret_cast<__m128i*>(rest), ToBf16(Avx2::LoadFirst(x + i, n - i)));
     for (size_t j = 0; i + j < n; ++j) out[i + j] = rest[j];
   }
-  if (n % 2 != 0) out[n] = 0;
+  for (i = n; i % (2 * Avx2::kRowGroups) != 0; ++i) out[i] = 0;
 }
 
-Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
+// Sums of two groups' products stay in 16 bits when as many steps times all their positive weights
+// of one place in 16 bits, or all negative ones, do.
+int32_t Int8Steps(const int8_t* b, size_t k) {
+  constexpr size_t kGroups = Avx2Int8::kStep;
+  const __m256i zero = _mm256_setzero_si256();
+  const __m256i ones = _mm256_set1_epi8(1);
+  __m256i largest = zero;
+  // Of every four groups' pairs the sums of the first two's and of the last two's.
+  const auto widen = [&](__m256i magnitudes) {
+    const __m256i pairs = _mm256_maddubs_epi16(magnitudes, ones);
+    largest = _mm256_max_epi16(largest, _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32)));
+  };
+  const auto add = [&](__m256i values) {
+    widen(_mm256_max_epi8(values, zero));
+    widen(_mm256_max_epi8(_mm256_sub_epi8(zero, values), zero));
+  };
+  static_assert(kGroups == 2);
+  size_t i = 0;
+  for (; i + 32 <= k; i += 32) add(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + i)));
+  if (i < k) {
+    alignas(32) int8_t rest[32] = {};
+    __builtin_memcpy(rest, b + i, k - i);
+    add(_mm256_load_si256(reinterpret_cast<const __m256i*>(rest)));
+  }
+  alignas(32) int16_t sums[16];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(sums), largest);
+  int32_t sum = 1;
+  for (const int16_t each : sums) sum = each > sum ? each : sum;
+  // One less, as rounding twice may add a step.
+  const int32_t steps = 32767 / sum - 1;
+  return steps < kInt8Steps ? steps : kInt8Steps;
+}
+
+Kernels::Int8Row QuantizeInt8(const float* x, size_t n, int32_t steps, float* rest, uint8_t* out) {
+  Kernels::Int8Row row;
+  simd::TakeOutliers<Avx2>(x, n, rest, row);
+  const float count = static_cast<float>(steps);
   __m256 lows = _mm256_setzero_ps();
   __m256 highs = _mm256_setzero_ps();
   const auto widen = [&](__m256 v) {
@@ -175,32 +224,35 @@ Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
     highs = _mm256_max_ps(v, highs);
   };
   size_t i = 0;
-  for (; i + 8 <= n; i += 8) widen(_mm256_loadu_ps(x + i));
-  if (i < n) widen(Avx2::LoadFirst(x + i, n - i));
+  for (; i + 8 <= n; i += 8) widen(_mm256_loadu_ps(rest + i));
+  if (i < n) widen(Avx2::LoadFirst(rest + i, n - i));
   const float low = -Avx2::MaxLanes(_mm256_sub_ps(_mm256_setzero_ps(), lows));
   const float reach = Avx2::MaxLanes(highs) - low;
   const float range = reach > kLeastInt8Range ? reach : 0.0f;
-  const float scale = range > 0 ? kInt8Steps / range : 0.0f;
-  const int32_t zero = _mm_cvtss_si32(_mm_set_ss(-127.0f - low * scale));
+  const float scale = range > 0 ? count / range : 0.0f;
+  row.scale = range / count;
+  row.zero = _mm_cvtss_si32(_mm_set_ss(-low * scale));
   const __m256 factor = _mm256_set1_ps(scale);
-  const __m256i offset = _mm256_set1_epi32(zero);
+  const __m256i offset = _mm256_set1_epi32(row.zero);
+  const __m256i most = _mm256_set1_epi32(steps + 1);
   // Eight values as bytes in the low half; the packing saturates.
   const auto quantize = [&](__m256 v) {
-    const __m256i values = _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(v, factor)), offset);
+    const __m256i values = _mm256_min_epi32(
+        _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(v, factor)), offset), most);
     const __m128i words =
         _mm_packs_epi32(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
-    return _mm_packs_epi16(words, words);
+    return _mm_packus_epi16(words, words);
   };
   for (i = 0; i + 8 <= n; i += 8) {
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + i), quantize(_mm256_loadu_ps(x + i)));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + i), quantize(_mm256_loadu_ps(rest + i)));
   }
   if (i < n) {
-    alignas(16) uint8_t rest[16];
-    _mm_store_si128(reinterpret_cast<__m128i*>(rest), quantize(Avx2::LoadFirst(x + i, n - i)));
-    for (size_t j = 0; i + j < n; ++j) out[i + j] = rest[j];
+    alignas(16) uint8_t last[16];
+    _mm_store_si128(reinterpret_cast<__m128i*>(last), quantize(Avx2::LoadFirst(rest + i, n - i)));
+    for (size_t j = 0; i + j < n; ++j) out[i + j] = last[j];
   }
-  for (i = n; i % 4 != 0; ++i) out[i] = 0;
-  return {range / kInt8Steps, zero};
+  for (i = n; i % (4 * Avx2::kRowGroups) != 0; ++i) out[i] = 0;
+  return row;
 }
 
 }  // namespace
@@ -215,13 +267,14 @@ const Kernels& Avx2Kernels() {
       .l2_squared_rows = simd::ReduceAllRows<V, simd::L2Step<V>>,
       .gemm = simd::Gemm<V>,
       .gemm_panel = simd::kPanelRegs * V::kWidth,
-      .narrow_row_bytes = 4,
+      .narrow_row_bytes = V::kRowGroups * simd::kGroupBytes,
       .gemm_bf16 = simd::GemmBf16<Avx2Bf16>,
       .gemm_split = nullptr,
       .gemm_int8 = simd::GemmInt8<Avx2Int8>,
       .round_bf16 = RoundBf16,
       .split_bf16 = nullptr,
       .quantize_int8 = QuantizeInt8,
+      .int8_steps = Int8Steps,
       .softmax = simd::Softmax<V>,
       .layer_norm = simd::LayerNorm<V>,
       .rms_norm = simd::RmsNorm<V>,

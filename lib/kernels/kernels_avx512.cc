@@ -20,6 +20,7 @@ __m512i BroadcastGroup(const std::byte* group) {
 
 struct Avx512Bf16 {
   using V = Avx512;
+  static constexpr size_t kStep = 1;
   using Sum = __m512;
   using Factor = __m512bh;
   using Columns = __m512bh;
@@ -42,6 +43,7 @@ struct Avx512Bf16 {
 // B's column are taken off at the end.
 struct Avx512Int8 {
   using V = Avx512;
+  static constexpr size_t kStep = 1;
   using Sum = __m512i;
   using Factor = __m512i;
   using Columns = __m512i;
@@ -55,10 +57,11 @@ struct Avx512Int8 {
     const __m512i sums = _mm512_maskz_loadu_epi32(Avx512::First(n), args.b_sums + column);
     const __m512i offset = _mm512_mullo_epi32(sums, _mm512_set1_epi32(128 + a.zero));
     const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
-    const __m512 scale =
-        _mm512_mul_ps(_mm512_set1_ps(a.scale), Avx512::LoadFirst(args.b_scales + column, n));
-    if (args.bias == nullptr) return _mm512_mul_ps(exact, scale);
-    return _mm512_fmadd_ps(exact, scale, Avx512::LoadFirst(args.bias + column, n));
+    const __m512 all = simd::AddOutliers<V>(
+        exact, a, simd::ColumnsOf<V>(args.packed_b, args.groups, column));
+    const __m512 scale = Avx512::LoadFirst(args.b_scales + column, n);
+    if (args.bias == nullptr) return _mm512_mul_ps(all, scale);
+    return _mm512_fmadd_ps(all, scale, Avx512::LoadFirst(args.bias + column, n));
   }
 };
 
@@ -75,7 +78,10 @@ void RoundBf16(const float* x, size_t n, uint16_t* out) {
   if (n % 2 != 0) out[n] = 0;
 }
 
-Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
+Kernels::Int8Row QuantizeInt8(const float* x, size_t n, int32_t steps, float* rest, uint8_t* out) {
+  Kernels::Int8Row row;
+  simd::TakeOutliers<Avx512>(x, n, rest, row);
+  const float count = static_cast<float>(steps);
   __m512 lows = _mm512_setzero_ps();
   __m512 highs = _mm512_setzero_ps();
   const auto widen = [&](__m512 v) {
@@ -83,28 +89,30 @@ Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
     highs = _mm512_max_ps(v, highs);
   };
   size_t i = 0;
-  for (; i + 16 <= n; i += 16) widen(_mm512_loadu_ps(x + i));
-  if (i < n) widen(Avx512::LoadFirst(x + i, n - i));
+  for (; i + 16 <= n; i += 16) widen(_mm512_loadu_ps(rest + i));
+  if (i < n) widen(Avx512::LoadFirst(rest + i, n - i));
   const float low = _mm512_reduce_min_ps(lows);
   const float reach = _mm512_reduce_max_ps(highs) - low;
   const float range = reach > kLeastInt8Range ? reach : 0.0f;
-  const float scale = range > 0 ? kInt8Steps / range : 0.0f;
-  const int32_t zero = _mm_cvtss_si32(_mm_set_ss(-127.0f - low * scale));
+  const float scale = range > 0 ? count / range : 0.0f;
+  row.scale = range / count;
+  row.zero = _mm_cvtss_si32(_mm_set_ss(-127.0f - low * scale));
   const __m512 factor = _mm512_set1_ps(scale);
   // value + 128.
-  const __m512i offset = _mm512_set1_epi32(zero + 128);
+  const __m512i offset = _mm512_set1_epi32(row.zero + 128);
   const auto quantize = [&](__m512 v) {
     const __m512i values = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(v, factor)), offset);
     return _mm512_cvtusepi32_epi8(_mm512_max_epi32(values, _mm512_setzero_si512()));
   };
   for (i = 0; i + 16 <= n; i += 16) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), quantize(_mm512_loadu_ps(x + i)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), quantize(_mm512_loadu_ps(rest + i)));
   }
   if (i < n) {
-    _mm_mask_storeu_epi8(out + i, Avx512::First(n - i), quantize(Avx512::LoadFirst(x + i, n - i)));
+    _mm_mask_storeu_epi8(out + i, Avx512::First(n - i),
+                         quantize(Avx512::LoadFirst(rest + i, n - i)));
   }
   for (i = n; i % 4 != 0; ++i) out[i] = 128;
-  return {range / kInt8Steps, zero};
+  return row;
 }
 
 }  // namespace
@@ -119,13 +127,14 @@ const Kernels& Avx512Kernels() {
       .l2_squared_rows = simd::ReduceAllRows<V, simd::L2Step<V>>,
       .gemm = simd::Gemm<V>,
       .gemm_panel = simd::kPanelRegs * V::kWidth,
-      .narrow_row_bytes = 4,
+      .narrow_row_bytes = V::kRowGroups * simd::kGroupBytes,
       .gemm_bf16 = simd::GemmBf16<Avx512Bf16>,
       .gemm_split = nullptr,
       .gemm_int8 = simd::GemmInt8<Avx512Int8>,
       .round_bf16 = RoundBf16,
       .split_bf16 = nullptr,
       .quantize_int8 = QuantizeInt8,
+      .int8_steps = AllInt8Steps,
       .softmax = simd::Softmax<V>,
       .layer_norm = simd::LayerNorm<V>,
       .rms_norm = simd::RmsNorm<V>,

@@ -104,9 +104,14 @@ void GemmInt8(const Kernels::Int8Product& p) {
         const int8_t b = panel[(i / 4 * kPanel + column % kPanel) * 4 + i % 4];
         sum += static_cast<int32_t>(static_cast<int8_t>(p.a[row * p.lda + i])) * b;
       }
-      sum -= p.a_rows[row].zero * p.b_sums[column];
-      const float scale = p.a_rows[row].scale * p.b_scales[column];
-      p.c[row * p.ldc + column] = static_cast<float>(static_cast<double>(sum) * scale + bias);
+      const Kernels::Int8Row& a = p.a_rows[row];
+      double all = static_cast<double>(sum - a.zero * p.b_sums[column]) * a.scale;
+      for (const Kernels::Int8Row::Outlier& outlier : a.outliers) {
+        const size_t at = outlier.index;
+        all += static_cast<double>(outlier.value) *
+               panel[(at / 4 * kPanel + column % kPanel) * 4 + at % 4];
+      }
+      p.c[row * p.ldc + column] = static_cast<float>(all * p.b_scales[column] + bias);
     }
   }
   ActivateRows(p.activation, p.m, p.n, p.c, p.ldc);
@@ -117,24 +122,36 @@ void RoundBf16(const float* x, size_t n, uint16_t* out) {
   if (n % 2 != 0) out[n] = 0;
 }
 
-Kernels::Int8Row QuantizeInt8(const float* x, size_t n, uint8_t* out) {
+Kernels::Int8Row QuantizeInt8(const float* x, size_t n, int32_t steps, float* rest, uint8_t* out) {
+  Kernels::Int8Row row;
+  std::copy_n(x, n, rest);
+  for (Kernels::Int8Row::Outlier& outlier : row.outliers) {
+    outlier = {0, 0.0f};
+    for (size_t i = 0; i < n; ++i) {
+      if (std::abs(rest[i]) > std::abs(outlier.value)) outlier = {static_cast<uint32_t>(i), rest[i]};
+    }
+    if (outlier.value != 0) rest[outlier.index] = 0;
+  }
   float low = 0;
   float high = 0;
   for (size_t i = 0; i < n; ++i) {
-    low = std::min(low, x[i]);
-    high = std::max(high, x[i]);
+    low = std::min(low, rest[i]);
+    high = std::max(high, rest[i]);
   }
   const float range = high - low > kLeastInt8Range ? high - low : 0.0f;
-  const float factor = range > 0 ? kInt8Steps / range : 0.0f;
+  const float count = static_cast<float>(steps);
+  const float factor = range > 0 ? count / range : 0.0f;
   const float zero = std::nearbyint(-127.0f - low * factor);
   for (size_t i = 0; i < n; ++i) {
-    const float value = std::nearbyint(x[i] * factor) + zero;
+    const float value = std::nearbyint(rest[i] * factor) + zero;
     // As the vector tables' conversions do with NaN.
     const float clamped = std::isnan(value) ? -128.0f : std::clamp(value, -128.0f, 127.0f);
     out[i] = static_cast<uint8_t>(static_cast<int8_t>(clamped));
   }
   for (size_t i = n; i % 4 != 0; ++i) out[i] = 0;
-  return {range / kInt8Steps, std::isnan(zero) ? 0 : static_cast<int32_t>(zero)};
+  row.scale = range / count;
+  row.zero = std::isnan(zero) ? 0 : static_cast<int32_t>(zero);
+  return row;
 }
 
 void Softmax(float* row, size_t n) {
@@ -216,6 +233,8 @@ void Attention(const Kernels::AttentionArgs& args) {
 
 }  // namespace
 
+int32_t AllInt8Steps(const int8_t*, size_t) { return kInt8Steps; }
+
 const Kernels& ScalarKernels() {
   static constexpr Kernels kTable = {
       .isa = Isa::kScalar,
@@ -232,6 +251,7 @@ const Kernels& ScalarKernels() {
       .round_bf16 = RoundBf16,
       .split_bf16 = nullptr,
       .quantize_int8 = QuantizeInt8,
+      .int8_steps = AllInt8Steps,
       .softmax = Softmax,
       .layer_norm = LayerNorm,
       .rms_norm = RmsNorm,

@@ -5,10 +5,11 @@
 // element of C is one chain of sums in order of k: a row of C depends on its row of A alone, bit
 // for bit.
 //
-// G gives: V, the f32 vector type (simd_vector.h); Sum, a register of sums; Factor and Columns,
-// what is multiplied; Zero(); Broadcast(const std::byte* group), a group of A for every column;
-// Load(const std::byte* columns), a group of each of kWidth columns of B; Dot(sum, factor,
-// columns); and Finish(sum, args, row, column, n), the first n f32 elements of C.
+// G gives: V, the f32 vector type (simd_vector.h); kStep, the groups that are multiplied at once;
+// Sum, a register of sums; Factor and Columns, what is multiplied; Zero(); Broadcast(const
+// std::byte* groups), kStep groups of A for every column; Load(const std::byte* columns), a group
+// of each of kWidth columns of B, and the further ones of kStep each a panel's row behind; Dot(sum,
+// factor, columns); and Finish(sum, args, row, column, n), the first n f32 elements of C.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +27,7 @@ inline constexpr size_t kGroupBytes = 4;
 struct GroupArgs {
   size_t m;
   size_t n;
-  size_t groups;  // of k
+  size_t groups;  // of k, a multiple of kStep
   const std::byte* a;
   size_t lda_bytes;
   const std::byte* packed_b;
@@ -38,6 +39,28 @@ struct GroupArgs {
   size_t ldc;
   Activation activation;
 };
+
+// Where the first groups of `column` and those behind it lie in packed B.
+template <class V>
+const std::byte* ColumnsOf(const std::byte* packed_b, size_t groups, size_t column) {
+  constexpr size_t kPanel = kPanelRegs * V::kWidth;
+  return packed_b + (column / kPanel * kPanel * groups + column % kPanel) * kGroupBytes;
+}
+
+// Whole sums of a row of int8 in its own values, and what its outliers give with them; `columns` as
+// ColumnsOf gives it.
+template <class V>
+typename V::Reg AddOutliers(typename V::Reg sums, const Kernels::Int8Row& row,
+                            const std::byte* columns) {
+  constexpr size_t kPanelRow = kPanelRegs * V::kWidth * kGroupBytes;
+  sums = V::Mul(sums, V::Set(row.scale));
+#pragma GCC unroll 4
+  for (const Kernels::Int8Row::Outlier& outlier : row.outliers) {
+    const std::byte* const groups = columns + outlier.index / 4 * kPanelRow;
+    sums = V::MulAdd(V::LoadBytes(groups, outlier.index % 4), V::Set(outlier.value), sums);
+  }
+  return sums;
+}
 
 // C [R, columns] at (row, column); `b` is the panel, columns <= 2 * kWidth.
 template <class G, size_t R>
@@ -53,18 +76,18 @@ void GroupTile(const GroupArgs& args, size_t row, size_t column, size_t columns,
     for (size_t j = 0; j < N; ++j) sums[r][j] = G::Zero();
   }
   const std::byte* a = args.a + row * args.lda_bytes;
-  for (size_t i = 0; i < args.groups; ++i) {
+  for (size_t i = 0; i < args.groups; i += G::kStep) {
     typename G::Columns columns_of_b[N];
 #pragma GCC unroll 2
     for (size_t j = 0; j < N; ++j) columns_of_b[j] = G::Load(b + j * W * kGroupBytes);
-    b += N * W * kGroupBytes;
+    b += G::kStep * N * W * kGroupBytes;
 #pragma GCC unroll 12
     for (size_t r = 0; r < R; ++r) {
       const typename G::Factor factor = G::Broadcast(a + r * args.lda_bytes);
 #pragma GCC unroll 2
       for (size_t j = 0; j < N; ++j) sums[r][j] = G::Dot(sums[r][j], factor, columns_of_b[j]);
     }
-    a += kGroupBytes;
+    a += G::kStep * kGroupBytes;
   }
 #pragma GCC unroll 12
   for (size_t r = 0; r < R; ++r) {
@@ -117,12 +140,19 @@ void GroupGemm(const GroupArgs& args) {
   }
 }
 
+// Groups of a row of k elements, `size` in each, filled up to what is multiplied at once.
+template <class G>
+size_t GroupsOf(size_t k, size_t size) {
+  const size_t step = size * G::V::kRowGroups;
+  return (k + step - 1) / step * G::V::kRowGroups;
+}
+
 // Kernels::gemm_bf16 and gemm_int8.
 template <class G>
 void GemmBf16(const Kernels::Bf16Product& p) {
   GroupGemm<G>({.m = p.m,
                 .n = p.n,
-                .groups = (p.k + 1) / 2,
+                .groups = GroupsOf<G>(p.k, 2),
                 .a = reinterpret_cast<const std::byte*>(p.a),
                 .lda_bytes = p.lda * 2,
                 .packed_b = reinterpret_cast<const std::byte*>(p.packed_b),
@@ -139,7 +169,7 @@ template <class G>
 void GemmInt8(const Kernels::Int8Product& p) {
   GroupGemm<G>({.m = p.m,
                 .n = p.n,
-                .groups = (p.k + 3) / 4,
+                .groups = GroupsOf<G>(p.k, 4),
                 .a = reinterpret_cast<const std::byte*>(p.a),
                 .lda_bytes = p.lda,
                 .packed_b = reinterpret_cast<const std::byte*>(p.packed_b),

@@ -9,8 +9,9 @@
 // lanes, the others zero or untouched); Set, Zero, Add, Sub, Mul, Div, Min, Max (the second operand
 // when either is NaN), MulAdd (a * b + c), NegMulAdd (c - a * b), Round, Sqrt, Quotient (see
 // avx512_vector.h), ScaleByPowerOf2, KeepFirst (the lanes past the first n become zero), ZeroIfLess
-// (x < bound ? 0 : value), SumLanes, MaxLanes; and the shapes of tiles: kReduceRows, kTileRows,
-// kTileRegs.
+// (x < bound ? 0 : value), SumLanes, MaxLanes; LoadBytes (byte i, signed, of each of kWidth groups
+// of four, as f32); and the shapes of tiles: kReduceRows, kTileRows,
+// kTileRegs, and kRowGroups, what rows of groups are filled up to (simd_group_gemm.h).
 #pragma once
 
 #include <cstddef>
@@ -205,6 +206,53 @@ float SumOf(const float* x, size_t n, F f) {
   float sum = V::SumLanes(V::Add(sums[0], sums[1]));
   if (i < n) sum += V::SumLanes(V::KeepFirst(f(V::LoadFirst(x + i, n - i)), n - i));
   return sum;
+}
+
+// The largest magnitude of x.
+template <class V>
+float MaxMagnitude(const float* x, size_t n) {
+  constexpr size_t W = V::kWidth;
+  typename V::Reg largest = V::Zero();
+  const auto widen = [&largest](typename V::Reg v) {
+    largest = V::Max(V::Max(v, V::Sub(V::Zero(), v)), largest);
+  };
+  size_t i = 0;
+  for (; i + W <= n; i += W) widen(V::Load(x + i));
+  if (i < n) widen(V::LoadFirst(x + i, n - i));
+  return V::MaxLanes(largest);
+}
+
+// Copies x [n], n <= kMaxInt8Depth, to `rest`, where the outliers, which `row` is given, are zeros.
+// The first of equal ones is taken; NaN is none.
+template <class V>
+void TakeOutliers(const float* x, size_t n, float* rest, Kernels::Int8Row& row) {
+  constexpr size_t W = V::kWidth;
+  // Few enough that one is searched quickly, enough that there are few.
+  constexpr size_t kBlock = 64;
+  float largest[(kMaxInt8Depth + kBlock - 1) / kBlock];
+  const size_t blocks = (n + kBlock - 1) / kBlock;
+  const auto size_of = [n](size_t block) {
+    return n - block * kBlock < kBlock ? n - block * kBlock : kBlock;
+  };
+  size_t i = 0;
+  for (; i + W <= n; i += W) V::Store(rest + i, V::Load(x + i));
+  if (i < n) V::StoreFirst(rest + i, V::LoadFirst(x + i, n - i), n - i);
+  for (size_t b = 0; b < blocks; ++b) largest[b] = MaxMagnitude<V>(x + b * kBlock, size_of(b));
+  for (Kernels::Int8Row::Outlier& outlier : row.outliers) {
+    outlier = {0, 0.0f};
+    size_t block = 0;
+    for (size_t b = 1; b < blocks; ++b) block = largest[b] > largest[block] ? b : block;
+    const float magnitude = blocks > 0 ? largest[block] : 0.0f;
+    if (!(magnitude > 0)) continue;
+    const size_t begin = block * kBlock;
+    const size_t end = begin + size_of(block);
+    size_t at = begin;
+    while (at < end && rest[at] != magnitude && rest[at] != -magnitude) ++at;
+    if (at == end) continue;
+    outlier = {static_cast<uint32_t>(at), rest[at]};
+    rest[at] = 0.0f;
+    largest[block] = MaxMagnitude<V>(rest + begin, end - begin);
+  }
 }
 
 template <class V>

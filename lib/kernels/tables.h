@@ -25,8 +25,11 @@ inline constexpr size_t AmxAttentionFloats(size_t head_dim) {
          (head_dim + 31) / 32 * 32 * (kAmxQueryRows + 2 * kKeyBlock) + 16;
 }
 
-// Steps of quantize_int8: so few that rounding twice, the value and the zero, stays within a byte.
-inline constexpr float kInt8Steps = 253.0f;
+// The most steps of quantize_int8: so few that rounding twice, the value and the zero, stays within
+// a byte.
+inline constexpr int32_t kInt8Steps = 253;
+// int8_steps where sums of products cannot overflow.
+int32_t AllInt8Steps(const int8_t* b, size_t k);
 // Rows that reach less far are zeros: the steps of still smaller ones overflow when they are
 // divided by.
 inline constexpr float kLeastInt8Range = 1e-30f;

@@ -95,8 +95,8 @@ Linear::Linear(const Kernels& kernels, LinearSize size, Int8RowSource values,
 
 void Linear::PackInt8(const Kernels& kernels, Int8RowSource values) {
   sums_.resize(out_);
-  PackGemmInt8(kernels, values, out_, in_, Allocate<int8_t>(PackedGemmInt8Size(kernels, out_, in_)),
-               sums_.data());
+  steps_ = PackGemmInt8(kernels, values, out_, in_,
+                        Allocate<int8_t>(PackedGemmInt8Size(kernels, out_, in_)), sums_.data());
 }
 
 void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x_stride, float* y,
@@ -134,9 +134,11 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
       const size_t width = Int8RowSize(kernels, in_);
       if (scratch.int8.size() < rows * width) scratch.int8.resize(rows * width);
       if (scratch.rows.size() < rows) scratch.rows.resize(rows);
+      if (scratch.rest.size() < in_) scratch.rest.resize(in_);
       for (size_t i = 0; i < rows; ++i) {
         scratch.rows[i] =
-            kernels.quantize_int8(x + i * x_stride, in_, scratch.int8.data() + i * width);
+            kernels.quantize_int8(x + i * x_stride, in_, steps_, scratch.rest.data(),
+                                  scratch.int8.data() + i * width);
       }
       kernels.gemm_int8({.m = rows,
                          .n = out_,

@@ -16,8 +16,8 @@ namespace rag {
 
 // What a product's operands are rounded to. kBf16x3: to the sum of two bf16, 16 bits, where the
 // table multiplies these faster than f32 (gemm_split), else not at all. kInt8: each output's
-// weights have a scale of their own, each row of inputs a scale and a zero (dynamic quantization);
-// sums are exact. Layers of more than kMaxInt8Depth inputs stay f32.
+// weights have a scale of their own, each row of inputs a scale, a zero and a few outliers that are
+// not rounded (dynamic quantization); sums are exact. Layers of more than kMaxInt8Depth inputs stay f32.
 enum class Precision { kF32, kBf16x3, kBf16, kInt8 };
 inline constexpr Precision kAllPrecisions[] = {Precision::kF32, Precision::kBf16x3,
                                                Precision::kBf16, Precision::kInt8};
@@ -28,6 +28,7 @@ Result<Precision> ParsePrecision(std::string_view name);
 struct LinearScratch {
   std::vector<uint16_t> bf16;
   std::vector<uint8_t> int8;
+  std::vector<float> rest;
   std::vector<Kernels::Int8Row> rows;
 };
 
@@ -82,6 +83,7 @@ class Linear {
   std::unique_ptr<std::byte[], AlignedDelete> packed_;
   std::vector<float> scales_;  // of kInt8, [out]
   std::vector<int32_t> sums_;  // of kInt8, [out]
+  int32_t steps_ = 0;          // of kInt8's inputs
   std::vector<float> bias_;
 };
 

@@ -33,6 +33,45 @@ std::vector<float> Multiply(const Kernels& kernels, Precision precision, const S
   return y;
 }
 
+// x W^T + bias in 8 bits by the reference, whose inputs take as many steps as those of `kernels`.
+std::vector<float> MultiplyInt8(const Kernels& kernels, const Shape& s, const Floats& x,
+                                const Floats& weight, std::span<const float> bias) {
+  std::vector<int8_t> values(s.k);
+  std::vector<float> scales(s.n);
+  std::vector<int32_t> sums(s.n);
+  const auto rounded = [&](size_t j) {
+    scales[j] = QuantizeWeights(weight.data() + j * s.k, s.k, values.data());
+    return values.data();
+  };
+  std::vector<int8_t> packed(PackedGemmInt8Size(kernels, s.n, s.k));
+  const int32_t steps = PackGemmInt8(kernels, rounded, s.n, s.k, packed.data(), sums.data());
+  const Kernels& reference = Reference();
+  packed.resize(PackedGemmInt8Size(reference, s.n, s.k));
+  PackGemmInt8(reference, rounded, s.n, s.k, packed.data(), sums.data());
+  const size_t width = Int8RowSize(reference, s.k);
+  std::vector<uint8_t> a(s.m * width);
+  std::vector<Kernels::Int8Row> rows(s.m);
+  std::vector<float> rest(s.k);
+  for (size_t i = 0; i < s.m; ++i) {
+    rows[i] = reference.quantize_int8(x.data() + i * (s.k + 1), s.k, steps, rest.data(),
+                                      a.data() + i * width);
+  }
+  std::vector<float> y(s.m * (s.n + 3), 12345.0f);
+  reference.gemm_int8({.m = s.m,
+                       .n = s.n,
+                       .k = s.k,
+                       .a = a.data(),
+                       .lda = width,
+                       .a_rows = rows.data(),
+                       .packed_b = packed.data(),
+                       .b_scales = scales.data(),
+                       .b_sums = sums.data(),
+                       .bias = bias.empty() ? nullptr : bias.data(),
+                       .c = y.data(),
+                       .ldc = s.n + 3});
+  return y;
+}
+
 void CheckAll(Precision precision) {
   FOR_EACH_VECTOR_TABLE(kernels) {
     std::mt19937 random(21);
@@ -42,7 +81,9 @@ void CheckAll(Precision precision) {
       const Floats bias(s.n, 1, random);
       const std::span<const float> added(bias.data(), s.k % 2 == 0 ? s.n : 0);
       const std::vector<float> y = Multiply(*kernels, precision, s, x, weight, added);
-      const std::vector<float> expected = Multiply(Reference(), precision, s, x, weight, added);
+      const std::vector<float> expected =
+          precision == Precision::kInt8 ? MultiplyInt8(*kernels, s, x, weight, added)
+                                        : Multiply(Reference(), precision, s, x, weight, added);
       INFO(IsaName(kernels->isa) << " " << PrecisionName(precision) << " " << s.m << " x " << s.n
                                  << " x " << s.k);
       double worst = 0;  // error over bound
@@ -59,7 +100,7 @@ void CheckAll(Precision precision) {
           }
           // bf16: k sums in another order than the reference's single rounding, of products whose
           // factors both were rounded by up to 2^-8. int8: sums are exact, and only the scales'
-          // product, the bias and a value that lies between two steps can differ.
+          // product, the outliers, the bias and a value that lies between two steps can differ.
           double absolute = added.empty() ? 0.0 : std::abs(static_cast<double>(bias[j]));
           double largest_w = 0;
           for (size_t l = 0; l < s.k; ++l) {
@@ -142,17 +183,143 @@ TEST_CASE("Rows too small for steps of their own are zeros in 8 bits") {
       Floats x(s.k + 1, 0, tiny);
       for (size_t i = 0; i < s.k; i += 2) x[i] = -tiny;
       std::vector<uint8_t> bytes(Int8RowSize(*kernels, s.k));
-      const Kernels::Int8Row row = kernels->quantize_int8(x.data(), s.k, bytes.data());
+      std::vector<float> rest(s.k);
+      const Kernels::Int8Row row =
+          kernels->quantize_int8(x.data(), s.k, 253, rest.data(), bytes.data());
       CHECK(row.scale == 0.0f);
       CHECK(std::abs(row.zero) <= 127);
+      // But the outliers, which are not rounded.
       const Floats weight(s.n * s.k, 0, random);
       for (const float y : Multiply(*kernels, Precision::kInt8, s, x, weight, {})) {
-        CHECK((y == 0.0f || y == 12345.0f));
+        CHECK((std::abs(y) <= 100 * tiny || y == 12345.0f));
       }
       const Floats small(s.n * s.k, 0, tiny);
       for (const float y : Multiply(*kernels, Precision::kInt8, s, ones, small, {})) {
         CHECK((y == 0.0f || y == 12345.0f));
       }
+    }
+  }
+}
+
+// Weights that 8 bits hold exactly: whole numbers whose largest in every row is 127.
+Floats WholeWeights(const Shape& s, std::mt19937& random) {
+  Floats weight(s.n * s.k);
+  std::uniform_int_distribution<int> any(-127, 127);
+  for (size_t i = 0; i < weight.size(); ++i) weight[i] = static_cast<float>(any(random));
+  for (size_t j = 0; j < s.n; ++j) weight[j * s.k + j % s.k] = 127;
+  return weight;
+}
+
+TEST_CASE("A row's outliers leave the others of its elements their steps in 8 bits") {
+  for (const Isa isa : kAllIsas) {
+    const Kernels* kernels = GetKernels(isa);
+    if (kernels == nullptr) continue;
+    INFO(IsaName(isa));
+    std::mt19937 random(30);
+    const Shape s{5, 37, 203};
+    const Floats weight = WholeWeights(s, random);
+    Floats x(s.m * (s.k + 1), 0, random);
+    for (size_t i = 0; i < s.m; ++i) {
+      for (size_t o = 0; o < Kernels::kInt8Outliers; ++o) {
+        x[i * (s.k + 1) + (o * 61 + i * 3) % s.k] = (o % 2 == 0 ? 1e4f : -3e3f) + 0.37f;
+      }
+    }
+    const std::vector<float> y = Multiply(*kernels, Precision::kInt8, s, x, weight, {});
+    for (size_t i = 0; i < s.m; ++i) {
+      for (size_t j = 0; j < s.n; ++j) {
+        double exact = 0;
+        double magnitude = 0;
+        for (size_t l = 0; l < s.k; ++l) {
+          const double product = static_cast<double>(x[i * (s.k + 1) + l]) * weight[j * s.k + l];
+          exact += product;
+          magnitude += std::abs(product);
+        }
+        // Half a step of at most some 8 / 63 for each of the others, of either sign at random: five
+        // deviations of their sum, and the sums in f32.
+        const double deviation = 8.0 / 63 / std::sqrt(12.0) * 73 * std::sqrt(s.k);
+        REQUIRE(std::abs(y[i * (s.n + 3) + j] - exact) <= 5 * deviation + 4 * kUnit * magnitude);
+      }
+    }
+  }
+}
+
+TEST_CASE("Rows of no more elements than outliers are multiplied exactly in 8 bits") {
+  for (const Isa isa : kAllIsas) {
+    const Kernels* kernels = GetKernels(isa);
+    if (kernels == nullptr) continue;
+    std::mt19937 random(31);
+    for (size_t k = 1; k <= Kernels::kInt8Outliers; ++k) {
+      INFO(IsaName(isa) << " " << k);
+      const Shape s{3, 19, k};
+      const Floats weight = WholeWeights(s, random);
+      const Floats x(s.m * (s.k + 1), 0, random);
+      const std::vector<float> y = Multiply(*kernels, Precision::kInt8, s, x, weight, {});
+      for (size_t i = 0; i < s.m; ++i) {
+        for (size_t j = 0; j < s.n; ++j) {
+          double exact = 0;
+          for (size_t l = 0; l < k; ++l) {
+            exact += static_cast<double>(x[i * (k + 1) + l]) * weight[j * k + l];
+          }
+          CHECK(y[i * (s.n + 3) + j] == Approx(exact).margin(1e-3));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("The largest products of 8 bits do not overflow") {
+  for (const Isa isa : kAllIsas) {
+    const Kernels* kernels = GetKernels(isa);
+    if (kernels == nullptr) continue;
+    INFO(IsaName(isa));
+    const Shape s{4, 5, 300};
+    // Columns of one sign and of both, a pair and a group of which is as large as can be.
+    Floats weight(s.n * s.k);
+    for (size_t j = 0; j < s.n; ++j) {
+      for (size_t l = 0; l < s.k; ++l) {
+        const bool negative = j == 1 || (j == 2 && l % 2 != 0) || (j == 3 && l / 4 % 2 != 0) ||
+                              (j == 4 && l / 8 % 2 != 0);
+        weight[j * s.k + l] = negative ? -127.0f : 127.0f;
+      }
+    }
+    // The last step everywhere, the first, both in turn, and the last where a column is positive.
+    Floats x(s.m * (s.k + 1));
+    for (size_t l = 0; l < s.k; ++l) {
+      x[l] = 1.0f;
+      x[s.k + 1 + l] = -1.0f;
+      x[2 * (s.k + 1) + l] = l % 2 == 0 ? 1.0f : -1.0f;
+      x[3 * (s.k + 1) + l] = l / 8 % 2 == 0 ? 1.0f : -1.0f;
+    }
+    const std::vector<float> y = Multiply(*kernels, Precision::kInt8, s, x, weight, {});
+    for (size_t i = 0; i < s.m; ++i) {
+      for (size_t j = 0; j < s.n; ++j) {
+        double exact = 0;
+        for (size_t l = 0; l < s.k; ++l) {
+          exact += static_cast<double>(x[i * (s.k + 1) + l]) * weight[j * s.k + l];
+        }
+        INFO(i << " " << j);
+        // Half a step of 2 / 63 for every element, should it lie between two.
+        CHECK(std::abs(y[i * (s.n + 3) + j] - exact) <= 127.0 * 300 / 63 + 1);
+      }
+    }
+  }
+}
+
+TEST_CASE("Equal magnitudes: the first of a row are its outliers, in every table") {
+  for (const Isa isa : kAllIsas) {
+    const Kernels* kernels = GetKernels(isa);
+    if (kernels == nullptr) continue;
+    INFO(IsaName(isa));
+    const size_t n = 150;
+    std::vector<float> x(n, -2.0f);
+    x[130] = 5.0f;
+    std::vector<float> rest(n);
+    std::vector<uint8_t> bytes(Int8RowSize(*kernels, n));
+    const Kernels::Int8Row row = kernels->quantize_int8(x.data(), n, 200, rest.data(), bytes.data());
+    const uint32_t expected[Kernels::kInt8Outliers] = {130, 0, 1, 2};
+    for (size_t o = 0; o < Kernels::kInt8Outliers; ++o) {
+      CHECK(row.outliers[o].index == expected[o]);
+      CHECK(row.outliers[o].value == x[expected[o]]);
     }
   }
 }
