@@ -51,10 +51,12 @@ struct Avx512 {
   }
   static float SumLanes(Reg a) { return _mm512_reduce_add_ps(a); }
   static float MaxLanes(Reg a) { return _mm512_reduce_max_ps(a); }
-  static Reg LoadBytes(const std::byte* groups, size_t i) {
-    const __m512i first = _mm512_sll_epi32(_mm512_loadu_si512(groups),
-                                           _mm_cvtsi32_si128(static_cast<int>(24 - 8 * i)));
-    return _mm512_cvtepi32_ps(_mm512_srai_epi32(first, 24));
+  static size_t FindMagnitude(Reg a, float magnitude) {
+    const __mmask16 equal = _mm512_cmp_ps_mask(_mm512_abs_ps(a), Set(magnitude), _CMP_EQ_OQ);
+    return equal == 0 ? kWidth : static_cast<size_t>(__builtin_ctz(equal));
+  }
+  static Reg LoadBytes(const std::byte* bytes) {
+    return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_loadu_si512(bytes - 3), 24));
   }
 };
 

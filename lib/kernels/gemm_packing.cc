@@ -61,7 +61,7 @@ size_t PackedGemmBf16Size(const Kernels& kernels, size_t n, size_t k) {
 }
 
 size_t PackedGemmInt8Size(const Kernels& kernels, size_t n, size_t k) {
-  return PackedGemmBSize(kernels, n, Int8RowSize(kernels, k));
+  return kInt8Front + PackedGemmBSize(kernels, n, Int8RowSize(kernels, k));
 }
 
 void PackGemmB(const Kernels& kernels, RowSource b, size_t n, size_t k, float* packed) {
@@ -109,7 +109,8 @@ int32_t PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k
     std::copy_n(reinterpret_cast<const std::byte*>(values), k, row);
     std::fill_n(row + k, padded - k, std::byte{0});
   };
-  PackPanels(kernels.gemm_panel, n, padded / kGroupBytes, write, packed);
+  std::fill_n(packed, kInt8Front, int8_t{0});
+  PackPanels(kernels.gemm_panel, n, padded / kGroupBytes, write, packed + kInt8Front);
   return steps;
 }
 

@@ -289,7 +289,7 @@ void MultiplyBf16(const Kernels::Bf16Product& p) {
 }
 
 void GemmInt8(const Kernels::Int8Product& p) {
-  const auto* const packed_b = reinterpret_cast<const std::byte*>(p.packed_b);
+  const auto* const packed_b = reinterpret_cast<const std::byte*>(p.packed_b + kInt8Front);
   const size_t groups = StepsOf(p.k) * kRowBytes / simd::kGroupBytes;
   WithActivation(p.activation, [&p, packed_b, groups](auto activate) {
     const auto finish = [&p, packed_b, groups, activate](size_t row, size_t rows, size_t column, size_t columns,
@@ -306,9 +306,10 @@ void GemmInt8(const Kernels::Int8Product& p) {
           const __m512i sum = _mm512_load_si512(cells + i * kCellStride + j * sizeof(int32_t));
           const __m512i offset = _mm512_mullo_epi32(sums, _mm512_set1_epi32(128 + a.zero));
           const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
-          const __m512 all = simd::AddOutliers<Avx512>(exact, a, b);
+          __m512 values[] = {_mm512_mul_ps(exact, _mm512_set1_ps(a.scale))};
+          simd::AddOutliers<Avx512>(a, b, values);
           _mm512_mask_storeu_ps(p.c + (row + i) * p.ldc + column + j, valid,
-                                activate(_mm512_fmadd_ps(all, scales, bias)));
+                                activate(_mm512_fmadd_ps(values[0], scales, bias)));
         }
       }
     };

@@ -66,10 +66,14 @@ struct Avx2 {
     largest = _mm_max_ps(largest, _mm_movehl_ps(largest, largest));
     return _mm_cvtss_f32(_mm_max_ss(largest, _mm_movehdup_ps(largest)));
   }
-  static Reg LoadBytes(const std::byte* groups, size_t i) {
-    const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(groups));
-    const __m256i first = _mm256_sll_epi32(all, _mm_cvtsi32_si128(static_cast<int>(24 - 8 * i)));
-    return _mm256_cvtepi32_ps(_mm256_srai_epi32(first, 24));
+  static size_t FindMagnitude(Reg a, float magnitude) {
+    const Reg absolute = _mm256_andnot_ps(Set(-0.0f), a);
+    const int equal = _mm256_movemask_ps(_mm256_cmp_ps(absolute, Set(magnitude), _CMP_EQ_OQ));
+    return equal == 0 ? kWidth : static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(equal)));
+  }
+  static Reg LoadBytes(const std::byte* bytes) {
+    const __m256i highest = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes - 3));
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(highest, 24));
   }
 };
 
@@ -107,10 +111,13 @@ struct Avx2Bf16 {
   static Sum Dot(Sum sum, const Factor& a, const Columns& b) {
     return _mm256_fmadd_ps(a.second, b.second, _mm256_fmadd_ps(a.first, b.first, sum));
   }
-  static __m256 Finish(Sum sum, const simd::GroupArgs& args, size_t, size_t column, size_t n) {
-    if (args.bias == nullptr) return sum;
-    return _mm256_add_ps(sum, Avx2::LoadFirst(args.bias + column, n));
+  static constexpr bool kOutliers = false;
+  using Ends = __m256;  // bias
+  static Ends LoadEnds(const simd::GroupArgs& args, size_t column, size_t n) {
+    return args.bias == nullptr ? V::Zero() : V::LoadFirst(args.bias + column, n);
   }
+  static __m256 Value(Sum sum, const Ends&, const simd::GroupArgs&, size_t) { return sum; }
+  static __m256 Finish(__m256 value, const Ends& bias) { return _mm256_add_ps(value, bias); }
 };
 
 // vpmaddubsw multiplies unsigned with signed bytes and adds pairs of products in 16 bits, where
@@ -125,7 +132,8 @@ struct Avx2Int8 {
   struct Columns {
     __m256i groups[kStep];
   };
-  static constexpr size_t kTileRows = 4;
+  // 3 rows of 2 registers leave 10 of the 16 for two groups of B, of the factors and products.
+  static constexpr size_t kTileRows = 3;
   static Sum Zero() { return _mm256_setzero_si256(); }
   static Factor Broadcast(const std::byte* group) {
     return {_mm256_set1_epi32(GroupBits(group)),
@@ -141,16 +149,24 @@ struct Avx2Int8 {
                                            _mm256_maddubs_epi16(a.groups[1], b.groups[1]));
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
   }
-  static __m256 Finish(Sum sum, const simd::GroupArgs& args, size_t row, size_t column, size_t n) {
+  static constexpr bool kOutliers = true;
+  struct Ends {
+    __m256i sums;
+    __m256 scales;
+    __m256 bias;
+  };
+  static Ends LoadEnds(const simd::GroupArgs& args, size_t column, size_t n) {
+    return {_mm256_maskload_epi32(args.b_sums + column, V::First(n)),
+            V::LoadFirst(args.b_scales + column, n),
+            args.bias == nullptr ? V::Zero() : V::LoadFirst(args.bias + column, n)};
+  }
+  static __m256 Value(Sum sum, const Ends& ends, const simd::GroupArgs& args, size_t row) {
     const Kernels::Int8Row& a = args.a_rows[row];
-    const __m256i sums = _mm256_maskload_epi32(args.b_sums + column, Avx2::First(n));
-    const __m256i offset = _mm256_mullo_epi32(sums, _mm256_set1_epi32(a.zero));
-    const __m256 exact = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, offset));
-    const __m256 all = simd::AddOutliers<V>(
-        exact, a, simd::ColumnsOf<V>(args.packed_b, args.groups, column));
-    const __m256 scale = Avx2::LoadFirst(args.b_scales + column, n);
-    if (args.bias == nullptr) return _mm256_mul_ps(all, scale);
-    return _mm256_fmadd_ps(all, scale, Avx2::LoadFirst(args.bias + column, n));
+    const __m256i offset = _mm256_mullo_epi32(ends.sums, _mm256_set1_epi32(a.zero));
+    return _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(sum, offset)), V::Set(a.scale));
+  }
+  static __m256 Finish(__m256 value, const Ends& ends) {
+    return _mm256_fmadd_ps(value, ends.scales, ends.bias);
   }
 };
 
@@ -234,21 +250,29 @@ Kernels::Int8Row QuantizeInt8(const float* x, size_t n, int32_t steps, float* re
   row.zero = _mm_cvtss_si32(_mm_set_ss(-low * scale));
   const __m256 factor = _mm256_set1_ps(scale);
   const __m256i offset = _mm256_set1_epi32(row.zero);
-  const __m256i most = _mm256_set1_epi32(steps + 1);
-  // Eight values as bytes in the low half; the packing saturates.
   const auto quantize = [&](__m256 v) {
-    const __m256i values = _mm256_min_epi32(
-        _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(v, factor)), offset), most);
-    const __m128i words =
-        _mm_packs_epi32(_mm256_castsi256_si128(values), _mm256_extracti128_si256(values, 1));
-    return _mm_packus_epi16(words, words);
+    return _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(v, factor)), offset);
   };
-  for (i = 0; i + 8 <= n; i += 8) {
-    _mm_storel_epi64(reinterpret_cast<__m128i*>(out + i), quantize(_mm256_loadu_ps(rest + i)));
+  // 32 values as bytes; the packing saturates, and leaves them in groups of four.
+  const auto pack = [&](const __m256 (&v)[4]) {
+    const __m256i words[2] = {_mm256_packs_epi32(quantize(v[0]), quantize(v[1])),
+                              _mm256_packs_epi32(quantize(v[2]), quantize(v[3]))};
+    return _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words[0], words[1]),
+                                       _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  };
+  for (i = 0; i + 32 <= n; i += 32) {
+    const float* const from = rest + i;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
+                        pack({_mm256_loadu_ps(from), _mm256_loadu_ps(from + 8),
+                              _mm256_loadu_ps(from + 16), _mm256_loadu_ps(from + 24)}));
   }
   if (i < n) {
-    alignas(16) uint8_t last[16];
-    _mm_store_si128(reinterpret_cast<__m128i*>(last), quantize(Avx2::LoadFirst(rest + i, n - i)));
+    const auto load = [&](size_t j) {
+      const size_t left = n > i + j ? n - i - j : 0;
+      return left == 0 ? _mm256_setzero_ps() : Avx2::LoadFirst(rest + i + j, left < 8 ? left : 8);
+    };
+    alignas(32) uint8_t last[32];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(last), pack({load(0), load(8), load(16), load(24)}));
     for (size_t j = 0; i + j < n; ++j) out[i + j] = last[j];
   }
   for (i = n; i % (4 * Avx2::kRowGroups) != 0; ++i) out[i] = 0;

@@ -33,10 +33,13 @@ struct Avx512Bf16 {
     return reinterpret_cast<__m512bh>(_mm512_loadu_si512(columns));
   }
   static Sum Dot(Sum sum, Factor a, Columns b) { return _mm512_dpbf16_ps(sum, a, b); }
-  static __m512 Finish(Sum sum, const simd::GroupArgs& args, size_t, size_t column, size_t n) {
-    if (args.bias == nullptr) return sum;
-    return _mm512_add_ps(sum, Avx512::LoadFirst(args.bias + column, n));
+  static constexpr bool kOutliers = false;
+  using Ends = __m512;  // bias
+  static Ends LoadEnds(const simd::GroupArgs& args, size_t column, size_t n) {
+    return args.bias == nullptr ? V::Zero() : V::LoadFirst(args.bias + column, n);
   }
+  static __m512 Value(Sum sum, const Ends&, const simd::GroupArgs&, size_t) { return sum; }
+  static __m512 Finish(__m512 value, const Ends& bias) { return _mm512_add_ps(value, bias); }
 };
 
 // vpdpbusd multiplies unsigned with signed bytes: A holds value + 128, and so many times the sum of
@@ -52,16 +55,24 @@ struct Avx512Int8 {
   static Factor Broadcast(const std::byte* group) { return BroadcastGroup(group); }
   static Columns Load(const std::byte* columns) { return _mm512_loadu_si512(columns); }
   static Sum Dot(Sum sum, Factor a, Columns b) { return _mm512_dpbusd_epi32(sum, a, b); }
-  static __m512 Finish(Sum sum, const simd::GroupArgs& args, size_t row, size_t column, size_t n) {
+  static constexpr bool kOutliers = true;
+  struct Ends {
+    __m512i sums;
+    __m512 scales;
+    __m512 bias;
+  };
+  static Ends LoadEnds(const simd::GroupArgs& args, size_t column, size_t n) {
+    return {_mm512_maskz_loadu_epi32(V::First(n), args.b_sums + column),
+            V::LoadFirst(args.b_scales + column, n),
+            args.bias == nullptr ? V::Zero() : V::LoadFirst(args.bias + column, n)};
+  }
+  static __m512 Value(Sum sum, const Ends& ends, const simd::GroupArgs& args, size_t row) {
     const Kernels::Int8Row& a = args.a_rows[row];
-    const __m512i sums = _mm512_maskz_loadu_epi32(Avx512::First(n), args.b_sums + column);
-    const __m512i offset = _mm512_mullo_epi32(sums, _mm512_set1_epi32(128 + a.zero));
-    const __m512 exact = _mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset));
-    const __m512 all = simd::AddOutliers<V>(
-        exact, a, simd::ColumnsOf<V>(args.packed_b, args.groups, column));
-    const __m512 scale = Avx512::LoadFirst(args.b_scales + column, n);
-    if (args.bias == nullptr) return _mm512_mul_ps(all, scale);
-    return _mm512_fmadd_ps(all, scale, Avx512::LoadFirst(args.bias + column, n));
+    const __m512i offset = _mm512_mullo_epi32(ends.sums, _mm512_set1_epi32(128 + a.zero));
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_sub_epi32(sum, offset)), V::Set(a.scale));
+  }
+  static __m512 Finish(__m512 value, const Ends& ends) {
+    return _mm512_fmadd_ps(value, ends.scales, ends.bias);
   }
 };
 

@@ -96,7 +96,7 @@ void GemmBf16(const Kernels::Bf16Product& p) {
 void GemmInt8(const Kernels::Int8Product& p) {
   const size_t groups = (p.k + 3) / 4;
   for (size_t column = 0; column < p.n; ++column) {
-    const int8_t* panel = p.packed_b + (column / kPanel) * kPanel * groups * 4;
+    const int8_t* panel = p.packed_b + kInt8Front + (column / kPanel) * kPanel * groups * 4;
     const float bias = p.bias == nullptr ? 0.0f : p.bias[column];
     for (size_t row = 0; row < p.m; ++row) {
       int32_t sum = 0;

@@ -9,7 +9,9 @@
 // Sum, a register of sums; Factor and Columns, what is multiplied; Zero(); Broadcast(const
 // std::byte* groups), kStep groups of A for every column; Load(const std::byte* columns), a group
 // of each of kWidth columns of B, and the further ones of kStep each a panel's row behind; Dot(sum,
-// factor, columns); and Finish(sum, args, row, column, n), the first n f32 elements of C.
+// factor, columns). Of what has been summed: Ends, what a register of columns ends with;
+// LoadEnds(args, column, n), for the first n from `column` on; Value(sum, ends, args, row), in f32;
+// kOutliers, whether these are added; and Finish(value, ends), the elements of C.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +20,7 @@
 #include "lib/kernels/kernels.h"
 #include "lib/kernels/simd_gemm.h"
 #include "lib/kernels/simd_vector.h"
+#include "lib/kernels/tables.h"
 
 namespace rag::simd {
 
@@ -47,25 +50,27 @@ const std::byte* ColumnsOf(const std::byte* packed_b, size_t groups, size_t colu
   return packed_b + (column / kPanel * kPanel * groups + column % kPanel) * kGroupBytes;
 }
 
-// Whole sums of a row of int8 in its own values, and what its outliers give with them; `columns` as
+// Adds to `sums` of a row of int8, in the row's own values, what its outliers give; `columns` as
 // ColumnsOf gives it.
-template <class V>
-typename V::Reg AddOutliers(typename V::Reg sums, const Kernels::Int8Row& row,
-                            const std::byte* columns) {
+template <class V, size_t N>
+void AddOutliers(const Kernels::Int8Row& row, const std::byte* columns,
+                 typename V::Reg (&sums)[N]) {
   constexpr size_t kPanelRow = kPanelRegs * V::kWidth * kGroupBytes;
-  sums = V::Mul(sums, V::Set(row.scale));
 #pragma GCC unroll 4
   for (const Kernels::Int8Row::Outlier& outlier : row.outliers) {
-    const std::byte* const groups = columns + outlier.index / 4 * kPanelRow;
-    sums = V::MulAdd(V::LoadBytes(groups, outlier.index % 4), V::Set(outlier.value), sums);
+    const std::byte* const bytes = columns + outlier.index / 4 * kPanelRow + outlier.index % 4;
+    const typename V::Reg value = V::Set(outlier.value);
+#pragma GCC unroll 2
+    for (size_t j = 0; j < N; ++j) {
+      sums[j] = V::MulAdd(V::LoadBytes(bytes + j * V::kWidth * kGroupBytes), value, sums[j]);
+    }
   }
-  return sums;
 }
 
-// C [R, columns] at (row, column); `b` is the panel, columns <= 2 * kWidth.
+// C [R, columns] at (row, column); columns <= 2 * kWidth.
 template <class G, size_t R>
 void GroupTile(const GroupArgs& args, size_t row, size_t column, size_t columns,
-               const std::byte* b) {
+               const std::byte* panel) {
   using V = typename G::V;
   constexpr size_t W = V::kWidth;
   constexpr size_t N = kPanelRegs;
@@ -76,6 +81,7 @@ void GroupTile(const GroupArgs& args, size_t row, size_t column, size_t columns,
     for (size_t j = 0; j < N; ++j) sums[r][j] = G::Zero();
   }
   const std::byte* a = args.a + row * args.lda_bytes;
+  const std::byte* b = panel;
   for (size_t i = 0; i < args.groups; i += G::kStep) {
     typename G::Columns columns_of_b[N];
 #pragma GCC unroll 2
@@ -89,15 +95,27 @@ void GroupTile(const GroupArgs& args, size_t row, size_t column, size_t columns,
     }
     a += G::kStep * kGroupBytes;
   }
+  const auto valid = [columns](size_t j) {
+    return columns >= (j + 1) * W ? W : (columns > j * W ? columns - j * W : 0);
+  };
+  typename G::Ends ends[N];
+#pragma GCC unroll 2
+  for (size_t j = 0; j < N; ++j) ends[j] = G::LoadEnds(args, column + j * W, valid(j));
 #pragma GCC unroll 12
   for (size_t r = 0; r < R; ++r) {
+    typename V::Reg values[N];
+#pragma GCC unroll 2
+    for (size_t j = 0; j < N; ++j) values[j] = G::Value(sums[r][j], ends[j], args, row + r);
+    if constexpr (G::kOutliers) AddOutliers<V>(args.a_rows[row + r], panel, values);
 #pragma GCC unroll 2
     for (size_t j = 0; j < N; ++j) {
-      if (columns <= j * W) continue;
-      const size_t count = columns - j * W < W ? columns - j * W : W;
-      const size_t at = column + j * W;
-      V::StoreFirst(args.c + (row + r) * args.ldc + at,
-                    G::Finish(sums[r][j], args, row + r, at, count), count);
+      float* const to = args.c + (row + r) * args.ldc + column + j * W;
+      const typename V::Reg value = G::Finish(values[j], ends[j]);
+      if (columns == N * W) {
+        V::Store(to, value);
+      } else {
+        V::StoreFirst(to, value, valid(j));
+      }
     }
   }
   if (args.activation == Activation::kNone) return;
@@ -172,7 +190,7 @@ void GemmInt8(const Kernels::Int8Product& p) {
                 .groups = GroupsOf<G>(p.k, 4),
                 .a = reinterpret_cast<const std::byte*>(p.a),
                 .lda_bytes = p.lda,
-                .packed_b = reinterpret_cast<const std::byte*>(p.packed_b),
+                .packed_b = reinterpret_cast<const std::byte*>(p.packed_b + kInt8Front),
                 .bias = p.bias,
                 .a_rows = p.a_rows,
                 .b_scales = p.b_scales,

@@ -9,8 +9,9 @@
 // lanes, the others zero or untouched); Set, Zero, Add, Sub, Mul, Div, Min, Max (the second operand
 // when either is NaN), MulAdd (a * b + c), NegMulAdd (c - a * b), Round, Sqrt, Quotient (see
 // avx512_vector.h), ScaleByPowerOf2, KeepFirst (the lanes past the first n become zero), ZeroIfLess
-// (x < bound ? 0 : value), SumLanes, MaxLanes; LoadBytes (byte i, signed, of each of kWidth groups
-// of four, as f32); and the shapes of tiles: kReduceRows, kTileRows,
+// (x < bound ? 0 : value), SumLanes, MaxLanes; FindMagnitude (the first lane of
+// that magnitude, or kWidth); LoadBytes (every fourth byte from here on, signed, as
+// f32; three in front of it are read too); and the shapes of tiles: kReduceRows, kTileRows,
 // kTileRegs, and kRowGroups, what rows of groups are filled up to (simd_group_gemm.h).
 #pragma once
 
@@ -247,8 +248,14 @@ void TakeOutliers(const float* x, size_t n, float* rest, Kernels::Int8Row& row) 
     const size_t begin = block * kBlock;
     const size_t end = begin + size_of(block);
     size_t at = begin;
-    while (at < end && rest[at] != magnitude && rest[at] != -magnitude) ++at;
-    if (at == end) continue;
+    size_t lane = W;
+    for (; at + W <= end; at += W) {
+      lane = V::FindMagnitude(V::Load(rest + at), magnitude);
+      if (lane < W) break;
+    }
+    if (lane == W && at < end) lane = V::FindMagnitude(V::LoadFirst(rest + at, end - at), magnitude);
+    if (lane == W) continue;
+    at += lane;
     outlier = {static_cast<uint32_t>(at), rest[at]};
     rest[at] = 0.0f;
     largest[block] = MaxMagnitude<V>(rest + begin, end - begin);

@@ -30,6 +30,9 @@ inline constexpr size_t AmxAttentionFloats(size_t head_dim) {
 inline constexpr int32_t kInt8Steps = 253;
 // int8_steps where sums of products cannot overflow.
 int32_t AllInt8Steps(const int8_t* b, size_t k);
+// Bytes in front of what gemm_int8 has packed, so that an outlier's weights may be loaded as the
+// highest bytes of 32 bits.
+inline constexpr size_t kInt8Front = 64;
 // Rows that reach less far are zeros: the steps of still smaller ones overflow when they are
 // divided by.
 inline constexpr float kLeastInt8Range = 1e-30f;
