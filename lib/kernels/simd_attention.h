@@ -12,7 +12,7 @@
 namespace rag::simd {
 
 // Queries that share one transposed block of keys; a multiple of every kTileRows.
-inline constexpr size_t kQueryBlock = 96;
+inline constexpr size_t kQueryBlock = 288;
 // Below this many queries the keys' transposition costs more than it saves.
 inline constexpr size_t kFewQueries = 4;
 
@@ -70,10 +70,14 @@ void UpdateSoftmax(float* block_scores, const VisibleKeys& keys, size_t count, f
   if (keys.begin == keys.end) return;
   float* const scores = block_scores + keys.begin;
   const size_t visible = keys.end - keys.begin;
-  const typename V::Reg factor = V::Set(scale);
-  MapInPlace<V>(scores, visible, [factor](typename V::Reg v) { return V::Mul(v, factor); });
-  if (keys.bias != nullptr) Add<V>(scores, keys.bias + keys.begin, visible);
-  const float block_largest = MaxOf<V>(scores, visible);
+  // Scaled as they are raised to powers, if nothing is added and the largest stays the largest.
+  const bool late = keys.bias == nullptr && scale > 0.0f;
+  if (!late) {
+    const typename V::Reg factor = V::Set(scale);
+    MapInPlace<V>(scores, visible, [factor](typename V::Reg v) { return V::Mul(v, factor); });
+    if (keys.bias != nullptr) Add<V>(scores, keys.bias + keys.begin, visible);
+  }
+  const float block_largest = MaxOf<V>(scores, visible) * (late ? scale : 1.0f);
   const float new_largest = block_largest > largest ? block_largest : largest;
   if (new_largest == kMinusInfinity) {
     for (size_t j = 0; j < visible; ++j) scores[j] = 0.0f;
@@ -87,7 +91,7 @@ void UpdateSoftmax(float* block_scores, const VisibleKeys& keys, size_t count, f
     sum *= shrink;
   }
   largest = new_largest;
-  sum += ExpRow<V>(scores, visible, new_largest);
+  sum += ExpRow<V>(scores, visible, late ? scale : 1.0f, new_largest);
 }
 
 // Whether the window hides any key from any query.

@@ -267,27 +267,36 @@ float MaxOf(const float* x, size_t n) {
   constexpr size_t W = V::kWidth;
   typename V::Reg largest = V::Set(kMinusInfinity);
   size_t i = 0;
+  if (n >= 4 * W) {
+    typename V::Reg chains[4] = {largest, largest, largest, largest};
+    for (; i + 4 * W <= n; i += 4 * W) {
+#pragma GCC unroll 4
+      for (size_t c = 0; c < 4; ++c) chains[c] = V::Max(chains[c], V::Load(x + i + c * W));
+    }
+    largest = V::Max(V::Max(chains[0], chains[1]), V::Max(chains[2], chains[3]));
+  }
   for (; i + W <= n; i += W) largest = V::Max(largest, V::Load(x + i));
   float result = V::MaxLanes(largest);
   for (; i < n; ++i) result = x[i] > result ? x[i] : result;
   return result;
 }
 
-// x[i] = exp(x[i] - shift); gives their sum.
+// x[i] = exp(x[i] * scale - shift); gives their sum.
 template <class V>
-float ExpRow(float* x, size_t n, float shift) {
+float ExpRow(float* x, size_t n, float scale, float shift) {
   constexpr size_t W = V::kWidth;
-  const typename V::Reg minus = V::Set(shift);
+  const typename V::Reg factor = V::Set(scale);
+  const typename V::Reg minus = V::Set(-shift);
   typename V::Reg sum = V::Zero();
   size_t i = 0;
   for (; i + W <= n; i += W) {
-    const typename V::Reg e = Exp<V>(V::Sub(V::Load(x + i), minus));
+    const typename V::Reg e = Exp<V>(V::MulAdd(V::Load(x + i), factor, minus));
     V::Store(x + i, e);
     sum = V::Add(sum, e);
   }
   if (i < n) {
     const typename V::Reg e =
-        V::KeepFirst(Exp<V>(V::Sub(V::LoadFirst(x + i, n - i), minus)), n - i);
+        V::KeepFirst(Exp<V>(V::MulAdd(V::LoadFirst(x + i, n - i), factor, minus)), n - i);
     V::StoreFirst(x + i, e, n - i);
     sum = V::Add(sum, e);
   }
@@ -301,7 +310,7 @@ void Softmax(float* row, size_t n) {
     for (size_t i = 0; i < n; ++i) row[i] = 0.0f;
     return;
   }
-  const typename V::Reg scale = V::Set(1.0f / ExpRow<V>(row, n, largest));
+  const typename V::Reg scale = V::Set(1.0f / ExpRow<V>(row, n, 1.0f, largest));
   MapInPlace<V>(row, n, [scale](typename V::Reg v) { return V::Mul(v, scale); });
 }
 
