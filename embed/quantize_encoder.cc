@@ -5,7 +5,6 @@
 #include <cstring>
 #include <deque>
 #include <filesystem>
-#include <map>
 #include <set>
 
 #include "embed/encoder_config.h"
@@ -88,16 +87,12 @@ class Rounder {
   explicit Rounder(const SafetensorsFile& file) : file_(file) {}
 
   // Layers' matrices as their products round them.
-  Status Round(const std::vector<RoundedTensor>& rounded, const CancelToken* cancel) {
-    std::map<std::string_view, Precision> precisions;
-    for (const RoundedTensor& tensor : rounded) precisions[tensor.name] = tensor.precision;
+  Status Round(const std::vector<std::string>& rounded, const CancelToken* cancel) {
+    const std::set<std::string_view> names(rounded.begin(), rounded.end());
     for (const std::string& name : file_.TensorNames()) {
       if (cancel != nullptr && cancel->cancelled()) return CancelledError("writing was cancelled");
       const TensorView& tensor = *file_.Find(name);
-      const auto found = precisions.find(name);
-      if (found != precisions.end() && found->second == Precision::kBf16) {
-        RAG_RETURN_IF_ERROR(AddFloats(name, tensor, DType::kBF16));
-      } else if (found != precisions.end() && tensor.shape.back() <= kMaxInt8Depth) {
+      if (names.contains(name) && tensor.shape.back() <= kMaxInt8Depth) {
         RAG_RETURN_IF_ERROR(AddInt8(name, tensor));
       } else {
         tensors_.emplace_back(name, tensor);
@@ -184,11 +179,10 @@ class Rounder {
 };
 
 // What the layers of the folder's network, or of both its networks, round.
-Result<std::vector<RoundedTensor>> FindRounded(const EncoderConfig& config,
-                                               const Runtime& runtime) {
-  std::vector<RoundedTensor> tensors;
+Result<std::vector<std::string>> FindRounded(const EncoderConfig& config, const Runtime& runtime) {
+  std::vector<std::string> tensors;
   const auto add = [&](const TransformerConfig& model, size_t max_tokens) -> Status {
-    RAG_ASSIGN_OR_RETURN(const std::vector<RoundedTensor> rounded,
+    RAG_ASSIGN_OR_RETURN(const std::vector<std::string> rounded,
                          TransformerWeights::FindRounded(config.folder, model,
                                                          {max_tokens, Precision::kInt8}, runtime));
     tensors.insert(tensors.end(), rounded.begin(), rounded.end());
@@ -216,7 +210,7 @@ Result<EncoderQuantizeReport> WriteWeights(const EncoderConfig& config, const fs
   std::vector<std::pair<std::string, std::string>> metadata = {{"format", "pt"}};
   const bool int8 = type == kInt8Type;
   if (int8) {
-    RAG_ASSIGN_OR_RETURN(const std::vector<RoundedTensor> rounded, FindRounded(config, runtime));
+    RAG_ASSIGN_OR_RETURN(const std::vector<std::string> rounded, FindRounded(config, runtime));
     RAG_RETURN_IF_ERROR(rounder.Round(rounded, cancel));
     std::vector<NamedTensorView> sorted = rounder.tensors();
     std::sort(sorted.begin(), sorted.end(),

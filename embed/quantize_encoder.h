@@ -25,9 +25,8 @@ struct EncoderQuantizeReport {
 //   read too;
 // - of type "int8" model.int8.safetensors, so named because no other program would know the scales:
 //   the layers' matrices as Precision::kInt8 rounds them, NAME.weight [out, in] in 8 bits with
-//   NAME.weight_scale [out] f32 or, of queries, keys and values, in bf16; all else as it was. Its
-//   vectors and its fingerprint are those of `from` with Precision::kInt8, bit for bit; a
-//   collection made with the one opens with the other.
+//   NAME.weight_scale [out] f32; all else as it was. Its vectors and its fingerprint are those of
+//   `from` with Precision::kInt8, bit for bit; a collection made with the one opens with the other.
 // Errors: those of Encoder::Load; invalid_argument for another type, a source in 8 bits, a `to` in
 // `from`, or a number that the type cannot hold; those of PartialFolder; cancelled; io_error.
 // Nothing is left at `to` then.

@@ -54,15 +54,14 @@ class TransformerWeights::LayerReader {
     const size_t inner = config_.inner;
     if (config_.family == EncoderFamily::kMobileBert) {
       RAG_RETURN_IF_ERROR(ReadBottleneck(layer.bottleneck.emplace()));
-      RAG_ASSIGN_OR_RETURN(
-          layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1]}, precision_, 2 * inner,
-                                inner, names_.attention_bias));
+      RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1]}, precision_,
+                                                 2 * inner, inner, names_.attention_bias));
     } else {
       // Parts of one tensor lie in it one after another already.
       const size_t first = names_.qkv[1].empty() ? 0 : config_.query_width();
-      RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1], names_.qkv[2]},
-                                                 precision_, config_.qkv_width(), inner,
-                                                 names_.attention_bias, false, first));
+      RAG_ASSIGN_OR_RETURN(
+          layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1], names_.qkv[2]}, precision_,
+                                config_.qkv_width(), inner, names_.attention_bias, false, first));
     }
     RAG_ASSIGN_OR_RETURN(layer.attention_out,
                          ReadLinear({names_.attention_out}, precision_, inner,
@@ -224,18 +223,19 @@ Result<TransformerWeights> TransformerWeights::Load(const std::string& folder,
   return Read(folder, config, options, runtime, pack);
 }
 
-Result<std::vector<RoundedTensor>> TransformerWeights::FindRounded(
-    const std::string& folder, const TransformerConfig& config, const TransformerOptions& options,
-    const Runtime& runtime) {
+Result<std::vector<std::string>> TransformerWeights::FindRounded(const std::string& folder,
+                                                                 const TransformerConfig& config,
+                                                                 const TransformerOptions& options,
+                                                                 const Runtime& runtime) {
   std::mutex mutex;  // guards the next
-  std::vector<RoundedTensor> rounded;
+  std::vector<std::string> rounded;
   const auto note = [&](const TensorFinder& finder, std::span<const std::string> names,
                         const LinearShape& shape) -> Result<Linear> {
     RAG_RETURN_IF_ERROR(finder.CheckLinear(names, shape));
     if (shape.precision == Precision::kF32) return Linear();
     std::lock_guard lock(mutex);
     for (const std::string& name : names) {
-      rounded.push_back({finder.FullName(name + ".weight"), shape.precision});
+      rounded.push_back(finder.FullName(name + ".weight"));
     }
     return Linear();
   };

@@ -49,14 +49,9 @@ struct TransformerLayer {
 
 struct TransformerOptions {
   size_t max_tokens = 0;  // of the longest sequence that will be run
-  // Of the layers' products, but that kInt8 leaves queries, keys and values kBf16; embeddings and
-  // norms stay f32, and attention keeps at least what kBf16x3 does.
+  // Of the layers' products; embeddings and norms stay f32, and attention keeps at least what
+  // kBf16x3 does.
   Precision precision = Precision::kF32;
-};
-
-struct RoundedTensor {
-  std::string name;     // whole
-  Precision precision;  // not kF32
 };
 
 // Immutable after Load.
@@ -67,12 +62,12 @@ class TransformerWeights {
   // the shapes or the type.
   static Result<TransformerWeights> Load(const std::string& folder, const TransformerConfig& config,
                                          const TransformerOptions& options, const Runtime& runtime);
-  // What the products of these weights' layers would round, in no order. All is found and checked
-  // as by Load, but nothing is packed. Errors: Load's.
-  static Result<std::vector<RoundedTensor>> FindRounded(const std::string& folder,
-                                                        const TransformerConfig& config,
-                                                        const TransformerOptions& options,
-                                                        const Runtime& runtime);
+  // The whole names of what the products of these weights' layers would round, in no order. All is
+  // found and checked as by Load, but nothing is packed. Errors: Load's.
+  static Result<std::vector<std::string>> FindRounded(const std::string& folder,
+                                                      const TransformerConfig& config,
+                                                      const TransformerOptions& options,
+                                                      const Runtime& runtime);
 
   // Row `id` of the word table, where there is one, id < vocab, into out [embedding]. Read from the
   // mapped file: a text touches a few hundred rows of a table that is often larger than all else

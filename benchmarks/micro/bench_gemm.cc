@@ -82,10 +82,10 @@ class Narrow {
       scales_[j] = rag::QuantizeWeights(rows(j), k, values.data());
       return values.data();
     };
-    const int32_t steps = PackGemmInt8(kernels, rounded, n, k, int8_b_.data(), sums_.data());
+    inputs_ = PackGemmInt8(kernels, rounded, n, k, int8_b_.data(), sums_.data());
     std::vector<float> rest(k);
     for (size_t i = 0; i < m; ++i) {
-      rows_[i] = kernels.quantize_int8(a.row(i).data(), k, steps, rest.data(),
+      rows_[i] = kernels.quantize_int8(a.row(i).data(), k, inputs_.steps, rest.data(),
                                        &int8_a_[i * Int8RowSize(kernels, k)]);
     }
   }
@@ -95,9 +95,20 @@ class Narrow {
                         shape_.n});
   }
   void RunInt8() const {
-    kernels_.gemm_int8({shape_.m, shape_.n, shape_.k, int8_a_.data(),
-                        Int8RowSize(kernels_, shape_.k), rows_.data(), int8_b_.data(),
-                        scales_.data(), sums_.data(), nullptr, c_.data(), shape_.n});
+    kernels_.gemm_int8({shape_.m,
+                        shape_.n,
+                        shape_.k,
+                        int8_a_.data(),
+                        Int8RowSize(kernels_, shape_.k),
+                        rows_.data(),
+                        int8_b_.data(),
+                        scales_.data(),
+                        sums_.data(),
+                        nullptr,
+                        c_.data(),
+                        shape_.n,
+                        {},
+                        inputs_.together});
   }
 
  private:
@@ -110,6 +121,7 @@ class Narrow {
   std::vector<int8_t> int8_b_;
   std::vector<float> scales_;
   std::vector<int32_t> sums_;
+  rag::Int8Inputs inputs_;
 };
 
 void Measure(const Shape& shape, int repetitions) {

@@ -13,6 +13,8 @@ namespace {
 
 constexpr size_t kGroupBytes = sizeof(uint32_t);
 constexpr size_t kLine = 64;  // bytes
+// Fewer cost more than adding products together saves; trained layers allow 76 and more.
+constexpr int32_t kFewInt8Steps = 72;
 
 // write_row(j, row) writes `groups` groups of row j of b, which become column j. The last panel is
 // filled up with zeros.
@@ -96,22 +98,24 @@ void PackGemmSplit(const Kernels& kernels, RowSource b, size_t n, size_t k, uint
   PackPanels(kernels.gemm_panel, n, 2 * padded * sizeof(uint16_t) / kGroupBytes, write, packed);
 }
 
-int32_t PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
-                     int32_t* sums) {
+Int8Inputs PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
+                        int32_t* sums) {
   const size_t padded = Int8RowSize(kernels, k);
-  int32_t steps = kInt8Steps;
+  Kernels::Int8Limits all = {kInt8Steps, kInt8Steps};
   const auto write = [&](size_t j, std::byte* row) {
     const int8_t* const values = b(j);
     int32_t sum = 0;
     for (size_t i = 0; i < k; ++i) sum += values[i];
     sums[j] = sum;
-    steps = std::min(steps, kernels.int8_steps(values, k));
+    const Kernels::Int8Limits limits = kernels.int8_limits(values, k);
+    all = {std::min(all.steps, limits.steps), std::min(all.together, limits.together)};
     std::copy_n(reinterpret_cast<const std::byte*>(values), k, row);
     std::fill_n(row + k, padded - k, std::byte{0});
   };
   std::fill_n(packed, kInt8Front, int8_t{0});
   PackPanels(kernels.gemm_panel, n, padded / kGroupBytes, write, packed + kInt8Front);
-  return steps;
+  const bool together = all.together >= kFewInt8Steps;
+  return {together ? all.together : all.steps, together};
 }
 
 // Evenly around zero: a zero of their own would cost another sum.

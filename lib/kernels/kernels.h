@@ -84,6 +84,7 @@ struct Kernels {
     float* c;
     size_t ldc;
     Activation activation = Activation::kNone;
+    bool together = false;  // Int8Inputs'
   };
   void (*gemm_int8)(const Int8Product& product);
   // x [n] to nearest-even bf16; out [Bf16RowSize(n)], filled up with zeros.
@@ -95,8 +96,13 @@ struct Kernels {
   // the outliers, or 0 where that lies outside, in the form that this table's gemm_int8 reads; rest
   // [n] is overwritten; out [Int8RowSize(n)].
   Int8Row (*quantize_int8)(const float* x, size_t n, int32_t steps, float* rest, uint8_t* out);
-  // The most steps of inputs that gemm_int8 multiplies with a row of weights b [k], from 63 to 253.
-  int32_t (*int8_steps)(const int8_t* b, size_t k);
+  // The most steps of inputs that gemm_int8 multiplies exactly with a row of weights b [k], from 63
+  // to 253: when it adds products of few inputs, or of more of them `together` in 16 bits.
+  struct Int8Limits {
+    int32_t steps;
+    int32_t together;
+  };
+  Int8Limits (*int8_limits)(const int8_t* b, size_t k);
 
   // --- elementwise, f32 ---
   void (*softmax)(float* row, size_t n);  // in place, one row; all -inf gives zeros
@@ -171,10 +177,14 @@ void PackGemmB(const Kernels& kernels, RowSource b, size_t n, size_t k, float* p
 void PackGemmBf16(const Kernels& kernels, RowSource b, size_t n, size_t k, uint16_t* packed);
 // The same for kernels.gemm_split: twice PackedGemmBf16Size elements.
 void PackGemmSplit(const Kernels& kernels, RowSource b, size_t n, size_t k, uint16_t* packed);
-// The same for kernels.gemm_int8, of values of -127 to 127, whose sums [n] are written too. Gives
-// the steps that all rows allow: quantize_int8's.
-int32_t PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
-                     int32_t* sums);
+// What quantize_int8 and gemm_int8 take for a packed matrix.
+struct Int8Inputs {
+  int32_t steps = 0;
+  bool together = false;
+};
+// The same for kernels.gemm_int8, of values of -127 to 127, whose sums [n] are written too.
+Int8Inputs PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
+                        int32_t* sums);
 // A row of weights x [n] ~ the scale that it returns times values of -127 to 127.
 float QuantizeWeights(const float* x, size_t n, int8_t* values);
 

@@ -292,8 +292,8 @@ void GemmInt8(const Kernels::Int8Product& p) {
   const auto* const packed_b = reinterpret_cast<const std::byte*>(p.packed_b + kInt8Front);
   const size_t groups = StepsOf(p.k) * kRowBytes / simd::kGroupBytes;
   WithActivation(p.activation, [&p, packed_b, groups](auto activate) {
-    const auto finish = [&p, packed_b, groups, activate](size_t row, size_t rows, size_t column, size_t columns,
-                                       const std::byte* cells) {
+    const auto finish = [&p, packed_b, groups, activate](size_t row, size_t rows, size_t column,
+                                                         size_t columns, const std::byte* cells) {
       for (size_t j = 0; j < columns; j += 16) {
         const __mmask16 valid = FirstLanes(columns - j);
         const __m512i sums = _mm512_maskz_loadu_epi32(valid, p.b_sums + column + j);

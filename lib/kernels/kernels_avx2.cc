@@ -120,8 +120,9 @@ struct Avx2Bf16 {
   static __m256 Finish(__m256 value, const Ends& bias) { return _mm256_add_ps(value, bias); }
 };
 
-// vpmaddubsw multiplies unsigned with signed bytes and adds pairs of products in 16 bits, where
-// those of two groups find room: Int8Steps sees to that.
+// vpmaddubsw multiplies unsigned with signed bytes and adds pairs of products in 16 bits;
+// Int8Limits see to it that they find room there, and with kTogether those of two groups.
+template <bool kTogether>
 struct Avx2Int8 {
   using V = Avx2;
   static constexpr size_t kStep = 2;
@@ -145,9 +146,12 @@ struct Avx2Int8 {
             _mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns + kPanelRow))};
   }
   static Sum Dot(Sum sum, const Factor& a, const Columns& b) {
-    const __m256i pairs = _mm256_add_epi16(_mm256_maddubs_epi16(a.groups[0], b.groups[0]),
-                                           _mm256_maddubs_epi16(a.groups[1], b.groups[1]));
-    const __m256i quads = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    const __m256i ones = _mm256_set1_epi16(1);
+    const __m256i pairs[] = {_mm256_maddubs_epi16(a.groups[0], b.groups[0]),
+                             _mm256_maddubs_epi16(a.groups[1], b.groups[1])};
+    const __m256i quads = kTogether ? _mm256_madd_epi16(_mm256_add_epi16(pairs[0], pairs[1]), ones)
+                                    : _mm256_add_epi32(_mm256_madd_epi16(pairs[0], ones),
+                                                       _mm256_madd_epi16(pairs[1], ones));
     // Added in place: the compiler moves the sums between registers otherwise.
     __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(quads));
     return sum;
@@ -199,23 +203,26 @@ void RoundBf16(const float* x, size_t n, uint16_t* out) {
   for (i = n; i % (2 * Avx2::kRowGroups) != 0; ++i) out[i] = 0;
 }
 
-// Sums of two groups' products stay in 16 bits when as many steps times all their positive weights
-// of one place in 16 bits, or all negative ones, do.
-int32_t Int8Steps(const int8_t* b, size_t k) {
-  constexpr size_t kGroups = Avx2Int8::kStep;
+void GemmInt8(const Kernels::Int8Product& p) {
+  return p.together ? simd::GemmInt8<Avx2Int8<true>>(p) : simd::GemmInt8<Avx2Int8<false>>(p);
+}
+
+// Products stay in 16 bits when as many steps times all their positive weights of one place in 16
+// bits, or all negative ones, do.
+Kernels::Int8Limits Int8LimitsOf(const int8_t* b, size_t k) {
   const __m256i zero = _mm256_setzero_si256();
   const __m256i ones = _mm256_set1_epi8(1);
-  __m256i largest = zero;
-  // Of every four groups' pairs the sums of the first two's and of the last two's.
+  __m256i pair = zero;
+  __m256i two_pairs = zero;  // of two groups, the first of which is an even one
   const auto widen = [&](__m256i magnitudes) {
     const __m256i pairs = _mm256_maddubs_epi16(magnitudes, ones);
-    largest = _mm256_max_epi16(largest, _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32)));
+    pair = _mm256_max_epi16(pair, pairs);
+    two_pairs = _mm256_max_epi16(two_pairs, _mm256_add_epi16(pairs, _mm256_srli_epi64(pairs, 32)));
   };
   const auto add = [&](__m256i values) {
     widen(_mm256_max_epi8(values, zero));
     widen(_mm256_max_epi8(_mm256_sub_epi8(zero, values), zero));
   };
-  static_assert(kGroups == 2);
   size_t i = 0;
   for (; i + 32 <= k; i += 32) add(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + i)));
   if (i < k) {
@@ -223,13 +230,16 @@ int32_t Int8Steps(const int8_t* b, size_t k) {
     __builtin_memcpy(rest, b + i, k - i);
     add(_mm256_load_si256(reinterpret_cast<const __m256i*>(rest)));
   }
-  alignas(32) int16_t sums[16];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(sums), largest);
-  int32_t sum = 1;
-  for (const int16_t each : sums) sum = each > sum ? each : sum;
-  // One less, as rounding twice may add a step.
-  const int32_t steps = 32767 / sum - 1;
-  return steps < kInt8Steps ? steps : kInt8Steps;
+  const auto steps = [](__m256i sums) {
+    alignas(32) int16_t each[16];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(each), sums);
+    int32_t largest = 1;
+    for (const int16_t sum : each) largest = sum > largest ? sum : largest;
+    // One less, as rounding twice may add a step.
+    const int32_t most = 32767 / largest - 1;
+    return most < kInt8Steps ? most : kInt8Steps;
+  };
+  return {.steps = steps(pair), .together = steps(two_pairs)};
 }
 
 Kernels::Int8Row QuantizeInt8(const float* x, size_t n, int32_t steps, float* rest, uint8_t* out) {
@@ -257,7 +267,7 @@ Kernels::Int8Row QuantizeInt8(const float* x, size_t n, int32_t steps, float* re
     return _mm256_add_epi32(_mm256_cvtps_epi32(_mm256_mul_ps(v, factor)), offset);
   };
   // 32 values as bytes; the packing saturates, and leaves them in groups of four.
-  const auto pack = [&](const __m256 (&v)[4]) {
+  const auto pack = [&](const __m256(&v)[4]) {
     const __m256i words[2] = {_mm256_packs_epi32(quantize(v[0]), quantize(v[1])),
                               _mm256_packs_epi32(quantize(v[2]), quantize(v[3]))};
     return _mm256_permutevar8x32_epi32(_mm256_packus_epi16(words[0], words[1]),
@@ -275,7 +285,8 @@ Kernels::Int8Row QuantizeInt8(const float* x, size_t n, int32_t steps, float* re
       return left == 0 ? _mm256_setzero_ps() : Avx2::LoadFirst(rest + i + j, left < 8 ? left : 8);
     };
     alignas(32) uint8_t last[32];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(last), pack({load(0), load(8), load(16), load(24)}));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(last),
+                       pack({load(0), load(8), load(16), load(24)}));
     for (size_t j = 0; i + j < n; ++j) out[i + j] = last[j];
   }
   for (i = n; i % (4 * Avx2::kRowGroups) != 0; ++i) out[i] = 0;
@@ -297,11 +308,11 @@ const Kernels& Avx2Kernels() {
       .narrow_row_bytes = V::kRowGroups * simd::kGroupBytes,
       .gemm_bf16 = simd::GemmBf16<Avx2Bf16>,
       .gemm_split = nullptr,
-      .gemm_int8 = simd::GemmInt8<Avx2Int8>,
+      .gemm_int8 = GemmInt8,
       .round_bf16 = RoundBf16,
       .split_bf16 = nullptr,
       .quantize_int8 = QuantizeInt8,
-      .int8_steps = Int8Steps,
+      .int8_limits = Int8LimitsOf,
       .softmax = simd::Softmax<V>,
       .layer_norm = simd::LayerNorm<V>,
       .rms_norm = simd::RmsNorm<V>,

@@ -145,7 +145,7 @@ const Kernels& Avx512Kernels() {
       .round_bf16 = RoundBf16,
       .split_bf16 = nullptr,
       .quantize_int8 = QuantizeInt8,
-      .int8_steps = AllInt8Steps,
+      .int8_limits = NoInt8Limits,
       .softmax = simd::Softmax<V>,
       .layer_norm = simd::LayerNorm<V>,
       .rms_norm = simd::RmsNorm<V>,

@@ -128,7 +128,8 @@ Kernels::Int8Row QuantizeInt8(const float* x, size_t n, int32_t steps, float* re
   for (Kernels::Int8Row::Outlier& outlier : row.outliers) {
     outlier = {0, 0.0f};
     for (size_t i = 0; i < n; ++i) {
-      if (std::abs(rest[i]) > std::abs(outlier.value)) outlier = {static_cast<uint32_t>(i), rest[i]};
+      if (std::abs(rest[i]) > std::abs(outlier.value))
+        outlier = {static_cast<uint32_t>(i), rest[i]};
     }
     if (outlier.value != 0) rest[outlier.index] = 0;
   }
@@ -233,7 +234,7 @@ void Attention(const Kernels::AttentionArgs& args) {
 
 }  // namespace
 
-int32_t AllInt8Steps(const int8_t*, size_t) { return kInt8Steps; }
+Kernels::Int8Limits NoInt8Limits(const int8_t*, size_t) { return {kInt8Steps, kInt8Steps}; }
 
 const Kernels& ScalarKernels() {
   static constexpr Kernels kTable = {
@@ -251,7 +252,7 @@ const Kernels& ScalarKernels() {
       .round_bf16 = RoundBf16,
       .split_bf16 = nullptr,
       .quantize_int8 = QuantizeInt8,
-      .int8_steps = AllInt8Steps,
+      .int8_limits = NoInt8Limits,
       .softmax = Softmax,
       .layer_norm = LayerNorm,
       .rms_norm = RmsNorm,

@@ -253,7 +253,8 @@ void TakeOutliers(const float* x, size_t n, float* rest, Kernels::Int8Row& row) 
       lane = V::FindMagnitude(V::Load(rest + at), magnitude);
       if (lane < W) break;
     }
-    if (lane == W && at < end) lane = V::FindMagnitude(V::LoadFirst(rest + at, end - at), magnitude);
+    if (lane == W && at < end)
+      lane = V::FindMagnitude(V::LoadFirst(rest + at, end - at), magnitude);
     if (lane == W) continue;
     at += lane;
     outlier = {static_cast<uint32_t>(at), rest[at]};

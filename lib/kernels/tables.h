@@ -28,8 +28,8 @@ inline constexpr size_t AmxAttentionFloats(size_t head_dim) {
 // The most steps of quantize_int8: so few that rounding twice, the value and the zero, stays within
 // a byte.
 inline constexpr int32_t kInt8Steps = 253;
-// int8_steps where sums of products cannot overflow.
-int32_t AllInt8Steps(const int8_t* b, size_t k);
+// int8_limits where sums of products cannot overflow.
+Kernels::Int8Limits NoInt8Limits(const int8_t* b, size_t k);
 // Bytes in front of what gemm_int8 has packed, so that an outlier's weights may be loaded as the
 // highest bytes of 32 bits.
 inline constexpr size_t kInt8Front = 64;

@@ -95,8 +95,8 @@ Linear::Linear(const Kernels& kernels, LinearSize size, Int8RowSource values,
 
 void Linear::PackInt8(const Kernels& kernels, Int8RowSource values) {
   sums_.resize(out_);
-  steps_ = PackGemmInt8(kernels, values, out_, in_,
-                        Allocate<int8_t>(PackedGemmInt8Size(kernels, out_, in_)), sums_.data());
+  inputs_ = PackGemmInt8(kernels, values, out_, in_,
+                         Allocate<int8_t>(PackedGemmInt8Size(kernels, out_, in_)), sums_.data());
 }
 
 void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x_stride, float* y,
@@ -137,7 +137,7 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
       if (scratch.rest.size() < in_) scratch.rest.resize(in_);
       for (size_t i = 0; i < rows; ++i) {
         scratch.rows[i] =
-            kernels.quantize_int8(x + i * x_stride, in_, steps_, scratch.rest.data(),
+            kernels.quantize_int8(x + i * x_stride, in_, inputs_.steps, scratch.rest.data(),
                                   scratch.int8.data() + i * width);
       }
       kernels.gemm_int8({.m = rows,
@@ -152,7 +152,8 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
                          .bias = bias,
                          .c = y,
                          .ldc = y_stride,
-                         .activation = activation});
+                         .activation = activation,
+                         .together = inputs_.together});
       return;
     }
   }

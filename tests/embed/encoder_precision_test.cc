@@ -2,7 +2,12 @@
 // as the arithmetic is, and named in the fingerprint.
 #include <algorithm>
 #include <array>
+#include <deque>
+#include <filesystem>
 
+#include "lib/model/model_file.h"
+#include "lib/model/safetensors_writer.h"
+#include "lib/model/tensor_hash.h"
 #include "tests/embed/encoder_support.h"
 
 namespace rag::test {
@@ -49,23 +54,69 @@ TEST_CASE(
   CHECK(int8 >= 0.99);
 }
 
-TEST_CASE("Every family runs in bf16x3, bf16 and int8, in every table") {
-  std::vector<std::string> texts = FamilyTexts();
-  texts.resize(40);
+// The golden models' matrices make 1.6 deviations of one, and attention scores of 2.6: sharper than
+// trained models' scores, whose deviation is 1 to 1.5 (all-MiniLM-L6-v2), so that mistakes show.
+// These make as much as comes in, and scores of 1.
+class EvenFolder : public FamilyFolder {
+ public:
+  explicit EvenFolder(const std::string& name) : FamilyFolder(name) {
+    const auto file = SafetensorsFile::Open(path().string());
+    REQUIRE_OK(file);
+    std::vector<NamedTensorView> tensors = FileTensors(*file);
+    std::deque<std::vector<float>> made;
+    for (auto& [tensor_name, tensor] : tensors) {
+      const bool in_layer = tensor_name.find("layer") != std::string::npos;
+      if (tensor.shape.size() != 2 || !in_layer) continue;
+      std::vector<float>& values = made.emplace_back(tensor.elements());
+      REQUIRE_OK(DequantizeTo(tensor, 0, values));
+      for (float& value : values) value /= 1.6f;
+      tensor = {DType::kF32, tensor.shape, std::as_bytes(std::span(values))};
+    }
+    REQUIRE(!made.empty());
+    const std::filesystem::path weights = path() / "model.safetensors";
+    const std::string changed = weights.string() + ".new";
+    REQUIRE_OK(WriteSafetensors(changed, tensors, {}));
+    std::filesystem::rename(changed, weights);
+  }
+};
+
+// check(name, lowest cosines) for every family in every table.
+template <class Folder, class Check>
+void ForEachFamily(size_t count, const Check& check) {
   for (const Isa isa : kAllIsas) {
     if (GetKernels(isa) == nullptr) continue;
     const auto runtime = MakeRuntime(std::string(IsaName(isa)));
-    for (const std::string name : {"xlm-roberta", "mpnet", "albert", "electra", "mobilebert",
-                                   "modernbert", "nomic", "gte", "jina-bert", "qwen3", "mistral"}) {
+    std::vector<std::string> texts = FamilyTexts();
+    texts.resize(isa == Isa::kScalar ? 8 : count);
+    for (const std::string name :
+         {"xlm-roberta", "mpnet", "albert", "electra", "mobilebert", "modernbert", "nomic", "gte",
+          "jina-bert", "qwen3", "mistral", "dense", "poolings"}) {
       INFO(name << " " << IsaName(isa));
-      const FamilyFolder folder(name);
-      const auto [bf16x3, bf16, int8] = LowestCosines(folder.path().string(), *runtime, texts);
-      // Random weights of 24 columns average less out than a real model's hundreds.
-      CHECK(bf16x3 >= 0.999999);
-      CHECK(bf16 >= 0.995);
-      CHECK(int8 >= 0.99);
+      const Folder folder(name);
+      check(name, LowestCosines(folder.path().string(), *runtime, texts));
     }
   }
+}
+
+TEST_CASE("Every family keeps its vectors in bf16x3, bf16 and int8, in every table") {
+  const size_t count = Workload(kFamilyTexts, 40, "texts for the encoders");
+  ForEachFamily<EvenFolder>(count, [](const std::string&, const std::array<double, 3>& lowest) {
+    const auto [bf16x3, bf16, int8] = lowest;
+    CHECK(bf16x3 >= 0.999999);
+    CHECK(bf16 >= 0.999);
+    CHECK(int8 >= 0.99);
+  });
+}
+
+TEST_CASE("Families of sharper attention lose more in bf16 and int8, but not everything") {
+  ForEachFamily<FamilyFolder>(16, [](const std::string& name, const std::array<double, 3>& lowest) {
+    const auto [bf16x3, bf16, int8] = lowest;
+    // One token's vector is the text's in these, and nothing averages out.
+    const bool single = name == "modernbert" || name == "gte" || name == "qwen3" || name == "dense";
+    CHECK(bf16x3 >= 0.999999);
+    CHECK(bf16 >= 0.995);
+    CHECK(int8 >= (single ? 0.9 : 0.99));
+  });
 }
 
 TEST_CASE("A vector in bf16x3, bf16 and int8 does not depend on its companions, bit for bit") {

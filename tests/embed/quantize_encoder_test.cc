@@ -251,12 +251,11 @@ TEST_CASE("damaged weights in 8 bits are refused, never used") {
          find(tensors, "output.dense.weight")->second.bytes = std::span(kBytes).first(1024);
        },
        StatusCode::kInvalidArgument, "-128"},
-      {"a part in 8 bits",
+      {"a part in f32",
        [&](auto& tensors) {
-         find(tensors, "self.query.weight")->second = {
-             DType::kI8, {32, 32}, std::span(kBytes).first(1024)};
+         find(tensors, "self.query.weight")->second = {DType::kF32, {32, 32}, kBytes};
        },
-       StatusCode::kInvalidArgument, "has type BF16"},
+       StatusCode::kInvalidArgument, "has type"},
       {"other numbers",
        [&](auto& tensors) {
          static std::vector<std::byte> other;

@@ -44,7 +44,7 @@ std::vector<float> MultiplyInt8(const Kernels& kernels, const Shape& s, const Fl
     return values.data();
   };
   std::vector<int8_t> packed(PackedGemmInt8Size(kernels, s.n, s.k));
-  const int32_t steps = PackGemmInt8(kernels, rounded, s.n, s.k, packed.data(), sums.data());
+  const int32_t steps = PackGemmInt8(kernels, rounded, s.n, s.k, packed.data(), sums.data()).steps;
   const Kernels& reference = Reference();
   packed.resize(PackedGemmInt8Size(reference, s.n, s.k));
   PackGemmInt8(reference, rounded, s.n, s.k, packed.data(), sums.data());
@@ -271,35 +271,39 @@ TEST_CASE("The largest products of 8 bits do not overflow") {
   for (const Isa isa : kAllIsas) {
     const Kernels* kernels = GetKernels(isa);
     if (kernels == nullptr) continue;
-    INFO(IsaName(isa));
-    const Shape s{4, 5, 300};
-    // Columns of one sign and of both, a pair and a group of which is as large as can be.
-    Floats weight(s.n * s.k);
-    for (size_t j = 0; j < s.n; ++j) {
-      for (size_t l = 0; l < s.k; ++l) {
-        const bool negative = j == 1 || (j == 2 && l % 2 != 0) || (j == 3 && l / 4 % 2 != 0) ||
-                              (j == 4 && l / 8 % 2 != 0);
-        weight[j * s.k + l] = negative ? -127.0f : 127.0f;
-      }
-    }
-    // The last step everywhere, the first, both in turn, and the last where a column is positive.
-    Floats x(s.m * (s.k + 1));
-    for (size_t l = 0; l < s.k; ++l) {
-      x[l] = 1.0f;
-      x[s.k + 1 + l] = -1.0f;
-      x[2 * (s.k + 1) + l] = l % 2 == 0 ? 1.0f : -1.0f;
-      x[3 * (s.k + 1) + l] = l / 8 % 2 == 0 ? 1.0f : -1.0f;
-    }
-    const std::vector<float> y = Multiply(*kernels, Precision::kInt8, s, x, weight, {});
-    for (size_t i = 0; i < s.m; ++i) {
+    // As large as can be, and as large as lets AVX2 add the products of two groups in 16 bits.
+    for (const float magnitude : {127.0f, 105.0f}) {
+      INFO(IsaName(isa) << " " << magnitude);
+      const Shape s{4, 5, 300};
+      // Columns of one sign and of both, in turn by element, by group and by two groups.
+      Floats weight(s.n * s.k);
       for (size_t j = 0; j < s.n; ++j) {
-        double exact = 0;
         for (size_t l = 0; l < s.k; ++l) {
-          exact += static_cast<double>(x[i * (s.k + 1) + l]) * weight[j * s.k + l];
+          const bool negative = j == 1 || (j == 2 && l % 2 != 0) || (j == 3 && l / 4 % 2 != 0) ||
+                                (j == 4 && l / 8 % 2 != 0);
+          weight[j * s.k + l] = negative ? -magnitude : magnitude;
         }
-        INFO(i << " " << j);
-        // Half a step of 2 / 63 for every element, should it lie between two.
-        CHECK(std::abs(y[i * (s.n + 3) + j] - exact) <= 127.0 * 300 / 63 + 1);
+        weight[j * s.k] = weight[j * s.k] < 0 ? -127.0f : 127.0f;
+      }
+      // The last step everywhere, the first, both in turn, and both by two groups.
+      Floats x(s.m * (s.k + 1));
+      for (size_t l = 0; l < s.k; ++l) {
+        x[l] = 1.0f;
+        x[s.k + 1 + l] = -1.0f;
+        x[2 * (s.k + 1) + l] = l % 2 == 0 ? 1.0f : -1.0f;
+        x[3 * (s.k + 1) + l] = l / 8 % 2 == 0 ? 1.0f : -1.0f;
+      }
+      const std::vector<float> y = Multiply(*kernels, Precision::kInt8, s, x, weight, {});
+      for (size_t i = 0; i < s.m; ++i) {
+        for (size_t j = 0; j < s.n; ++j) {
+          double exact = 0;
+          for (size_t l = 0; l < s.k; ++l) {
+            exact += static_cast<double>(x[i * (s.k + 1) + l]) * weight[j * s.k + l];
+          }
+          INFO(i << " " << j);
+          // Half a step of 2 / 72 for every element, should it lie between two.
+          CHECK(std::abs(y[i * (s.n + 3) + j] - exact) <= magnitude * 300 / 72 + 1);
+        }
       }
     }
   }
@@ -315,7 +319,8 @@ TEST_CASE("Equal magnitudes: the first of a row are its outliers, in every table
     x[130] = 5.0f;
     std::vector<float> rest(n);
     std::vector<uint8_t> bytes(Int8RowSize(*kernels, n));
-    const Kernels::Int8Row row = kernels->quantize_int8(x.data(), n, 200, rest.data(), bytes.data());
+    const Kernels::Int8Row row =
+        kernels->quantize_int8(x.data(), n, 200, rest.data(), bytes.data());
     const uint32_t expected[Kernels::kInt8Outliers] = {130, 0, 1, 2};
     for (size_t o = 0; o < Kernels::kInt8Outliers; ++o) {
       CHECK(row.outliers[o].index == expected[o]);
