@@ -101,6 +101,7 @@ class AutomatonBuilder {
     Prune();
     RAG_RETURN_IF_ERROR(CheckLeftRecursion());
     for (State state = 0; state < out_.edges_.size(); ++state) out_.ends_.push_back(Ends(state));
+    ClassifyBytes();
     return std::move(out_);
   }
 
@@ -331,6 +332,22 @@ class AutomatonBuilder {
     return false;
   }
 
+  void ClassifyBytes() {
+    std::bitset<257> begins;
+    for (const auto& edges : out_.edges_) {
+      for (const Edge& edge : edges) {
+        if (edge.kind != Edge::kBytes) continue;
+        begins.set(edge.low);
+        begins.set(size_t{edge.high} + 1);
+      }
+    }
+    uint8_t last = 0;
+    for (size_t byte = 1; byte < 256; ++byte) {
+      if (begins[byte]) ++last;
+      out_.byte_classes_[byte] = last;
+    }
+  }
+
   const Language& language_;
   const std::bitset<256>& alphabet_;
   Automaton out_;
@@ -339,6 +356,38 @@ class AutomatonBuilder {
 
 Result<Automaton> Automaton::Compile(const Language& language, const std::bitset<256>& alphabet) {
   return AutomatonBuilder(language, alphabet).Run();
+}
+
+// Only what the builder makes of a whole range of characters is recognized.
+std::optional<Automaton::State> Automaton::After(State state, const Utf8Form& form) const {
+  for (size_t i = 0; i < form.size; ++i) {
+    const Utf8Form::Range& range = form.bytes[i];
+    const Edge* taken = nullptr;
+    for (const Edge& edge : edges_[state]) {
+      const bool beside =
+          edge.kind != Edge::kBytes || edge.high < range.low || edge.low > range.high;
+      if (i == 0 && beside) continue;
+      if (taken != nullptr || beside || edge.low != range.low || edge.high != range.high) {
+        return std::nullopt;
+      }
+      taken = &edge;
+    }
+    if (taken == nullptr) return std::nullopt;
+    state = taken->to;
+  }
+  return state;
+}
+
+std::optional<Automaton::State> Automaton::AfterBeyondAscii(State state) const {
+  const auto beyond = std::count_if(
+      edges_[state].begin(), edges_[state].end(),
+      [](const Edge& edge) { return edge.kind == Edge::kBytes && edge.high >= 0x80; });
+  if (static_cast<size_t>(beyond) != kUtf8Forms.size()) return std::nullopt;
+  const std::optional<State> after = After(state, kUtf8Forms[0]);
+  for (size_t i = 1; i < kUtf8Forms.size(); ++i) {
+    if (After(state, kUtf8Forms[i]) != after) return std::nullopt;
+  }
+  return after;
 }
 
 size_t Automaton::memory_bytes() const {

@@ -1,12 +1,15 @@
 // A pushdown automaton over bytes: one graph of states for each rule of a Language.
 #pragma once
 
+#include <array>
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "generate/constraint/expressions.h"
+#include "generate/constraint/utf8_forms.h"
 #include "lib/base/status.h"
 
 namespace rag {
@@ -39,15 +42,23 @@ class Automaton {
   uint32_t rest(State state) const { return rest_[state]; }
   // Whether a rule ends at the state whatever comes: returning there is returning to its caller.
   bool ends(State state) const { return ends_[state]; }
+  // Where each character beyond ASCII leads from the state, where that is one place for all.
+  std::optional<State> AfterBeyondAscii(State state) const;
+  // Bytes of one class lead to the same states from everywhere. Classes are ranges, in order.
+  uint8_t byte_class(uint8_t byte) const { return byte_classes_[byte]; }
+  size_t byte_class_count() const { return size_t{byte_classes_.back()} + 1; }
   size_t memory_bytes() const;
 
  private:
   friend class AutomatonBuilder;
 
+  std::optional<State> After(State state, const Utf8Form& form) const;
+
   std::vector<std::vector<Edge>> edges_;
   std::vector<Rule> rules_;
   std::vector<uint32_t> rest_;
   std::vector<bool> ends_;
+  std::array<uint8_t, 256> byte_classes_{};
   uint32_t root_ = 0;
 };
 

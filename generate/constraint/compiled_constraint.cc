@@ -1,11 +1,20 @@
 #include "generate/constraint/compiled_constraint.h"
 
+#include <algorithm>
 #include <bitset>
 #include <utility>
 
 #include "generate/constraint/languages.h"
 
 namespace rag {
+namespace {
+
+// Sets of characters that are remembered: with runs, half a MiB each.
+constexpr size_t kMaxRuns = 8;
+// Walks over the whole vocabulary that take as long as making runs.
+constexpr size_t kWorthWalks = 2;
+
+}  // namespace
 
 Status ValidateConstraint(const OutputConstraint& constraint) {
   if (constraint.kind == OutputConstraint::Kind::kNone) return OkStatus();
@@ -28,6 +37,37 @@ CompiledConstraint::CompiledConstraint(Automaton automaton, const TokenTable& to
       memory_(memory),
       memory_bytes_(automaton_.memory_bytes()) {
   memory_.Add(memory_bytes_);
+}
+
+const CharacterRuns* CompiledConstraint::Runs(const CharacterRuns::Characters& characters) const {
+  if (characters == tokens_.json_runs().characters()) return &tokens_.json_runs();
+  std::lock_guard lock(mutex_);
+  const auto known = Find(characters);
+  if (known == runs_.end()) return nullptr;
+  const bool worth = known->missed_nodes > kWorthWalks * tokens_.trie().size();
+  if (known->runs == nullptr && worth && !memory_.tight()) {
+    known->runs = std::make_unique<CharacterRuns>(tokens_.trie(), tokens_.vocab_size(), characters);
+    memory_bytes_ += known->runs->memory_bytes();
+    memory_.Add(known->runs->memory_bytes());
+  }
+  return known->runs.get();
+}
+
+void CompiledConstraint::MissedRuns(const CharacterRuns::Characters& characters,
+                                    size_t nodes) const {
+  std::lock_guard lock(mutex_);
+  auto known = Find(characters);
+  if (known == runs_.end()) {
+    if (runs_.size() == kMaxRuns) return;
+    known = runs_.insert(known, {.characters = characters});
+  }
+  known->missed_nodes += nodes;
+}
+
+std::vector<CompiledConstraint::KnownRuns>::iterator CompiledConstraint::Find(
+    const CharacterRuns::Characters& characters) const {
+  return std::find_if(runs_.begin(), runs_.end(),
+                      [&](const KnownRuns& known) { return known.characters == characters; });
 }
 
 CompiledConstraint::~CompiledConstraint() { memory_.Remove(memory_bytes_); }

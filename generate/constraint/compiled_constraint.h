@@ -1,9 +1,13 @@
 // CompiledConstraint: the automaton of a constraint for one vocabulary, for any number of answers.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
+#include <vector>
 
 #include "generate/constraint/automaton.h"
+#include "generate/constraint/character_runs.h"
 #include "generate/constraint/constraint_memory.h"
 #include "generate/constraint/token_table.h"
 #include "generate/output_constraint.h"
@@ -11,7 +15,7 @@
 
 namespace rag {
 
-// Immutable. Its bytes are counted while it lives.
+// Thread-safe. Its bytes are counted while it lives.
 class CompiledConstraint {
  public:
   // `tokens` and `memory` outlive it. Errors: ValidateConstraint's; invalid_argument when nothing
@@ -25,6 +29,12 @@ class CompiledConstraint {
   const Automaton& automaton() const { return automaton_; }
   const TokenTable& tokens() const { return tokens_; }
   ConstraintMemory& memory() const { return memory_; }
+  // The vocabulary's runs of the characters, for as long as this lives, or null. They are made once
+  // about as much time was lost without them as that takes, for a few sets of characters and while
+  // memory is not tight.
+  const CharacterRuns* Runs(const CharacterRuns::Characters& characters) const;
+  // For want of runs, so many nodes of the vocabulary's trie were walked over.
+  void MissedRuns(const CharacterRuns::Characters& characters, size_t nodes) const;
   size_t memory_bytes() const { return memory_bytes_; }
 
  private:
@@ -33,7 +43,16 @@ class CompiledConstraint {
   const Automaton automaton_;
   const TokenTable& tokens_;
   ConstraintMemory& memory_;
-  const size_t memory_bytes_;
+  mutable std::atomic<size_t> memory_bytes_;
+  struct KnownRuns {
+    CharacterRuns::Characters characters;
+    size_t missed_nodes = 0;
+    std::unique_ptr<const CharacterRuns> runs;
+  };
+  std::vector<KnownRuns>::iterator Find(const CharacterRuns::Characters& characters) const;
+
+  mutable std::mutex mutex_;
+  mutable std::vector<KnownRuns> runs_;  // guarded by mutex_
 };
 
 }  // namespace rag

@@ -1,7 +1,9 @@
 #include "generate/constraint/token_constraint.h"
 
 #include <algorithm>
-#include <set>
+#include <array>
+#include <map>
+#include <optional>
 #include <utility>
 
 namespace rag {
@@ -10,12 +12,12 @@ namespace {
 constexpr int32_t kUnknown = -2;
 constexpr int32_t kDead = -1;
 constexpr uint32_t kBottom = 0;  // the frame that the root returns to
-// What is kept between steps. A set takes about 1 KiB, with its tokens up to 20 KiB more.
+// What is kept between steps. A set takes some hundred bytes, with its tokens up to 20 KiB more.
 constexpr size_t kMaxKeptBytes = size_t{64} << 20;
 // What one step may add: an expression like .*a.{5000} has a set of thousands of frames for each
 // way to write a token.
 constexpr size_t kMaxStepBytes = size_t{256} << 20;
-constexpr size_t kFrameBytes = 64;  // with its place in frame_ids_
+constexpr size_t kFrameBytes = 72;  // with its place in frame_ids_
 // Positions and ways out of them that one step may look at: some tenths of a second. ([a-z ]?){N}
 // has few sets, of N positions each.
 constexpr size_t kMaxStepWork = size_t{1} << 22;
@@ -23,6 +25,9 @@ constexpr size_t kMaxStepWork = size_t{1} << 22;
 // vocabulary: in a string nearly all cost the same, and a step near the limit of tokens then takes
 // microseconds instead of a walk over all tokens.
 constexpr size_t kOtherCostsPart = 16;
+// Runs of characters are wanted where more than this part of the vocabulary's trie was walked;
+// less takes some tens of microseconds.
+constexpr size_t kRunsPart = 16;
 
 void SetBit(std::vector<uint64_t>& bits, TokenId id) {
   bits[static_cast<size_t>(id) / 64] |= uint64_t{1} << (static_cast<size_t>(id) % 64);
@@ -37,7 +42,8 @@ TokenConstraint::TokenConstraint(std::shared_ptr<const CompiledConstraint> compi
     : compiled_(std::move(compiled)),
       automaton_(compiled_->automaton()),
       tokens_(compiled_->tokens()),
-      memory_(compiled_->memory()) {
+      memory_(compiled_->memory()),
+      path_(tokens_.trie().depth() + 1) {
   Clear();
 }
 
@@ -53,15 +59,15 @@ bool TokenConstraint::keeps_much() const {
 }
 
 void TokenConstraint::Clear() {
-  frames_.assign(1, {0, kBottom, 0});
+  frames_.assign(1, {0, kBottom, 0, kUnknown, 0});
+  closures_ = 0;
   frame_ids_.clear();
   sets_.clear();
   set_ids_.clear();
   memory_.Remove(kept_bytes_);
   kept_bytes_ = 0;
-  Set start;
-  Close({Intern(automaton_.rule(automaton_.root()).start, kBottom)}, start);
-  current_ = InternSet(std::move(start));
+  open_ = {Intern(automaton_.rule(automaton_.root()).start, kBottom)};
+  current_ = Close();
 }
 
 void TokenConstraint::Restart() {
@@ -116,19 +122,25 @@ TokenConstraint::FrameId TokenConstraint::Intern(Automaton::State state, FrameId
   const auto [found, is_new] = frame_ids_.try_emplace(key, static_cast<FrameId>(frames_.size()));
   if (is_new) {
     const uint32_t above = parent == kBottom ? 0 : frames_[parent].cost;
-    frames_.push_back({state, parent, automaton_.rest(state) + above});
+    frames_.push_back({state, parent, automaton_.rest(state) + above, kUnknown, 0});
     Keep(kFrameBytes);
   }
   return found->second;
 }
 
-// Follows everything that takes no byte.
-void TokenConstraint::Close(std::vector<FrameId> open, Set& set) {
-  std::set<FrameId> seen;
-  while (!open.empty()) {
-    const FrameId id = open.back();
-    open.pop_back();
-    if (!seen.insert(id).second) continue;
+TokenConstraint::SetId TokenConstraint::Close() {
+  const FrameId first = open_.front();
+  const bool alone = open_.size() == 1;
+  if (alone && frames_[first].closure != kUnknown) {
+    return static_cast<SetId>(frames_[first].closure);
+  }
+  ++closures_;
+  Set set;
+  while (!open_.empty()) {
+    const FrameId id = open_.back();
+    open_.pop_back();
+    if (frames_[id].closed == closures_) continue;
+    frames_[id].closed = closures_;
     const Frame frame = frames_[id];
     const auto& edges = automaton_.edges(frame.state);
     step_work_ += 1 + edges.size();
@@ -136,7 +148,7 @@ void TokenConstraint::Close(std::vector<FrameId> open, Set& set) {
       if (frame.parent == kBottom) {
         set.complete = true;
       } else {
-        open.push_back(frame.parent);
+        open_.push_back(frame.parent);
       }
     }
     bool takes_byte = false;
@@ -146,13 +158,13 @@ void TokenConstraint::Close(std::vector<FrameId> open, Set& set) {
           takes_byte = true;
           break;
         case Automaton::Edge::kEmpty:
-          open.push_back(Intern(edge.to, frame.parent));
+          open_.push_back(Intern(edge.to, frame.parent));
           break;
         case Automaton::Edge::kCall: {
           // A call in the last place returns to the caller at once, so that lists do not nest.
           const FrameId back =
               automaton_.ends(edge.to) ? frame.parent : Intern(edge.to, frame.parent);
-          open.push_back(Intern(automaton_.rule(edge.rule).start, back));
+          open_.push_back(Intern(automaton_.rule(edge.rule).start, back));
           break;
         }
       }
@@ -160,42 +172,70 @@ void TokenConstraint::Close(std::vector<FrameId> open, Set& set) {
     if (takes_byte) set.frames.push_back(id);
   }
   std::sort(set.frames.begin(), set.frames.end());
+  const SetId closure = InternSet(std::move(set));
+  if (alone) frames_[first].closure = static_cast<int32_t>(closure);
+  return closure;
 }
 
 TokenConstraint::SetId TokenConstraint::InternSet(Set set) {
-  const auto [found, is_new] =
-      set_ids_.try_emplace({set.frames, set.complete}, static_cast<SetId>(sets_.size()));
-  if (!is_new) return found->second;
-  set.next.fill(kUnknown);
+  size_t hash = set.complete ? 1 : 0;
+  for (const FrameId id : set.frames) hash = (hash ^ id) * 0x9E3779B97F4A7C15u;
+  const auto [begin, end] = set_ids_.equal_range(hash);
+  for (auto it = begin; it != end; ++it) {
+    const Set& known = sets_[it->second];
+    if (known.frames == set.frames && known.complete == set.complete) return it->second;
+  }
+  const SetId id = static_cast<SetId>(sets_.size());
+  set_ids_.emplace(hash, id);
   if (!set.complete) {
     set.cost = frames_[set.frames[0]].cost;
-    for (const FrameId id : set.frames) set.cost = std::min(set.cost, frames_[id].cost);
+    for (const FrameId frame : set.frames) set.cost = std::min(set.cost, frames_[frame].cost);
   }
-  Keep(2 * sizeof(Set) + 2 * set.frames.size() * sizeof(FrameId));
+  Keep(2 * sizeof(Set) + set.frames.capacity() * sizeof(FrameId));
   sets_.push_back(std::move(set));
-  return found->second;
+  return id;
+}
+
+const int32_t* TokenConstraint::Row(SetId set) {
+  std::unique_ptr<int32_t[]>& next = sets_[set].next;
+  if (next == nullptr) {
+    const size_t count = automaton_.byte_class_count();
+    next = std::make_unique_for_overwrite<int32_t[]>(count);
+    std::fill_n(next.get(), count, kUnknown);
+    Keep(count * sizeof(int32_t));
+  }
+  return next.get();
 }
 
 int32_t TokenConstraint::Next(SetId set, uint8_t byte) {
-  const int32_t known = sets_[set].next[byte];
-  if (known != kUnknown) return known;
-  std::vector<FrameId> open;
+  const int32_t known = Row(set)[automaton_.byte_class(byte)];
+  return known != kUnknown ? known : FindNext(set, byte);
+}
+
+int32_t TokenConstraint::FindNext(SetId set, uint8_t byte) {
+  // From `low` to `high` the same edges can be taken.
+  uint8_t low = 0;
+  uint8_t high = 255;
+  open_.clear();
   step_work_ += sets_[set].frames.size();
-  for (const FrameId id : std::vector<FrameId>(sets_[set].frames)) {
+  for (const FrameId id : sets_[set].frames) {
     const Frame frame = frames_[id];
     for (const Automaton::Edge& edge : automaton_.edges(frame.state)) {
-      if (edge.kind == Automaton::Edge::kBytes && byte >= edge.low && byte <= edge.high) {
-        open.push_back(Intern(edge.to, frame.parent));
+      if (edge.kind != Automaton::Edge::kBytes) continue;
+      if (byte < edge.low) {
+        high = std::min<uint8_t>(high, edge.low - 1);
+      } else if (byte > edge.high) {
+        low = std::max<uint8_t>(low, edge.high + 1);
+      } else {
+        low = std::max(low, edge.low);
+        high = std::min(high, edge.high);
+        open_.push_back(Intern(edge.to, frame.parent));
       }
     }
   }
-  int32_t next = kDead;
-  if (!open.empty()) {
-    Set after;
-    Close(std::move(open), after);
-    next = static_cast<int32_t>(InternSet(std::move(after)));
-  }
-  sets_[set].next[byte] = next;
+  const int32_t next = open_.empty() ? kDead : static_cast<int32_t>(Close());
+  std::fill(sets_[set].next.get() + automaton_.byte_class(low),
+            sets_[set].next.get() + automaton_.byte_class(high) + 1, next);
   return next;
 }
 
@@ -208,83 +248,210 @@ int32_t TokenConstraint::Walk(SetId set, std::string_view bytes) {
   return at;
 }
 
-Status TokenConstraint::FindCosts(SetId set) {
-  costs_.clear();
-  // The sets after each byte of the token in hand; what it shares with the next is not walked
-  // again, and where a byte is dead all that share it are passed over.
-  std::vector<SetId> path = {set};
-  size_t dead_at = std::string_view::npos;  // length of the shortest beginning that is dead
-  for (size_t i = 0; i < tokens_.size(); ++i) {
-    const size_t common = tokens_.common(i);
-    if (common >= dead_at) continue;
-    dead_at = std::string_view::npos;
-    path.resize(std::min(path.size(), common + 1));
-    const std::string_view bytes = tokens_.bytes(i);
-    while (path.size() <= bytes.size()) {
-      const auto byte = static_cast<uint8_t>(bytes[path.size() - 1]);
-      int32_t next = sets_[path.back()].next[byte];
-      if (next == kUnknown) {
-        next = Next(path.back(), byte);
-        RAG_RETURN_IF_ERROR(CheckGrowth());
-      }
-      if (next == kDead) {
-        dead_at = path.size();
-        break;
-      }
-      path.push_back(static_cast<SetId>(next));
+int32_t TokenConstraint::StepBeyondAscii(SetId set) {
+  std::optional<Frame> taking;
+  for (const FrameId id : sets_[set].frames) {
+    const Frame& frame = frames_[id];
+    const auto& edges = automaton_.edges(frame.state);
+    const bool takes = std::any_of(edges.begin(), edges.end(), [](const Automaton::Edge& edge) {
+      return edge.kind == Automaton::Edge::kBytes && edge.high >= 0x80;
+    });
+    if (!takes) continue;
+    if (taking) return kUnknown;
+    taking = frame;
+  }
+  if (!taking) return kDead;
+  const std::optional<Automaton::State> after = automaton_.AfterBeyondAscii(taking->state);
+  if (!after) return kUnknown;
+  open_ = {Intern(*after, taking->parent)};
+  return static_cast<int32_t>(Close());
+}
+
+int32_t TokenConstraint::Step(SetId set, const CharacterRuns& runs) {
+  const CharacterRuns::Characters& characters = runs.characters();
+  int32_t step = kUnknown;
+  for (size_t byte = 0; byte < characters.ascii.size(); ++byte) {
+    if (!characters.ascii[byte]) continue;
+    const int32_t next = Next(set, static_cast<uint8_t>(byte));
+    if (step != kUnknown && next != step) return kUnknown;
+    step = next;
+  }
+  return characters.beyond_ascii && StepBeyondAscii(set) != step ? kUnknown : step;
+}
+
+Result<bool> TokenConstraint::FollowRuns(SetId set, const CharacterRuns& runs) {
+  chain_.assign(1, set);
+  while (chain_.size() <= CharacterRuns::kMaxRun) {
+    const SetId last = chain_.back();
+    if (sets_[last].steps_of != &runs) {
+      const int32_t step = Step(last, runs);
+      RAG_RETURN_IF_ERROR(CheckGrowth());
+      sets_[last].steps_of = &runs;
+      sets_[last].step = step;
     }
-    if (dead_at != std::string_view::npos) continue;
-    costs_.emplace_back(sets_[path.back()].cost, tokens_.id(i));
+    if (sets_[last].step == kDead) break;
+    if (sets_[last].step == kUnknown) return false;
+    chain_.push_back(static_cast<SetId>(sets_[last].step));
+  }
+  return true;
+}
+
+Result<CharacterRuns::Characters> TokenConstraint::CommonCharacters(SetId set) {
+  struct Choice {
+    int32_t next;
+    size_t nodes = 0;  // that begin with one of the characters
+    CharacterRuns::Characters characters;
+  };
+  std::vector<Choice> choices;
+  for (size_t byte = 0; byte < 128; ++byte) {
+    const TokenTrie::Range nodes = tokens_.beginning_with(static_cast<uint8_t>(byte));
+    const int32_t next = Next(set, static_cast<uint8_t>(byte));
+    RAG_RETURN_IF_ERROR(CheckGrowth());
+    if (next == kDead) continue;
+    auto choice = std::find_if(choices.begin(), choices.end(),
+                               [&](const Choice& other) { return other.next == next; });
+    if (choice == choices.end()) choice = choices.insert(choice, {.next = next});
+    choice->nodes += nodes.end - nodes.begin;
+    choice->characters.ascii.set(byte);
+  }
+  const auto most =
+      std::max_element(choices.begin(), choices.end(),
+                       [](const Choice& a, const Choice& b) { return a.nodes < b.nodes; });
+  if (most == choices.end()) return CharacterRuns::Characters();
+  most->characters.beyond_ascii = StepBeyondAscii(set) == most->next;
+  return most->characters;
+}
+
+Status TokenConstraint::FindCosts(SetId set) {
+  for (size_t byte = 0; byte < 256; ++byte) {
+    const TokenTrie::Range nodes = tokens_.beginning_with(static_cast<uint8_t>(byte));
+    if (Next(set, static_cast<uint8_t>(byte)) == kDead) continue;
+    RAG_RETURN_IF_ERROR(FindCosts(set, tokens_.trie(), nodes));
   }
   return OkStatus();
 }
 
-Status TokenConstraint::FindAllowed(SetId set) {
-  RAG_RETURN_IF_ERROR(FindCosts(set));
-  std::vector<uint64_t> bits((tokens_.vocab_size() + 63) / 64);
-  std::map<uint32_t, size_t> counts;
-  size_t* count = nullptr;  // of the token before, whose cost the next one mostly has
-  uint32_t counted = 0;
-  for (const auto& [cost, id] : costs_) {
-    SetBit(bits, id);
-    if (count == nullptr || cost != counted) {
-      count = &counts[cost];
-      counted = cost;
+Status TokenConstraint::FindCosts(SetId set, const TokenTrie& trie, TokenTrie::Range nodes) {
+  if (nodes.begin == nodes.end) return OkStatus();
+  path_[trie.node(nodes.begin).depth - 1] = {set, Row(set)};
+  for (uint32_t at = nodes.begin; at < nodes.end;) {
+    const TokenTrie::Node& node = trie.node(at);
+    ++nodes_seen_;
+    const Place before = path_[node.depth - 1];
+    int32_t next = before.next[automaton_.byte_class(node.byte)];
+    if (next == kUnknown) {
+      next = FindNext(before.set, node.byte);
+      RAG_RETURN_IF_ERROR(CheckGrowth());
     }
-    ++*count;
+    if (next == kDead) {
+      at = node.end;
+      continue;
+    }
+    const auto after = static_cast<SetId>(next);
+    for (const TokenId id : trie.tokens(at)) costs_.emplace_back(sets_[after].cost, id);
+    ++at;
+    if (at < node.end) path_[node.depth] = {after, Row(after)};
+  }
+  return OkStatus();
+}
+
+Status TokenConstraint::FindCostsAfterRuns(const CharacterRuns& runs) {
+  for (const TokenTrie::Range& nodes : runs.without_run()) {
+    RAG_RETURN_IF_ERROR(FindCosts(chain_[0], tokens_.trie(), nodes));
+  }
+  for (size_t run = 0; run < chain_.size(); ++run) {
+    RAG_RETURN_IF_ERROR(FindCosts(chain_[run], runs.rests(), runs.after(run)));
+  }
+  return OkStatus();
+}
+
+Status TokenConstraint::FindOtherCosts(SetId set) {
+  costs_.clear();
+  nodes_seen_ = 0;
+  const CharacterRuns* runs = sets_[set].runs;
+  if (runs == nullptr) return FindCosts(set);
+  RAG_RETURN_IF_ERROR(FollowRuns(set, *runs).status());
+  return FindCostsAfterRuns(*runs);
+}
+
+Status TokenConstraint::FindAllowed(SetId set) {
+  RAG_ASSIGN_OR_RETURN(const CharacterRuns::Characters common, CommonCharacters(set));
+  const CharacterRuns* runs = compiled_->Runs(common);
+  if (runs != nullptr) {
+    RAG_ASSIGN_OR_RETURN(const bool alike, FollowRuns(set, *runs));
+    if (!alike) runs = nullptr;
+  }
+  sets_[set].runs = runs;
+  RAG_RETURN_IF_ERROR(FindOtherCosts(set));
+  if (runs == nullptr && common.ascii.any() && nodes_seen_ > tokens_.trie().size() / kRunsPart) {
+    compiled_->MissedRuns(common, nodes_seen_);
   }
   Set& found = sets_[set];
-  size_t most = 0;
-  for (const auto& [cost, tokens] : counts) {
-    found.largest_cost = cost;
-    if (tokens > most) {
-      most = tokens;
-      found.common_cost = cost;
+  std::vector<uint64_t> bits;
+  found.run_costs.clear();
+  found.largest_cost = 0;
+  if (runs == nullptr) {
+    bits.resize((tokens_.vocab_size() + 63) / 64);
+  } else {
+    const auto together = runs->tokens(chain_.size() - 1);
+    bits.assign(together.begin(), together.end());
+    for (size_t run = 1; run < chain_.size(); ++run) {
+      found.run_costs.push_back(sets_[chain_[run]].cost);
+      found.largest_cost = std::max(found.largest_cost, found.run_costs.back());
     }
   }
+  // The cost that most have, if more than half do (Boyer and Moore, "MJRTY").
+  size_t votes = 0;
+  for (const auto& [cost, id] : costs_) {
+    SetBit(bits, id);
+    found.largest_cost = std::max(found.largest_cost, cost);
+    if (votes == 0) found.common_cost = cost;
+    votes += cost == found.common_cost ? size_t{1} : size_t{0} - 1;
+  }
+  const auto most =
+      static_cast<size_t>(std::count_if(costs_.begin(), costs_.end(), [&](const auto& token) {
+        return token.first == found.common_cost;
+      }));
   found.knows_costs = costs_.size() - most <= tokens_.size() / kOtherCostsPart;
   if (found.knows_costs) {
+    found.other_costs.reserve(costs_.size() - most);
     for (const auto& token : costs_) {
       if (token.first != found.common_cost) found.other_costs.push_back(token);
     }
-    found.other_costs.shrink_to_fit();
   }
-  Keep(bits.size() * sizeof(bits[0]) + found.other_costs.size() * sizeof(costs_[0]));
+  Keep(bits.size() * sizeof(bits[0]) + found.other_costs.size() * sizeof(costs_[0]) +
+       found.run_costs.capacity() * sizeof(found.run_costs[0]));
   found.allowed = std::move(bits);
   return OkStatus();
+}
+
+void TokenConstraint::FlipRuns(const Set& set, size_t left, bool fitting) {
+  const std::vector<uint32_t>& costs = set.run_costs;
+  for (size_t begin = 0; begin < costs.size();) {
+    size_t end = begin;
+    while (end < costs.size() && (costs[end] < left) == fitting) ++end;
+    if (end > begin) {
+      const auto below = set.runs->tokens(begin);
+      const auto up_to = set.runs->tokens(end);
+      for (size_t i = 0; i < scratch_.size(); ++i) scratch_[i] ^= up_to[i] ^ below[i];
+    }
+    begin = end + 1;
+  }
 }
 
 Status TokenConstraint::Narrow(SetId set, size_t left) {
   const Set& found = sets_[set];
   if (found.knows_costs && found.common_cost < left) {
     scratch_ = found.allowed;
+    FlipRuns(found, left, false);
     for (const auto& [cost, id] : found.other_costs) {
       if (cost >= left) ClearBit(scratch_, id);
     }
     return OkStatus();
   }
-  if (!found.knows_costs) RAG_RETURN_IF_ERROR(FindCosts(set));
+  if (!found.knows_costs) RAG_RETURN_IF_ERROR(FindOtherCosts(set));
   scratch_.assign((tokens_.vocab_size() + 63) / 64, 0);
+  FlipRuns(sets_[set], left, true);
   for (const auto& [cost, id] : sets_[set].knows_costs ? sets_[set].other_costs : costs_) {
     if (cost < left) SetBit(scratch_, id);
   }

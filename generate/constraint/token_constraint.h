@@ -1,9 +1,7 @@
 // TokenConstraint: where an answer is in its constraint; which tokens may come next.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -57,18 +55,27 @@ class TokenConstraint {
   using SetId = uint32_t;
   struct Frame {
     Automaton::State state;
-    FrameId parent;  // where the rule returns to
-    uint32_t cost;   // fewest bytes to the end of everything
+    FrameId parent;   // where the rule returns to
+    uint32_t cost;    // fewest bytes to the end of everything
+    int32_t closure;  // the set of what it leads to without a byte, or kUnknown
+    uint32_t closed;  // the last closure that it was in
   };
   struct Set {
     std::vector<FrameId> frames;  // sorted; each can take a byte
     bool complete = false;
     uint32_t cost = 0;
-    std::array<int32_t, 256> next;  // kUnknown, kDead or a set
+    // By class of bytes: kUnknown, kDead or a set. Null: nobody asked yet.
+    std::unique_ptr<int32_t[]> next;
+    // What each character of `steps_of` leads to, as far as that is the same (Step).
+    const CharacterRuns* steps_of = nullptr;
+    int32_t step = 0;
     std::vector<uint64_t> allowed;  // empty: not yet found
-    // Of the sets after the tokens of `allowed`: the largest cost, the one that most have, and the
-    // tokens with others, where these are few (`knows_costs`).
+    // Of the sets after the tokens of `allowed`: the largest cost; those after 1, 2, … characters
+    // of `runs`, where tokens are taken together; of the other tokens the one that most have, and
+    // the tokens with others, where these are few (`knows_costs`).
     uint32_t largest_cost = 0;
+    const CharacterRuns* runs = nullptr;
+    std::vector<uint32_t> run_costs;
     uint32_t common_cost = 0;
     std::vector<std::pair<uint32_t, TokenId>> other_costs;
     bool knows_costs = false;
@@ -81,15 +88,34 @@ class TokenConstraint {
   void Keep(size_t bytes);
   Status CheckGrowth() const;
   FrameId Intern(Automaton::State state, FrameId parent);
-  void Close(std::vector<FrameId> open, Set& set);
+  // Follows everything from `open_` on that takes no byte.
+  SetId Close();
   SetId InternSet(Set set);
+  const int32_t* Row(SetId set);
   int32_t Next(SetId set, uint8_t byte);
+  int32_t FindNext(SetId set, uint8_t byte);
   int32_t Walk(SetId set, std::string_view bytes);
-  // Puts each token that may come after the set and the cost of the set after it into costs_.
+  // Where all characters beyond ASCII lead: a set, kDead or, when that depends, kUnknown.
+  int32_t StepBeyondAscii(SetId set);
+  // Where all of the characters lead, as above.
+  int32_t Step(SetId set, const CharacterRuns& runs);
+  // Puts the sets after 0, 1, … of the characters into chain_, up to where no more may come; false
+  // when they depend on the characters.
+  Result<bool> FollowRuns(SetId set, const CharacterRuns& runs);
+  // The characters that most of what may come after the set begins with, all leading to one place.
+  Result<CharacterRuns::Characters> CommonCharacters(SetId set);
+  // Put tokens that may come after the set, and the cost of the set after each, into costs_: all,
+  // those of a part of a trie, those that begin with a run along chain_ and go on, and those that
+  // are not taken together with others.
   Status FindCosts(SetId set);
+  Status FindCosts(SetId set, const TokenTrie& trie, TokenTrie::Range nodes);
+  Status FindCostsAfterRuns(const CharacterRuns& runs);
+  Status FindOtherCosts(SetId set);
   Status FindAllowed(SetId set);
   // Writes those of the set's tokens after which less than `left` bytes complete into scratch_.
   Status Narrow(SetId set, size_t left);
+  // Flips those runs in scratch_ after which less than `left` bytes complete, or all others.
+  void FlipRuns(const Set& set, size_t left, bool fitting);
 
   const std::shared_ptr<const CompiledConstraint> compiled_;
   const Automaton& automaton_;
@@ -98,10 +124,20 @@ class TokenConstraint {
   std::vector<Frame> frames_;
   std::unordered_map<uint64_t, FrameId> frame_ids_;  // by state and parent
   std::vector<Set> sets_;
-  std::map<std::pair<std::vector<FrameId>, bool>, SetId> set_ids_;
+  std::unordered_multimap<size_t, SetId> set_ids_;  // by a hash of frames and complete
   SetId current_ = 0;
   size_t kept_bytes_ = 0;  // of frames and sets, about
+  size_t nodes_seen_ = 0;  // by FindCosts
   size_t step_work_ = 0;   // frames and edges looked at since the step began
+  // Of one call, kept for their memory.
+  std::vector<FrameId> open_;
+  uint32_t closures_ = 0;
+  struct Place {
+    SetId set;
+    const int32_t* next;
+  };
+  std::vector<Place> path_;  // after each byte of the token in hand
+  std::vector<SetId> chain_;
   std::vector<uint64_t> scratch_;
   std::vector<std::pair<uint32_t, TokenId>> costs_;
 };

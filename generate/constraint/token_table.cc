@@ -2,7 +2,20 @@
 
 #include <algorithm>
 
+#include "generate/constraint/character_runs.h"
+
 namespace rag {
+namespace {
+
+CharacterRuns::Characters JsonCharacters() {
+  CharacterRuns::Characters characters{.beyond_ascii = true};
+  for (size_t character = 0x20; character < 0x80; ++character) {
+    characters.ascii[character] = character != '"' && character != '\\';
+  }
+  return characters;
+}
+
+}  // namespace
 
 TokenTable::TokenTable(const Tokenizer& tokenizer) : vocab_size_(tokenizer.vocab_size()) {
   std::vector<std::pair<std::string, TokenId>> tokens;
@@ -15,16 +28,26 @@ TokenTable::TokenTable(const Tokenizer& tokenizer) : vocab_size_(tokenizer.vocab
   std::sort(tokens.begin(), tokens.end());
   std::string_view before;
   for (const auto& [bytes, id] : tokens) {
-    const auto [end, ignored] =
-        std::mismatch(bytes.begin(), bytes.end(), before.begin(), before.end());
-    common_.push_back(static_cast<uint32_t>(end - bytes.begin()));
     begins_.push_back(static_cast<uint32_t>(text_.size()));
     ids_.push_back(id);
     text_ += bytes;
+    const auto parting = std::mismatch(bytes.begin(), bytes.end(), before.begin(), before.end());
+    for (auto at = parting.first; at != bytes.end(); ++at) {
+      const auto depth = static_cast<uint32_t>(at - bytes.begin() + 1);
+      trie_.Add(depth, static_cast<uint8_t>(*at));
+    }
+    trie_.AddToken(id);
     before = bytes;
     if (bytes.size() == 1) single_bytes_.set(static_cast<unsigned char>(bytes[0]));
   }
   begins_.push_back(static_cast<uint32_t>(text_.size()));
+  trie_.Finish();
+  for (uint32_t at = 0; at < trie_.size(); at = trie_.node(at).end) {
+    beginning_with_[trie_.node(at).byte] = {at, trie_.node(at).end};
+  }
+  json_runs_ = std::make_unique<CharacterRuns>(trie_, vocab_size_, JsonCharacters());
 }
+
+TokenTable::~TokenTable() = default;
 
 }  // namespace rag

@@ -1,29 +1,40 @@
-// The bytes of every token of a vocabulary, in an order in which common beginnings are walked once.
+// TokenTable: the tokens of a vocabulary by their bytes.
 #pragma once
 
+#include <array>
 #include <bitset>
 #include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "generate/constraint/token_trie.h"
 #include "lib/tokenizer/tokenizer.h"
 
 namespace rag {
+
+class CharacterRuns;
 
 // Immutable. Special tokens, and tokens without bytes, are left out.
 class TokenTable {
  public:
   explicit TokenTable(const Tokenizer& tokenizer);
+  ~TokenTable();
 
   size_t size() const { return ids_.size(); }
   TokenId id(size_t index) const { return ids_[index]; }
   std::string_view bytes(size_t index) const {
     return std::string_view(text_).substr(begins_[index], begins_[index + 1] - begins_[index]);
   }
-  // Bytes that a token shares with the one before it.
-  size_t common(size_t index) const { return common_[index]; }
   size_t vocab_size() const { return vocab_size_; }
+  const TokenTrie& trie() const { return trie_; }
+  // The part of it that begins with a byte.
+  TokenTrie::Range beginning_with(uint8_t byte) const { return beginning_with_[byte]; }
+  // Of the characters that stand for themselves in JSON strings.
+  const CharacterRuns& json_runs() const { return *json_runs_; }
+
   // Bytes that are a token by themselves: what an automaton over them asks for can always be
   // written.
   const std::bitset<256>& single_bytes() const { return single_bytes_; }
@@ -32,8 +43,10 @@ class TokenTable {
   size_t vocab_size_;
   std::vector<TokenId> ids_;  // sorted by bytes
   std::vector<uint32_t> begins_;
-  std::vector<uint32_t> common_;
   std::string text_;
+  TokenTrie trie_;
+  std::array<TokenTrie::Range, 256> beginning_with_;
+  std::unique_ptr<const CharacterRuns> json_runs_;
   std::bitset<256> single_bytes_;
 };
 
