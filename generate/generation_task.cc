@@ -1,6 +1,7 @@
 #include "generate/generation_task.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -14,6 +15,27 @@ constexpr std::chrono::milliseconds kWaitStep(10);
 
 double Milliseconds(BatchTask::Clock::duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+// Whether any token is allowed; the others' logits go. Whole words of a mask are mostly alike.
+bool KeepAllowed(std::span<const uint64_t> allowed, std::span<float> logits) {
+  bool any = false;
+  for (size_t begin = 0; begin < logits.size(); begin += 64) {
+    const std::span<float> group =
+        logits.subspan(begin, std::min<size_t>(64, logits.size() - begin));
+    const uint64_t bits = allowed[begin / 64];
+    any = any || bits != 0;
+    if (bits == 0) {
+      std::fill(group.begin(), group.end(), kImpossible);
+      continue;
+    }
+    for (uint64_t out = ~bits; out != 0; out &= out - 1) {
+      const auto at = static_cast<size_t>(std::countr_zero(out));
+      if (at >= group.size()) break;
+      group[at] = kImpossible;
+    }
+  }
+  return any;
 }
 
 GenerateRequest WithoutPrompt(const GenerateRequest& request) {
@@ -116,11 +138,7 @@ Result<bool> GenerationTask::Mask(size_t left, std::span<float> logits) {
     RAG_ASSIGN_OR_RETURN(any, MaskFirst(left, logits));
   } else {
     RAG_ASSIGN_OR_RETURN(const std::span<const uint64_t> allowed, constraint_->Allowed(left));
-    for (size_t id = 0; id < logits.size(); ++id) {
-      const bool fits = (allowed[id / 64] >> (id % 64) & 1) != 0;
-      any = any || fits;
-      if (!fits) logits[id] = kImpossible;
-    }
+    any = KeepAllowed(allowed, logits);
   }
   // Tokens that end the output are none of its text, whatever bytes they have.
   for (const auto& [id, logit] : ends) logits[id] = constraint_->complete() ? logit : kImpossible;

@@ -23,12 +23,13 @@ constexpr std::array<uint8_t, 256> kFormOf = [] {
   return form_of;
 }();
 
-// Where the bytes of a token are: after `run` characters, and `prefix` of another, of `form`.
+// Where the bytes of a token are: after `run` characters, and `prefix` of another, of `form`, its
+// first byte lowest.
 struct Place {
-  uint8_t run = 0;
-  uint8_t form = kNoForm;
-  uint8_t prefix_size = 0;
-  std::array<uint8_t, 3> prefix{};
+  uint32_t run = 0;
+  uint32_t form = kNoForm;
+  uint32_t prefix_size = 0;
+  uint32_t prefix = 0;
 };
 
 // Takes one byte more; false when it is in no character of the set, or in one too many.
@@ -37,9 +38,8 @@ bool Step(Place& place, uint8_t byte, const CharacterRuns::Characters& character
     const Utf8Form& form = kUtf8Forms[place.form];
     const Utf8Form::Range& range = form.bytes[place.prefix_size];
     if (byte < range.low || byte > range.high) return false;
-    if (place.prefix_size + size_t{1} == form.size) {
-      ++place.run;
-      place.prefix_size = 0;
+    if (place.prefix_size + 1 == form.size) {
+      place = {.run = place.run + 1};
       return true;
     }
   } else {
@@ -52,16 +52,15 @@ bool Step(Place& place, uint8_t byte, const CharacterRuns::Characters& character
     place.form = kFormOf[byte];
     if (!characters.beyond_ascii || place.form == kNoForm) return false;
   }
-  place.prefix[place.prefix_size++] = byte;
+  place.prefix |= uint32_t{byte} << (8 * place.prefix_size++);
   return true;
 }
 
 // Nodes of a trie: a first one and some of those below it, which come after the rest of `prefix`.
 struct Part {
   TokenTrie::Range nodes;
-  std::array<uint8_t, 3> prefix{};
-  uint8_t prefix_begin = 0;
-  uint8_t prefix_end = 0;
+  uint32_t prefix = 0;
+  uint8_t prefix_size = 0;
   uint8_t byte = 0;  // the first of what is left of the prefix, or the first node's
 };
 
@@ -71,8 +70,8 @@ class Merger {
   Merger(const TokenTrie& trie, TokenTrie& out) : trie_(trie), out_(out) {}
 
   void Add(Part part) {
-    part.byte = part.prefix_begin < part.prefix_end ? part.prefix[part.prefix_begin]
-                                                    : trie_.node(part.nodes.begin).byte;
+    part.byte = part.prefix_size > 0 ? static_cast<uint8_t>(part.prefix)
+                                     : trie_.node(part.nodes.begin).byte;
     parts_.push_back(part);
   }
 
@@ -84,14 +83,15 @@ class Merger {
       alike_.assign(parts_.begin() + static_cast<ptrdiff_t>(next.begin), parts_.end());
       parts_.resize(next.begin);
       const Part& first = alike_.front();
-      if (alike_.size() == 1 && first.prefix_begin == first.prefix_end) {
+      if (alike_.size() == 1 && first.prefix_size == 0) {
         Copy(first.nodes, next.depth);
         continue;
       }
       out_.Add(next.depth, first.byte);
       for (Part& part : alike_) {
-        if (part.prefix_begin < part.prefix_end) {
-          ++part.prefix_begin;
+        if (part.prefix_size > 0) {
+          part.prefix >>= 8;
+          --part.prefix_size;
           Add(part);
         } else {
           AddBelow(part.nodes);
@@ -145,15 +145,15 @@ CharacterRuns::CharacterRuns(const TokenTrie& tokens, size_t vocab_size,
     : characters_(characters), words_((vocab_size + 63) / 64), tokens_((kMaxRun + 1) * words_) {
   std::array<std::vector<Part>, kMaxRun + 1> parts;
   const auto add = [&](const Place& place, TokenTrie::Range nodes) {
-    parts[place.run].push_back(
-        {.nodes = nodes, .prefix = place.prefix, .prefix_end = place.prefix_size});
+    parts[place.run].push_back({.nodes = nodes,
+                                .prefix = place.prefix,
+                                .prefix_size = static_cast<uint8_t>(place.prefix_size)});
   };
   std::vector<Place> path(tokens.depth() + 1);
   for (uint32_t at = 0; at < tokens.size();) {
     const TokenTrie::Node& node = tokens.node(at);
-    const Place& before = path[node.depth - 1];
-    Place& after = path[node.depth];
-    after = before;
+    const Place before = path[node.depth - 1];
+    Place after = before;
     if (!Step(after, node.byte, characters)) {
       if (node.depth == 1) {
         without_run_.push_back({at, node.end});
@@ -172,6 +172,7 @@ CharacterRuns::CharacterRuns(const TokenTrie& tokens, size_t vocab_size,
     } else if (!ids.empty()) {
       add(before, {at, at + 1});
     }
+    path[node.depth] = after;
     ++at;
   }
   for (size_t i = 2 * words_; i < tokens_.size(); ++i) tokens_[i] |= tokens_[i - words_];

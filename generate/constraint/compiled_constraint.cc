@@ -40,7 +40,9 @@ CompiledConstraint::CompiledConstraint(Automaton automaton, const TokenTable& to
 }
 
 const CharacterRuns* CompiledConstraint::Runs(const CharacterRuns::Characters& characters) const {
-  if (characters == tokens_.json_runs().characters()) return &tokens_.json_runs();
+  for (const auto& runs : tokens_.common_runs()) {
+    if (runs->characters() == characters) return runs.get();
+  }
   std::lock_guard lock(mutex_);
   const auto known = Find(characters);
   if (known == runs_.end()) return nullptr;

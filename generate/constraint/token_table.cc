@@ -15,6 +15,12 @@ CharacterRuns::Characters JsonCharacters() {
   return characters;
 }
 
+CharacterRuns::Characters LineCharacters() {
+  CharacterRuns::Characters characters{.beyond_ascii = true};
+  characters.ascii.set().reset('\n');
+  return characters;
+}
+
 }  // namespace
 
 TokenTable::TokenTable(const Tokenizer& tokenizer) : vocab_size_(tokenizer.vocab_size()) {
@@ -45,7 +51,9 @@ TokenTable::TokenTable(const Tokenizer& tokenizer) : vocab_size_(tokenizer.vocab
   for (uint32_t at = 0; at < trie_.size(); at = trie_.node(at).end) {
     beginning_with_[trie_.node(at).byte] = {at, trie_.node(at).end};
   }
-  json_runs_ = std::make_unique<CharacterRuns>(trie_, vocab_size_, JsonCharacters());
+  for (const auto& characters : {JsonCharacters(), LineCharacters()}) {
+    common_runs_.push_back(std::make_unique<CharacterRuns>(trie_, vocab_size_, characters));
+  }
 }
 
 TokenTable::~TokenTable() = default;

@@ -32,8 +32,9 @@ class TokenTable {
   const TokenTrie& trie() const { return trie_; }
   // The part of it that begins with a byte.
   TokenTrie::Range beginning_with(uint8_t byte) const { return beginning_with_[byte]; }
-  // Of the characters that stand for themselves in JSON strings.
-  const CharacterRuns& json_runs() const { return *json_runs_; }
+  // Runs of the sets that most long texts are of: what stands for itself in JSON strings, and all
+  // but line breaks.
+  std::span<const std::unique_ptr<const CharacterRuns>> common_runs() const { return common_runs_; }
 
   // Bytes that are a token by themselves: what an automaton over them asks for can always be
   // written.
@@ -46,7 +47,7 @@ class TokenTable {
   std::string text_;
   TokenTrie trie_;
   std::array<TokenTrie::Range, 256> beginning_with_;
-  std::unique_ptr<const CharacterRuns> json_runs_;
+  std::vector<std::unique_ptr<const CharacterRuns>> common_runs_;
   std::bitset<256> single_bytes_;
 };
 
