@@ -106,6 +106,11 @@ const OutputConstraint kConstraints[] = {
     {Kind::kRegex, "[a-z]{3}[a-e]{4,30}|[ab]{9}Q", {}},
     {Kind::kRegex, "[^é]{5,20}(é|안.*)", {}},
     {Kind::kRegex, "(a|.|é){1,25}", {}},
+    // Runs that some characters end before others.
+    {Kind::kRegex, "[^\\n]{5}[^\\nQ]{0,30}", {}},
+    {Kind::kRegex, "[^\\n]{3}[^\\né]{0,40}", {}},
+    {Kind::kRegex, "[^\\né]{2,30}", {}},
+    {Kind::kRegex, "[^\\n]{4}|[^\\n]{2,30}x", {}},
     {Kind::kRegex, "[가-힣a-z ]{2,30}", {}},
     {Kind::kGrammar,
      "root ::= line{1,4}\nline ::= [a-z] [a-z0-9_]{0,20} \"=\" [^\\n]* \"\\n\"",
@@ -169,7 +174,7 @@ TEST_CASE("every mask of real vocabularies has just the tokens that are allowed 
   if (vocabularies.empty()) RAG_SKIP("no tok-llamacpp in the shared data");
   std::mt19937 random(8);
   for (const auto& vocabulary : vocabularies) {
-    for (const size_t constraint : {1, 2, 6, 10, 15}) {
+    for (const size_t constraint : {1, 2, 6, 10, 14, 19}) {
       CompareMasks(kConstraints[constraint], vocabulary->table, random, 1);
     }
   }
