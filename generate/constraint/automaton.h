@@ -46,6 +46,7 @@ class Automaton {
   std::optional<State> AfterBeyondAscii(State state) const;
   // Bytes of one class lead to the same states from everywhere. Classes are ranges, in order.
   uint8_t byte_class(uint8_t byte) const { return byte_classes_[byte]; }
+  const std::array<uint8_t, 256>& byte_classes() const { return byte_classes_; }
   size_t byte_class_count() const { return size_t{byte_classes_.back()} + 1; }
   size_t memory_bytes() const;
 

@@ -76,8 +76,8 @@ void ConstraintCache::GiveBack(const OutputConstraint& of,
   for (size_t kept = 0; it != idle_.end() && kept < kMaxIdle; ++it, ++kept) {
     // What equal ones share is there once.
     const CompiledConstraint& compiled = *it->second->compiled();
-    bytes += it->second->memory_bytes();
-    if (!counted.insert(&compiled).second) bytes -= compiled.memory_bytes();
+    bytes += it->second->kept_bytes();
+    if (counted.insert(&compiled).second) bytes += compiled.memory_bytes();
     if (bytes > memory_.limit() / 4) break;
   }
   idle_.erase(it, idle_.end());

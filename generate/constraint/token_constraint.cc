@@ -333,12 +333,14 @@ Status TokenConstraint::FindCosts(SetId set) {
 
 Status TokenConstraint::FindCosts(SetId set, const TokenTrie& trie, TokenTrie::Range nodes) {
   if (nodes.begin == nodes.end) return OkStatus();
-  path_[trie.node(nodes.begin).depth - 1] = {set, Row(set)};
+  const std::array<uint8_t, 256>& classes = automaton_.byte_classes();
+  Place* const path = path_.data();
+  path[trie.node(nodes.begin).depth - 1] = {set, Row(set)};
   for (uint32_t at = nodes.begin; at < nodes.end;) {
     const TokenTrie::Node& node = trie.node(at);
     ++nodes_seen_;
-    const Place before = path_[node.depth - 1];
-    int32_t next = before.next[automaton_.byte_class(node.byte)];
+    const Place& before = path[node.depth - 1];
+    int32_t next = before.next[classes[node.byte]];
     if (next == kUnknown) {
       next = FindNext(before.set, node.byte);
       RAG_RETURN_IF_ERROR(CheckGrowth());
@@ -350,7 +352,9 @@ Status TokenConstraint::FindCosts(SetId set, const TokenTrie& trie, TokenTrie::R
     const auto after = static_cast<SetId>(next);
     for (const TokenId id : trie.tokens(at)) costs_.emplace_back(sets_[after].cost, id);
     ++at;
-    if (at < node.end) path_[node.depth] = {after, Row(after)};
+    if (at == node.end) continue;
+    const int32_t* row = sets_[after].next.get();
+    path[node.depth] = {after, row != nullptr ? row : Row(after)};
   }
   return OkStatus();
 }
@@ -365,74 +369,70 @@ Status TokenConstraint::FindCostsAfterRuns(const CharacterRuns& runs) {
   return OkStatus();
 }
 
-Status TokenConstraint::FindOtherCosts(SetId set) {
+Status TokenConstraint::FindOtherCosts(SetId set, const CharacterRuns* runs) {
   costs_.clear();
   nodes_seen_ = 0;
-  const CharacterRuns* runs = sets_[set].runs;
   if (runs == nullptr) return FindCosts(set);
   RAG_RETURN_IF_ERROR(FollowRuns(set, *runs).status());
   return FindCostsAfterRuns(*runs);
 }
 
-Status TokenConstraint::FindAllowed(SetId set) {
+Result<std::unique_ptr<const TokenConstraint::Mask>> TokenConstraint::FindMask(SetId set) {
+  auto mask = std::make_unique<Mask>();
   RAG_ASSIGN_OR_RETURN(const CharacterRuns::Characters common, CommonCharacters(set));
   const CharacterRuns* runs = compiled_->Runs(common);
   if (runs != nullptr) {
     RAG_ASSIGN_OR_RETURN(const bool alike, FollowRuns(set, *runs));
     if (!alike) runs = nullptr;
   }
-  sets_[set].runs = runs;
-  RAG_RETURN_IF_ERROR(FindOtherCosts(set));
-  if (runs == nullptr && common.ascii.any() && nodes_seen_ > tokens_.trie().size() / kRunsPart) {
-    compiled_->MissedRuns(common, nodes_seen_);
-  }
-  Set& found = sets_[set];
-  std::vector<uint64_t> bits;
-  found.run_costs.clear();
-  found.largest_cost = 0;
+  RAG_RETURN_IF_ERROR(FindOtherCosts(set, runs));
   if (runs == nullptr) {
-    bits.resize((tokens_.vocab_size() + 63) / 64);
+    mask->allowed.resize((tokens_.vocab_size() + 63) / 64);
+    if (common.ascii.any() && nodes_seen_ > tokens_.trie().size() / kRunsPart) {
+      compiled_->MissedRuns(common, nodes_seen_);
+    }
   } else {
+    mask->runs = runs;
     const auto together = runs->tokens(chain_.size() - 1);
-    bits.assign(together.begin(), together.end());
+    mask->allowed.assign(together.begin(), together.end());
     for (size_t run = 1; run < chain_.size(); ++run) {
-      found.run_costs.push_back(sets_[chain_[run]].cost);
-      found.largest_cost = std::max(found.largest_cost, found.run_costs.back());
+      mask->run_costs.push_back(sets_[chain_[run]].cost);
+      mask->largest_cost = std::max(mask->largest_cost, mask->run_costs.back());
     }
   }
   // The cost that most have, if more than half do (Boyer and Moore, "MJRTY").
   size_t votes = 0;
   for (const auto& [cost, id] : costs_) {
-    SetBit(bits, id);
-    found.largest_cost = std::max(found.largest_cost, cost);
-    if (votes == 0) found.common_cost = cost;
-    votes += cost == found.common_cost ? size_t{1} : size_t{0} - 1;
+    SetBit(mask->allowed, id);
+    mask->largest_cost = std::max(mask->largest_cost, cost);
+    if (votes == 0) mask->common_cost = cost;
+    votes += cost == mask->common_cost ? size_t{1} : size_t{0} - 1;
   }
   const auto most =
       static_cast<size_t>(std::count_if(costs_.begin(), costs_.end(), [&](const auto& token) {
-        return token.first == found.common_cost;
+        return token.first == mask->common_cost;
       }));
-  found.knows_costs = costs_.size() - most <= tokens_.size() / kOtherCostsPart;
-  if (found.knows_costs) {
-    found.other_costs.reserve(costs_.size() - most);
+  mask->knows_costs = costs_.size() - most <= tokens_.size() / kOtherCostsPart;
+  if (mask->knows_costs) {
+    mask->other_costs.reserve(costs_.size() - most);
     for (const auto& token : costs_) {
-      if (token.first != found.common_cost) found.other_costs.push_back(token);
+      if (token.first != mask->common_cost) mask->other_costs.push_back(token);
     }
   }
-  Keep(bits.size() * sizeof(bits[0]) + found.other_costs.size() * sizeof(costs_[0]) +
-       found.run_costs.capacity() * sizeof(found.run_costs[0]));
-  found.allowed = std::move(bits);
-  return OkStatus();
+  Keep(sizeof(Mask) + mask->allowed.size() * sizeof(mask->allowed[0]) +
+       mask->other_costs.size() * sizeof(costs_[0]) +
+       mask->run_costs.capacity() * sizeof(mask->run_costs[0]));
+  return std::unique_ptr<const Mask>(std::move(mask));
 }
 
-void TokenConstraint::FlipRuns(const Set& set, size_t left, bool fitting) {
-  const std::vector<uint32_t>& costs = set.run_costs;
+void TokenConstraint::FlipRuns(const Mask& mask, size_t left, bool fitting) {
+  const std::vector<uint32_t>& costs = mask.run_costs;
   for (size_t begin = 0; begin < costs.size();) {
     size_t end = begin;
     while (end < costs.size() && (costs[end] < left) == fitting) ++end;
     if (end > begin) {
-      const auto below = set.runs->tokens(begin);
-      const auto up_to = set.runs->tokens(end);
+      const auto below = mask.runs->tokens(begin);
+      const auto up_to = mask.runs->tokens(end);
       for (size_t i = 0; i < scratch_.size(); ++i) scratch_[i] ^= up_to[i] ^ below[i];
     }
     begin = end + 1;
@@ -440,19 +440,19 @@ void TokenConstraint::FlipRuns(const Set& set, size_t left, bool fitting) {
 }
 
 Status TokenConstraint::Narrow(SetId set, size_t left) {
-  const Set& found = sets_[set];
-  if (found.knows_costs && found.common_cost < left) {
-    scratch_ = found.allowed;
-    FlipRuns(found, left, false);
-    for (const auto& [cost, id] : found.other_costs) {
+  const Mask& mask = *sets_[set].mask;
+  if (mask.knows_costs && mask.common_cost < left) {
+    scratch_ = mask.allowed;
+    FlipRuns(mask, left, false);
+    for (const auto& [cost, id] : mask.other_costs) {
       if (cost >= left) ClearBit(scratch_, id);
     }
     return OkStatus();
   }
-  if (!found.knows_costs) RAG_RETURN_IF_ERROR(FindOtherCosts(set));
+  if (!mask.knows_costs) RAG_RETURN_IF_ERROR(FindOtherCosts(set, mask.runs));
   scratch_.assign((tokens_.vocab_size() + 63) / 64, 0);
-  FlipRuns(sets_[set], left, true);
-  for (const auto& [cost, id] : sets_[set].knows_costs ? sets_[set].other_costs : costs_) {
+  FlipRuns(mask, left, true);
+  for (const auto& [cost, id] : mask.knows_costs ? mask.other_costs : costs_) {
     if (cost < left) SetBit(scratch_, id);
   }
   return OkStatus();
@@ -461,9 +461,11 @@ Status TokenConstraint::Narrow(SetId set, size_t left) {
 Result<std::span<const uint64_t>> TokenConstraint::Allowed(size_t left) {
   Shrink();
   step_work_ = 0;
-  if (sets_[current_].allowed.empty()) RAG_RETURN_IF_ERROR(FindAllowed(current_));
-  const Set& set = sets_[current_];
-  if (set.largest_cost < left) return std::span<const uint64_t>(set.allowed);
+  if (sets_[current_].mask == nullptr) {
+    RAG_ASSIGN_OR_RETURN(sets_[current_].mask, FindMask(current_));
+  }
+  const Mask& mask = *sets_[current_].mask;
+  if (mask.largest_cost < left) return std::span<const uint64_t>(mask.allowed);
   RAG_RETURN_IF_ERROR(Narrow(current_, left));
   return std::span<const uint64_t>(scratch_);
 }

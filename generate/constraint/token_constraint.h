@@ -47,7 +47,9 @@ class TokenConstraint {
   bool Advance(std::string_view bytes);
 
   const std::shared_ptr<const CompiledConstraint>& compiled() const { return compiled_; }
-  // What is kept, and what was compiled, which others may share.
+  // What is kept besides what was compiled.
+  size_t kept_bytes() const { return kept_bytes_; }
+  // Both; others may share what was compiled.
   size_t memory_bytes() const { return compiled_->memory_bytes() + kept_bytes_; }
 
  private:
@@ -60,25 +62,29 @@ class TokenConstraint {
     int32_t closure;  // the set of what it leads to without a byte, or kUnknown
     uint32_t closed;  // the last closure that it was in
   };
-  struct Set {
-    std::vector<FrameId> frames;  // sorted; each can take a byte
-    bool complete = false;
-    uint32_t cost = 0;
-    // By class of bytes: kUnknown, kDead or a set. Null: nobody asked yet.
-    std::unique_ptr<int32_t[]> next;
-    // What each character of `steps_of` leads to, as far as that is the same (Step).
-    const CharacterRuns* steps_of = nullptr;
-    int32_t step = 0;
-    std::vector<uint64_t> allowed;  // empty: not yet found
-    // Of the sets after the tokens of `allowed`: the largest cost; those after 1, 2, … characters
-    // of `runs`, where tokens are taken together; of the other tokens the one that most have, and
-    // the tokens with others, where these are few (`knows_costs`).
+  // The tokens that may come after a set, and the costs of the sets after them.
+  struct Mask {
+    std::vector<uint64_t> allowed;
     uint32_t largest_cost = 0;
+    // Where tokens are taken together: the costs after 1, 2, … characters of these runs.
     const CharacterRuns* runs = nullptr;
     std::vector<uint32_t> run_costs;
+    // Of the other tokens: the cost that most have, and the tokens with others, where these are few
+    // (`knows_costs`).
     uint32_t common_cost = 0;
     std::vector<std::pair<uint32_t, TokenId>> other_costs;
     bool knows_costs = false;
+  };
+  struct Set {
+    std::vector<FrameId> frames;  // sorted; each can take a byte
+    // By class of bytes: kUnknown, kDead or a set. Null: nobody asked yet.
+    std::unique_ptr<int32_t[]> next;
+    std::unique_ptr<const Mask> mask;  // null: not yet found
+    // What each character of `steps_of` leads to, as far as that is the same (Step).
+    const CharacterRuns* steps_of = nullptr;
+    int32_t step = 0;
+    uint32_t cost = 0;
+    bool complete = false;
   };
 
   void Clear();
@@ -106,16 +112,16 @@ class TokenConstraint {
   Result<CharacterRuns::Characters> CommonCharacters(SetId set);
   // Put tokens that may come after the set, and the cost of the set after each, into costs_: all,
   // those of a part of a trie, those that begin with a run along chain_ and go on, and those that
-  // are not taken together with others.
+  // are not taken together with others by runs, which may be null.
   Status FindCosts(SetId set);
   Status FindCosts(SetId set, const TokenTrie& trie, TokenTrie::Range nodes);
   Status FindCostsAfterRuns(const CharacterRuns& runs);
-  Status FindOtherCosts(SetId set);
-  Status FindAllowed(SetId set);
+  Status FindOtherCosts(SetId set, const CharacterRuns* runs);
+  Result<std::unique_ptr<const Mask>> FindMask(SetId set);
   // Writes those of the set's tokens after which less than `left` bytes complete into scratch_.
   Status Narrow(SetId set, size_t left);
   // Flips those runs in scratch_ after which less than `left` bytes complete, or all others.
-  void FlipRuns(const Set& set, size_t left, bool fitting);
+  void FlipRuns(const Mask& mask, size_t left, bool fitting);
 
   const std::shared_ptr<const CompiledConstraint> compiled_;
   const Automaton& automaton_;
