@@ -17,7 +17,7 @@ constexpr size_t kMaxKeptBytes = size_t{64} << 20;
 // What one step may add: an expression like .*a.{5000} has a set of thousands of frames for each
 // way to write a token.
 constexpr size_t kMaxStepBytes = size_t{256} << 20;
-constexpr size_t kFrameBytes = 72;  // with its place in frame_ids_
+constexpr size_t kFrameBytes = 80;  // with its place in frame_ids_
 // Positions and ways out of them that one step may look at: some tenths of a second. ([a-z ]?){N}
 // has few sets, of N positions each.
 constexpr size_t kMaxStepWork = size_t{1} << 22;

@@ -60,7 +60,7 @@ class TokenConstraint {
     FrameId parent;   // where the rule returns to
     uint32_t cost;    // fewest bytes to the end of everything
     int32_t closure;  // the set of what it leads to without a byte, or kUnknown
-    uint32_t closed;  // the last closure that it was in
+    uint64_t closed;  // the last closure that it was in
   };
   // The tokens that may come after a set, and the costs of the sets after them.
   struct Mask {
@@ -137,7 +137,7 @@ class TokenConstraint {
   size_t step_work_ = 0;   // frames and edges looked at since the step began
   // Of one call, kept for their memory.
   std::vector<FrameId> open_;
-  uint32_t closures_ = 0;
+  uint64_t closures_ = 0;
   struct Place {
     SetId set;
     const int32_t* next;
