@@ -7,7 +7,7 @@ The interpreter needs numpy, tokenizers and whichever peers are to be measured:
     peers/bin/pip install torch sentence-transformers        # sentence-transformers, and the exports of the others
     peers/bin/pip install onnx onnxscript onnxruntime        # ONNX Runtime
     peers/bin/pip install ctranslate2                        # CTranslate2
-    peers/bin/pip install gguf llama-cpp-python              # llama.cpp, built here, so for this processor
+    peers/bin/pip install gguf llama-cpp-python              # llama.cpp, built there for the processor (GGML_NATIVE)
 
 Reads one JSON object a line from standard input and answers each with one on standard output. A first process is
 asked to prepare, which writes the model in the peers' own formats; then each system has a process of its own, so that
@@ -23,7 +23,7 @@ its memory is its own:
     {"do": "quit"}
 
 texts is a file of JSON strings, one a line; batch the texts in a call, 0 for all; vectors gets f32 rows. A failure is
-answered with {"error": TEXT}. Of the texts in a call each system sorts by length and computes INNER at a time.
+answered with {"error": TEXT}. Of the texts in a call each system sorts by length and computes INNER at a time, llama.cpp one.
 """
 
 import importlib
@@ -237,10 +237,13 @@ class CTranslate2Int8(CTranslate2):
     compute_type = "int8"
 
 
-class LlamaCpp(Peer):
+class LlamaCpp(Tokenized):
+    """One text a pass: the tokens of a pass are all compared with each other, so that two texts in it take as long as
+    two passes, and more of them longer."""
+
     name = "llama.cpp f16"
     package = "llama-cpp-python"
-    parameters = {"precision": "f16", "tokens_a_pass": "the model's"}
+    parameters = {"precision": "f16", "batch": 1}
     file = "model-f16.gguf"
     matrix_type = "F16"
 
@@ -253,27 +256,43 @@ class LlamaCpp(Peer):
     def load(self):
         import llama_cpp
         self.library = llama_cpp
+        self.log = llama_cpp.llama_log_callback(lambda level, text, data: None)
+        llama_cpp.llama_log_set(self.log, None)
+        self.load_tokenizer()
 
     def open(self):
-        pooling = {"mean": self.library.LLAMA_POOLING_TYPE_MEAN, "cls": self.library.LLAMA_POOLING_TYPE_CLS}
-        # A text is cut to n_batch tokens, which are also those of a pass.
-        tokens = self.max_tokens
-        self.network = self.library.Llama(str(self.folder / self.file), embedding=True, n_ctx=tokens, n_batch=tokens,
-                                          n_ubatch=tokens, n_threads=self.threads, n_threads_batch=self.threads,
-                                          pooling_type=pooling[self.pooling], verbose=False)
+        library = self.library
+        library.llama_backend_init()
+        model = library.llama_model_load_from_file(str(self.folder / self.file).encode(),
+                                                   library.llama_model_default_params())
+        if model is None:
+            raise RuntimeError(f"llama.cpp cannot read {self.file}")
+        settings = library.llama_context_default_params()
+        settings.n_ctx = settings.n_batch = settings.n_ubatch = self.max_tokens
+        settings.n_threads = settings.n_threads_batch = self.threads
+        settings.pooling_type = library.LLAMA_POOLING_TYPE_NONE
+        settings.embeddings = True
+        self.context = library.llama_init_from_model(model, settings)
+        self.dim = library.llama_model_n_embd(model)
 
-    def encode(self, texts):
+    def states(self, ids):
         import numpy as np
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        rows = self.network.embed([texts[i] for i in order], normalize=self.normalize, truncate=True)
-        out = np.empty((len(texts), len(rows[0])), np.float32)
-        out[order] = np.asarray(rows, np.float32)
-        return out
+        library = self.library
+        lengths = np.array([len(row) for row in ids])
+        states = np.zeros((len(ids), lengths.max(), self.dim), np.float32)
+        for i, row in enumerate(ids):
+            tokens = (library.llama_token * len(row))(*row)
+            code = library.llama_encode(self.context, library.llama_batch_get_one(tokens, len(row)))
+            if code != 0:
+                raise RuntimeError(f"llama_encode returned {code}")
+            states[i, :len(row)] = np.ctypeslib.as_array(library.llama_get_embeddings(self.context),
+                                                         (len(row), self.dim))
+        return states, lengths
 
 
 class LlamaCppQ8(LlamaCpp):
     name = "llama.cpp Q8_0"
-    parameters = {"precision": "Q8_0", "tokens_a_pass": "the model's"}
+    parameters = {"precision": "Q8_0", "batch": 1}
     file = "model-q8_0.gguf"
     matrix_type = "Q8_0"
 
@@ -296,7 +315,6 @@ def write_bert_gguf(model, path, matrix_type):
     writer.add_head_count(config["num_attention_heads"])
     writer.add_layer_norm_eps(config["layer_norm_eps"])
     writer.add_causal_attention(False)
-    writer.add_pooling_type(gguf.PoolingType.MEAN)
     writer.add_file_type(getattr(gguf.LlamaFileType, "MOSTLY_" + matrix_type))
     vocabulary = tokenizer["model"]["vocab"]
     pieces = sorted(vocabulary, key=vocabulary.get)
