@@ -34,37 +34,30 @@ bool IsWeightsFile(const fs::path& path) {
          path.filename().string().ends_with(".index.json");
 }
 
-Status CopyError(const fs::path& path, const std::error_code& error) {
-  return IoError("cannot copy '", path.string(), "': ", error.message());
-}
-
 // The files of one folder, without those below it.
 Status CopySettings(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::create_directories(to, error);
   if (error) return IoError("cannot make '", to.string(), "': ", error.message());
-  for (auto entry = fs::directory_iterator(from, error); !error && entry != fs::end(entry);
-       entry.increment(error)) {
-    const fs::path& path = entry->path();
+  RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(from));
+  for (const fs::path& path : paths) {
     std::error_code failed;
     const bool copied = fs::is_regular_file(path, failed) && !IsWeightsFile(path) &&
                         fs::file_size(path, failed) <= kMaxSettingsBytes;
-    if (failed) return CopyError(path, failed);
+    if (failed) return IoError("cannot copy '", path.string(), "': ", failed.message());
     if (copied) {
       RAG_RETURN_IF_ERROR(CopyFile(path.string(), (to / path.filename()).string()));
     }
   }
-  return error ? CopyError(from, error) : OkStatus();
+  return OkStatus();
 }
 
 // All that Encoder::Load reads but the network's weights: `weights` is their folder, `from` or one
 // below it. A dense module's own weights are copied as they are.
 Status CopyEncoder(const fs::path& from, const fs::path& weights, const fs::path& to) {
   RAG_RETURN_IF_ERROR(CopySettings(from, to));
-  std::error_code error;
-  for (auto entry = fs::directory_iterator(from, error); !error && entry != fs::end(entry);
-       entry.increment(error)) {
-    const fs::path& path = entry->path();
+  RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(from));
+  for (const fs::path& path : paths) {
     std::error_code failed;
     if (!fs::is_directory(path, failed)) continue;
     const fs::path target = to / path.filename();
@@ -78,7 +71,7 @@ Status CopyEncoder(const fs::path& from, const fs::path& weights, const fs::path
     }
     RAG_RETURN_IF_ERROR(CopyFolder(path, target));
   }
-  return error ? CopyError(from, error) : OkStatus();
+  return OkStatus();
 }
 
 // The tensors of the new file, and the bytes of those that were made anew.

@@ -232,16 +232,11 @@ Result<std::vector<ModelEntry>> ListModels(const std::string& models_folder) {
   std::vector<ModelEntry> entries;
   std::error_code error;
   if (!fs::exists(models_folder, error)) return entries;
-  fs::directory_iterator it(models_folder, error);
-  while (!error && it != fs::directory_iterator()) {
-    if (it->path().filename().string().front() != '.') {
-      ModelEntry entry = EntryOf(it->path());
-      if (!entry.kind.empty()) entries.push_back(std::move(entry));
-    }
-    it.increment(error);
-  }
-  if (error) {
-    return IoError("cannot read the models folder '", models_folder, "': ", error.message());
+  RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(models_folder));
+  for (const fs::path& path : paths) {
+    if (path.filename().string().front() == '.') continue;
+    ModelEntry entry = EntryOf(path);
+    if (!entry.kind.empty()) entries.push_back(std::move(entry));
   }
   std::sort(entries.begin(), entries.end(), [](const ModelEntry& a, const ModelEntry& b) {
     return std::tie(a.name, a.kind) < std::tie(b.name, b.kind);

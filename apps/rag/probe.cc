@@ -12,6 +12,7 @@
 #include "apps/rag/output.h"
 #include "engine/json.h"
 #include "lib/base/file.h"
+#include "lib/base/folder.h"
 
 namespace rag {
 namespace {
@@ -24,32 +25,26 @@ struct ExampleFiles {
   std::vector<std::string> labels;
 };
 
-std::vector<std::string> SortedEntries(const std::string& folder, std::error_code& error) {
-  std::vector<std::string> paths;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (!entry->path().filename().string().starts_with('.')) {
-      paths.push_back(entry->path().string());
-    }
-  }
+Result<std::vector<fs::path>> SortedEntries(const fs::path& folder) {
+  RAG_ASSIGN_OR_RETURN(std::vector<fs::path> paths, ListFolder(folder));
+  std::erase_if(paths,
+                [](const fs::path& path) { return path.filename().string().starts_with('.'); });
   std::sort(paths.begin(), paths.end());
   return paths;
 }
 
 // FOLDER/LABEL/PICTURE; other files of FOLDER are no examples.
 Result<ExampleFiles> ListExamples(const std::string& folder) {
-  std::error_code error;
   ExampleFiles files;
-  const std::vector<std::string> label_folders = SortedEntries(folder, error);
-  if (error) return IoError("cannot list '", folder, "': ", error.message());
-  for (const std::string& label_folder : label_folders) {
+  RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> label_folders, SortedEntries(folder));
+  for (const fs::path& label_folder : label_folders) {
     std::error_code ignored;
     if (!fs::is_directory(label_folder, ignored)) continue;
-    for (std::string& path : SortedEntries(label_folder, error)) {
-      files.paths.push_back(std::move(path));
-      files.labels.push_back(fs::path(label_folder).filename().string());
+    RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> pictures, SortedEntries(label_folder));
+    for (const fs::path& path : pictures) {
+      files.paths.push_back(path.string());
+      files.labels.push_back(label_folder.filename().string());
     }
-    if (error) return IoError("cannot list '", label_folder, "': ", error.message());
   }
   if (files.paths.empty()) {
     return InvalidArgumentError("'", folder, "' has no folder of a label with pictures in it");

@@ -72,9 +72,8 @@ Status CopyFolder(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::create_directories(to, error);
   if (error) return IoError("cannot make '", to.string(), "': ", error.message());
-  for (auto entry = fs::directory_iterator(from, error); !error && entry != fs::end(entry);
-       entry.increment(error)) {
-    const fs::path& path = entry->path();
+  RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(from));
+  for (const fs::path& path : paths) {
     std::error_code unknown;
     const fs::file_status status = fs::status(path, unknown);
     if (fs::is_directory(status)) {
@@ -85,7 +84,6 @@ Status CopyFolder(const fs::path& from, const fs::path& to) {
       return InvalidArgumentError("'", path.string(), "' is neither a file nor a folder");
     }
   }
-  if (error) return IoError("cannot list '", from.string(), "': ", error.message());
   return OkStatus();
 }
 

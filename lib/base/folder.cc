@@ -23,6 +23,17 @@ Status MakeFolders(const fs::path& path) {
   return SyncFolder(parent.empty() ? "." : parent.string());
 }
 
+Result<std::vector<fs::path>> ListFolder(const fs::path& folder) {
+  std::vector<fs::path> paths;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    paths.push_back(entry->path());
+  }
+  if (error) return IoError("cannot list '", folder.string(), "': ", error.message());
+  return paths;
+}
+
 bool IsBelow(const fs::path& path, const fs::path& folder) {
   std::error_code error;
   const fs::path whole = fs::weakly_canonical(path, error);

@@ -1,7 +1,8 @@
-// Folders that outlast a loss of power, and where they lie.
+// Folders: made so that they outlast a loss of power, listed, and where they lie.
 #pragma once
 
 #include <filesystem>
+#include <vector>
 
 #include "lib/base/status.h"
 
@@ -10,6 +11,9 @@ namespace rag {
 // Makes a folder and those above it that are missing, and syncs the name of each. Errors: as
 // ErrnoError.
 Status MakeFolders(const std::filesystem::path& path);
+
+// The paths of what lies in a folder, in no order. Errors: io_error, naming the folder.
+Result<std::vector<std::filesystem::path>> ListFolder(const std::filesystem::path& folder);
 
 // Whether `path` is `folder` or lies below it once links are followed; neither has to exist. False
 // where that cannot be told.

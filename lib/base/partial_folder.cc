@@ -43,14 +43,13 @@ Status MakePartial(const fs::path& path) {
 
 // Removes all but the lock.
 Status Clear(const fs::path& folder) {
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
-       entry.increment(error)) {
-    if (entry->path().filename() == ProcessLock::kFileName) continue;
-    fs::remove_all(entry->path(), error);
-    if (error) break;
+  RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(folder));
+  for (const fs::path& path : paths) {
+    if (path.filename() == ProcessLock::kFileName) continue;
+    std::error_code error;
+    fs::remove_all(path, error);
+    if (error) return IoError("cannot remove '", path.string(), "': ", error.message());
   }
-  if (error) return IoError("cannot clear '", folder.string(), "': ", error.message());
   return OkStatus();
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <tuple>
 
+#include "lib/base/folder.h"
 #include "lib/model/model_file.h"
 
 namespace rag {
@@ -196,15 +197,13 @@ Result<Shard> OpenShard(const std::string& path) {
 }
 
 Result<std::string> FindInFolder(const std::string& folder) {
-  std::error_code error;
+  RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(folder));
   std::vector<std::string> files, indexes;
-  for (auto entry = fs::directory_iterator(folder, error); !error && entry != fs::end(entry);
-       entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (name.ends_with(kIndexSuffix)) indexes.push_back(entry->path().string());
-    if (name.ends_with(kFileSuffix)) files.push_back(entry->path().string());
+  for (const fs::path& path : paths) {
+    const std::string name = path.filename().string();
+    if (name.ends_with(kIndexSuffix)) indexes.push_back(path.string());
+    if (name.ends_with(kFileSuffix)) files.push_back(path.string());
   }
-  if (error) return IoError(folder, ": ", error.message());
   const std::string usual = (fs::path(folder) / "model.safetensors").string();
   if (std::find(files.begin(), files.end(), usual) != files.end()) return usual;
   if (indexes.size() == 1) return indexes[0];

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "lib/base/file.h"
+#include "lib/base/folder.h"
 #include "lib/tokenizer/loaders.h"
 #include "lib/tokenizer/word_piece.h"
 
@@ -71,11 +72,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& path) {
     const fs::path file = fs::path(path) / name;
     if (fs::exists(file, error)) return LoadFile(file);
   }
-  std::vector<fs::path> models;
-  for (auto entry = fs::directory_iterator(path, error); !error && entry != fs::end(entry);
-       entry.increment(error)) {
-    if (entry->path().extension() == ".model") models.push_back(entry->path());
-  }
+  RAG_ASSIGN_OR_RETURN(std::vector<fs::path> models, ListFolder(path));
+  std::erase_if(models, [](const fs::path& file) { return file.extension() != ".model"; });
   if (models.size() == 1) return LoadFile(models[0]);
   if (models.size() > 1) {
     return InvalidArgumentError(path, ": several .model files; name the one to load");

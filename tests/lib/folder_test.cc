@@ -1,5 +1,6 @@
 #include "lib/base/folder.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
@@ -26,6 +27,23 @@ TEST_CASE("folders are made as far as they are missing") {
     const Status status = MakeFolders(folder.file(path));
     CHECK_FALSE(status.ok());
     CHECK(status.message().find("file") != std::string::npos);
+  }
+}
+
+TEST_CASE("a folder's entries are listed, hidden ones too and none below them") {
+  const TemporaryFolder folder;
+  REQUIRE_OK(MakeFolders(folder.file("a/b")));
+  std::ofstream(folder.file(".hidden")) << "x";
+  fs::create_symlink("nowhere", folder.file("link"));
+  auto listed = ListFolder(folder.path());
+  REQUIRE_OK(listed);
+  std::sort(listed->begin(), listed->end());
+  CHECK(*listed == std::vector<fs::path>{folder.path() / ".hidden", folder.path() / "a",
+                                         folder.path() / "link"});
+  for (const char* path : {"none", ".hidden"}) {
+    const Status failed = ListFolder(folder.file(path)).status();
+    CHECK(failed.code() == StatusCode::kIoError);
+    CHECK(failed.message().find(folder.file(path)) != std::string::npos);
   }
 }
 
