@@ -62,13 +62,11 @@ class StoreImpl final : public Store {
       if (!options_.create_if_missing || options_.read_only) {
         return NotFoundError("there is no store '", path_, "'");
       }
-      fs::create_directories(path_, error);
-      if (error) return IoError("cannot make the folder '", path_, "': ", error.message());
+      RAG_RETURN_IF_ERROR(MakeFolders(path_));
     }
     if (!options_.read_only) {
       RAG_ASSIGN_OR_RETURN(lock_, ProcessLock::Take(path_, StrCat("the store '", path_, "'")));
-      fs::create_directories(GraphFolder(), error);
-      if (error) return IoError("cannot make '", GraphFolder(), "': ", error.message());
+      RAG_RETURN_IF_ERROR(MakeFolders(GraphFolder()));
       RemoveLeftovers();
     }
     RAG_ASSIGN_OR_RETURN(SealCheck seal, CheckSeal(path_));
