@@ -15,16 +15,20 @@ namespace {
 void PrintInfo(const CollectionInfo& info) {
   Print(StrCat(Bold(info.config.name), "  ", info.stats.documents, " documents, ",
                info.stats.chunks, " chunks"));
-  if (info.config.vectors.dim == 0) {
-    Print(", lexical only\n");
-  } else {
+  const size_t sparse_dim = info.config.sparse_dim;
+  if (info.config.vectors.dim == 0 && sparse_dim == 0) Print(", lexical only");
+  if (info.config.vectors.dim != 0) {
     Print(StrCat(", ", IndexKindName(info.config.vectors.kind), " of ", info.config.vectors.dim,
                  " dimensions, ", HumanBytes(info.stats.index_memory_bytes), " in memory"));
     if (info.stats.index_disk_bytes != 0) {
       Print(StrCat(", ", HumanBytes(info.stats.index_disk_bytes), " of vectors on disk"));
     }
-    Print("\n");
   }
+  if (sparse_dim != 0) {
+    Print(StrCat(", sparse vectors of ", sparse_dim, " dimensions, ",
+                 HumanBytes(info.stats.sparse_memory_bytes), " of their lists in memory"));
+  }
+  Print("\n");
 }
 
 constexpr size_t kRecallK = 10;

@@ -553,6 +553,9 @@ class SmallModels(CliTest):
         self.rag_json("index", self.docs, "--sparse", model)
         stats = self.rag_json("stats")
         self.assertEqual((stats["sparse"]["dim"], stats["index"]), (600, None))
+        line = self.run_rag("stats").stdout.splitlines()[0]
+        self.assertRegex(line, r"sparse vectors of 600 dimensions, [\d.]+ \w+ of their lists in memory$")
+        self.assertNotIn("lexical only", line)
         hits = self.rag_json("search", "the signing key is rotated", "--sparse", model, "--mode", "sparse")["hits"]
         self.assertTrue(hits and all(h["score"] > 0 for h in hits))
         self.assertEqual([h["score"] for h in hits], sorted((h["score"] for h in hits), reverse=True))
