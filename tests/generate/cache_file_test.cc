@@ -17,6 +17,7 @@
 #include "generate/generator.h"
 #include "generate/kv_sequence.h"
 #include "tests/generate/chat_model.h"
+#include "tests/generate/small_cache.h"
 #include "tests/support/support.h"
 
 namespace rag {
@@ -263,79 +264,6 @@ std::vector<std::vector<TokenId>> Paths(const PrefixTree& tree) {
   return paths;
 }
 
-TEST_CASE("a tree comes back with its order, and a smaller one with what was used last") {
-  const KvShape shape = {.layers = 1, .heads = 1, .head_dim = 4};
-  const test::TemporaryFolder folder;
-  const std::string path = folder.file("tree.kv");
-  constexpr size_t kBlocks = 60;
-  std::mt19937 random(11);
-  for (size_t round = 0; round < 10; ++round) {
-    auto pool = KvPool::Create(shape, kBlocks * KvPool::BlockBytes(shape));
-    REQUIRE_OK(pool);
-    PrefixTree tree(**pool);
-    // What adapters gave stands among the rest, and stays behind.
-    PrefixTree::Node* const roots[] = {tree.Enter({}), tree.Enter({9, 1})};
-    for (size_t text = 0; text < 15; ++text) {
-      std::vector<PrefixTree::Node*> nodes;
-      PrefixTree::Node* const root = roots[text % 4 == 3];
-      for (size_t length = 1 + random() % 6; nodes.size() < length;) {
-        const bool begun = nodes.size() + 1 == length && random() % 2 == 0;
-        std::vector<TokenId> tokens(begun ? 1 + random() % 31 : KvPool::kBlockTokens,
-                                    static_cast<TokenId>(random() % 3));
-        std::optional<KvPool::BlockId> block = (*pool)->Take();
-        while (!block && tree.Evict()) block = (*pool)->Take();
-        REQUIRE(block);
-        for (std::byte& byte : (*pool)->bytes(*block)) byte = static_cast<std::byte>(random());
-        nodes.push_back(tree.Insert(nodes.empty() ? root : nodes.back(), tokens, *block));
-        (*pool)->Release(*block);
-        tree.Pin(nodes.back());
-        if (nodes.back()->tokens->size() < KvPool::kBlockTokens) break;
-      }
-      for (; !nodes.empty(); nodes.pop_back()) tree.Unpin(nodes.back());
-    }
-    {
-      const auto file = AtomicFile::Create(path, 0600);
-      REQUIRE_OK(file);
-      REQUIRE_OK(CacheSnapshot(tree, **pool).Write(7, **file));
-      REQUIRE_OK((*file)->Commit());
-    }
-    const auto paths = Paths(tree);
-    CHECK(paths.size() < tree.size());
-    for (const size_t blocks : {kBlocks, size_t{5}}) {
-      auto other = KvPool::Create(shape, blocks * KvPool::BlockBytes(shape));
-      REQUIRE_OK(other);
-      PrefixTree read(**other);
-      const auto contents = ReadCacheFile(path, 7, 3, **other, read);
-      REQUIRE_OK(contents);
-      CHECK(contents->blocks == std::min(blocks, paths.size()));
-      CHECK((*other)->used() == contents->blocks);
-      CHECK(Paths(read) ==
-            std::vector<std::vector<TokenId>>(
-                paths.begin(), paths.begin() + static_cast<ptrdiff_t>(contents->blocks)));
-      const auto kept = tree.Ordered({});
-      const auto found = read.Ordered({});
-      for (size_t i = 0; i < found.size(); ++i) {
-        const auto a = (*pool)->bytes(kept[i]->block);
-        const auto b = (*other)->bytes(found[i]->block);
-        REQUIRE(std::equal(a.begin(), a.end(), b.begin(), b.end()));
-      }
-      // Leaves go first, as ever.
-      while (read.Evict()) {
-      }
-      CHECK((*other)->used() == 0);
-    }
-    auto other = KvPool::Create(shape, kBlocks * KvPool::BlockBytes(shape));
-    REQUIRE_OK(other);
-    PrefixTree read(**other);
-    CHECK(ReadCacheFile(path, 8, 3, **other, read).status().code() ==
-          StatusCode::kFailedPrecondition);
-    CHECK(ReadCacheFile(path, 7, 1, **other, read).status().code() == StatusCode::kDataLoss);
-    CHECK(read.size() == 0);
-    CHECK((*other)->used() == 0);
-    for (PrefixTree::Node* const root : roots) tree.Leave(root);
-  }
-}
-
 Status WriteTo(const std::string& path, CacheSnapshot& snapshot) {
   RAG_ASSIGN_OR_RETURN(const auto file, AtomicFile::Create(path, 0600));
   RAG_RETURN_IF_ERROR(snapshot.Write(7, *file).status());
@@ -347,14 +275,78 @@ std::string Written(CacheSnapshot& snapshot, const std::string& path) {
   return test::ReadAll(path);
 }
 
-struct SmallCache {
-  explicit SmallCache(size_t blocks) {
-    auto made = KvPool::Create(shape, blocks * KvPool::BlockBytes(shape));
-    REQUIRE_OK(made);
-    pool = std::move(made).value();
-    tree = std::make_unique<PrefixTree>(*pool);
+TEST_CASE("a tree comes back with its order, and a smaller one with what was used last") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("tree.kv");
+  constexpr size_t kBlocks = 60;
+  std::mt19937 random(11);
+  for (size_t round = 0; round < 10; ++round) {
+    const SmallCache cache(kBlocks);
+    KvPool& pool = *cache.pool;
+    PrefixTree& tree = *cache.tree;
+    // What adapters gave stands among the rest, and stays behind.
+    PrefixTree::Node* const roots[] = {tree.Enter({}), tree.Enter({9, 1})};
+    for (size_t text = 0; text < 15; ++text) {
+      std::vector<PrefixTree::Node*> nodes;
+      PrefixTree::Node* const root = roots[text % 4 == 3];
+      for (size_t length = 1 + random() % 6; nodes.size() < length;) {
+        const bool begun = nodes.size() + 1 == length && random() % 2 == 0;
+        std::vector<TokenId> tokens(begun ? 1 + random() % 31 : KvPool::kBlockTokens,
+                                    static_cast<TokenId>(random() % 3));
+        std::optional<KvPool::BlockId> block = pool.Take();
+        while (!block && tree.Evict()) block = pool.Take();
+        REQUIRE(block);
+        for (std::byte& byte : pool.bytes(*block)) byte = static_cast<std::byte>(random());
+        nodes.push_back(tree.Insert(nodes.empty() ? root : nodes.back(), tokens, *block));
+        pool.Release(*block);
+        tree.Pin(nodes.back());
+        if (nodes.back()->tokens->size() < KvPool::kBlockTokens) break;
+      }
+      for (; !nodes.empty(); nodes.pop_back()) tree.Unpin(nodes.back());
+    }
+    {
+      CacheSnapshot snapshot(tree, pool);
+      REQUIRE_OK(WriteTo(path, snapshot));
+    }
+    const auto paths = Paths(tree);
+    CHECK(paths.size() < tree.size());
+    for (const size_t blocks : {kBlocks, size_t{5}}) {
+      const SmallCache other(blocks);
+      PrefixTree& read = *other.tree;
+      const auto contents = ReadCacheFile(path, 7, 3, *other.pool, read);
+      REQUIRE_OK(contents);
+      CHECK(contents->blocks == std::min(blocks, paths.size()));
+      CHECK(other.pool->used() == contents->blocks);
+      CHECK(Paths(read) ==
+            std::vector<std::vector<TokenId>>(
+                paths.begin(), paths.begin() + static_cast<ptrdiff_t>(contents->blocks)));
+      const auto kept = tree.Ordered({});
+      const auto found = read.Ordered({});
+      for (size_t i = 0; i < found.size(); ++i) {
+        const auto a = pool.bytes(kept[i]->block);
+        const auto b = other.pool->bytes(found[i]->block);
+        REQUIRE(std::equal(a.begin(), a.end(), b.begin(), b.end()));
+      }
+      // Leaves go first, as ever.
+      while (read.Evict()) {
+      }
+      CHECK(other.pool->used() == 0);
+    }
+    const SmallCache other(kBlocks);
+    PrefixTree& read = *other.tree;
+    CHECK(ReadCacheFile(path, 8, 3, *other.pool, read).status().code() ==
+          StatusCode::kFailedPrecondition);
+    CHECK(ReadCacheFile(path, 7, 1, *other.pool, read).status().code() == StatusCode::kDataLoss);
+    CHECK(read.size() == 0);
+    CHECK(other.pool->used() == 0);
+    for (PrefixTree::Node* const root : roots) tree.Leave(root);
   }
-  // Random keys and values of `history`, kept as a sequence that is over leaves them.
+}
+
+// Of random keys and values, the same ones in every cache.
+struct RandomCache : SmallCache {
+  using SmallCache::SmallCache;
+  // Keeps `history` as a sequence that is over leaves it.
   void Keep(const std::vector<TokenId>& history) {
     KvSequence sequence(*pool, *tree);
     Run(sequence, history);
@@ -368,10 +360,7 @@ struct SmallCache {
     sequence.Publish(history);
   }
 
-  const KvShape shape = {.layers = 1, .heads = 1, .head_dim = 4};
   std::mt19937 random{5};
-  std::unique_ptr<KvPool> pool;
-  std::unique_ptr<PrefixTree> tree;
 };
 
 std::vector<TokenId> Tokens(size_t count, TokenId token) {
@@ -380,7 +369,7 @@ std::vector<TokenId> Tokens(size_t count, TokenId token) {
 
 TEST_CASE("a snapshot is written as the tree was, whatever becomes of it meanwhile") {
   const test::TemporaryFolder folder;
-  SmallCache cache(20);
+  RandomCache cache(20);
   for (TokenId token = 0; token < 3; ++token) cache.Keep(Tokens(100 + 10 * token, token));
   std::string sound;
   {
@@ -404,7 +393,7 @@ TEST_CASE("a snapshot is written as the tree was, whatever becomes of it meanwhi
 }
 
 TEST_CASE("a snapshot that is given up gives its blocks back") {
-  SmallCache cache(4);
+  RandomCache cache(4);
   cache.Keep(Tokens(100, 1));
   {
     const CacheSnapshot snapshot(*cache.tree, *cache.pool);
@@ -419,10 +408,10 @@ TEST_CASE("a snapshot that is given up gives its blocks back") {
 TEST_CASE("a begun block that a sequence goes on with is written as it was, or left out") {
   const test::TemporaryFolder folder;
   const bool full = GENERATE(false, true);
-  SmallCache cache(full ? 2 : 3);
+  RandomCache cache(full ? 2 : 3);
   std::string sound;
   {
-    SmallCache other(3);  // of the same random numbers
+    RandomCache other(3);
     other.Keep(Tokens(40, 1));
     CacheSnapshot snapshot(*other.tree, *other.pool);
     sound = Written(snapshot, folder.file("sound.kv"));
@@ -447,7 +436,7 @@ TEST_CASE("a begun block that a sequence goes on with is written as it was, or l
 TEST_CASE("a full cache that is being written evicts as many as ever, and waits for those") {
   const test::TemporaryFolder folder;
   constexpr size_t kBlocks = 16;
-  SmallCache cache(kBlocks);
+  RandomCache cache(kBlocks);
   for (TokenId token = 0; token < 4; ++token) cache.Keep(Tokens(128, token));
   std::string sound;
   {
@@ -498,7 +487,7 @@ class FileSizeLimit {
 TEST_CASE("the copy of a begun block is written first, and its block is free then") {
   const test::TemporaryFolder folder;
   constexpr size_t kBlocks = 8;
-  SmallCache cache(kBlocks);
+  RandomCache cache(kBlocks);
   for (TokenId token = 0; token < 3; ++token) cache.Keep(Tokens(64, token));
   KvSequence sequence(*cache.pool, *cache.tree);
   cache.Run(sequence, Tokens(20, 5));
@@ -519,7 +508,7 @@ TEST_CASE("the copy of a begun block is written first, and its block is free the
 TEST_CASE("what is lent and was not evicted is waited for only where nothing can be evicted") {
   const test::TemporaryFolder folder;
   constexpr size_t kBlocks = 6;
-  SmallCache cache(kBlocks);
+  RandomCache cache(kBlocks);
   const CacheSpace others = {1};  // whose blocks are not lent
   {
     KvSequence other(*cache.pool, *cache.tree, others);
@@ -551,7 +540,7 @@ TEST_CASE("what is lent and was not evicted is waited for only where nothing can
 
 TEST_CASE("what need not be had waits for nothing that is lent, and evicts one block for it") {
   constexpr size_t kBlocks = 6;
-  SmallCache cache(kBlocks);
+  RandomCache cache(kBlocks);
   for (TokenId token = 0; token < 3; ++token) cache.Keep(Tokens(64, token));
   std::optional<CacheSnapshot> snapshot(std::in_place, *cache.tree, *cache.pool);
   REQUIRE(cache.pool->used() == kBlocks);
@@ -568,29 +557,26 @@ TEST_CASE("what need not be had waits for nothing that is lent, and evicts one b
 }
 
 TEST_CASE("every bit of a file counts, and so does its length") {
-  const KvShape shape = {.layers = 1, .heads = 1, .head_dim = 4, .type = DType::kQ8_0};
   const test::TemporaryFolder folder;
   const std::string path = folder.file("tree.kv");
-  auto pool = KvPool::Create(shape, 8 * KvPool::BlockBytes(shape));
-  REQUIRE_OK(pool);
+  const SmallCache cache(8, DType::kQ8_0);
+  KvPool& pool = *cache.pool;
+  PrefixTree& tree = *cache.tree;
   {
-    PrefixTree tree(**pool);
     PrefixTree::Node* const root = tree.Enter({});
     std::vector<PrefixTree::Node*> nodes = {root};
     for (const size_t count : {size_t{32}, size_t{32}, size_t{5}}) {
       const std::vector<TokenId> tokens(count, 2);
-      const std::optional<KvPool::BlockId> block = (*pool)->Take();
+      const std::optional<KvPool::BlockId> block = pool.Take();
       REQUIRE(block);
-      for (std::byte& byte : (*pool)->bytes(*block)) byte = static_cast<std::byte>(count);
+      for (std::byte& byte : pool.bytes(*block)) byte = static_cast<std::byte>(count);
       nodes.push_back(tree.Insert(nodes.back(), tokens, *block));
-      (*pool)->Release(*block);
+      pool.Release(*block);
       tree.Pin(nodes.back());
     }
     for (; nodes.size() > 1; nodes.pop_back()) tree.Unpin(nodes.back());
-    const auto file = AtomicFile::Create(path, 0600);
-    REQUIRE_OK(file);
-    REQUIRE_OK(CacheSnapshot(tree, **pool).Write(7, **file));
-    REQUIRE_OK((*file)->Commit());
+    CacheSnapshot snapshot(tree, pool);
+    REQUIRE_OK(WriteTo(path, snapshot));
     tree.Leave(root);
   }
   const std::string sound = test::ReadAll(path);
@@ -598,9 +584,10 @@ TEST_CASE("every bit of a file counts, and so does its length") {
   const std::string wrong = folder.file("wrong.kv");
   const auto read = [&](std::string_view bytes) {
     std::ofstream(wrong, std::ios::binary | std::ios::trunc) << bytes;
-    PrefixTree tree(**pool);
-    const StatusCode code = ReadCacheFile(wrong, 7, 3, **pool, tree).status().code();
-    if (code != StatusCode::kOk && tree.size() + (*pool)->used() > 0) {
+    while (tree.Evict()) {
+    }
+    const StatusCode code = ReadCacheFile(wrong, 7, 3, pool, tree).status().code();
+    if (code != StatusCode::kOk && tree.size() + pool.used() > 0) {
       FAIL("something is left of what was refused");
     }
     return code;

@@ -8,26 +8,21 @@
 #include <random>
 
 #include "generate/kv_sequence.h"
+#include "tests/generate/small_cache.h"
 #include "tests/support/support.h"
 
 namespace rag {
 namespace {
 
 constexpr size_t kBlock = KvPool::kBlockTokens;
-constexpr KvShape kShape = {.layers = 1, .heads = 1, .head_dim = 4, .type = DType::kF32};
 
 size_t Match(KvSequence& sequence, std::span<const TokenId> history) {
   const size_t whole = sequence.MatchBlocks(history);
   return whole + sequence.CopyBeginning(history);
 }
 
-struct Cache {
-  explicit Cache(size_t blocks) {
-    auto made = KvPool::Create(kShape, blocks * KvPool::BlockBytes(kShape));
-    REQUIRE_OK(made);
-    pool = std::move(made).value();
-    tree = std::make_unique<PrefixTree>(*pool);
-  }
+struct MarkedCache : SmallCache {
+  using SmallCache::SmallCache;
   // Writes what stands for each token's key: the hash of the tokens up to it.
   static float Mark(std::span<const TokenId> history, size_t position) {
     uint32_t mark = 17;
@@ -61,9 +56,6 @@ struct Cache {
     Write(sequence, history, history.size() - sequence.size());
     return found;
   }
-
-  std::unique_ptr<KvPool> pool;
-  std::unique_ptr<PrefixTree> tree;
 };
 
 std::vector<TokenId> Tokens(size_t n, TokenId seed) {
@@ -73,7 +65,7 @@ std::vector<TokenId> Tokens(size_t n, TokenId seed) {
 }
 
 TEST_CASE("texts that begin alike share whole blocks and copy the one where they part") {
-  Cache cache(16);
+  MarkedCache cache(16);
   auto text = Tokens(80, 5);
   KvSequence first(*cache.pool, *cache.tree);
   CHECK(cache.RunAll(first, text) == 0);
@@ -110,7 +102,7 @@ TEST_CASE("texts that begin alike share whole blocks and copy the one where they
 }
 
 TEST_CASE("what two sequences wrote at the same time is kept once") {
-  Cache cache(16);
+  MarkedCache cache(16);
   const auto text = Tokens(64, 3);
   KvSequence a(*cache.pool, *cache.tree);
   KvSequence b(*cache.pool, *cache.tree);
@@ -125,7 +117,7 @@ TEST_CASE("what two sequences wrote at the same time is kept once") {
 }
 
 TEST_CASE("the least recently used is evicted first, and never what a sequence stands on") {
-  Cache cache(6);
+  MarkedCache cache(6);
   const auto run = [&](TokenId seed) {
     KvSequence sequence(*cache.pool, *cache.tree);
     const size_t found = cache.RunAll(sequence, Tokens(64, seed));
@@ -151,7 +143,7 @@ TEST_CASE("the least recently used is evicted first, and never what a sequence s
 TEST_CASE("random texts: as much is found as was ever written, and all blocks come back") {
   std::mt19937 random(11);
   for (const size_t blocks : {size_t{4'096}, size_t{24}}) {
-    Cache cache(blocks);
+    MarkedCache cache(blocks);
     std::vector<std::vector<TokenId>> written;
     struct Open {
       std::unique_ptr<KvSequence> sequence;
@@ -197,13 +189,14 @@ TEST_CASE("random texts: as much is found as was ever written, and all blocks co
     }
     CHECK(cache.tree->size() == 0);
     CHECK(cache.pool->used() == 0);
-    CHECK(cache.pool->allocated_bytes() <= blocks * KvPool::BlockBytes(kShape));
+    CHECK(cache.pool->allocated_bytes() <= blocks * cache.pool->block_bytes());
   }
 }
 
 TEST_CASE("a limit below one block is refused") {
-  CHECK(KvPool::Create(kShape, KvPool::BlockBytes(kShape) - 1).status().code() ==
-        StatusCode::kResourceExhausted);
+  CHECK(KvPool::Create(SmallCache::kShape, KvPool::BlockBytes(SmallCache::kShape) - 1)
+            .status()
+            .code() == StatusCode::kResourceExhausted);
 }
 
 }  // namespace
