@@ -14,7 +14,8 @@ PanelDot GetPanelDot(Isa isa) { return isa == Isa::kAmx ? AmxPanelDot : nullptr;
 size_t PackedMatrix::BytesFor(const TensorView& weights, const Runtime& runtime) {
   const PackedKernels* const kernels = GetPackedKernels(runtime.isa(), weights.type);
   if (kernels == nullptr) return 0;
-  return (weights.shape[0] + kTileRows - 1) / kTileRows * kernels->tile_bytes(weights.shape[1]);
+  return (weights.shape[0] + kTileRows - 1) / kTileRows *
+         PackedTileBytes(weights.type, weights.shape[1]);
 }
 
 PackedMatrix PackedMatrix::Pack(const TensorView& weights, const Runtime& runtime,
@@ -24,7 +25,7 @@ PackedMatrix PackedMatrix::Pack(const TensorView& weights, const Runtime& runtim
   if (kernels == nullptr) return packed;
   const size_t rows = weights.shape[0];
   packed.cols_ = weights.shape[1];
-  packed.tile_bytes_ = kernels->tile_bytes(packed.cols_);
+  packed.tile_bytes_ = PackedTileBytes(weights.type, packed.cols_);
   const size_t tiles = (rows + kTileRows - 1) / kTileRows;
   packed.data_ = memory;
   packed.kernels_ = kernels;
@@ -37,7 +38,7 @@ PackedMatrix PackedMatrix::Pack(const TensorView& weights, const Runtime& runtim
         const size_t row = tile * kTileRows + i;
         of_tile[i] = row < rows ? weights.bytes.data() + row * row_bytes : nullptr;
       }
-      kernels->pack(of_tile, packed.cols_, memory + tile * packed.tile_bytes_);
+      PackTile(weights.type, of_tile, packed.cols_, memory + tile * packed.tile_bytes_);
     }
   });
   return packed;

@@ -456,8 +456,7 @@ void Dot(const std::byte* tile, size_t cols, const Activations8& x, size_t token
 const PackedKernels* Avx2PackedKernels(DType type) {
   return VisitPackedFormat(type, []<class F>(F) -> const PackedKernels* {
     static constexpr PackedKernels kTable = {
-        F::Scales::kScaleOf, F::kMinima, kTokenTile, F::TileBytes,
-        PackTile<F>,         Dot<F>,     nullptr,    nullptr};
+        F::Scales::kScaleOf, F::kMinima, kTokenTile, Dot<F>, nullptr, nullptr};
     return &kTable;
   });
 }

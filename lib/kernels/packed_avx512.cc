@@ -337,8 +337,7 @@ void UnpackGroups(const std::byte* tile, size_t first, size_t count, const Unpac
 
 template <class F>
 constexpr PackedKernels MakeTable() {
-  PackedKernels table = {F::Scales::kScaleOf, F::kMinima, kTokenTile, F::TileBytes,
-                         PackTile<F>,         Dot<F>,     nullptr,    nullptr};
+  PackedKernels table = {F::Scales::kScaleOf, F::kMinima, kTokenTile, Dot<F>, nullptr, nullptr};
   if constexpr (F::Scales::kScaleOf == ScaleOf::k32) {
     table.unpack_blocks = UnpackBlocks<F>;
   } else {

@@ -80,10 +80,8 @@ void TakeCodes(const std::byte* block, const DecodedBlock& decoded, uint8_t* cod
   }
 }
 
-}  // namespace
-
 template <class F>
-void PackTile(const std::byte* const rows[kTileRows], size_t cols, std::byte* tile) {
+void PackFormat(const std::byte* const rows[kTileRows], size_t cols, std::byte* tile) {
   const DTypeInfo& info = GetDTypeInfo(F::kDType);
   // Rows that there are not stay of scale zero.
   alignas(64) uint8_t codes[kTileRows][kMaxBlockElements] = {};
@@ -111,15 +109,15 @@ void PackTile(const std::byte* const rows[kTileRows], size_t cols, std::byte* ti
   }
 }
 
-template void PackTile<PackedQ4_0>(const std::byte* const*, size_t, std::byte*);
-template void PackTile<PackedQ4_1>(const std::byte* const*, size_t, std::byte*);
-template void PackTile<PackedQ5_0>(const std::byte* const*, size_t, std::byte*);
-template void PackTile<PackedQ5_1>(const std::byte* const*, size_t, std::byte*);
-template void PackTile<PackedQ8_0>(const std::byte* const*, size_t, std::byte*);
-template void PackTile<PackedQ4_K>(const std::byte* const*, size_t, std::byte*);
-template void PackTile<PackedQ5_K>(const std::byte* const*, size_t, std::byte*);
-template void PackTile<PackedQ6_K>(const std::byte* const*, size_t, std::byte*);
-template void PackTile<PackedIQ4_NL>(const std::byte* const*, size_t, std::byte*);
-template void PackTile<PackedIQ4_XS>(const std::byte* const*, size_t, std::byte*);
+}  // namespace
+
+size_t PackedTileBytes(DType type, size_t cols) {
+  return VisitPackedFormat(type, [&]<class F>(F) { return F::TileBytes(cols); });
+}
+
+void PackTile(DType type, const std::byte* const rows[kTileRows], size_t cols, std::byte* tile) {
+  using Pack = void (*)(const std::byte* const rows[kTileRows], size_t cols, std::byte* tile);
+  VisitPackedFormat(type, []<class F>(F) -> Pack { return PackFormat<F>; })(rows, cols, tile);
+}
 
 }  // namespace rag

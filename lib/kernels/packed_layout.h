@@ -10,12 +10,13 @@
 #include "lib/kernels/packed_tables.h"
 
 namespace rag {
+namespace {  // of each file that includes it, as simd_vector.h explains
 
-inline constexpr size_t kPackedBlock = 32;  // columns whose codes stand together
-inline constexpr size_t kQuads = 8;         // groups of four columns in them
-inline constexpr size_t kQuadBytes = 64;    // four columns of a tile's rows
-inline constexpr size_t kGroupBlocks = 8;   // blocks behind one header of scales
-inline constexpr size_t kHalfScales = kTileRows * sizeof(uint16_t);  // bytes of a tile's f16
+constexpr size_t kPackedBlock = 32;                           // columns whose codes stand together
+constexpr size_t kQuads = 8;                                  // groups of four columns in them
+constexpr size_t kQuadBytes = 64;                             // four columns of a tile's rows
+constexpr size_t kGroupBlocks = 8;                            // blocks behind one header of scales
+constexpr size_t kHalfScales = kTileRows * sizeof(uint16_t);  // bytes of a tile's f16
 
 // --- codes: what stands for a weight, unsigned ---
 
@@ -149,9 +150,5 @@ auto VisitPackedFormat(DType type, const Visit& visit) -> decltype(visit(PackedQ
   }
 }
 
-// Lays out 16 rows of the file's blocks, null for those that a last tile lacks, which become zeros,
-// in a tile of zeros.
-template <class F>
-void PackTile(const std::byte* const rows[kTileRows], size_t cols, std::byte* tile);
-
+}  // namespace
 }  // namespace rag

@@ -36,10 +36,6 @@ struct PackedKernels {
   bool minima;
   // The most tokens of a call of dot: those whose activations stay near while a tile passes.
   size_t token_tile;
-  // Bytes of a tile of so many columns, a multiple of 64.
-  size_t (*tile_bytes)(size_t cols);
-  // rows: of the file's blocks; null for those that a last tile lacks, which become zeros.
-  void (*pack)(const std::byte* const rows[kTileRows], size_t cols, std::byte* tile);
   // out[t * out_stride + r] = row r . x[t] for the first `rows` of the tile and those behind
   // it; x has scales of scale_of. A result does not depend on `tokens` and `rows`, bit for bit.
   void (*dot)(const std::byte* tile, size_t cols, const Activations8& x, size_t tokens, size_t rows,
@@ -50,6 +46,12 @@ struct PackedKernels {
   void (*unpack_groups)(const std::byte* tile, size_t first, size_t count,
                         const UnpackedGroups& out);
 };
+
+// Bytes of a tile of so many columns, a multiple of 64; `type` has PackedKernels.
+size_t PackedTileBytes(DType type, size_t cols);
+// Lays out rows of the file's blocks in a tile of zeros; null for those that a last tile lacks,
+// which become zeros.
+void PackTile(DType type, const std::byte* const rows[kTileRows], size_t cols, std::byte* tile);
 
 // Null for the types that are not packed.
 const PackedKernels* Avx2PackedKernels(DType type);
