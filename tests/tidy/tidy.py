@@ -2,7 +2,8 @@
 """Rules of CONTRIBUTING.md that a program can check. Prints every breach and exits 1 when there is one.
 
     tests/tidy/tidy.py                 format, includes, headers, folders
-    tests/tidy/tidy.py --ctest build   also: every test file is registered in that build
+    tests/tidy/tidy.py --ctest build   also, of that build: every test file is registered, and no object of
+                                       an instruction set has code that other processors may run
 """
 
 import argparse
@@ -138,6 +139,28 @@ def registration_problems(root, build, files):
             yield f"{file}: a test file that ctest does not run"
 
 
+def shared_code(symbols):
+    """Of nm's lines, what may run on a processor without the object's instruction set: of a weak function's copies in
+    several objects the linker keeps any, and what initializes variables runs at start."""
+    for line in symbols.splitlines():
+        kind, name = line.split(maxsplit=2)[1:]
+        if kind == "W":
+            yield f"{name} is weak; give it, or a type of its template, an unnamed namespace"
+        elif name.startswith("_GLOBAL__sub_I"):
+            yield "a variable is initialized by code; make it constexpr"
+
+
+def object_problems(build):
+    objects = sorted(path for path in pathlib.Path(build).rglob("*.cc.o")
+                     if re.search(r"_(avx2|avx512|amx)\.cc\.o$", path.name))
+    if not objects:
+        yield f"{build}: no object of an instruction set; build it first"
+    for path in objects:
+        symbols = subprocess.run(["nm", "--defined-only", str(path)], capture_output=True, text=True, check=True).stdout
+        for problem in shared_code(symbols):
+            yield f"{path.name}: {problem}"
+
+
 def problems(root, build=None):
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True,
                             text=True, check=True).stdout.splitlines()
@@ -153,6 +176,7 @@ def problems(root, build=None):
     yield from format_problems(root, sources)
     if build is not None:
         yield from registration_problems(root, build, files)
+        yield from object_problems(build)
 
 
 def main():
