@@ -19,6 +19,7 @@ class DecodeCommand final : public Command {
         "Examples:\n"
         "  rag-bench decode model-Q4_K_M.gguf --threads 1,2 --json -\n"
         "  rag-bench decode model.gguf --peer llama.cpp=llama.cpp/build/bin/llama-bench \\\n"
+        "      --peer 'ik_llama.cpp=ik_llama.cpp/build/bin/llama-bench -rtr 1' \\\n"
         "      --peer 'huge pages=env GLIBC_TUNABLES=glibc.malloc.hugetlb=1 llama-bench -mmp 0' "
         "\\\n"
         "      --json decode.json --markdown decode.md\n"
