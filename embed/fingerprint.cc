@@ -14,6 +14,8 @@ namespace {
 
 // Part of every fingerprint: raised when the same files begin to give other vectors.
 constexpr int kFingerprintVersion = 1;
+// Of int8 alone. 2: queries, keys and values are rounded too, and rows' outliers are not.
+constexpr std::string_view kInt8Version = ".2";
 
 // The files that Tokenizer::Load reads from a folder, in its order of preference.
 std::vector<std::string> TokenizerFiles(const std::string& folder) {
@@ -71,6 +73,10 @@ Result<uint64_t> HashWeights(const SafetensorsFile& file, ThreadPool& pool) {
   return hash;
 }
 
+bool StoresInt8(const SafetensorsFile& file) {
+  return file.metadata().Find(kSourceHashKey) != nullptr;
+}
+
 std::string MakeFingerprint(std::string name, std::string_view source_bytes,
                             const FingerprintParts& parts) {
   std::vector<uint64_t> hashes = {kFingerprintVersion, Hash64(source_bytes), parts.tokenizer,
@@ -78,6 +84,7 @@ std::string MakeFingerprint(std::string name, std::string_view source_bytes,
   if (parts.head != 0) hashes.push_back(parts.head);
   name += StrCat('-', HashToHex(Hash64(std::as_bytes(std::span<const uint64_t>(hashes)))));
   if (parts.precision != Precision::kF32) name += StrCat('-', PrecisionName(parts.precision));
+  if (parts.precision == Precision::kInt8) name += kInt8Version;
   return name;
 }
 

@@ -38,7 +38,11 @@ struct FingerprintParts {
   Precision precision = Precision::kF32;
 };
 
-// "<name>-<hash>", and "-bf16" or "-int8" behind it; source_bytes: all of the files' settings.
+// Whether QuantizeEncoder wrote the file in 8 bits.
+bool StoresInt8(const SafetensorsFile& file);
+
+// "<name>-<hash>", and behind it, of another precision than f32, "-bf16x3", "-bf16" or "-int8.2";
+// source_bytes: all of the files' settings.
 std::string MakeFingerprint(std::string name, std::string_view source_bytes,
                             const FingerprintParts& parts);
 // "bert-384-mean-<hash>" likewise.

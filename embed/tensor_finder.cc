@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "embed/fingerprint.h"
 #include "lib/tensor/shape_text.h"
 
 namespace rag {
@@ -155,6 +156,14 @@ Result<std::vector<const TensorView*>> TensorFinder::FindParts(std::span<const s
     RAG_ASSIGN_OR_RETURN(const TensorView* part, FindShape(name + ".weight", part_shape));
     if (part->type != DType::kI8) {
       RAG_ASSIGN_OR_RETURN(part, Find(name + ".weight", part_shape));
+    }
+    const bool rounded = shape.precision == Precision::kInt8 && shape.in <= kMaxInt8Depth;
+    if (rounded && part->type != DType::kI8 && StoresInt8(*file_)) {
+      return InvalidArgumentError(
+          folder_, ": tensor '", FullName(name), ".weight' has type ",
+          GetDTypeInfo(part->type).name,
+          " in a folder in 8 bits, as earlier versions wrote them: quantize "
+          "what it was made of again");
     }
     if (!parts.empty() && (part->type == DType::kI8) != (parts.front()->type == DType::kI8)) {
       return InvalidArgumentError(folder_, ": tensor '", FullName(name), ".weight' has type ",

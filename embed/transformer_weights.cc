@@ -31,11 +31,6 @@ Result<std::string> FindPrefix(const SafetensorsFile& file, const std::string& f
                               "', with or without the model's name in front");
 }
 
-// Whether QuantizeEncoder wrote the file in 8 bits.
-bool StoresInt8(const SafetensorsFile& file) {
-  return file.metadata().Find(kSourceHashKey) != nullptr;
-}
-
 }  // namespace
 
 class TransformerWeights::LayerReader {

@@ -108,7 +108,7 @@ class Narrow {
                         c_.data(),
                         shape_.n,
                         {},
-                        inputs_.together});
+                        inputs_.two_groups});
   }
 
  private:

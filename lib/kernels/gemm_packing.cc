@@ -13,7 +13,8 @@ namespace {
 
 constexpr size_t kGroupBytes = sizeof(uint32_t);
 constexpr size_t kLine = 64;  // bytes
-// Fewer cost more than adding products together saves; trained layers allow 76 and more.
+// Fewer cost more than adding the products of two groups saves; all-MiniLM-L6-v2's layers allow 76
+// to 111.
 constexpr int32_t kFewInt8Steps = 72;
 
 // write_row(j, row) writes `groups` groups of row j of b, which become column j. The last panel is
@@ -63,7 +64,7 @@ size_t PackedGemmBf16Size(const Kernels& kernels, size_t n, size_t k) {
 }
 
 size_t PackedGemmInt8Size(const Kernels& kernels, size_t n, size_t k) {
-  return kInt8Front + PackedGemmBSize(kernels, n, Int8RowSize(kernels, k));
+  return kInt8Front + PackedGemmBSize(kernels, n, Int8RowSize(kernels, k == 0 ? 1 : k));
 }
 
 void PackGemmB(const Kernels& kernels, RowSource b, size_t n, size_t k, float* packed) {
@@ -100,7 +101,8 @@ void PackGemmSplit(const Kernels& kernels, RowSource b, size_t n, size_t k, uint
 
 Int8Inputs PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,
                         int32_t* sums) {
-  const size_t padded = Int8RowSize(kernels, k);
+  // A group at least, where rows of no elements have their outliers, which are 0.
+  const size_t padded = Int8RowSize(kernels, k == 0 ? 1 : k);
   Kernels::Int8Limits all = {kInt8Steps, kInt8Steps};
   const auto write = [&](size_t j, std::byte* row) {
     const int8_t* const values = b(j);
@@ -108,14 +110,14 @@ Int8Inputs PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_
     for (size_t i = 0; i < k; ++i) sum += values[i];
     sums[j] = sum;
     const Kernels::Int8Limits limits = kernels.int8_limits(values, k);
-    all = {std::min(all.steps, limits.steps), std::min(all.together, limits.together)};
+    all = {std::min(all.steps, limits.steps), std::min(all.two_groups, limits.two_groups)};
     std::copy_n(reinterpret_cast<const std::byte*>(values), k, row);
     std::fill_n(row + k, padded - k, std::byte{0});
   };
   std::fill_n(packed, kInt8Front, int8_t{0});
   PackPanels(kernels.gemm_panel, n, padded / kGroupBytes, write, packed + kInt8Front);
-  const bool together = all.together >= kFewInt8Steps;
-  return {together ? all.together : all.steps, together};
+  const bool two_groups = all.two_groups >= kFewInt8Steps;
+  return {two_groups ? all.two_groups : all.steps, two_groups};
 }
 
 // Evenly around zero: a zero of their own would cost another sum.

@@ -62,6 +62,7 @@ struct Kernels {
   // kMaxInt8Depth.
   // x[i] ~ scale * (value[i] - zero), but for the outliers: the kInt8Outliers elements of the
   // largest magnitude, which would leave the others few steps, whose place in the row is a zero.
+  // LLM.int8() (Dettmers et al. 2022, section 3) keeps outlying columns apart for the same reason.
   static constexpr size_t kInt8Outliers = 4;
   struct Int8Row {
     struct Outlier {
@@ -84,7 +85,7 @@ struct Kernels {
     float* c;
     size_t ldc;
     Activation activation = Activation::kNone;
-    bool together = false;  // Int8Inputs'
+    bool two_groups = false;  // Int8Inputs'
   };
   void (*gemm_int8)(const Int8Product& product);
   // x [n] to nearest-even bf16; out [Bf16RowSize(n)], filled up with zeros.
@@ -92,15 +93,16 @@ struct Kernels {
   // x [n] in two halves of Bf16RowSize(n) elements, one after the other: nearest-even bf16, and
   // that of what it leaves. Null where gemm_split is.
   void (*split_bf16)(const float* x, size_t n, uint16_t* out);
-  // x [n], n <= kMaxInt8Depth, in `steps` even steps from its smallest to its largest element but
-  // the outliers, or 0 where that lies outside, in the form that this table's gemm_int8 reads; rest
-  // [n] is overwritten; out [Int8RowSize(n)].
+  // x [n], n <= kMaxInt8Depth, in `steps` even steps, 63 to 253, from its smallest to its largest
+  // element but the outliers, or 0 where that lies outside, in the form that this table's gemm_int8
+  // reads; rest [n] is overwritten; out [Int8RowSize(n)]. What comes of NaN and infinities is not
+  // defined.
   Int8Row (*quantize_int8)(const float* x, size_t n, int32_t steps, float* rest, uint8_t* out);
   // The most steps of inputs that gemm_int8 multiplies exactly with a row of weights b [k], from 63
-  // to 253: when it adds products of few inputs, or of more of them `together` in 16 bits.
+  // to 253: when it adds products of few inputs, or of two groups of four in 16 bits.
   struct Int8Limits {
     int32_t steps;
-    int32_t together;
+    int32_t two_groups;
   };
   Int8Limits (*int8_limits)(const int8_t* b, size_t k);
 
@@ -180,7 +182,7 @@ void PackGemmSplit(const Kernels& kernels, RowSource b, size_t n, size_t k, uint
 // What quantize_int8 and gemm_int8 take for a packed matrix.
 struct Int8Inputs {
   int32_t steps = 0;
-  bool together = false;
+  bool two_groups = false;  // their products are added in 16 bits
 };
 // The same for kernels.gemm_int8, of values of -127 to 127, whose sums [n] are written too.
 Int8Inputs PackGemmInt8(const Kernels& kernels, Int8RowSource b, size_t n, size_t k, int8_t* packed,

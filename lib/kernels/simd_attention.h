@@ -2,6 +2,8 @@
 // (Dao et al. 2022, algorithm 1) on blocks of queries and keys.
 #pragma once
 
+#include <xmmintrin.h>
+
 #include <cstddef>
 
 #include "lib/kernels/kernels.h"
@@ -11,12 +13,14 @@
 
 namespace rag::simd {
 
-// Queries that share one transposed block of keys; a multiple of every kTileRows.
+// Queries that share one transposed block of keys, as long as most texts; a multiple of every
+// kTileRows.
 inline constexpr size_t kQueryBlock = 288;
 // Below this many queries the keys' transposition costs more than it saves.
 inline constexpr size_t kFewQueries = 4;
 
-// Running state of a block of queries: the largest score and the sum of exp(score - largest).
+// Running state of a block of queries: the largest score, scaled where UpdateSoftmax does it, and
+// the sum of exp(score - largest), scaled in any case.
 struct SoftmaxState {
   float largest[kQueryBlock];
   float sum[kQueryBlock];
@@ -27,11 +31,24 @@ struct SoftmaxState {
 template <class V>
 void PackKeys(const float* keys, size_t stride, size_t count, size_t head_dim, float* packed) {
   constexpr size_t kPanel = kPanelRegs * V::kWidth;
+  static_assert(kPanel % 4 == 0);
   for (size_t first = 0; first < count; first += kPanel) {
-    for (size_t j = 0; j < kPanel; ++j) {
+    for (size_t j = 0; j < kPanel; j += 4) {
+      const size_t valid = count > first + j ? count - first - j : 0;
       const float* key = keys + (first + j) * stride;
-      const bool valid = first + j < count;
-      for (size_t d = 0; d < head_dim; ++d) packed[d * kPanel + j] = valid ? key[d] : 0.0f;
+      size_t d = 0;
+      // Four keys' four elements at a time.
+      for (; valid >= 4 && d + 4 <= head_dim; d += 4) {
+        __m128 rows[4];
+        for (size_t i = 0; i < 4; ++i) rows[i] = _mm_loadu_ps(key + i * stride + d);
+        _MM_TRANSPOSE4_PS(rows[0], rows[1], rows[2], rows[3]);
+        for (size_t i = 0; i < 4; ++i) _mm_storeu_ps(packed + (d + i) * kPanel + j, rows[i]);
+      }
+      for (; d < head_dim; ++d) {
+        for (size_t i = 0; i < 4; ++i) {
+          packed[d * kPanel + j + i] = i < valid ? key[i * stride + d] : 0.0f;
+        }
+      }
     }
     packed += kPanel * head_dim;
   }
@@ -70,28 +87,29 @@ void UpdateSoftmax(float* block_scores, const VisibleKeys& keys, size_t count, f
   if (keys.begin == keys.end) return;
   float* const scores = block_scores + keys.begin;
   const size_t visible = keys.end - keys.begin;
-  // Scaled as they are raised to powers, if nothing is added and the largest stays the largest.
-  const bool late = keys.bias == nullptr && scale > 0.0f;
-  if (!late) {
+  // Where nothing is added and the largest stays the largest, differences are scaled alone.
+  const bool scaled = keys.bias != nullptr || !(scale > 0.0f);
+  if (scaled) {
     const typename V::Reg factor = V::Set(scale);
     MapInPlace<V>(scores, visible, [factor](typename V::Reg v) { return V::Mul(v, factor); });
     if (keys.bias != nullptr) Add<V>(scores, keys.bias + keys.begin, visible);
   }
-  const float block_largest = MaxOf<V>(scores, visible) * (late ? scale : 1.0f);
+  const float power = scaled ? 1.0f : scale;
+  const float block_largest = MaxOf<V>(scores, visible);
   const float new_largest = block_largest > largest ? block_largest : largest;
   if (new_largest == kMinusInfinity) {
     for (size_t j = 0; j < visible; ++j) scores[j] = 0.0f;
     return;
   }
   if (new_largest != largest && sum > 0.0f) {
-    float shrink = largest - new_largest;
+    float shrink = (largest - new_largest) * power;
     MapInPlace<V>(&shrink, 1, [](typename V::Reg v) { return Exp<V>(v); });
     const typename V::Reg shrinks = V::Set(shrink);
     MapInPlace<V>(out, head_dim, [shrinks](typename V::Reg v) { return V::Mul(v, shrinks); });
     sum *= shrink;
   }
   largest = new_largest;
-  sum += ExpRow<V>(scores, visible, late ? scale : 1.0f, new_largest);
+  sum += ExpRow<V>(scores, visible, new_largest, power);
 }
 
 // Whether the window hides any key from any query.

@@ -5,13 +5,13 @@
 // element of C is one chain of sums in order of k: a row of C depends on its row of A alone, bit
 // for bit.
 //
-// G gives: V, the f32 vector type (simd_vector.h); kStep, the groups that are multiplied at once;
-// Sum, a register of sums; Factor and Columns, what is multiplied; Zero(); Broadcast(const
-// std::byte* groups), kStep groups of A for every column; Load(const std::byte* columns), a group
-// of each of kWidth columns of B, and the further ones of kStep each a panel's row behind; Dot(sum,
-// factor, columns). Of what has been summed: Ends, what a register of columns ends with;
-// LoadEnds(args, column, n), for the first n from `column` on; Value(sum, ends, args, row), in f32;
-// kOutliers, whether these are added; and Finish(value, ends), the elements of C.
+// G gives: V, the f32 vector type (simd_vector.h); kTileRows; kStep, the groups that are multiplied
+// at once; Sum, a register of sums; Factor and Columns, what is multiplied; Zero();
+// Broadcast(const std::byte* groups), kStep groups of A for every column; Load(const std::byte*
+// columns), a group of each of kWidth columns of B, and the further ones of kStep each a panel's
+// row behind; Dot(sum, factor, columns). Of what has been summed: Ends, what a register of columns
+// ends with; LoadEnds(args, column, n), for the first n from `column` on; Value(sum, ends, args,
+// row), in f32; kOutliers, whether these are added; and Finish(value, ends), the elements of C.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,7 @@ namespace rag::simd {
 
 inline constexpr size_t kGroupBytes = 4;
 
-// What Finish needs of the product. Sizes in bytes where they say so.
+// What LoadEnds and Value need of the product. Sizes in bytes where they say so.
 struct GroupArgs {
   size_t m;
   size_t n;

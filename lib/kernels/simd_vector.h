@@ -9,10 +9,10 @@
 // lanes, the others zero or untouched); Set, Zero, Add, Sub, Mul, Div, Min, Max (the second operand
 // when either is NaN), MulAdd (a * b + c), NegMulAdd (c - a * b), Round, Sqrt, Quotient (see
 // avx512_vector.h), ScaleByPowerOf2, KeepFirst (the lanes past the first n become zero), ZeroIfLess
-// (x < bound ? 0 : value), SumLanes, MaxLanes; FindMagnitude (the first lane of
-// that magnitude, or kWidth); LoadBytes (every fourth byte from here on, signed, as
-// f32; three in front of it are read too); and the shapes of tiles: kReduceRows, kTileRows,
-// kTileRegs, and kRowGroups, what rows of groups are filled up to (simd_group_gemm.h).
+// (x < bound ? 0 : value), SumLanes, MaxLanes; FindMagnitude (the first lane of that magnitude, or
+// kWidth); LoadBytes (every fourth byte from here on, signed, as f32; three in front of it are read
+// too); and the shapes of tiles: kReduceRows, kTileRows, kTileRegs, and kRowGroups, what rows of
+// groups are filled up to (simd_group_gemm.h).
 #pragma once
 
 #include <cstddef>
@@ -282,22 +282,22 @@ float MaxOf(const float* x, size_t n) {
   return result;
 }
 
-// x[i] = exp(x[i] * scale - shift); gives their sum.
+// x[i] = exp((x[i] - shift) * scale); gives their sum.
 template <class V>
-float ExpRow(float* x, size_t n, float scale, float shift) {
+float ExpRow(float* x, size_t n, float shift, float scale) {
   constexpr size_t W = V::kWidth;
   const typename V::Reg factor = V::Set(scale);
-  const typename V::Reg minus = V::Set(-shift);
+  const typename V::Reg minus = V::Set(shift);
   typename V::Reg sum = V::Zero();
   size_t i = 0;
   for (; i + W <= n; i += W) {
-    const typename V::Reg e = Exp<V>(V::MulAdd(V::Load(x + i), factor, minus));
+    const typename V::Reg e = Exp<V>(V::Mul(V::Sub(V::Load(x + i), minus), factor));
     V::Store(x + i, e);
     sum = V::Add(sum, e);
   }
   if (i < n) {
     const typename V::Reg e =
-        V::KeepFirst(Exp<V>(V::MulAdd(V::LoadFirst(x + i, n - i), factor, minus)), n - i);
+        V::KeepFirst(Exp<V>(V::Mul(V::Sub(V::LoadFirst(x + i, n - i), minus), factor)), n - i);
     V::StoreFirst(x + i, e, n - i);
     sum = V::Add(sum, e);
   }
@@ -311,7 +311,7 @@ void Softmax(float* row, size_t n) {
     for (size_t i = 0; i < n; ++i) row[i] = 0.0f;
     return;
   }
-  const typename V::Reg scale = V::Set(1.0f / ExpRow<V>(row, n, 1.0f, largest));
+  const typename V::Reg scale = V::Set(1.0f / ExpRow<V>(row, n, largest, 1.0f));
   MapInPlace<V>(row, n, [scale](typename V::Reg v) { return V::Mul(v, scale); });
 }
 

@@ -153,7 +153,7 @@ void Linear::Apply(const Kernels& kernels, size_t rows, const float* x, size_t x
                          .c = y,
                          .ldc = y_stride,
                          .activation = activation,
-                         .together = inputs_.together});
+                         .two_groups = inputs_.two_groups});
       return;
     }
   }

@@ -256,6 +256,13 @@ TEST_CASE("damaged weights in 8 bits are refused, never used") {
          find(tensors, "self.query.weight")->second = {DType::kF32, {32, 32}, kBytes};
        },
        StatusCode::kInvalidArgument, "has type"},
+      {"queries, keys and values in bf16, as earlier versions wrote them",
+       [&](auto& tensors) {
+         for (const char* part : {"self.query.weight", "self.key.weight", "self.value.weight"}) {
+           find(tensors, part)->second = {DType::kBF16, {32, 32}, std::span(kBytes).first(2048)};
+         }
+       },
+       StatusCode::kInvalidArgument, "quantize what it was made of again"},
       {"other numbers",
        [&](auto& tensors) {
          static std::vector<std::byte> other;

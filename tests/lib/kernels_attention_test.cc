@@ -14,6 +14,7 @@ struct Case {
   bool bias = false;
   size_t window = SIZE_MAX;
   bool rounded = false;
+  float sign = 1.0f;  // of the scale
 };
 
 void CheckAttention(const Kernels& kernels, const Case& c, std::mt19937& random) {
@@ -28,7 +29,7 @@ void CheckAttention(const Kernels& kernels, const Case& c, std::mt19937& random)
   // By distance, from the last query and the first key to the first query and the last key.
   const Floats bias(c.q_count + c.kv_count, 1, random, 2.0f);
   constexpr float kUntouched = 12345.0f;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
+  const float scale = c.sign / std::sqrt(static_cast<float>(c.head_dim));
 
   const auto run = [&](const Kernels& table) {
     Floats out(span(c.q_count, out_stride), 1, kUntouched);
@@ -65,9 +66,10 @@ void CheckAttention(const Kernels& kernels, const Case& c, std::mt19937& random)
         largest_value = std::max(largest_value, std::abs(static_cast<double>(v[j * v_stride + d])));
       }
       score_error = std::max(
-          score_error, added + scale * (kUnit * ((static_cast<double>(c.head_dim) + 3) * absolute +
-                                                 2 * std::abs(score)) +
-                                        rounding * absolute));
+          score_error,
+          added + std::abs(scale) * (kUnit * ((static_cast<double>(c.head_dim) + 3) * absolute +
+                                              2 * std::abs(score)) +
+                                     rounding * absolute));
     }
     const double relative =
         2 * score_error + (2.0 * static_cast<double>(visible) + 40) * kUnit + rounding;
@@ -99,6 +101,39 @@ TEST_CASE("Attention agrees with the reference at awkward shapes") {
     CheckAttention(*kernels, {3, 0, 16}, random);
     CheckAttention(*kernels, {0, 3, 16}, random);
     CheckAttention(*kernels, {200, 513, 80}, random);
+  }
+}
+
+TEST_CASE("Attention agrees with the reference at scales of 0 and below") {
+  FOR_EACH_VECTOR_TABLE(kernels) {
+    std::mt19937 random(17);
+    for (const float sign : {0.0f, -1.0f}) {
+      for (const bool bias : {false, true}) {
+        CheckAttention(*kernels,
+                       {.q_count = 20, .kv_count = 200, .head_dim = 32, .bias = bias, .sign = sign},
+                       random);
+      }
+    }
+  }
+}
+
+TEST_CASE("The largest score's weight is 1 however large it is") {
+  FOR_EACH_VECTOR_TABLE(kernels) {
+    if (kernels->isa == Isa::kAmx) continue;  // whose scores are sums of rounded products
+    for (const float large : {3e10f, -3e10f, 1e12f}) {
+      const size_t queries = 5, keys = 40, dim = 8;
+      const Floats q(queries * dim, 0, large);
+      Floats k(keys * dim, 0, 0.5f);
+      for (size_t d = 0; d < dim; ++d) k[7 * dim + d] = large > 0 ? 1.3f : -1.3f;
+      Floats v(keys * dim);
+      for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(i / dim);
+      Floats out(queries * dim);
+      std::vector<float> scratch(AttentionScratch(keys, dim));
+      kernels->attention({q.data(), dim, queries, k.data(), dim, v.data(), dim, keys, dim,
+                          1.0f / std::sqrt(8.0f), false, 0, out.data(), dim, scratch.data()});
+      INFO(IsaName(kernels->isa) << " " << large);
+      for (size_t i = 0; i < out.size(); ++i) CHECK(out[i] == 7.0f);
+    }
   }
 }
 
