@@ -147,7 +147,8 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options) {
   if (!options.mapped_weights) {
     RAG_RETURN_IF_ERROR(PackDecoderWeights(file_, runtime_, weights_));
   }
-  constraints_ = std::make_unique<ConstraintCache>(*tokenizer_);
+  constraints_ = std::make_unique<ConstraintCache>(*tokenizer_, ConstraintCache::kMaxBytes,
+                                                   prompt_->end_tokens());
   RAG_RETURN_IF_ERROR(StartDecoder(options, config, context));
   if (!options.cache_path.empty()) RAG_RETURN_IF_ERROR(LoadCache(options));
 

@@ -118,7 +118,8 @@ Result<bool> GenerationTask::MaskFirst(size_t left, std::span<float> logits) {
   bool any = false;
   for (size_t id = 0; id < logits.size(); ++id) {
     const TokenId token = static_cast<TokenId>(id);
-    bool allowed = !model_.tokenizer->IsSpecial(token);
+    bool allowed = !model_.tokenizer->IsSpecial(token) &&
+                   !std::binary_search(model_.end_tokens->begin(), model_.end_tokens->end(), token);
     if (allowed) {
       RAG_ASSIGN_OR_RETURN(allowed, constraint_->Allows(BytesAfter(history_, token), left - 1));
     }

@@ -273,6 +273,8 @@ class LlamaCpp(Tokenized):
         settings.pooling_type = library.LLAMA_POOLING_TYPE_NONE
         settings.embeddings = True
         self.context = library.llama_init_from_model(model, settings)
+        if not self.context:
+            raise RuntimeError(f"llama.cpp cannot make a context of {self.max_tokens} tokens")
         self.dim = library.llama_model_n_embd(model)
 
     def states(self, ids):

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kMaxStates = size_t{1} << 18;
 // A repetition of a choice copies its edges though few states: 16 bytes each.
 constexpr size_t kMaxEdges = size_t{1} << 22;
-constexpr uint32_t kNever = std::numeric_limits<uint32_t>::max() / 4;
+constexpr uint32_t kNever = Automaton::kNever;
 
 // A run of characters whose UTF-8 forms have one length and differ in whole ranges of each byte.
 struct ByteRanges {

@@ -5,6 +5,7 @@
 #include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -38,7 +39,9 @@ class Automaton {
   const std::vector<Edge>& edges(State state) const { return edges_[state]; }
   const Rule& rule(uint32_t index) const { return rules_[index]; }
   uint32_t root() const { return root_; }
-  // The fewest bytes from a state to the end of its rule.
+  // More bytes than anything takes: twice as many are no overflow.
+  static constexpr uint32_t kNever = std::numeric_limits<uint32_t>::max() / 4;
+  // The fewest bytes from a state to the end of its rule, at most kNever.
   uint32_t rest(State state) const { return rest_[state]; }
   // Whether a rule ends at the state whatever comes: returning there is returning to its caller.
   bool ends(State state) const { return ends_[state]; }

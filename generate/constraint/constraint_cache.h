@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "generate/constraint/token_constraint.h"
 
@@ -17,9 +18,10 @@ class ConstraintCache {
   // Of all constraints, those in use among them.
   static constexpr size_t kMaxBytes = size_t{512} << 20;
 
-  // The cache outlives what it gives.
-  explicit ConstraintCache(const Tokenizer& tokenizer, size_t max_bytes = kMaxBytes)
-      : tokenizer_(tokenizer), memory_(max_bytes) {}
+  // The cache outlives what it gives. end_tokens, sorted, are never written.
+  explicit ConstraintCache(const Tokenizer& tokenizer, size_t max_bytes = kMaxBytes,
+                           std::vector<TokenId> end_tokens = {})
+      : tokenizer_(tokenizer), end_tokens_(std::move(end_tokens)), memory_(max_bytes) {}
 
   // Errors: CompiledConstraint::Compile's; unavailable while those in use take too much.
   Result<std::shared_ptr<const CompiledConstraint>> Compile(const OutputConstraint& wanted);
@@ -34,6 +36,7 @@ class ConstraintCache {
   Status MakeRoom();
 
   const Tokenizer& tokenizer_;
+  const std::vector<TokenId> end_tokens_;
   ConstraintMemory memory_;
   std::mutex compiling_;               // held while one is compiled; guards the next
   std::unique_ptr<TokenTable> table_;  // does not change once it is there

@@ -122,7 +122,8 @@ TokenConstraint::FrameId TokenConstraint::Intern(Automaton::State state, FrameId
   const auto [found, is_new] = frame_ids_.try_emplace(key, static_cast<FrameId>(frames_.size()));
   if (is_new) {
     const uint32_t above = parent == kBottom ? 0 : frames_[parent].cost;
-    frames_.push_back({state, parent, automaton_.rest(state) + above, kUnknown, 0});
+    const uint32_t cost = std::min(automaton_.rest(state) + above, Automaton::kNever);
+    frames_.push_back({state, parent, cost, kUnknown, 0});
     Keep(kFrameBytes);
   }
   return found->second;
@@ -267,8 +268,7 @@ int32_t TokenConstraint::StepBeyondAscii(SetId set) {
   return static_cast<int32_t>(Close());
 }
 
-int32_t TokenConstraint::Step(SetId set, const CharacterRuns& runs) {
-  const CharacterRuns::Characters& characters = runs.characters();
+int32_t TokenConstraint::Step(SetId set, const CharacterRuns::Characters& characters) {
   int32_t step = kUnknown;
   for (size_t byte = 0; byte < characters.ascii.size(); ++byte) {
     if (!characters.ascii[byte]) continue;
@@ -279,19 +279,23 @@ int32_t TokenConstraint::Step(SetId set, const CharacterRuns& runs) {
   return characters.beyond_ascii && StepBeyondAscii(set) != step ? kUnknown : step;
 }
 
-Result<bool> TokenConstraint::FollowRuns(SetId set, const CharacterRuns& runs) {
+Result<bool> TokenConstraint::FollowRuns(SetId set, const CharacterRuns::Characters& characters,
+                                         const CharacterRuns* runs) {
   chain_.assign(1, set);
   while (chain_.size() <= CharacterRuns::kMaxRun) {
     const SetId last = chain_.back();
-    if (sets_[last].steps_of != &runs) {
-      const int32_t step = Step(last, runs);
+    int32_t step = sets_[last].step;
+    if (runs == nullptr || sets_[last].steps_of != runs) {
+      step = Step(last, characters);
       RAG_RETURN_IF_ERROR(CheckGrowth());
-      sets_[last].steps_of = &runs;
-      sets_[last].step = step;
+      if (runs != nullptr) {
+        sets_[last].steps_of = runs;
+        sets_[last].step = step;
+      }
     }
-    if (sets_[last].step == kDead) break;
-    if (sets_[last].step == kUnknown) return false;
-    chain_.push_back(static_cast<SetId>(sets_[last].step));
+    if (step == kDead) break;
+    if (step == kUnknown) return false;
+    chain_.push_back(static_cast<SetId>(step));
   }
   return true;
 }
@@ -373,7 +377,7 @@ Status TokenConstraint::FindOtherCosts(SetId set, const CharacterRuns* runs) {
   costs_.clear();
   nodes_seen_ = 0;
   if (runs == nullptr) return FindCosts(set);
-  RAG_RETURN_IF_ERROR(FollowRuns(set, *runs).status());
+  RAG_RETURN_IF_ERROR(FollowRuns(set, runs->characters(), runs).status());
   return FindCostsAfterRuns(*runs);
 }
 
@@ -381,14 +385,14 @@ Result<std::unique_ptr<const TokenConstraint::Mask>> TokenConstraint::FindMask(S
   auto mask = std::make_unique<Mask>();
   RAG_ASSIGN_OR_RETURN(const CharacterRuns::Characters common, CommonCharacters(set));
   const CharacterRuns* runs = compiled_->Runs(common);
-  if (runs != nullptr) {
-    RAG_ASSIGN_OR_RETURN(const bool alike, FollowRuns(set, *runs));
-    if (!alike) runs = nullptr;
-  }
+  const bool known = runs != nullptr;
+  RAG_ASSIGN_OR_RETURN(const bool alike, FollowRuns(set, common, runs));
+  if (!alike) runs = nullptr;
   RAG_RETURN_IF_ERROR(FindOtherCosts(set, runs));
   if (runs == nullptr) {
     mask->allowed.resize((tokens_.vocab_size() + 63) / 64);
-    if (common.ascii.any() && nodes_seen_ > tokens_.trie().size() / kRunsPart) {
+    const bool missed = alike && !known && common.ascii.any();
+    if (missed && nodes_seen_ > tokens_.trie().size() / kRunsPart) {
       compiled_->MissedRuns(common, nodes_seen_);
     }
   } else {

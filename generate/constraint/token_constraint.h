@@ -104,10 +104,12 @@ class TokenConstraint {
   // Where all characters beyond ASCII lead: a set, kDead or, when that depends, kUnknown.
   int32_t StepBeyondAscii(SetId set);
   // Where all of the characters lead, as above.
-  int32_t Step(SetId set, const CharacterRuns& runs);
+  int32_t Step(SetId set, const CharacterRuns::Characters& characters);
   // Puts the sets after 0, 1, … of the characters into chain_, up to where no more may come; false
-  // when they depend on the characters.
-  Result<bool> FollowRuns(SetId set, const CharacterRuns& runs);
+  // when they depend on the characters. What is found is kept for the runs of these characters, if
+  // there are any.
+  Result<bool> FollowRuns(SetId set, const CharacterRuns::Characters& characters,
+                          const CharacterRuns* runs);
   // The characters that most of what may come after the set begins with, all leading to one place.
   Result<CharacterRuns::Characters> CommonCharacters(SetId set);
   // Put tokens that may come after the set, and the cost of the set after each, into costs_: all,

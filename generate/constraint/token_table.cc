@@ -23,11 +23,13 @@ CharacterRuns::Characters LineCharacters() {
 
 }  // namespace
 
-TokenTable::TokenTable(const Tokenizer& tokenizer) : vocab_size_(tokenizer.vocab_size()) {
+TokenTable::TokenTable(const Tokenizer& tokenizer, std::span<const TokenId> end_tokens)
+    : vocab_size_(tokenizer.vocab_size()) {
   std::vector<std::pair<std::string, TokenId>> tokens;
   for (size_t i = 0; i < vocab_size_; ++i) {
     const TokenId id = static_cast<TokenId>(i);
     if (tokenizer.IsSpecial(id)) continue;
+    if (std::binary_search(end_tokens.begin(), end_tokens.end(), id)) continue;
     std::string bytes = tokenizer.TokenBytes(id);
     if (!bytes.empty()) tokens.emplace_back(std::move(bytes), id);
   }

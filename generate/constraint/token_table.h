@@ -17,10 +17,11 @@ namespace rag {
 
 class CharacterRuns;
 
-// Immutable. Special tokens, and tokens without bytes, are left out.
+// Immutable. Special tokens, those that end an output, and tokens without bytes are left out.
 class TokenTable {
  public:
-  explicit TokenTable(const Tokenizer& tokenizer);
+  // end_tokens: sorted.
+  explicit TokenTable(const Tokenizer& tokenizer, std::span<const TokenId> end_tokens = {});
   ~TokenTable();
 
   size_t size() const { return ids_.size(); }

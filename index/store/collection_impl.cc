@@ -11,6 +11,7 @@
 #include "index/lexical/analyzer.h"
 #include "index/store/backup.h"
 #include "index/store/collection_records.h"
+#include "lib/base/folder.h"
 
 namespace rag {
 namespace fs = std::filesystem;
@@ -112,10 +113,10 @@ std::string CollectionImpl::SnapshotPath(uint64_t sequence) const {
 Status CollectionImpl::LoadVectorIndex() {
   // The newest snapshot that can be read; a damaged one costs time, never data.
   std::vector<uint64_t> sequences;
-  std::error_code error;
   const std::string prefix = StrCat(number_, "-");
-  for (const auto& entry : fs::directory_iterator(folder_, error)) {
-    const std::string name = entry.path().filename().string();
+  const Result<std::vector<fs::path>> paths = ListFolder(folder_);
+  for (const fs::path& path : paths.ok() ? *paths : std::vector<fs::path>()) {
+    const std::string name = path.filename().string();
     if (!name.starts_with(prefix) || !name.ends_with(".vectors")) continue;
     sequences.push_back(std::strtoull(name.c_str() + prefix.size(), nullptr, 10));
   }
@@ -123,7 +124,8 @@ Status CollectionImpl::LoadVectorIndex() {
   for (const uint64_t sequence : sequences) {
     // Newer than the database, or older than the log reaches: of no use.
     if (index_ != nullptr || sequence > state_.sequence || sequence + 1 < state_.log_begin) {
-      if (!read_only_) fs::remove(SnapshotPath(sequence), error);
+      std::error_code ignored;
+      if (!read_only_) fs::remove(SnapshotPath(sequence), ignored);
       continue;
     }
     Result<VectorIndex::Loaded> loaded =

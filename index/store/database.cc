@@ -17,6 +17,8 @@
 #include <thread>
 #include <utility>
 
+#include "lib/base/folder.h"
+
 namespace rag {
 namespace {
 
@@ -202,12 +204,11 @@ Result<std::unique_ptr<Database>> Database::OpenWith(const std::string& path,
   }
   if (!options.read_only) {
     // Of programs that had RocksDB write its messages there.
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator(path, ignored)) {
-      const std::string name = entry.path().filename().string();
-      if (name == "LOG" || name.starts_with("LOG.old.")) {
-        std::filesystem::remove(entry.path(), ignored);
-      }
+    const Result<std::vector<std::filesystem::path>> files = ListFolder(path);
+    for (const auto& file : files.ok() ? *files : std::vector<std::filesystem::path>()) {
+      const std::string name = file.filename().string();
+      std::error_code ignored;
+      if (name == "LOG" || name.starts_with("LOG.old.")) std::filesystem::remove(file, ignored);
     }
   }
   auto impl = std::make_unique<Impl>();

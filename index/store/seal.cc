@@ -5,6 +5,7 @@
 
 #include "index/store/checked_json.h"
 #include "lib/base/file.h"
+#include "lib/base/folder.h"
 #include "lib/base/hash.h"
 #include "lib/base/value.h"
 
@@ -39,19 +40,19 @@ std::string CurrentManifest(const fs::path& folder) {
 
 Status WriteSeal(const std::string& folder) {
   Value::Array files;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
+  RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(folder));
+  for (const fs::path& path : paths) {
+    const std::string name = path.filename().string();
     if (!IsData(name) && !IsHashed(name)) continue;
-    Value::Object file{{"name", name}, {"bytes", entry.file_size(error)}};
-    if (error) break;
+    std::error_code error;
+    Value::Object file{{"name", name}, {"bytes", fs::file_size(path, error)}};
+    if (error) return IoError("cannot read the size of '", path.string(), "': ", error.message());
     if (IsHashed(name)) {
-      RAG_ASSIGN_OR_RETURN(std::string hash, HashOf(entry.path()));
+      RAG_ASSIGN_OR_RETURN(std::string hash, HashOf(path));
       file.Set("hash", std::move(hash));
     }
     files.push_back(std::move(file));
   }
-  if (error) return IoError("cannot list '", folder, "': ", error.message());
   return WriteCheckedJson(
       (fs::path(folder) / kSealName).string(),
       Value(Value::Object{{"manifest", CurrentManifest(folder)}, {"files", std::move(files)}}));

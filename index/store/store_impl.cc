@@ -176,12 +176,10 @@ class StoreImpl final : public Store {
     for (const Family family : kHolding) batch.DeletePrefix(family, prefix);
     RAG_RETURN_IF_ERROR(database_->Write(batch));
     entries_.erase(found);
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(GraphFolder(), ignored)) {
-      if (entry.path().filename().string().starts_with(StrCat(number, "-"))) {
-        fs::remove(entry.path(), ignored);
-      }
-    }
+    // What cannot be listed or removed is passed over by opening.
+    RemoveSnapshots([prefix = StrCat(number, "-")](const std::string& name) {
+      return name.starts_with(prefix);
+    });
     for (const Family family : kHolding) RAG_RETURN_IF_ERROR(database_->Compact(family, prefix));
     return OkStatus();
   }
@@ -267,18 +265,27 @@ class StoreImpl final : public Store {
   void RemoveLeftovers() const {
     std::error_code ignored;
     fs::remove_all(StagingFolder(), ignored);
-    for (const auto& entry : fs::directory_iterator(GraphFolder(), ignored)) {
-      if (entry.path().filename().string().find(".vectors.tmp.") != std::string::npos) {
-        fs::remove(entry.path(), ignored);
-      }
+    RemoveSnapshots(
+        [](const std::string& name) { return name.find(".vectors.tmp.") != std::string::npos; });
+  }
+
+  // Those of the folder's files whose names `chosen` takes, as far as that can be done.
+  void RemoveSnapshots(FunctionRef<bool(const std::string& name)> chosen) const {
+    const Result<std::vector<fs::path>> paths = ListFolder(GraphFolder());
+    if (!paths.ok()) return;
+    std::error_code ignored;
+    for (const fs::path& path : *paths) {
+      if (chosen(path.filename().string())) fs::remove(path, ignored);
     }
   }
 
   // A folder without the database's first file has none of its others.
   Status CheckNew() const {
     std::error_code error;
-    for (const auto& entry : fs::directory_iterator(path_, error)) {
-      const std::string name = entry.path().filename().string();
+    if (!fs::is_directory(path_, error)) return OkStatus();
+    RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(path_));
+    for (const fs::path& path : paths) {
+      const std::string name = path.filename().string();
       if (name.starts_with("MANIFEST-") || name.ends_with(".sst")) {
         return DataLossError("'", path_, "' holds ", name, " of a store, but no CURRENT");
       }
@@ -320,22 +327,21 @@ class StoreImpl final : public Store {
   }
 
   Status LinkSnapshots(const fs::path& folder) const {
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(GraphFolder(), error)) {
-      if (entry.path().extension() != ".vectors") continue;
-      const fs::path link = folder / entry.path().filename();
+    RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(GraphFolder()));
+    for (const fs::path& path : paths) {
+      if (path.extension() != ".vectors") continue;
+      const fs::path link = folder / path.filename();
       std::error_code failed;
       if (fs::exists(link, failed)) continue;
-      fs::create_hard_link(entry.path(), link, failed);
+      fs::create_hard_link(path, link, failed);
       if (!failed || failed == std::errc::no_such_file_or_directory) continue;
       // A file system without links.
       failed.clear();
-      fs::copy_file(entry.path(), link, failed);
+      fs::copy_file(path, link, failed);
       if (failed && failed != std::errc::no_such_file_or_directory) {
-        return IoError("cannot copy '", entry.path().string(), "': ", failed.message());
+        return IoError("cannot copy '", path.string(), "': ", failed.message());
       }
     }
-    if (error) return IoError("cannot list '", GraphFolder(), "': ", error.message());
     return OkStatus();
   }
 

@@ -18,8 +18,8 @@ namespace rag {
 // table multiplies these faster than f32 (gemm_split), else not at all. kInt8: each output's
 // weights have a scale of their own, each row of inputs a scale, a zero and a few outliers that are
 // not rounded (dynamic quantization); sums are exact. AVX2's inputs may have fewer steps than the
-// other tables', whose results are nearer to each other than to its (Kernels::Int8Limits). Layers of more than kMaxInt8Depth inputs stay
-// f32.
+// other tables', whose results are nearer to each other than to its (Kernels::Int8Limits). Layers
+// of more than kMaxInt8Depth inputs stay f32.
 enum class Precision { kF32, kBf16x3, kBf16, kInt8 };
 inline constexpr Precision kAllPrecisions[] = {Precision::kF32, Precision::kBf16x3,
                                                Precision::kBf16, Precision::kInt8};

@@ -409,6 +409,44 @@ TEST_CASE("answers with the same constraint share what was compiled") {
   REQUIRE_OK(cache.Take(wanted));
 }
 
+// The ids of the tokens that are these bytes.
+std::vector<TokenId> TokensOf(const TokenTable& table, std::string_view bytes) {
+  std::vector<TokenId> ids;
+  for (size_t i = 0; i < table.size(); ++i) {
+    if (table.bytes(i) == bytes) ids.push_back(table.id(i));
+  }
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+TEST_CASE("what takes more bytes than can be counted is never begun") {
+  // b29 takes 2^29 bytes, and after "h" eight of them follow.
+  std::string grammar = "b0 ::= \"x\"\n";
+  for (int i = 1; i < 30; ++i) grammar += StrCat("b", i, " ::= b", i - 1, " b", i - 1, "\n");
+  grammar += "root ::= \"a\" | r1 b29\n";
+  for (int i = 1; i < 8; ++i) grammar += StrCat("r", i, " ::= \"a\" | r", i + 1, " b29\n");
+  grammar += "r8 ::= \"h\"\n";
+  const TinyVocabulary tiny;
+  const auto constraint = test::MustCompile({Kind::kGrammar, grammar, {}}, *tiny.table);
+  const auto allowed = constraint->Allowed(1'000);
+  REQUIRE_OK(allowed);
+  const auto has = [&](TokenId id) {
+    return ((*allowed)[static_cast<size_t>(id) / 64] >> (static_cast<size_t>(id) % 64) & 1) != 0;
+  };
+  REQUIRE(!TokensOf(*tiny.table, "h").empty());
+  for (const TokenId id : TokensOf(*tiny.table, "h")) CHECK_FALSE(has(id));
+  for (const TokenId id : TokensOf(*tiny.table, "a")) CHECK(has(id));
+}
+
+TEST_CASE("a token that ends the output writes nothing, whatever bytes it has") {
+  const TinyVocabulary tiny;
+  const std::vector<TokenId> ends = TokensOf(*tiny.table, "a");
+  REQUIRE(!ends.empty());
+  ConstraintCache cache(*tiny.tokenizer, ConstraintCache::kMaxBytes, ends);
+  CHECK(cache.Compile({Kind::kRegex, "a", {}}).status().code() == StatusCode::kInvalidArgument);
+  REQUIRE_OK(cache.Compile({Kind::kRegex, "a|b", {}}));
+}
+
 TEST_CASE("equal constraints that are asked for at the same time are compiled once") {
   const TinyVocabulary tiny;
   ConstraintCache cache(*tiny.tokenizer);
