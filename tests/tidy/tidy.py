@@ -140,11 +140,11 @@ def registration_problems(root, build, files):
 
 
 def shared_code(symbols):
-    """Of nm's lines, what may run on a processor without the object's instruction set: of a weak function's copies in
-    several objects the linker keeps any, and what initializes variables runs at start."""
+    """Of nm's lines, what may run on a processor without the object's instruction set: of the copies of a weak function, or
+    of a weak table of functions, in several objects the linker keeps any, and what initializes variables runs at start."""
     for line in symbols.splitlines():
         kind, name = line.split(maxsplit=2)[1:]
-        if kind == "W":
+        if kind in "WVvu" and not name.startswith("DW.ref."):
             yield f"{name} is weak; give it, or a type of its template, an unnamed namespace"
         elif name.startswith("_GLOBAL__sub_I"):
             yield "a variable is initialized by code; make it constexpr"
