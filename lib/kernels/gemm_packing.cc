@@ -13,8 +13,8 @@ namespace {
 
 constexpr size_t kGroupBytes = sizeof(uint32_t);
 constexpr size_t kLine = 64;  // bytes
-// Fewer cost more than adding the products of two groups saves; all-MiniLM-L6-v2's layers allow 76
-// to 111.
+// Fewer cost more than adding the products of two groups saves; all-MiniLM-L6-v2's layers allow 75
+// to 110.
 constexpr int32_t kFewInt8Steps = 72;
 
 // write_row(j, row) writes `groups` groups of row j of b, which become column j. The last panel is

@@ -93,7 +93,7 @@ Pair Widen(__m256i pairs) {
           _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(-65536)))};
 }
 
-struct Avx2Bf16 {
+struct Avx2Bf16 : simd::FloatSums<Avx2> {
   using V = Avx2;
   static constexpr size_t kStep = 1;
   using Sum = __m256;
@@ -111,13 +111,6 @@ struct Avx2Bf16 {
   static Sum Dot(Sum sum, const Factor& a, const Columns& b) {
     return _mm256_fmadd_ps(a.second, b.second, _mm256_fmadd_ps(a.first, b.first, sum));
   }
-  static constexpr bool kOutliers = false;
-  using Ends = __m256;  // bias
-  static Ends LoadEnds(const simd::GroupArgs& args, size_t column, size_t n) {
-    return args.bias == nullptr ? V::Zero() : V::LoadFirst(args.bias + column, n);
-  }
-  static __m256 Value(Sum sum, const Ends&, const simd::GroupArgs&, size_t) { return sum; }
-  static __m256 Finish(__m256 value, const Ends& bias) { return _mm256_add_ps(value, bias); }
 };
 
 // vpmaddubsw multiplies unsigned with signed bytes and adds pairs of products in 16 bits;
@@ -165,8 +158,7 @@ struct Avx2Int8 {
   };
   static Ends LoadEnds(const simd::GroupArgs& args, size_t column, size_t n) {
     return {_mm256_maskload_epi32(args.b_sums + column, V::First(n)),
-            V::LoadFirst(args.b_scales + column, n),
-            args.bias == nullptr ? V::Zero() : V::LoadFirst(args.bias + column, n)};
+            V::LoadFirst(args.b_scales + column, n), simd::LoadBias<V>(args, column, n)};
   }
   static __m256 Value(Sum sum, const Ends& ends, const simd::GroupArgs& args, size_t row) {
     const Kernels::Int8Row& a = args.a_rows[row];

@@ -18,7 +18,7 @@ __m512i BroadcastGroup(const std::byte* group) {
   return _mm512_set1_epi32(bits);
 }
 
-struct Avx512Bf16 {
+struct Avx512Bf16 : simd::FloatSums<Avx512> {
   using V = Avx512;
   static constexpr size_t kStep = 1;
   using Sum = __m512;
@@ -33,13 +33,6 @@ struct Avx512Bf16 {
     return reinterpret_cast<__m512bh>(_mm512_loadu_si512(columns));
   }
   static Sum Dot(Sum sum, Factor a, Columns b) { return _mm512_dpbf16_ps(sum, a, b); }
-  static constexpr bool kOutliers = false;
-  using Ends = __m512;  // bias
-  static Ends LoadEnds(const simd::GroupArgs& args, size_t column, size_t n) {
-    return args.bias == nullptr ? V::Zero() : V::LoadFirst(args.bias + column, n);
-  }
-  static __m512 Value(Sum sum, const Ends&, const simd::GroupArgs&, size_t) { return sum; }
-  static __m512 Finish(__m512 value, const Ends& bias) { return _mm512_add_ps(value, bias); }
 };
 
 // vpdpbusd multiplies unsigned with signed bytes: A holds value + 128, and so many times the sum of
@@ -63,8 +56,7 @@ struct Avx512Int8 {
   };
   static Ends LoadEnds(const simd::GroupArgs& args, size_t column, size_t n) {
     return {_mm512_maskz_loadu_epi32(V::First(n), args.b_sums + column),
-            V::LoadFirst(args.b_scales + column, n),
-            args.bias == nullptr ? V::Zero() : V::LoadFirst(args.bias + column, n)};
+            V::LoadFirst(args.b_scales + column, n), simd::LoadBias<V>(args, column, n)};
   }
   static __m512 Value(Sum sum, const Ends& ends, const simd::GroupArgs& args, size_t row) {
     const Kernels::Int8Row& a = args.a_rows[row];

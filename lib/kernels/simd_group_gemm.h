@@ -43,6 +43,28 @@ struct GroupArgs {
   Activation activation;
 };
 
+// The bias of the first n columns from `column` on, or zeros.
+template <class V>
+typename V::Reg LoadBias(const GroupArgs& args, size_t column, size_t n) {
+  return args.bias == nullptr ? V::Zero() : V::LoadFirst(args.bias + column, n);
+}
+
+// What a G whose sums are f32 ends with.
+template <class V>
+struct FloatSums {
+  static constexpr bool kOutliers = false;
+  using Ends = typename V::Reg;  // bias
+  static Ends LoadEnds(const GroupArgs& args, size_t column, size_t n) {
+    return LoadBias<V>(args, column, n);
+  }
+  static typename V::Reg Value(typename V::Reg sum, const Ends&, const GroupArgs&, size_t) {
+    return sum;
+  }
+  static typename V::Reg Finish(typename V::Reg value, const Ends& bias) {
+    return V::Add(value, bias);
+  }
+};
+
 // Where the first groups of `column` and those behind it lie in packed B.
 template <class V>
 const std::byte* ColumnsOf(const std::byte* packed_b, size_t groups, size_t column) {
