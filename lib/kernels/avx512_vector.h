@@ -17,6 +17,10 @@ struct Avx512 {
   static constexpr size_t kTileRows = 12;
   static constexpr size_t kTileRegs = 24;
   static constexpr size_t kRowGroups = 1;
+  // 48 kB of a panel, and blocks for a second level of 1 to 2 MB (Zen 4, Intel's servers).
+  static constexpr size_t kBlockRows = 384;
+  static constexpr size_t kBlockBytes = 512 << 10;
+  static constexpr size_t kPrefetchRows = 0;
 
   static __mmask16 First(size_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 

@@ -53,7 +53,14 @@ void Tile(size_t k, size_t columns, const float* a, size_t lda, const TileB& ope
     }
   }
   const float* b = operand.b;
+#pragma GCC unroll 4
   for (size_t i = 0; i < k; ++i) {
+    if constexpr (V::kPrefetchRows > 0 && !kMaskB) {
+#pragma GCC unroll 4
+      for (size_t p = 0; p < P; ++p) {
+        __builtin_prefetch(b + p * operand.panel_stride + V::kPrefetchRows * operand.row_stride);
+      }
+    }
     Reg columns_of_b[N];
 #pragma GCC unroll 8
     for (size_t j = 0; j < N; ++j) {
@@ -136,11 +143,10 @@ template <class V>
 void Gemm(size_t m, size_t n, size_t k, const float* a, size_t lda, const float* packed_b,
           const float* bias, float* c, size_t ldc) {
   constexpr size_t kPanel = kPanelRegs * V::kWidth;
-  // kBlockK rows of a panel (48 kB) pass through the first-level cache for each tile of rows;
-  // kBlockPanels of them stay in the second level (1 MB on Zen 4, 1-2 MB on Intel's servers).
-  constexpr size_t kBlockK = 384;
-  constexpr size_t kBlockFloats = (512 << 10) / sizeof(float);
-  constexpr size_t kBlockPanels = kBlockFloats / (kBlockK * kPanel);
+  // kBlockK rows of a panel pass through the first-level cache for each tile of rows; kBlockPanels
+  // of them stay in the second level.
+  constexpr size_t kBlockK = V::kBlockRows;
+  constexpr size_t kBlockPanels = V::kBlockBytes / (kBlockK * kPanel * sizeof(float));
   const size_t panels = (n + kPanel - 1) / kPanel;
   for (size_t first_panel = 0; first_panel < panels; first_panel += kBlockPanels) {
     const size_t count = panels - first_panel < kBlockPanels ? panels - first_panel : kBlockPanels;

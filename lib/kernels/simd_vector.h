@@ -11,8 +11,9 @@
 // avx512_vector.h), ScaleByPowerOf2, KeepFirst (the lanes past the first n become zero), ZeroIfLess
 // (x < bound ? 0 : value), SumLanes, MaxLanes; FindMagnitude (the first lane of that magnitude, or
 // kWidth); LoadBytes (every fourth byte from here on, signed, as f32; three in front of it are read
-// too); and the shapes of tiles: kReduceRows, kTileRows, kTileRegs, and kRowGroups, what rows of
-// groups are filled up to (simd_group_gemm.h).
+// too); the shapes of tiles: kReduceRows, kTileRows, kTileRegs, and kRowGroups, what rows of
+// groups are filled up to (simd_group_gemm.h); and how simd_gemm.h walks packed B: kBlockRows of a
+// panel at a time, as many panels as kBlockBytes hold, kPrefetchRows of a panel asked for ahead.
 #pragma once
 
 #include <cstddef>
