@@ -32,6 +32,13 @@ Value List(const std::vector<T>& items) {
   return list;
 }
 
+Value Usage(size_t prompt, size_t cached, size_t completion) {
+  return Value::Object{{"prompt_tokens", prompt},
+                       {"cached_tokens", cached},
+                       {"completion_tokens", completion},
+                       {"total_tokens", prompt + completion}};
+}
+
 Value Metadata(const Value& metadata) {
   return metadata.is_object() ? metadata : Value(Value::Object());
 }
@@ -131,6 +138,14 @@ Value ToValue(const Citation& citation) {
                        {"verified", citation.verified}};
 }
 
+Value ToValue(const GenerateResult& result) {
+  return Value::Object{
+      {"answer", result.text},
+      {"finish_reason", FinishReasonName(result.finish_reason)},
+      {"usage", Usage(result.prompt_tokens, result.cached_tokens, result.tokens.size())},
+      {"timings_ms", Value::Object{{"prefill", result.prefill_ms}, {"decode", result.decode_ms}}}};
+}
+
 Value ToValue(const Answer& answer) {
   return Value::Object{
       {"answer", answer.text},
@@ -139,10 +154,7 @@ Value ToValue(const Answer& answer) {
       {"reasoning", answer.reasoning.empty() ? Value() : Value(answer.reasoning)},
       {"note", answer.note.empty() ? Value() : Value(answer.note)},
       {"finish_reason", FinishReasonName(answer.finish_reason)},
-      {"usage", Value::Object{{"prompt_tokens", answer.prompt_tokens},
-                              {"cached_tokens", answer.cached_tokens},
-                              {"completion_tokens", answer.completion_tokens},
-                              {"total_tokens", answer.prompt_tokens + answer.completion_tokens}}},
+      {"usage", Usage(answer.prompt_tokens, answer.cached_tokens, answer.completion_tokens)},
       {"timings_ms", Value::Object{{"search", answer.search_ms},
                                    {"prefill", answer.prefill_ms},
                                    {"decode", answer.decode_ms},

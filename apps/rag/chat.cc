@@ -97,15 +97,7 @@ class Chat {
                                        .adapters = request.adapters},
                                       stream, &session_.cancel()));
     if (session_.options().json) {
-      PrintJson(Value::Object{
-          {"answer", result.text},
-          {"finish_reason", FinishReasonName(result.finish_reason)},
-          {"usage", Value::Object{{"prompt_tokens", result.prompt_tokens},
-                                  {"cached_tokens", result.cached_tokens},
-                                  {"completion_tokens", result.tokens.size()},
-                                  {"total_tokens", result.prompt_tokens + result.tokens.size()}}},
-          {"timings_ms",
-           Value::Object{{"prefill", result.prefill_ms}, {"decode", result.decode_ms}}}});
+      PrintJson(ToValue(result));
     } else {
       Print(streamed ? "\n" : StrCat(Printable(result.text), "\n"));
     }

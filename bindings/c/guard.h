@@ -1,6 +1,8 @@
 // What every call of the C ABI goes through.
 #pragma once
 
+#include <cstddef>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
@@ -45,5 +47,29 @@ inline Status NeedArgument(const void* argument, std::string_view name) {
 }
 
 inline std::string_view OrEmpty(const char* text) { return text != nullptr ? text : ""; }
+
+// A struct that is versioned by its size, as this library knows it; null is one of zeros.
+// `least` is the size of its first version. Errors: invalid_argument; unimplemented when a field is
+// set that a later version added, since this library would leave out what it asks for.
+template <class Struct>
+Result<Struct> ReadStruct(const Struct* given, size_t least, std::string_view name) {
+  Struct known{};
+  if (given == nullptr) return known;
+  constexpr size_t kMost = 4096;
+  const size_t size = given->struct_size;
+  if (size < least || size > kMost) {
+    return InvalidArgumentError(name, ".struct_size is ", size, "; set it to sizeof(", name, "), ",
+                                sizeof(Struct));
+  }
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(given);
+  for (size_t i = sizeof(Struct); i < size; ++i) {
+    if (bytes[i] != 0) {
+      return UnimplementedError(name, " has a field that this library (ABI ", RAG_ABI_VERSION,
+                                ") does not know");
+    }
+  }
+  std::memcpy(&known, given, size < sizeof(Struct) ? size : sizeof(Struct));
+  return known;
+}
 
 }  // namespace rag::bindings

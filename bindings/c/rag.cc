@@ -1,35 +1,36 @@
-// The C ABI: every call is a call of rag::Engine, with its errors turned into codes.
+// The C ABI: every call is a call of rag::Engine, with its errors turned into codes. Here the
+// engine itself, collections, documents and care; questions.cc has the rest.
 #include "bindings/c/rag.h"
 
-#include <cstdlib>
-#include <cstring>
-#include <exception>
+#include <cstdint>
 #include <memory>
-#include <new>
+#include <optional>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
-#include "bindings/c/guard.h"
-#include "engine/engine.h"
+#include "bindings/c/handles.h"
 #include "engine/json.h"
-#include "lib/base/status.h"
-#include "lib/base/value.h"
-#include "lib/runtime/runtime.h"
-
-struct rag_engine {
-  std::unique_ptr<rag::Runtime> runtime;  // outlives the engine
-  std::unique_ptr<rag::Engine> engine;
-};
+#include "index/index_spec.h"
 
 namespace {
 
 using rag::InvalidArgumentError;
+using rag::OkStatus;
+using rag::Result;
 using rag::Status;
 using rag::StatusCode;
+using rag::Value;
+using rag::bindings::CancelOf;
+using rag::bindings::CareOf;
 using rag::bindings::Guard;
+using rag::bindings::HandOut;
+using rag::bindings::HandOutIfWanted;
 using rag::bindings::NeedArgument;
 using rag::bindings::OrEmpty;
+using rag::bindings::ReadMetadata;
+using rag::bindings::ReadStrings;
+using rag::bindings::ReadStruct;
 
 static_assert(static_cast<int>(StatusCode::kOk) == RAG_OK);
 static_assert(static_cast<int>(StatusCode::kInvalidArgument) == RAG_INVALID_ARGUMENT);
@@ -47,43 +48,96 @@ static_assert(static_cast<int>(StatusCode::kIoError) == RAG_IO_ERROR);
 static_assert(static_cast<int>(StatusCode::kPermissionDenied) == RAG_PERMISSION_DENIED);
 static_assert(static_cast<int>(StatusCode::kInternal) == RAG_INTERNAL);
 
-// A struct of the first version; a caller built against a later one may pass a larger one.
-constexpr size_t kOptionsSizeV1 = sizeof(rag_options);
-constexpr size_t kMaxOptionsSize = 4096;
+constexpr size_t kMaxAdapters = 64;  // GeneratorOptions::adapters
 
-// The text in memory that rag_free frees.
-Status HandOut(const rag::Value& value, char** out) {
-  const std::string json = rag::ToJson(value);
-  char* copy = static_cast<char*>(std::malloc(json.size() + 1));
-  if (copy == nullptr) throw std::bad_alloc();
-  std::memcpy(copy, json.c_str(), json.size() + 1);
-  *out = copy;
-  return rag::OkStatus();
+Status ReadDecoderOptions(const rag_options& given, rag::GeneratorOptions& decoder) {
+  decoder.context_tokens = given.context_tokens;
+  if (given.parallel != 0) decoder.max_sequences = given.parallel;
+  if (given.kv_type != nullptr) {
+    RAG_ASSIGN_OR_RETURN(decoder.cache_type, rag::ParseKvType(given.kv_type));
+  }
+  decoder.cache_bytes = given.kv_bytes;
+  decoder.cache_path = OrEmpty(given.kv_cache);
+  decoder.draft_tokens = given.draft_tokens;
+  decoder.draft_model = OrEmpty(given.draft_model);
+  if (given.adapter_count == 0) return OkStatus();
+  RAG_RETURN_IF_ERROR(NeedArgument(given.adapters, "rag_options.adapters"));
+  if (given.adapter_count > kMaxAdapters) {
+    return InvalidArgumentError("rag_options.adapter_count is ", given.adapter_count, "; at most ",
+                                kMaxAdapters, " are taken");
+  }
+  for (size_t i = 0; i < given.adapter_count; ++i) {
+    const rag_adapter& adapter = given.adapters[i];
+    if (adapter.name == nullptr || adapter.path == nullptr) {
+      return InvalidArgumentError("rag_options.adapters[", i, "] has no name or no path");
+    }
+    decoder.adapters.push_back(
+        {adapter.name, adapter.path, adapter.scale != 0 ? adapter.scale : 1.0});
+  }
+  return OkStatus();
 }
 
-Status ReadOptions(const rag_options* options, rag::EngineOptions& engine,
+Status ReadOptions(const rag_options& given, rag::EngineOptions& engine,
                    rag::RuntimeOptions& runtime) {
-  if (options == nullptr) return rag::OkStatus();
-  if (options->struct_size < kOptionsSizeV1 || options->struct_size > kMaxOptionsSize) {
-    return InvalidArgumentError("rag_options.struct_size is ", options->struct_size,
-                                "; set it to sizeof(rag_options), ", kOptionsSizeV1);
+  if (given.threads < 0) return InvalidArgumentError("rag_options.threads is ", given.threads);
+  runtime.threads = given.threads;
+  engine.models_folder = OrEmpty(given.models_folder);
+  if (given.encoder != nullptr) engine.encoder = given.encoder;
+  rag::EncoderOptions& encoding = engine.encoding;
+  if (given.precision != nullptr) {
+    RAG_ASSIGN_OR_RETURN(encoding.precision, rag::ParsePrecision(given.precision));
   }
-  // What a later version added must be unset: this library does not know it.
-  const auto* bytes = reinterpret_cast<const unsigned char*>(options);
-  for (size_t i = kOptionsSizeV1; i < options->struct_size; ++i) {
-    if (bytes[i] != 0) {
-      return rag::UnimplementedError("rag_options has a field that this library (ABI ",
-                                     RAG_ABI_VERSION, ") does not know");
+  encoding.truncate_dim = given.truncate_dim;
+  encoding.prompts[static_cast<size_t>(rag::TextRole::kQuery)] = OrEmpty(given.query_prompt);
+  encoding.prompts[static_cast<size_t>(rag::TextRole::kDocument)] = OrEmpty(given.document_prompt);
+  engine.sparse = OrEmpty(given.sparse);
+  engine.reranker = OrEmpty(given.reranker);
+  engine.classifier = OrEmpty(given.classifier);
+  engine.reader = OrEmpty(given.reader);
+  engine.llm = OrEmpty(given.llm);
+  return ReadDecoderOptions(given, engine.decoder);
+}
+
+Result<rag::CollectionOptions> ReadCollectionOptions(const rag_collection_options& given) {
+  rag::CollectionOptions options;
+  options.token_vectors = given.token_vectors != 0;
+  if (given.chunk_strategy != nullptr) {
+    RAG_ASSIGN_OR_RETURN(options.chunk.strategy, rag::ParseChunkStrategy(given.chunk_strategy));
+  }
+  if (given.chunk_tokens != 0) options.chunk.chunk_tokens = given.chunk_tokens;
+  if (given.chunk_overlap != 0) {
+    options.chunk.overlap_tokens = given.chunk_overlap == SIZE_MAX ? 0 : given.chunk_overlap;
+  }
+  if (given.index == nullptr) return options;
+  RAG_ASSIGN_OR_RETURN(options.goal, rag::ParseTuneGoal(given.index));
+  if (options.goal.has_value()) return options;
+  RAG_ASSIGN_OR_RETURN(options.vectors, rag::ParseIndexSpec(given.index));
+  return options;
+}
+
+Result<rag::Document> ReadDocument(const rag_document& given) {
+  RAG_RETURN_IF_ERROR(NeedArgument(given.key, "rag_document.key"));
+  rag::Document document;
+  document.key = given.key;
+  document.title = OrEmpty(given.title);
+  RAG_ASSIGN_OR_RETURN(document.metadata, ReadMetadata(given.metadata_json));
+  if (given.text != nullptr) {
+    document.text = given.text_bytes != 0 ? std::string(given.text, given.text_bytes) : given.text;
+  }
+  if (given.image != nullptr) {
+    if (given.media_type != nullptr) {
+      return InvalidArgumentError("rag_document.media_type is told by the picture itself");
     }
+    document.image.assign(static_cast<const char*>(given.image), given.image_bytes);
+    return document;
   }
-  if (options->threads < 0) {
-    return InvalidArgumentError("rag_options.threads is ", options->threads);
+  RAG_RETURN_IF_ERROR(NeedArgument(given.text, "rag_document.text"));
+  document.media_type = given.media_type != nullptr ? given.media_type : "text/plain";
+  if (document.media_type != "text/plain" && document.media_type != "text/markdown") {
+    return InvalidArgumentError("rag_document.media_type '", document.media_type,
+                                "' is not text/plain or text/markdown");
   }
-  engine.models_folder = OrEmpty(options->models_folder);
-  if (options->encoder != nullptr) engine.encoder = options->encoder;
-  engine.llm = OrEmpty(options->llm);
-  runtime.threads = options->threads;
-  return rag::OkStatus();
+  return document;
 }
 
 }  // namespace
@@ -95,61 +149,166 @@ rag_code rag_open(const char* db_path, const rag_options* options, rag_engine** 
     RAG_RETURN_IF_ERROR(NeedArgument(out, "out"));
     *out = nullptr;
     RAG_RETURN_IF_ERROR(NeedArgument(db_path, "db_path"));
+    RAG_ASSIGN_OR_RETURN(const rag_options given,
+                         ReadStruct(options, sizeof(rag_options), "rag_options"));
     rag::EngineOptions engine_options;
     rag::RuntimeOptions runtime_options;
-    RAG_RETURN_IF_ERROR(ReadOptions(options, engine_options, runtime_options));
+    RAG_RETURN_IF_ERROR(ReadOptions(given, engine_options, runtime_options));
     engine_options.db_path = db_path;
     auto handle = std::make_unique<rag_engine>();
     RAG_ASSIGN_OR_RETURN(handle->runtime, rag::Runtime::Create(runtime_options));
     RAG_ASSIGN_OR_RETURN(handle->engine, rag::Engine::Open(engine_options, *handle->runtime));
     *out = handle.release();
-    return rag::OkStatus();
+    return OkStatus();
   });
 }
 
 rag_code rag_close(rag_engine* engine) {
   return Guard([&]() -> Status {
     const std::unique_ptr<rag_engine> handle(engine);
-    return handle != nullptr ? handle->engine->Close() : rag::OkStatus();
+    return handle != nullptr ? handle->engine->Close() : OkStatus();
   });
 }
 
-rag_code rag_add(rag_engine* engine, const char* collection, const char* key, const char* text,
-                 const char* title, const char* metadata_json) {
+rag_code rag_models(rag_engine* engine, char** info_json) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(info_json, "info_json"));
+    *info_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    const rag::Engine& of = *engine->engine;
+    const auto or_null = [](const auto& info) {
+      return info.has_value() ? rag::ToValue(*info) : Value();
+    };
+    Value encoder;
+    if (of.options().encoder != "none") {
+      RAG_ASSIGN_OR_RETURN(const rag::EncoderInfo info, of.GetEncoderInfo());
+      encoder = rag::ToValue(info);
+    }
+    RAG_ASSIGN_OR_RETURN(const auto sparse, of.GetSparseEncoderInfo());
+    RAG_ASSIGN_OR_RETURN(const auto reranker, of.GetRerankerInfo());
+    RAG_ASSIGN_OR_RETURN(const auto classifier, of.GetClassifierInfo());
+    RAG_ASSIGN_OR_RETURN(const auto llm, of.GetGeneratorInfo());
+    HandOut(Value::Object{{"version", RAG_VERSION},
+                          {"encoder", std::move(encoder)},
+                          {"sparse", or_null(sparse)},
+                          {"reranker", or_null(reranker)},
+                          {"classifier", or_null(classifier)},
+                          {"llm", or_null(llm)}},
+            info_json);
+    return OkStatus();
+  });
+}
+
+rag_code rag_create_collection(rag_engine* engine, const char* name,
+                               const rag_collection_options* options) {
   return Guard([&]() -> Status {
     RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
-    RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
-    RAG_RETURN_IF_ERROR(NeedArgument(key, "key"));
-    RAG_RETURN_IF_ERROR(NeedArgument(text, "text"));
-    rag::Document document;
-    document.key = key;
-    document.text = text;
-    document.title = OrEmpty(title);
-    document.media_type = "text/plain";
-    document.metadata = rag::Value::Object();
-    if (metadata_json != nullptr) {
-      auto metadata = rag::ParseJson(metadata_json);
-      if (!metadata.ok()) return std::move(metadata).status().WithContext("metadata_json");
-      if (!metadata->is_object()) {
-        return InvalidArgumentError("metadata_json must be an object, not ", metadata->type_name());
-      }
-      document.metadata = std::move(metadata).value();
-    }
-    return engine->engine->AddDocument(collection, std::move(document)).status();
+    RAG_RETURN_IF_ERROR(NeedArgument(name, "name"));
+    RAG_ASSIGN_OR_RETURN(
+        const rag_collection_options given,
+        ReadStruct(options, sizeof(rag_collection_options), "rag_collection_options"));
+    RAG_ASSIGN_OR_RETURN(const rag::CollectionOptions create, ReadCollectionOptions(given));
+    return engine->engine->CreateCollection(name, create);
   });
 }
 
-rag_code rag_index(rag_engine* engine, const char* collection, const char* path,
+rag_code rag_drop_collection(rag_engine* engine, const char* name) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    RAG_RETURN_IF_ERROR(NeedArgument(name, "name"));
+    return engine->engine->DropCollection(name);
+  });
+}
+
+rag_code rag_collections(rag_engine* engine, const char* name, char** json) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(json, "json"));
+    *json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    Value::Array list;
+    if (name != nullptr) {
+      RAG_ASSIGN_OR_RETURN(const rag::CollectionInfo info, engine->engine->GetCollection(name));
+      list.push_back(rag::ToValue(info));
+    } else {
+      RAG_ASSIGN_OR_RETURN(const auto all, engine->engine->ListCollections());
+      for (const rag::CollectionInfo& info : all) list.push_back(rag::ToValue(info));
+    }
+    HandOut(list, json);
+    return OkStatus();
+  });
+}
+
+rag_code rag_add(rag_engine* engine, const char* collection, const rag_document* document,
+                 char** status_json) {
+  return Guard([&]() -> Status {
+    if (status_json != nullptr) *status_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
+    RAG_RETURN_IF_ERROR(NeedArgument(document, "document"));
+    RAG_ASSIGN_OR_RETURN(const rag_document given,
+                         ReadStruct(document, sizeof(rag_document), "rag_document"));
+    RAG_ASSIGN_OR_RETURN(rag::Document read, ReadDocument(given));
+    RAG_ASSIGN_OR_RETURN(const rag::DocumentStatus added,
+                         engine->engine->AddDocument(collection, std::move(read)));
+    HandOutIfWanted(
+        Value::Object{
+            {"replaced", added.replaced}, {"unchanged", added.unchanged}, {"chunks", added.chunks}},
+        status_json);
+    return OkStatus();
+  });
+}
+
+rag_code rag_index(rag_engine* engine, const char* collection, const char* const* paths,
+                   size_t path_count, const rag_index_options* options, rag_call* call,
                    char** report_json) {
   return Guard([&]() -> Status {
     if (report_json != nullptr) *report_json = nullptr;
     RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
     RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
-    RAG_RETURN_IF_ERROR(NeedArgument(path, "path"));
-    const std::string paths[] = {path};
-    RAG_ASSIGN_OR_RETURN(const rag::IngestReport report,
-                         engine->engine->Ingest(collection, paths, {}));
-    return report_json != nullptr ? HandOut(rag::ToValue(report), report_json) : rag::OkStatus();
+    RAG_ASSIGN_OR_RETURN(const std::vector<std::string> read,
+                         ReadStrings(paths, path_count, "paths"));
+    if (read.empty()) return InvalidArgumentError("path_count is 0; name at least one path");
+    RAG_ASSIGN_OR_RETURN(const rag_index_options given,
+                         ReadStruct(options, sizeof(rag_index_options), "rag_index_options"));
+    rag::IngestOptions ingest;
+    ingest.prune = given.prune != 0;
+    ingest.follow_hidden = given.hidden != 0;
+    RAG_ASSIGN_OR_RETURN(ingest.metadata, ReadMetadata(given.metadata_json));
+    RAG_ASSIGN_OR_RETURN(
+        const rag::IngestReport report,
+        engine->engine->Ingest(collection, read, ingest, {},
+                               call != nullptr ? &call->ingest : nullptr, CancelOf(call)));
+    HandOutIfWanted(rag::ToValue(report), report_json);
+    return OkStatus();
+  });
+}
+
+rag_code rag_get(rag_engine* engine, const char* collection, const char* key,
+                 char** document_json) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(document_json, "document_json"));
+    *document_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
+    RAG_RETURN_IF_ERROR(NeedArgument(key, "key"));
+    RAG_ASSIGN_OR_RETURN(const rag::StoredDocument document,
+                         engine->engine->GetDocument(collection, key));
+    HandOut(rag::ToValue(document), document_json);
+    return OkStatus();
+  });
+}
+
+rag_code rag_list(rag_engine* engine, const char* collection, const char* after, size_t limit,
+                  char** keys_json) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(keys_json, "keys_json"));
+    *keys_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
+    RAG_ASSIGN_OR_RETURN(const std::vector<std::string> keys,
+                         engine->engine->ListDocuments(collection, OrEmpty(after), limit));
+    HandOut(Value::Array(keys.begin(), keys.end()), keys_json);
+    return OkStatus();
   });
 }
 
@@ -162,72 +321,54 @@ rag_code rag_remove(rag_engine* engine, const char* collection, const char* key)
   });
 }
 
-rag_code rag_search(rag_engine* engine, const char* collection, const char* query, size_t k,
-                    const char* mode, const char* filter, char** hits_json) {
+rag_code rag_verify(rag_engine* engine, const char* collection, rag_call* call,
+                    char** report_json) {
   return Guard([&]() -> Status {
-    RAG_RETURN_IF_ERROR(NeedArgument(hits_json, "hits_json"));
-    *hits_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(report_json, "report_json"));
+    *report_json = nullptr;
     RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
     RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
-    RAG_RETURN_IF_ERROR(NeedArgument(query, "query"));
-    rag::SearchRequest request;
-    request.query = query;
-    request.k = k;
-    if (mode != nullptr) {
-      RAG_ASSIGN_OR_RETURN(request.mode, rag::ParseSearchMode(mode));
-    }
-    request.filter = OrEmpty(filter);
-    RAG_ASSIGN_OR_RETURN(const rag::SearchResponse response,
-                         engine->engine->Search(collection, request));
-    return HandOut(rag::ToValue(response), hits_json);
+    RAG_ASSIGN_OR_RETURN(const rag::VerifyReport report,
+                         engine->engine->Verify(collection, CancelOf(call)));
+    HandOut(rag::ToValue(report), report_json);
+    return OkStatus();
   });
 }
 
-rag_code rag_ask(rag_engine* engine, const char* collection, const char* question, size_t k,
-                 size_t max_tokens, char** answer_json) {
+rag_code rag_backup(rag_engine* engine, const char* destination, rag_call* call,
+                    char** report_json) {
   return Guard([&]() -> Status {
-    RAG_RETURN_IF_ERROR(NeedArgument(answer_json, "answer_json"));
-    *answer_json = nullptr;
+    if (report_json != nullptr) *report_json = nullptr;
     RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
-    RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
-    RAG_RETURN_IF_ERROR(NeedArgument(question, "question"));
-    rag::AskRequest request;
-    request.search.query = question;
-    request.search.k = k;
-    request.max_tokens = max_tokens;
-    RAG_ASSIGN_OR_RETURN(const rag::Answer answer, engine->engine->Ask(collection, request));
-    return HandOut(rag::ToValue(answer), answer_json);
+    RAG_RETURN_IF_ERROR(NeedArgument(destination, "destination"));
+    RAG_ASSIGN_OR_RETURN(const rag::BackupReport report,
+                         engine->engine->Backup(destination, CareOf(call), CancelOf(call)));
+    HandOutIfWanted(rag::ToValue(report), report_json);
+    return OkStatus();
   });
 }
 
-rag_code rag_embed(rag_engine* engine, const char* const* texts, size_t count, float* out,
-                   size_t out_floats, size_t* dim) {
+rag_code rag_vacuum(rag_engine* engine, rag_call* call, char** report_json) {
   return Guard([&]() -> Status {
+    if (report_json != nullptr) *report_json = nullptr;
     RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
-    RAG_RETURN_IF_ERROR(NeedArgument(dim, "dim"));
-    *dim = 0;
-    if (count > 0) RAG_RETURN_IF_ERROR(NeedArgument(texts, "texts"));
-    RAG_ASSIGN_OR_RETURN(const rag::EncoderInfo info, engine->engine->GetEncoderInfo());
-    *dim = info.dim;
-    if (out == nullptr || count == 0) return rag::OkStatus();
-    if (count > out_floats / info.dim) {
-      return rag::OutOfRangeError("out has room for ", out_floats, " floats; ", count,
-                                  " vectors of ", info.dim, " need more");
-    }
-    std::vector<std::string_view> views;
-    for (size_t i = 0; i < count; ++i) {
-      if (texts[i] == nullptr) return InvalidArgumentError("texts[", i, "] is NULL");
-      views.emplace_back(texts[i]);
-    }
-    RAG_ASSIGN_OR_RETURN(const rag::Embeddings embeddings, engine->engine->Embed(views));
-    for (size_t i = 0; i < count; ++i) {
-      const auto row = embeddings.vectors.row(i);
-      std::copy(row.begin(), row.end(), out + i * info.dim);
-    }
-    return rag::OkStatus();
+    RAG_ASSIGN_OR_RETURN(const rag::VacuumReport report,
+                         engine->engine->Vacuum(CareOf(call), CancelOf(call)));
+    HandOutIfWanted(rag::ToValue(report), report_json);
+    return OkStatus();
   });
 }
 
-void rag_free(char* text) { std::free(text); }
+rag_code rag_restore(const char* backup, const char* db_path, rag_call* call, char** report_json) {
+  return Guard([&]() -> Status {
+    if (report_json != nullptr) *report_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(backup, "backup"));
+    RAG_RETURN_IF_ERROR(NeedArgument(db_path, "db_path"));
+    RAG_ASSIGN_OR_RETURN(const rag::BackupReport report,
+                         rag::Engine::Restore(backup, db_path, CareOf(call), CancelOf(call)));
+    HandOutIfWanted(rag::ToValue(report), report_json);
+    return OkStatus();
+  });
+}
 
 }  // extern "C"

@@ -1,9 +1,12 @@
 /* rag: the C library. Stable: functions are only added; structs are opaque or versioned by size.
  *
- * Strings are UTF-8 and zero-terminated. What rag_* hands out as `char**` is JSON in the shapes
- * that the command line documents (README, "JSON"), and is freed with rag_free. Every function
- * returns RAG_OK or a code; rag_last_error then says what happened, for the calling thread. A
- * handle may be used from several threads.
+ * Strings are UTF-8 and zero-terminated, but where a size stands beside them. What rag_* hands out
+ * as `char**` is JSON in the shapes that the command line documents (README, "JSON"), and is freed
+ * with rag_free. Every function that can fail returns RAG_OK or a code; rag_last_error then says
+ * what happened, for the calling thread. Handles may be used from several threads.
+ *
+ * Of structs that are versioned, set struct_size to sizeof and the rest to zero: zero is the
+ * default of every field. Pointers to them may be NULL for defaults alone.
  */
 #ifndef RAG_BINDINGS_C_RAG_H_
 #define RAG_BINDINGS_C_RAG_H_
@@ -44,44 +47,247 @@ typedef enum rag_code {
   RAG_INTERNAL = 14
 } rag_code;
 
-/* Set struct_size to sizeof(rag_options) and the rest to zero for defaults. */
-typedef struct rag_options {
-  size_t struct_size;
-  const char* models_folder; /* NULL: the user's */
-  const char* encoder;       /* NULL: all-MiniLM-L6-v2; "none": lexical search only */
-  const char* llm;           /* NULL: extractive answers */
-  int threads;               /* 0: all */
-} rag_options;
-
 RAG_API int rag_abi_version(void);
 RAG_API const char* rag_version(void);
+/* The calling thread's last error, "" after success; valid until its next call. */
+RAG_API const char* rag_last_error(void);
+RAG_API void rag_free(char* text);
 
-/* Opens (and makes) the database folder. options may be NULL. */
+/* --- calls that take long --- */
+
+/* Watches and stops the one call that is given it, from any thread. Where a function takes one,
+ * NULL is allowed. */
+typedef struct rag_call rag_call;
+RAG_API rag_code rag_call_create(rag_call** out);
+/* After the call has returned. NULL is allowed. */
+RAG_API void rag_call_free(rag_call* call);
+/* The call returns RAG_CANCELLED soon, with everything acknowledged before kept; rag_index returns
+ * a report that says so. Safe in a signal handler. */
+RAG_API void rag_call_cancel(rag_call* call);
+/* Bytes of files that are done, and in all; *total is 0 while it is not known. */
+RAG_API void rag_call_progress(const rag_call* call, uint64_t* done, uint64_t* total);
+
+/* --- the engine --- */
+
+typedef struct rag_adapter {
+  const char* name; /* of generations that use it */
+  const char* path; /* a GGUF file or PEFT's folder */
+  double scale;     /* 0: 1 */
+} rag_adapter;
+
+/* Models are names of the models folder, or paths. */
+typedef struct rag_options {
+  size_t struct_size;
+  const char* models_folder;   /* NULL: the user's */
+  const char* encoder;         /* NULL: all-MiniLM-L6-v2; "none": lexical search only */
+  const char* precision;       /* of the encoder: "f32" (NULL), "bf16x3", "bf16", "int8" */
+  size_t truncate_dim;         /* elements kept of its vectors; 0: all */
+  const char* query_prompt;    /* before a query; NULL: the encoder's own */
+  const char* document_prompt; /* before a passage; NULL: the encoder's own */
+  const char* sparse;          /* a sparse encoder; NULL: none, as for the next three */
+  const char* reranker;
+  const char* classifier;
+  const char* reader;
+  const char* llm;         /* the decoder; NULL: extractive answers */
+  size_t context_tokens;   /* of a generation; 0: what the decoder's file says */
+  size_t parallel;         /* generations in one batch; 0: 8 */
+  const char* kv_type;     /* of their keys and values: "f32" (NULL), "f16", "q8_0", "q4_0" */
+  size_t kv_bytes;         /* of all of them; 0: as memory allows */
+  const char* kv_cache;    /* a file that keeps them; NULL: none */
+  size_t draft_tokens;     /* guessed at once; 0: none */
+  const char* draft_model; /* that guesses; NULL: none */
+  const rag_adapter* adapters;
+  size_t adapter_count;
+  int threads; /* 0: all processors */
+} rag_options;
+
+/* Opens (and makes) the database folder. Models are loaded at their first use. */
 RAG_API rag_code rag_open(const char* db_path, const rag_options* options, rag_engine** out);
-/* Saves and closes. NULL is allowed. */
+/* Saves and closes, when no other call runs. NULL is allowed. */
 RAG_API rag_code rag_close(rag_engine* engine);
+/* *info_json: {"version", "encoder", "sparse", "reranker", "classifier", "llm"}, each null where
+ * there is none. Loads them. */
+RAG_API rag_code rag_models(rag_engine* engine, char** info_json);
 
-/* Adds or replaces one document; durable on return. metadata_json: an object, or NULL. The
- * collection is made when missing. */
-RAG_API rag_code rag_add(rag_engine* engine, const char* collection, const char* key,
-                         const char* text, const char* title, const char* metadata_json);
-/* Indexes a file or folder; *report_json as `rag index --json`. report_json may be NULL. */
-RAG_API rag_code rag_index(rag_engine* engine, const char* collection, const char* path,
+/* --- collections --- */
+
+typedef struct rag_collection_options {
+  size_t struct_size;
+  const char* index;          /* NULL: "hnsw:pca8"; README, "Vector indexes" */
+  const char* chunk_strategy; /* NULL: "structure"; "fixed", "sentence", "recursive" */
+  size_t chunk_tokens;        /* 0: 256 */
+  size_t chunk_overlap;       /* 0: 32; SIZE_MAX: none */
+  int token_vectors;          /* keep the reranker's, which is one of late interaction */
+} rag_collection_options;
+
+/* Adding to a collection makes it too, with defaults. */
+RAG_API rag_code rag_create_collection(rag_engine* engine, const char* name,
+                                       const rag_collection_options* options);
+RAG_API rag_code rag_drop_collection(rag_engine* engine, const char* name);
+/* *json: an array of what `rag stats --json` says of each; of `name` alone unless it is NULL. */
+RAG_API rag_code rag_collections(rag_engine* engine, const char* name, char** json);
+
+/* --- documents --- */
+
+typedef struct rag_document {
+  size_t struct_size;
+  const char* key;
+  const char* text;  /* of a picture a caption, or NULL */
+  size_t text_bytes; /* 0: text is zero-terminated */
+  const char* title;
+  const char* media_type;    /* NULL: "text/plain"; "text/markdown" */
+  const char* metadata_json; /* an object, or NULL */
+  const void* image;         /* a picture's file, or NULL */
+  size_t image_bytes;
+} rag_document;
+
+/* Adds or replaces one document; durable on return. *status_json: {"replaced", "unchanged",
+ * "chunks"}; it may be NULL. */
+RAG_API rag_code rag_add(rag_engine* engine, const char* collection, const rag_document* document,
+                         char** status_json);
+
+typedef struct rag_index_options {
+  size_t struct_size;
+  int prune;                 /* remove documents whose files are gone */
+  int hidden;                /* also files whose names begin with a dot */
+  const char* metadata_json; /* an object laid over every document's own, or NULL */
+} rag_index_options;
+
+/* Indexes files and folders; *report_json as `rag index --json`. It may be NULL. */
+RAG_API rag_code rag_index(rag_engine* engine, const char* collection, const char* const* paths,
+                           size_t path_count, const rag_index_options* options, rag_call* call,
                            char** report_json);
+/* *document_json as `rag get --json`. */
+RAG_API rag_code rag_get(rag_engine* engine, const char* collection, const char* key,
+                         char** document_json);
+/* *keys_json: an array of at most `limit` keys in order, after `after`, which may be NULL. */
+RAG_API rag_code rag_list(rag_engine* engine, const char* collection, const char* after,
+                          size_t limit, char** keys_json);
 RAG_API rag_code rag_remove(rag_engine* engine, const char* collection, const char* key);
-/* mode: "dense", "lexical", "hybrid" or NULL; filter: NULL for none. *hits_json as `rag search
- * --json`. */
-RAG_API rag_code rag_search(rag_engine* engine, const char* collection, const char* query, size_t k,
-                            const char* mode, const char* filter, char** hits_json);
-/* *answer_json as `rag ask --json`. */
-RAG_API rag_code rag_ask(rag_engine* engine, const char* collection, const char* question, size_t k,
-                         size_t max_tokens, char** answer_json);
-/* vectors [count, dim] f32 into `out`, which has room for out_floats; *dim is set also when out is
- * NULL. */
-RAG_API rag_code rag_embed(rag_engine* engine, const char* const* texts, size_t count, float* out,
-                           size_t out_floats, size_t* dim);
 
-/* The vector index by itself: vectors that carry the caller's 64-bit ids, in memory. */
+/* --- questions --- */
+
+typedef struct rag_search_options {
+  size_t struct_size;
+  size_t k;           /* 0: 10, of rag_ask 6 sources */
+  const char* mode;   /* NULL: "hybrid"; "dense", "lexical", "sparse" */
+  const char* filter; /* README, "JSON" */
+  size_t ef_search;
+  int exact;           /* scan instead of walking the graph */
+  size_t per_document; /* at most so many passages of one document; 0: any number */
+  size_t rerank_top;   /* passages put in the reranker's order; 0: none */
+  const void* image;   /* a picture's file, instead of the query */
+  size_t image_bytes;
+} rag_search_options;
+
+/* *hits_json as `rag search --json`. */
+RAG_API rag_code rag_search(rag_engine* engine, const char* collection, const char* query,
+                            const rag_search_options* options, rag_call* call, char** hits_json);
+
+/* Gets each piece of the text as it is made, on the calling thread; anything but 0 stops it. */
+typedef int (*rag_on_text)(const char* text, size_t bytes, void* user);
+
+typedef struct rag_generate_options {
+  size_t struct_size;
+  size_t max_tokens;  /* 0: 256 */
+  double temperature; /* 0: the likeliest token */
+  double top_p;       /* 0: 1 */
+  double min_p;
+  size_t top_k;
+  double repetition_penalty; /* 0: 1 */
+  double presence_penalty;
+  double frequency_penalty;
+  uint64_t seed;
+  const char* const* stop; /* strings that end the text */
+  size_t stop_count;
+  const char* constraint;      /* "json_schema", "grammar" or "regex"; NULL: none */
+  const char* constraint_text; /* the schema, grammar or expression */
+  const char* const* choices;  /* or these strings, one of which it is */
+  size_t choice_count;
+  const char* const* adapters; /* names of rag_options.adapters */
+  size_t adapter_count;
+  int priority; /* higher goes first where requests wait */
+  rag_on_text on_text;
+  void* user;
+} rag_generate_options;
+
+typedef struct rag_message {
+  const char* role; /* "system", "user" or "assistant" */
+  const char* content;
+} rag_message;
+
+typedef struct rag_ask_options {
+  size_t struct_size;
+  const rag_search_options* search; /* its image is not used */
+  const rag_generate_options* generate;
+  const char* strategy;       /* NULL: "plain"; "few-shot", "cot" */
+  const char* system;         /* instead of the strategy's system message */
+  const char* template_path;  /* a Jinja file instead of the strategy's */
+  const char* examples_path;  /* of few-shot */
+  const rag_message* history; /* earlier turns, oldest first */
+  size_t history_count;
+} rag_ask_options;
+
+/* *answer_json as `rag ask --json`. */
+RAG_API rag_code rag_ask(rag_engine* engine, const char* collection, const char* question,
+                         const rag_ask_options* options, rag_call* call, char** answer_json);
+/* The decoder alone. *result_json: {"answer", "finish_reason", "usage", "timings_ms"}. */
+RAG_API rag_code rag_chat(rag_engine* engine, const rag_message* messages, size_t message_count,
+                          const rag_generate_options* options, rag_call* call, char** result_json);
+
+/* vectors [count, dim] f32 into `out`, which has room for out_floats; *dim is set also when out is
+ * NULL. text_bytes [count], or NULL where texts are zero-terminated. role: "plain" (NULL), "query"
+ * or "document": which prompt of the encoder stands before each. */
+RAG_API rag_code rag_embed(rag_engine* engine, const char* const* texts, const size_t* text_bytes,
+                           size_t count, const char* role, rag_call* call, float* out,
+                           size_t out_floats, size_t* dim);
+/* The same of pictures' files, in the same space. */
+RAG_API rag_code rag_embed_images(rag_engine* engine, const void* const* images,
+                                  const size_t* image_bytes, size_t count, rag_call* call,
+                                  float* out, size_t out_floats, size_t* dim);
+/* scores [count]: how well each passage answers the query, by the reranker. */
+RAG_API rag_code rag_rerank(rag_engine* engine, const char* query, const char* const* passages,
+                            const size_t* passage_bytes, size_t count, rag_call* call,
+                            float* scores);
+
+typedef struct rag_classify_options {
+  size_t struct_size;
+  const char* const* labels; /* of the caller's choosing; none: those the classifier has */
+  size_t label_count;
+  const char* hypothesis;       /* of texts; NULL: "This example is {}." */
+  int several;                  /* of texts: each label is right or wrong by itself */
+  int tokens;                   /* of texts: the places that a classifier of tokens labels */
+  const char* const* templates; /* of pictures; none: "a photo of a {}" */
+  size_t template_count;
+} rag_classify_options;
+
+/* *results_json: an array of what `rag classify --json` says of each text, or picture by the
+ * encoder, which needs labels. */
+RAG_API rag_code rag_classify(rag_engine* engine, const char* const* texts,
+                              const size_t* text_bytes, size_t count,
+                              const rag_classify_options* options, rag_call* call,
+                              char** results_json);
+RAG_API rag_code rag_classify_images(rag_engine* engine, const void* const* images,
+                                     const size_t* image_bytes, size_t count,
+                                     const rag_classify_options* options, rag_call* call,
+                                     char** results_json);
+
+/* --- care --- */
+
+/* *report_json as `rag verify --json`. */
+RAG_API rag_code rag_verify(rag_engine* engine, const char* collection, rag_call* call,
+                            char** report_json);
+/* As `rag backup` and `rag vacuum`, while others read and write. The reports may be NULL. */
+RAG_API rag_code rag_backup(rag_engine* engine, const char* destination, rag_call* call,
+                            char** report_json);
+RAG_API rag_code rag_vacuum(rag_engine* engine, rag_call* call, char** report_json);
+/* Makes the database folder, which must not be there, from a backup. */
+RAG_API rag_code rag_restore(const char* backup, const char* db_path, rag_call* call,
+                             char** report_json);
+
+/* --- the vector index by itself --- */
+
+/* Vectors that carry the caller's 64-bit ids, in memory. */
 typedef struct rag_vector_index rag_vector_index;
 
 /* An id that no search result has. */
@@ -113,10 +319,6 @@ RAG_API rag_code rag_vector_index_size(const rag_vector_index* index, size_t* ve
 RAG_API rag_code rag_vector_index_save(const rag_vector_index* index, const char* path);
 RAG_API rag_code rag_vector_index_load(const char* path, const char* spec, const char* metric,
                                        size_t dim, int threads, rag_vector_index** out);
-
-/* The calling thread's last error, "" after success; valid until its next call. */
-RAG_API const char* rag_last_error(void);
-RAG_API void rag_free(char* text);
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,7 @@ static int Check(rag_code code, const char* what) {
 
 int main(int argc, char** argv) {
   rag_options options;
+  rag_document document;
   rag_engine* engine = NULL;
   char* json = NULL;
   if (argc != 2) return 2;
@@ -21,18 +22,22 @@ int main(int argc, char** argv) {
   options.threads = 1;
   if (rag_abi_version() != RAG_ABI_VERSION) return 3;
   if (Check(rag_open(argv[1], &options, &engine), "open")) return 1;
-  if (Check(rag_add(engine, "notes", "sky", "The sky is blue. Grass is green.", "Colours",
-                    "{\"year\": 2024}"),
-            "add")) {
+  memset(&document, 0, sizeof document);
+  document.struct_size = sizeof document;
+  document.key = "sky";
+  document.text = "The sky is blue. Grass is green.";
+  document.title = "Colours";
+  document.metadata_json = "{\"year\": 2024}";
+  if (Check(rag_add(engine, "notes", &document, NULL), "add")) return 1;
+  if (Check(rag_ask(engine, "notes", "What colour is the sky?", NULL, NULL, &json), "ask")) {
     return 1;
   }
-  if (Check(rag_ask(engine, "notes", "What colour is the sky?", 3, 64, &json), "ask")) return 1;
   if (strstr(json, "The sky is blue. [1]") == NULL) {
     fprintf(stderr, "unexpected answer: %s\n", json);
     return 1;
   }
   rag_free(json);
-  if (rag_search(engine, "absent", "sky", 3, NULL, NULL, &json) != RAG_NOT_FOUND) return 4;
+  if (rag_search(engine, "absent", "sky", NULL, NULL, &json) != RAG_NOT_FOUND) return 4;
   if (json != NULL || strstr(rag_last_error(), "absent") == NULL) return 5;
   if (Check(rag_close(engine), "close")) return 1;
   printf("ok\n");

@@ -12,17 +12,18 @@ import shutil
 import sys
 import tempfile
 
-try:
-    import numpy as np
-except ImportError:
-    print("SKIPPED ann_benchmarks_test.py: this Python has no numpy")
-    sys.exit(77)
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+import own_python  # noqa: E402: after the folder that has it
+
+own_python.need("numpy")
+
+import numpy as np  # noqa: E402: after the look for it
 
 if os.environ.get("RAG_SANITIZE") == "thread":
     print("SKIPPED ann_benchmarks_test.py: a Python that begins with the thread sanitizer's runtime crashes by itself")
     sys.exit(77)
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "benchmarks" / "ann_benchmarks"
 
 

@@ -12,18 +12,13 @@ import sys
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
+import own_python  # noqa: E402: after the folder that has it
 
-try:
-    import httpx2
-    import openai
-except ImportError as missing:
-    own = ROOT / ".venv" / "bin" / "python"
-    if own.exists() and pathlib.Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
-        os.execv(own, [str(own), *sys.argv])
-    print(f"SKIPPED {missing}: ./dev setup installs what tests/requirements.txt names into .venv")
-    sys.exit(77)
+own_python.need("httpx2", "openai")
 
+import httpx2  # noqa: E402: after the look for them
+import openai  # noqa: E402
 from ragd_harness import Daemon, default_encoder, shared_data  # noqa: E402: after the look for openai
 
 PROGRAM = None

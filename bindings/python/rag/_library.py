@@ -1,0 +1,255 @@
+"""librag, the C library (bindings/c/rag.h), as ctypes sees it."""
+
+import ctypes
+import ctypes.util
+import json
+import os
+import threading
+
+from . import errors
+
+TEXT, SIZE, INT, NUMBER, HANDLE = ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_double, ctypes.c_void_p
+TEXTS = ctypes.POINTER(TEXT)
+SIZES = ctypes.POINTER(SIZE)
+JSON = ctypes.POINTER(HANDLE)  # char**: kept as an address, which rag_free needs
+ABI_VERSION = 1
+
+
+class Versioned(ctypes.Structure):
+    """A struct that is versioned by its size; what is not given is zero."""
+
+    def __init__(self, **fields):
+        super().__init__(struct_size=ctypes.sizeof(self), **fields)
+
+
+class Adapter(ctypes.Structure):
+    _fields_ = [("name", TEXT), ("path", TEXT), ("scale", NUMBER)]
+
+
+class Options(Versioned):
+    _fields_ = [
+        ("struct_size", SIZE), ("models_folder", TEXT), ("encoder", TEXT), ("precision", TEXT),
+        ("truncate_dim", SIZE), ("query_prompt", TEXT), ("document_prompt", TEXT), ("sparse", TEXT),
+        ("reranker", TEXT), ("classifier", TEXT), ("reader", TEXT), ("llm", TEXT), ("context_tokens", SIZE),
+        ("parallel", SIZE), ("kv_type", TEXT), ("kv_bytes", SIZE), ("kv_cache", TEXT), ("draft_tokens", SIZE),
+        ("draft_model", TEXT), ("adapters", ctypes.POINTER(Adapter)), ("adapter_count", SIZE), ("threads", INT),
+    ]
+
+
+class CollectionOptions(Versioned):
+    _fields_ = [("struct_size", SIZE), ("index", TEXT), ("chunk_strategy", TEXT), ("chunk_tokens", SIZE),
+                ("chunk_overlap", SIZE), ("token_vectors", INT)]
+
+
+class Document(Versioned):
+    _fields_ = [("struct_size", SIZE), ("key", TEXT), ("text", TEXT), ("text_bytes", SIZE), ("title", TEXT),
+                ("media_type", TEXT), ("metadata_json", TEXT), ("image", TEXT), ("image_bytes", SIZE)]
+
+
+class IndexOptions(Versioned):
+    _fields_ = [("struct_size", SIZE), ("prune", INT), ("hidden", INT), ("metadata_json", TEXT)]
+
+
+class SearchOptions(Versioned):
+    _fields_ = [("struct_size", SIZE), ("k", SIZE), ("mode", TEXT), ("filter", TEXT), ("ef_search", SIZE),
+                ("exact", INT), ("per_document", SIZE), ("rerank_top", SIZE), ("image", TEXT),
+                ("image_bytes", SIZE)]
+
+
+ON_TEXT = ctypes.CFUNCTYPE(INT, ctypes.POINTER(ctypes.c_char), SIZE, HANDLE)
+
+
+class GenerateOptions(Versioned):
+    _fields_ = [
+        ("struct_size", SIZE), ("max_tokens", SIZE), ("temperature", NUMBER), ("top_p", NUMBER), ("min_p", NUMBER),
+        ("top_k", SIZE), ("repetition_penalty", NUMBER), ("presence_penalty", NUMBER),
+        ("frequency_penalty", NUMBER), ("seed", ctypes.c_uint64), ("stop", TEXTS), ("stop_count", SIZE),
+        ("constraint", TEXT), ("constraint_text", TEXT), ("choices", TEXTS), ("choice_count", SIZE),
+        ("adapters", TEXTS), ("adapter_count", SIZE), ("priority", INT), ("on_text", ON_TEXT), ("user", HANDLE),
+    ]
+
+
+class Message(ctypes.Structure):
+    _fields_ = [("role", TEXT), ("content", TEXT)]
+
+
+class AskOptions(Versioned):
+    _fields_ = [
+        ("struct_size", SIZE), ("search", ctypes.POINTER(SearchOptions)),
+        ("generate", ctypes.POINTER(GenerateOptions)), ("strategy", TEXT), ("system", TEXT),
+        ("template_path", TEXT), ("examples_path", TEXT), ("history", ctypes.POINTER(Message)),
+        ("history_count", SIZE),
+    ]
+
+
+class ClassifyOptions(Versioned):
+    _fields_ = [("struct_size", SIZE), ("labels", TEXTS), ("label_count", SIZE), ("hypothesis", TEXT),
+                ("several", INT), ("tokens", INT), ("templates", TEXTS), ("template_count", SIZE)]
+
+
+def _open():
+    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "librag.so.1")
+    path = os.environ.get("RAG_LIBRARY") or (beside if os.path.exists(beside) else "librag.so.1")
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        raise ImportError(f"the C library of rag cannot be loaded ({error}); RAG_LIBRARY may name librag.so.1, "
+                          "which ./dev build leaves under build/") from error
+    if library.rag_abi_version() != ABI_VERSION:
+        raise ImportError(f"{path} has ABI {library.rag_abi_version()}, and this package wants {ABI_VERSION}")
+    pointer = ctypes.POINTER
+    takes = {
+        "rag_call_create": [pointer(HANDLE)],
+        "rag_open": [TEXT, pointer(Options), pointer(HANDLE)],
+        "rag_close": [HANDLE],
+        "rag_models": [HANDLE, JSON],
+        "rag_create_collection": [HANDLE, TEXT, pointer(CollectionOptions)],
+        "rag_drop_collection": [HANDLE, TEXT],
+        "rag_collections": [HANDLE, TEXT, JSON],
+        "rag_add": [HANDLE, TEXT, pointer(Document), JSON],
+        "rag_index": [HANDLE, TEXT, TEXTS, SIZE, pointer(IndexOptions), HANDLE, JSON],
+        "rag_get": [HANDLE, TEXT, TEXT, JSON],
+        "rag_list": [HANDLE, TEXT, TEXT, SIZE, JSON],
+        "rag_remove": [HANDLE, TEXT, TEXT],
+        "rag_search": [HANDLE, TEXT, TEXT, pointer(SearchOptions), HANDLE, JSON],
+        "rag_ask": [HANDLE, TEXT, TEXT, pointer(AskOptions), HANDLE, JSON],
+        "rag_chat": [HANDLE, pointer(Message), SIZE, pointer(GenerateOptions), HANDLE, JSON],
+        "rag_embed": [HANDLE, TEXTS, SIZES, SIZE, TEXT, HANDLE, HANDLE, SIZE, SIZES],
+        "rag_embed_images": [HANDLE, TEXTS, SIZES, SIZE, HANDLE, HANDLE, SIZE, SIZES],
+        "rag_rerank": [HANDLE, TEXT, TEXTS, SIZES, SIZE, HANDLE, HANDLE],
+        "rag_classify": [HANDLE, TEXTS, SIZES, SIZE, pointer(ClassifyOptions), HANDLE, JSON],
+        "rag_classify_images": [HANDLE, TEXTS, SIZES, SIZE, pointer(ClassifyOptions), HANDLE, JSON],
+        "rag_verify": [HANDLE, TEXT, HANDLE, JSON],
+        "rag_backup": [HANDLE, TEXT, HANDLE, JSON],
+        "rag_vacuum": [HANDLE, HANDLE, JSON],
+        "rag_restore": [TEXT, TEXT, HANDLE, JSON],
+        "rag_vector_index_create": [TEXT, TEXT, SIZE, INT, pointer(HANDLE)],
+        "rag_vector_index_add": [HANDLE, HANDLE, HANDLE, SIZE],
+        "rag_vector_index_remove": [HANDLE, HANDLE, SIZE, SIZES],
+        "rag_vector_index_search": [HANDLE, HANDLE, SIZE, SIZE, SIZE, HANDLE, HANDLE],
+        "rag_vector_index_size": [HANDLE, SIZES, SIZES],
+        "rag_vector_index_save": [HANDLE, TEXT],
+        "rag_vector_index_load": [TEXT, TEXT, TEXT, SIZE, INT, pointer(HANDLE)],
+    }
+    for name, arguments in takes.items():
+        getattr(library, name).argtypes = arguments
+    for name in ("rag_call_free", "rag_call_cancel", "rag_free", "rag_vector_index_free"):
+        getattr(library, name).argtypes = [HANDLE]
+        getattr(library, name).restype = None
+    library.rag_call_progress.argtypes = [HANDLE, pointer(ctypes.c_uint64), pointer(ctypes.c_uint64)]
+    library.rag_call_progress.restype = None
+    library.rag_version.restype = TEXT
+    library.rag_last_error.restype = TEXT
+    return library
+
+
+lib = _open()
+
+
+def check(code):
+    """Raises what the calling thread's last call gave, unless it was RAG_OK."""
+    if code != 0:
+        raise errors.BY_CODE[code](lib.rag_last_error().decode("utf-8", "replace"))
+
+
+def call(name, *arguments):
+    check(getattr(lib, name)(*arguments))
+
+
+def call_json(name, *arguments):
+    """A call whose last argument hands out JSON, which is returned as Python's values."""
+    out = HANDLE()
+    check(getattr(lib, name)(*arguments, ctypes.byref(out)))
+    try:
+        return json.loads(ctypes.string_at(out.value))
+    finally:
+        lib.rag_free(out)
+
+
+def text(value, name):
+    """As UTF-8, which C ends at the first zero byte."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    encoded = value.encode("utf-8", "surrogatepass")
+    if b"\0" in encoded:
+        raise errors.InvalidArgumentError(f"{name} has a zero character at {value.index(chr(0))}")
+    return encoded
+
+
+def path(value):
+    encoded = os.fsencode(value)
+    if b"\0" in encoded:
+        raise errors.InvalidArgumentError("a path has a zero character")
+    return encoded
+
+
+def array(values, name, encode=text):
+    """(char**, count) of strings; (None, 0) of none."""
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{name} must be a sequence of strings, not one")
+    encoded = [encode(value, f"{name}[{i}]") for i, value in enumerate(values or ())]
+    return ((TEXT * len(encoded))(*encoded) if encoded else None), len(encoded)
+
+
+def sized(values, name):
+    """(char**, sizes, count) of texts that may hold zero characters, or of bytes."""
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{name} must be a sequence, not one {type(values).__name__}")
+    encoded = []
+    for i, value in enumerate(values):
+        if not isinstance(value, (str, bytes)):
+            raise TypeError(f"{name}[{i}] must be a str or bytes, not {type(value).__name__}")
+        encoded.append(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
+    count = len(encoded)
+    return (TEXT * count)(*encoded), (SIZE * count)(*map(len, encoded)), count
+
+
+def metadata(value):
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise TypeError(f"metadata must be a dict, not {type(value).__name__}")
+    return json.dumps(value, allow_nan=False).encode()
+
+
+def run(work, progress=None):
+    """work(call) with a rag_call, so that Ctrl-C stops it: Python's own handlers wait until a call of C returns,
+    which is why the main thread waits for another that calls. `progress` gets (bytes done, bytes in all) as
+    they change, some ten times a second."""
+    handle = HANDLE()
+    call("rag_call_create", ctypes.byref(handle))
+    try:
+        if progress is None and threading.current_thread() is not threading.main_thread():
+            return work(handle)
+        outcome = {}
+        ended = threading.Event()
+
+        def body():
+            try:
+                outcome["value"] = work(handle)
+            except BaseException as error:  # handed on to the caller's thread
+                outcome["error"] = error
+            finally:
+                ended.set()
+
+        thread = threading.Thread(target=body, name="rag", daemon=True)
+        thread.start()
+        try:
+            done, total = ctypes.c_uint64(), ctypes.c_uint64()
+            last = None
+            while not ended.wait(0.1 if progress is not None else None):
+                lib.rag_call_progress(handle, ctypes.byref(done), ctypes.byref(total))
+                if (done.value, total.value) != last:
+                    last = done.value, total.value
+                    progress(*last)
+        finally:
+            if not ended.is_set():
+                lib.rag_call_cancel(handle)
+            thread.join()
+        if "error" in outcome:
+            raise outcome["error"]
+        return outcome["value"]
+    finally:
+        lib.rag_call_free(handle)

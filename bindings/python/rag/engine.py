@@ -1,0 +1,365 @@
+"""The engine: documents in, ranked passages and cited answers out."""
+
+import contextlib
+import ctypes
+import threading
+
+import numpy as np
+
+from . import _library as c
+from . import results
+from .errors import InvalidArgumentError
+
+
+def _messages(messages, name):
+    read = []
+    for i, message in enumerate(messages or ()):
+        role, content = (message["role"], message["content"]) if isinstance(message, dict) else message
+        read.append(c.Message(c.text(role, f"{name}[{i}].role"), c.text(content, f"{name}[{i}].content")))
+    return ((c.Message * len(read))(*read) if read else None), len(read)
+
+
+class _Generation:
+    """The options of a generation, and what its callback raised."""
+
+    def __init__(self, max_tokens=256, temperature=0.0, top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0,
+                 presence_penalty=0.0, frequency_penalty=0.0, seed=0, stop=(), json_schema=None, grammar=None,
+                 regex=None, choices=(), adapters=(), priority=0, on_text=None):
+        for name, value in (("max_tokens", max_tokens), ("top_p", top_p), ("repetition_penalty", repetition_penalty)):
+            if value == 0:
+                raise InvalidArgumentError(f"{name} must be above 0")
+        if isinstance(json_schema, (dict, bool)):
+            json_schema = c.json.dumps(json_schema)
+        constraints = [(kind, value) for kind, value in
+                       (("json_schema", json_schema), ("grammar", grammar), ("regex", regex)) if value is not None]
+        if len(constraints) + bool(choices) > 1:
+            raise InvalidArgumentError("json_schema, grammar, regex and choices are different outputs; give one")
+        kind, constraint = constraints[0] if constraints else (None, None)
+        stops, stop_count = c.array([stop] if isinstance(stop, str) else stop, "stop")
+        choice_list, choice_count = c.array(choices, "choices")
+        adapter_list, adapter_count = c.array([adapters] if isinstance(adapters, str) else adapters, "adapters")
+        self.error = None
+
+        def deliver(start, size, _user):
+            try:
+                # Anything but False goes on, also a callback that returns nothing.
+                return int(on_text(ctypes.string_at(start, size).decode("utf-8", "replace")) is False)
+            except BaseException as error:  # handed on to the caller
+                self.error = error
+                return 1
+
+        self.options = c.GenerateOptions(
+            max_tokens=max_tokens, temperature=temperature, top_p=top_p, min_p=min_p, top_k=top_k,
+            repetition_penalty=repetition_penalty, presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty, seed=seed, stop=stops, stop_count=stop_count,
+            constraint=c.text(kind, "constraint"), constraint_text=c.text(constraint, kind), choices=choice_list,
+            choice_count=choice_count, adapters=adapter_list, adapter_count=adapter_count, priority=priority,
+            on_text=c.ON_TEXT(deliver) if on_text is not None else c.ON_TEXT())
+
+    def run(self, work):
+        result = c.run(work)
+        if self.error is not None:
+            raise self.error
+        return result
+
+
+def _search_options(k, mode, filter, ef_search, exact, per_document, rerank_top, image=None):
+    if int(k) < 1:
+        raise InvalidArgumentError(f"k is {k}, not at least 1")
+    return c.SearchOptions(k=k, mode=c.text(mode, "mode"), filter=c.text(filter, "filter"), ef_search=ef_search,
+                           exact=exact, per_document=per_document, rerank_top=rerank_top, image=image,
+                           image_bytes=len(image) if image else 0)
+
+
+class Engine:
+    """A database folder with its models. Methods may be called from several threads; one process has it open.
+
+    encoder, sparse, reranker, classifier, reader and llm are names of models (`rag models`) or paths; each is loaded
+    at its first use. encoder="none" searches by words alone; without llm answers are extracted from the passages.
+    lora: {name: path} or {name: (path, scale)}, adapters that generations may name.
+
+        with rag.Engine("notes.db", llm="model.gguf") as engine:
+            engine.index("notes", "docs/")
+            for hit in engine.search("notes", "rotating the signing key", k=5):
+                print(hit.score, hit.document, hit.text)
+            answer = engine.ask("notes", "How often is the signing key rotated?")
+            print(answer.text, answer.citations)
+    """
+
+    def __init__(self, db, *, encoder=None, models=None, precision=None, truncate_dim=0, query_prompt=None,
+                 document_prompt=None, sparse=None, reranker=None, classifier=None, reader=None, llm=None, lora=None,
+                 context_tokens=0, parallel=0, kv_type=None, kv_bytes=0, kv_cache=None, draft_tokens=0,
+                 draft_model=None, threads=0):
+        self._handle = c.HANDLE()
+        self._calls = 0  # that run now; guarded, as whether it is closed, by the condition
+        self._idle = threading.Condition()
+        adapters = []
+        for name, value in (lora or {}).items():
+            file, scale = value if isinstance(value, tuple) else (value, 1.0)
+            adapters.append(c.Adapter(c.text(name, "lora"), c.path(file), scale))
+        options = c.Options(
+            models_folder=None if models is None else c.path(models), encoder=_model(encoder),
+            precision=c.text(precision, "precision"), truncate_dim=truncate_dim,
+            query_prompt=c.text(query_prompt, "query_prompt"),
+            document_prompt=c.text(document_prompt, "document_prompt"), sparse=_model(sparse),
+            reranker=_model(reranker), classifier=_model(classifier), reader=_model(reader), llm=_model(llm),
+            context_tokens=context_tokens, parallel=parallel, kv_type=c.text(kv_type, "kv_type"), kv_bytes=kv_bytes,
+            kv_cache=None if kv_cache is None else c.path(kv_cache), draft_tokens=draft_tokens,
+            draft_model=_model(draft_model), threads=threads,
+            adapters=(c.Adapter * len(adapters))(*adapters) if adapters else None, adapter_count=len(adapters))
+        c.call("rag_open", c.path(db), ctypes.byref(options), ctypes.byref(self._handle))
+
+    def close(self):
+        """Saves the indexes and closes, when the calls of other threads have returned. Again: nothing."""
+        with self._idle:
+            self._idle.wait_for(lambda: self._calls == 0)
+            handle, self._handle = self._handle, c.HANDLE()
+        if handle:
+            c.call("rag_close", handle)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __del__(self):
+        if getattr(self, "_handle", None):
+            c.lib.rag_close(self._handle)
+
+    @contextlib.contextmanager
+    def _open(self):
+        with self._idle:
+            if not self._handle:
+                raise ValueError("the engine is closed")
+            self._calls += 1
+        try:
+            yield self._handle
+        finally:
+            with self._idle:
+                self._calls -= 1
+                self._idle.notify_all()
+
+    # --- collections ---
+
+    def create_collection(self, name, *, index=None, chunk_strategy=None, chunk_tokens=0, chunk_overlap=None,
+                          token_vectors=False):
+        """With other settings than the defaults that index() and add() make one with. index: as README's "Vector
+        indexes"; chunk_strategy: "structure", "recursive", "sentence" or "fixed"; sizes in tokens."""
+        no_overlap = ctypes.c_size_t(-1).value
+        overlap = 0 if chunk_overlap is None else chunk_overlap or no_overlap
+        options = c.CollectionOptions(index=c.text(index, "index"), chunk_tokens=chunk_tokens, chunk_overlap=overlap,
+                                      chunk_strategy=c.text(chunk_strategy, "chunk_strategy"),
+                                      token_vectors=token_vectors)
+        with self._open() as handle:
+            c.call("rag_create_collection", handle, c.text(name, "name"), ctypes.byref(options))
+
+    def drop_collection(self, name):
+        with self._open() as handle:
+            c.call("rag_drop_collection", handle, c.text(name, "name"))
+
+    def collections(self):
+        """What `rag stats --json` says of each."""
+        with self._open() as handle:
+            return c.call_json("rag_collections", handle, None)
+
+    def collection(self, name):
+        with self._open() as handle:
+            return c.call_json("rag_collections", handle, c.text(name, "name"))[0]
+
+    # --- documents ---
+
+    def index(self, collection, *paths, prune=False, hidden=False, metadata=None, progress=None):
+        """Files and folders into a collection, which is made if it is not there: only what changed is read. A bad
+        file is reported in the IndexReport, and the rest goes on. prune: documents are removed whose files are gone.
+        metadata: laid over every document's own. progress(bytes done, bytes in all) is called meanwhile."""
+        listed, count = c.array(paths, "paths", lambda value, _: c.path(value))
+        options = c.IndexOptions(prune=prune, hidden=hidden, metadata_json=c.metadata(metadata))
+        with self._open() as handle:
+            return results.index_report(c.run(
+                lambda call: c.call_json("rag_index", handle, c.text(collection, "collection"), listed, count,
+                                         ctypes.byref(options), call), progress))
+
+    def add(self, collection, key, text=None, *, title=None, media_type=None, metadata=None, image=None):
+        """Adds or replaces one document; it is durable on return. image: a picture's file as bytes, with `text` as
+        its caption."""
+        if image is not None and not isinstance(image, (bytes, bytearray)):
+            raise TypeError(f"image must be bytes, not {type(image).__name__}")
+        encoded = None
+        if text is not None:
+            if not isinstance(text, str):
+                raise TypeError(f"text must be a str, not {type(text).__name__}")
+            encoded = text.encode("utf-8", "surrogatepass")
+        image = bytes(image) if image is not None else None
+        document = c.Document(key=c.text(key, "key"), text=encoded, text_bytes=len(encoded or b""),
+                              title=c.text(title, "title"), media_type=c.text(media_type, "media_type"),
+                              metadata_json=c.metadata(metadata), image=image, image_bytes=len(image or b""))
+        with self._open() as handle:
+            return results.added(c.call_json("rag_add", handle, c.text(collection, "collection"),
+                                             ctypes.byref(document)))
+
+    def get(self, collection, key):
+        with self._open() as handle:
+            return results.document(c.call_json("rag_get", handle, c.text(collection, "collection"),
+                                                c.text(key, "key")))
+
+    def keys(self, collection):
+        """The documents' keys in order, read a thousand at a time as they are iterated over."""
+        after = None
+        while True:
+            with self._open() as handle:
+                page = c.call_json("rag_list", handle, c.text(collection, "collection"), c.text(after, "key"), 1000)
+            yield from page
+            if len(page) < 1000:
+                return
+            after = page[-1]
+
+    def remove(self, collection, key):
+        """Gone from every index on return."""
+        with self._open() as handle:
+            c.call("rag_remove", handle, c.text(collection, "collection"), c.text(key, "key"))
+
+    # --- questions ---
+
+    def search(self, collection, query=None, *, k=10, mode=None, filter=None, image=None, ef_search=0, exact=False,
+               per_document=0, rerank_top=0):
+        """The k best passages, as a list of Hit. mode: "hybrid", "dense", "lexical" or "sparse"; filter: such as
+        'year >= 2020 AND lang = "de"'; image: a picture's file as bytes instead of a query; rerank_top: so many
+        passages are put in the reranker's order."""
+        image = bytes(image) if image is not None else None
+        options = _search_options(k, mode, filter, ef_search, exact, per_document, rerank_top, image)
+        with self._open() as handle:
+            found = c.run(lambda call: c.call_json("rag_search", handle, c.text(collection, "collection"),
+                                                   c.text(query, "query"), ctypes.byref(options), call))
+        return [results.hit(each) for each in found["hits"]]
+
+    def ask(self, collection, question, *, k=6, mode=None, filter=None, ef_search=0, exact=False, per_document=0,
+            rerank_top=0, strategy=None, system=None, template=None, examples=None, history=(), **generation):
+        """An Answer from k passages, each citation compared with the stored bytes. strategy: "plain", "few-shot" or
+        "cot"; template: a Jinja file; examples: a file of few-shot's; history: earlier turns, as chat() takes them;
+        of `generation` what chat() takes."""
+        own = _Generation(**generation)
+        search = _search_options(k, mode, filter, ef_search, exact, per_document, rerank_top)
+        turns, turn_count = _messages(history, "history")
+        options = c.AskOptions(
+            search=ctypes.pointer(search), generate=ctypes.pointer(own.options),
+            strategy=c.text(strategy, "strategy"), system=c.text(system, "system"),
+            template_path=None if template is None else c.path(template),
+            examples_path=None if examples is None else c.path(examples), history=turns, history_count=turn_count)
+        with self._open() as handle:
+            return results.answer(own.run(
+                lambda call: c.call_json("rag_ask", handle, c.text(collection, "collection"),
+                                         c.text(question, "question"), ctypes.byref(options), call)))
+
+    def chat(self, messages, **generation):
+        """The decoder alone: a Completion of messages, [{"role": "user", "content": "..."}] or (role, content).
+
+        Of `generation`: max_tokens (256), temperature (0: the likeliest token), top_p, top_k, min_p,
+        repetition_penalty, presence_penalty, frequency_penalty, seed, stop (a string or several), one of json_schema
+        (a dict), grammar (GBNF), regex and choices, which the whole output matches, adapters (names of `lora`),
+        priority, and on_text: called with each piece of text as it is made; returning False stops."""
+        own = _Generation(**generation)
+        read, count = _messages(messages, "messages")
+        with self._open() as handle:
+            return results.completion(own.run(
+                lambda call: c.call_json("rag_chat", handle, read, count, ctypes.byref(own.options), call)))
+
+    def embed(self, texts, role=None):
+        """Vectors [n, dim] f32 of n texts, of one: [dim]. role: "query" or "document" puts the encoder's prompt of
+        it before each."""
+        if isinstance(texts, str):
+            return self.embed([texts], role)[0]
+        listed, sizes, count = c.sized(texts, "texts")
+        with self._open() as handle:
+            return _vectors(lambda out, room, dim, call: c.call(
+                "rag_embed", handle, listed, sizes, count, c.text(role, "role"), call, out, room, dim), count)
+
+    def embed_images(self, images):
+        """Vectors [n, dim] f32 of n pictures' files, in the space of the texts'."""
+        listed, sizes, count = c.sized(images, "images")
+        with self._open() as handle:
+            return _vectors(lambda out, room, dim, call: c.call(
+                "rag_embed_images", handle, listed, sizes, count, call, out, room, dim), count)
+
+    def rerank(self, query, passages):
+        """Scores [n] f32: how well each passage answers the query, by the reranker."""
+        listed, sizes, count = c.sized(passages, "passages")
+        scores = np.empty(count, dtype=np.float32)
+        with self._open() as handle:
+            c.run(lambda call: c.call("rag_rerank", handle, c.text(query, "query"), listed, sizes, count, call,
+                                      scores.ctypes.data))
+        return scores
+
+    def classify(self, texts, labels=(), *, hypothesis=None, several=False):
+        """For each text its Labels, the best first: those that the classifier has, or `labels`, with one that was
+        trained for natural language inference."""
+        listed, sizes, count = c.sized(texts, "texts")
+        given, label_count = c.array(labels, "labels")
+        options = c.ClassifyOptions(labels=given, label_count=label_count, several=several,
+                                    hypothesis=c.text(hypothesis, "hypothesis"))
+        with self._open() as handle:
+            found = c.run(lambda call: c.call_json("rag_classify", handle, listed, sizes, count,
+                                                   ctypes.byref(options), call))
+        return [results.labels(each) for each in found]
+
+    def label_spans(self, texts):
+        """For each text the Spans that a classifier of tokens labels: names, amounts."""
+        listed, sizes, count = c.sized(texts, "texts")
+        options = c.ClassifyOptions(tokens=True)
+        with self._open() as handle:
+            found = c.run(lambda call: c.call_json("rag_classify", handle, listed, sizes, count,
+                                                   ctypes.byref(options), call))
+        return [results.spans(each) for each in found]
+
+    def classify_images(self, images, labels, *, templates=()):
+        """For each picture's file the labels, the best first, without training: by the encoder (CLIP, SigLIP) and
+        sentences such as "a photo of a {}"."""
+        listed, sizes, count = c.sized(images, "images")
+        given, label_count = c.array(labels, "labels")
+        sentences, template_count = c.array(templates, "templates")
+        options = c.ClassifyOptions(labels=given, label_count=label_count, templates=sentences,
+                                    template_count=template_count)
+        with self._open() as handle:
+            found = c.run(lambda call: c.call_json("rag_classify_images", handle, listed, sizes, count,
+                                                   ctypes.byref(options), call))
+        return [results.labels(each) for each in found]
+
+    # --- care ---
+
+    def models(self):
+        """What each model says of itself, None where there is none. Loads them."""
+        with self._open() as handle:
+            return c.call_json("rag_models", handle)
+
+    def verify(self, collection):
+        """{"ok", "documents", "chunks", "problems"}: everything that is stored was read and compared."""
+        with self._open() as handle:
+            return c.run(lambda call: c.call_json("rag_verify", handle, c.text(collection, "collection"), call))
+
+    def backup(self, destination, progress=None):
+        """Copies the database, while it serves, into a folder that must not be there: {"files", "bytes",
+        "seconds"}."""
+        with self._open() as handle:
+            return c.run(lambda call: c.call_json("rag_backup", handle, c.path(destination), call), progress)
+
+    def vacuum(self, progress=None):
+        """After it no file holds a byte of what was removed: {"bytes_before", "bytes_after", ...}."""
+        with self._open() as handle:
+            return c.run(lambda call: c.call_json("rag_vacuum", handle, call), progress)
+
+
+def _model(name):
+    return None if name is None else c.path(name)
+
+
+def _vectors(encode, count):
+    dim = c.SIZE()
+    c.run(lambda call: encode(None, 0, ctypes.byref(dim), call))
+    out = np.empty((count, dim.value), dtype=np.float32)
+    c.run(lambda call: encode(out.ctypes.data, out.size, ctypes.byref(dim), call))
+    return out
+
+
+def restore(backup, db, progress=None):
+    """Makes the database folder `db`, which must not be there, from a backup: {"files", "bytes", "seconds"}."""
+    return c.run(lambda call: c.call_json("rag_restore", c.path(backup), c.path(db), call), progress)

@@ -1,0 +1,115 @@
+"""The vector index by itself: vectors that carry the caller's ids, in memory."""
+
+import ctypes
+
+import numpy as np
+
+from ._library import HANDLE, SIZE, call, lib, path, text
+from .errors import InvalidArgumentError
+
+
+def _rows(values, dim, name):
+    rows = np.ascontiguousarray(values, dtype=np.float32)
+    if rows.ndim == 1:
+        rows = rows[np.newaxis, :]
+    if rows.ndim != 2 or rows.shape[1] != dim:
+        raise InvalidArgumentError(f"{name} has the shape {np.shape(values)}, not [n, {dim}]")
+    return rows
+
+
+def _ids(values, count=None):
+    given = np.asarray(values)
+    if given.size and given.dtype.kind not in "iu":
+        raise InvalidArgumentError(f"ids must be integers, not {given.dtype}")
+    if given.ndim != 1 or (count is not None and len(given) != count):
+        raise InvalidArgumentError(f"ids has the shape {given.shape}, not [{'n' if count is None else count}]")
+    if given.size and (given.min() < 0 or given.max() > np.iinfo(np.int64).max):
+        raise InvalidArgumentError("ids must be from 0 to 2**63 - 1")
+    return np.ascontiguousarray(given, dtype=np.uint64)
+
+
+class VectorIndex:
+    """Nearest neighbours of vectors [n, dim] f32.
+
+    kind: "flat", "hnsw", "hnsw:pca8", "ivf:pq4,lists=1024" and so on, as README's "Vector indexes" has them;
+    metric: "l2", "ip" or "cosine"; threads: 0 for every processor. Methods may be called from several threads.
+
+        index = rag.VectorIndex(384)
+        index.add(vectors)                       # ids 0, 1, ...
+        ids, scores = index.search(queries, k=10)
+    """
+
+    def __init__(self, dim, metric="cosine", kind="hnsw:pca8", threads=0):
+        self._handle = HANDLE()
+        self.dim, self.metric, self.kind = int(dim), metric, kind
+        self._next = 0
+        call("rag_vector_index_create", text(kind, "kind"), text(metric, "metric"), self.dim, threads,
+             ctypes.byref(self._handle))
+
+    @classmethod
+    def load(cls, file, dim, metric="cosine", kind="hnsw:pca8", threads=0):
+        """What save() wrote, with the dim, metric and kind that it was made with."""
+        self = cls.__new__(cls)
+        self._handle = HANDLE()
+        self.dim, self.metric, self.kind = int(dim), metric, kind
+        self._next = None
+        call("rag_vector_index_load", path(file), text(kind, "kind"), text(metric, "metric"), self.dim, threads,
+             ctypes.byref(self._handle))
+        return self
+
+    def add(self, vectors, ids=None):
+        """vectors [n, dim]; ids [n] integers from 0, each once (None: the numbers after those that add() gave
+        before). A vector whose id is there already is replaced. After an error nothing was added."""
+        rows = _rows(vectors, self.dim, "vectors")
+        if ids is None:
+            if self._next is None:
+                raise InvalidArgumentError("ids must be given after load() or ids of the caller's own")
+            given = np.arange(self._next, self._next + len(rows), dtype=np.uint64)
+        else:
+            given = _ids(ids, len(rows))
+        call("rag_vector_index_add", self._handle, given.ctypes.data, rows.ctypes.data, len(rows))
+        self._next = self._next + len(rows) if ids is None else None
+
+    def remove(self, ids):
+        """How many of the ids were there."""
+        given = _ids(ids)
+        removed = SIZE()
+        call("rag_vector_index_remove", self._handle, given.ctypes.data, len(given), ctypes.byref(removed))
+        return removed.value
+
+    def search(self, queries, k=10, width=0):
+        """(ids [n, k] int64, scores [n, k] f32) of queries [n, dim], best first; a larger score is better (l2: the
+        negative squared distance). Where there are fewer than k: -1 and -inf. width: how widely the graph or the
+        lists are searched, 0 for the index's own."""
+        rows = _rows(queries, self.dim, "queries")
+        k = int(k)
+        if k < 1:
+            raise InvalidArgumentError(f"k is {k}, not at least 1")
+        ids = np.empty((len(rows), k), dtype=np.int64)  # RAG_NO_ID is -1 here
+        scores = np.empty((len(rows), k), dtype=np.float32)
+        call("rag_vector_index_search", self._handle, rows.ctypes.data, len(rows), k, width, ids.ctypes.data,
+             scores.ctypes.data)
+        return ids, scores
+
+    def save(self, file):
+        """One file, written atomically."""
+        call("rag_vector_index_save", self._handle, path(file))
+
+    def _size(self):
+        vectors, memory = SIZE(), SIZE()
+        call("rag_vector_index_size", self._handle, ctypes.byref(vectors), ctypes.byref(memory))
+        return vectors.value, memory.value
+
+    def __len__(self):
+        return self._size()[0]
+
+    @property
+    def memory_bytes(self):
+        return self._size()[1]
+
+    def __repr__(self):
+        return f"rag.VectorIndex({self.dim}, metric={self.metric!r}, kind={self.kind!r}, vectors={len(self)})"
+
+    def __del__(self):
+        if getattr(self, "_handle", None):
+            lib.rag_vector_index_free(self._handle)

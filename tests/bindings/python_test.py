@@ -1,0 +1,361 @@
+#!/usr/bin/env python3
+"""The Python package over librag: documents, searches, answers, generations, vectors, errors, threads, Ctrl-C.
+
+    python_test.py LIBRAG RAG_PROGRAM
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "e2e"), str(ROOT / "bindings" / "python")]
+import own_python  # noqa: E402: after the folder that has it
+
+if os.environ.get("RAG_SANITIZE") == "thread":
+    print("SKIPPED python_test.py: a Python that begins with the thread sanitizer's runtime crashes by itself")
+    sys.exit(77)
+own_python.need("numpy")
+
+import numpy as np  # noqa: E402: after the look for it
+from ragd_harness import default_encoder, environment, shared_data  # noqa: E402
+
+LIBRARY, PROGRAM = sys.argv[1:3] if len(sys.argv) > 2 else (None, None)
+if LIBRARY:
+    os.environ["RAG_LIBRARY"] = LIBRARY
+import rag  # noqa: E402: after the library's name
+
+DECODER = shared_data("models/stories260K/stories260K.gguf")
+TEXTS = {"sky": "The sky is blue because air scatters short wavelengths of light.",
+         "key": "Rotate the signing key every ninety days. Keep the old one for a week.",
+         "seoul": "서울은 대한민국의 수도이다."}
+
+
+# A picture of one pixel.
+PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
+
+
+def small_model(folder, golden, name):
+    """A small model of tests/golden with the tokenizer that all of them share."""
+    to = pathlib.Path(folder) / name
+    shutil.copytree(ROOT / "tests" / "golden" / golden, to)
+    shutil.copy(ROOT / "tests/golden/encoder_families/tokenizers/word_piece.json", to / "tokenizer.json")
+    return to
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = pathlib.Path(scratch.name)
+
+    def open(self, **options):
+        engine = rag.Engine(self.folder / "db", **{"encoder": "none", "threads": 2, **options})
+        self.addCleanup(engine.close)
+        return engine
+
+    def notes(self, **options):
+        engine = self.open(**options)
+        for number, (key, text) in enumerate(TEXTS.items()):
+            engine.add("notes", key, text, title=key.title(), metadata={"number": number})
+        return engine
+
+
+class Documents(Case):
+    def test_are_added_found_read_and_removed(self):
+        engine = self.notes()
+        self.assertEqual(list(engine.keys("notes")), sorted(TEXTS))
+        hits = engine.search("notes", "signing key")
+        self.assertEqual([(hit.rank, hit.document, hit.title) for hit in hits], [(1, "key", "Key")])
+        self.assertEqual(TEXTS["key"].encode()[hits[0].start:hits[0].end].decode(), hits[0].text)
+        self.assertEqual([h.document for h in engine.search("notes", "light key", filter="number < 1")], ["sky"])
+        stored = engine.get("notes", "seoul")
+        self.assertEqual((stored.text, stored.metadata), (TEXTS["seoul"], {"number": 2}))
+        again = engine.add("notes", "sky", TEXTS["sky"], title="Sky", metadata={"number": 0})
+        self.assertTrue(again.unchanged)
+        self.assertTrue(engine.add("notes", "sky", "Clouds.").replaced)
+        engine.remove("notes", "key")
+        self.assertEqual(engine.search("notes", "signing key"), [])
+        self.assertTrue(engine.verify("notes")["ok"])
+        self.assertEqual(engine.collection("notes")["documents"], 2)
+        with self.assertRaises(rag.NotFoundError):
+            engine.get("notes", "key")
+        engine.drop_collection("notes")
+        self.assertEqual(engine.collections(), [])
+
+    def test_keys_are_read_page_by_page(self):
+        engine = self.open()
+        names = [f"{i:05}" for i in range(1001)]
+        for name in names:
+            engine.add("many", name, f"word {name}")
+        self.assertEqual(list(engine.keys("many")), names)
+
+    def test_files_are_indexed_and_bad_ones_reported(self):
+        files = self.folder / "files"
+        files.mkdir()
+        (files / "a note.md").write_text("# Keys\n\nRotate the signing key.\n", encoding="utf-8")
+        (files / "bad.pdf").write_bytes(b"%PDF-1.4 and no more")
+        engine = self.open()
+        seen = []
+        report = engine.index("files", files, metadata={"lang": "en"}, progress=lambda *of: seen.append(of))
+        self.assertEqual((report.files, report.indexed, [pathlib.Path(f.path).name for f in report.failed]),
+                         (2, 1, ["bad.pdf"]))
+        self.assertTrue(all(done <= total for done, total in seen))
+        hit, = engine.search("files", "signing", filter='lang = "en"')
+        self.assertEqual((pathlib.Path(hit.document).name, hit.heading), ("a note.md", "Keys"))
+        self.assertEqual(engine.index("files", files, metadata={"lang": "en"}).unchanged, 1)
+        (files / "a note.md").unlink()
+        self.assertEqual(engine.index("files", files, prune=True).removed, 1)
+
+    def test_a_collection_has_the_settings_that_it_is_made_with(self):
+        engine = self.open()
+        engine.create_collection("notes", index="flat", chunk_tokens=64, chunk_overlap=0, chunk_strategy="sentence")
+        chunk = engine.collection("notes")["properties"]["chunk"]
+        self.assertEqual((chunk["strategy"], chunk["chunk_tokens"], chunk["overlap_tokens"]), ("sentence", 64, 0))
+        with self.assertRaises(rag.AlreadyExistsError):
+            engine.create_collection("notes")
+
+    def test_a_backup_is_restored(self):
+        engine = self.notes()
+        report = engine.backup(self.folder / "backup")
+        self.assertGreater(report["files"], 0)
+        self.assertGreaterEqual(engine.vacuum()["bytes_before"], 0)
+        rag.restore(self.folder / "backup", self.folder / "other")
+        with rag.Engine(self.folder / "other", encoder="none") as other:
+            self.assertEqual(list(other.keys("notes")), sorted(TEXTS))
+
+
+class Answers(Case):
+    def test_are_extracted_and_each_citation_is_in_the_stored_bytes(self):
+        engine = self.notes()
+        answer = engine.ask("notes", "How often is the signing key rotated?")
+        self.assertEqual(answer.mode, "extractive")
+        self.assertIn("ninety days", str(answer))
+        for citation in answer.citations:
+            self.assertTrue(citation.verified)
+            stored = engine.get("notes", citation.document).text.encode()
+            self.assertEqual(stored[citation.start:citation.end].decode(), citation.quote)
+        self.assertIn("key", [source.document for source in answer.sources])
+
+    @unittest.skipUnless(DECODER, "stories260K is absent")
+    def test_are_generated_in_pieces(self):
+        engine = self.open(llm=DECODER)
+        pieces = []
+        story = [{"role": "user", "content": "Once upon a time"}]
+        whole = engine.chat(story, max_tokens=24, on_text=pieces.append)
+        self.assertEqual("".join(pieces), whole.text)
+        self.assertEqual(whole.usage["completion_tokens"], 24)
+        self.assertEqual(engine.chat([("user", "Once upon a time")], max_tokens=24).text, whole.text)
+        stopped = engine.chat(story, max_tokens=24, on_text=lambda text: False)
+        self.assertEqual(stopped.finish_reason, "cancelled")
+        sampled = {engine.chat(story, max_tokens=24, temperature=1.5, seed=seed).text for seed in (1, 2, 1)}
+        self.assertEqual(len(sampled), 2)
+        self.assertIn(engine.chat(story, choices=["yes", "no"]).text, ("yes", "no"))
+        schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+        self.assertIsInstance(json.loads(engine.chat(story, json_schema=schema, max_tokens=60).text)["n"], int)
+        self.assertRegex(engine.chat(story, regex="[ab]{3}").text, "^[ab]{3}$")
+        self.assertEqual(engine.models()["llm"]["architecture"], "llama")
+        with self.assertRaises(ZeroDivisionError):
+            engine.chat(story, on_text=lambda text: 1 // 0)
+        with self.assertRaises(rag.InvalidArgumentError):
+            engine.chat(story, regex="a", choices=["b"])
+        with self.assertRaises(TypeError):
+            engine.chat(story, temprature=1)
+
+    @unittest.skipUnless(DECODER, "stories260K is absent")
+    def test_are_generated_from_passages(self):
+        engine = self.notes(llm=DECODER)
+        template = self.folder / "short.jinja"
+        template.write_text("{% for source in sources %}[{{ source.n }}] {{ source.text }}\n{% endfor %}"
+                            "{{ question }}", encoding="utf-8")
+        pieces = []
+        answer = engine.ask("notes", "sky", k=1, max_tokens=8, system="Answer.", template=template,
+                            on_text=pieces.append)
+        self.assertEqual((answer.mode, "".join(pieces)), ("generative", answer.text))
+        with self.assertRaisesRegex(rag.OutOfRangeError, "context"):
+            engine.ask("notes", "sky", max_tokens=8, history=[("user", "Hi"), ("assistant", "Hello")])
+
+
+@unittest.skipUnless(default_encoder(), "the default encoder is absent: ./dev setup")
+class Vectors(Case):
+    def test_are_those_of_the_command(self):
+        engine = self.open(encoder=default_encoder())
+        vectors = engine.embed(list(TEXTS.values()))
+        self.assertEqual((vectors.shape, vectors.dtype), ((3, 384), np.float32))
+        np.testing.assert_array_equal(engine.embed(TEXTS["sky"]), vectors[0])
+        printed = subprocess.run([PROGRAM, "embed", "--json", *TEXTS.values()], check=True, capture_output=True,
+                                 env=environment(self.folder)).stdout
+        of_command = json.loads(printed)
+        of_command = [each["embedding"] for each in of_command["data"]] if "data" in of_command else \
+            of_command["vectors"]
+        np.testing.assert_allclose(vectors, np.array(of_command, dtype=np.float32), atol=1e-6)
+        self.assertEqual(engine.embed([]).shape, (0, 384))
+
+    def test_find_what_words_do_not(self):
+        engine = self.notes(encoder=default_encoder())
+        self.assertEqual(engine.search("notes", "heaven's colour", mode="dense", k=1)[0].document, "sky")
+        self.assertEqual(engine.models()["encoder"]["dim"], 384)
+
+
+class Models(Case):
+    def test_rerank_and_classify(self):
+        engine = self.open(reranker=small_model(self.folder, "rerankers/bert", "reranker"),
+                           classifier=small_model(self.folder, "heads/sequence-bert", "classifier"))
+        scores = engine.rerank("a query", ["a passage", "another\0one"])
+        self.assertEqual((scores.shape, scores.dtype), ((2,), np.float32))
+        labels, = engine.classify(["a text"])
+        self.assertAlmostEqual(sum(label.probability for label in labels), 1, places=5)
+        self.assertEqual([l.probability for l in labels], sorted((l.probability for l in labels), reverse=True))
+
+    def test_of_tokens_and_pictures(self):
+        engine = self.open(classifier=small_model(self.folder, "heads/token-bert", "tokens"))
+        for span in engine.label_spans(["the cat sat"])[0]:
+            self.assertEqual("the cat sat".encode()[span.start:span.end].decode(), span.text)
+        with self.assertRaisesRegex(rag.FailedPreconditionError, "without an encoder"):
+            engine.classify_images([PIXEL], ["a cat"])
+        with self.assertRaisesRegex(rag.InvalidArgumentError, r"images\[0\]"):
+            engine.classify_images([b"GIF89a"], ["a cat"])
+
+
+class Errors(Case):
+    def test_have_types_and_say_what_is_wrong(self):
+        engine = self.notes()
+        for error, words, call in (
+                (rag.NotFoundError, "absent", lambda: engine.search("absent", "x")),
+                (rag.InvalidArgumentError, "sideways", lambda: engine.search("notes", "x", mode="sideways")),
+                (rag.InvalidArgumentError, "k is 0", lambda: engine.search("notes", "x", k=0)),
+                (ValueError, "filter at byte 6", lambda: engine.search("notes", "x", filter="year >")),
+                (rag.InvalidArgumentError, "zero character", lambda: engine.search("notes", "a\0b")),
+                (TypeError, "query", lambda: engine.search("notes", 3)),
+                (TypeError, "sequence", lambda: engine.embed(b"bytes")),
+                (TypeError, "metadata", lambda: engine.add("notes", "k", "text", metadata=[1])),
+                (ValueError, "", lambda: engine.add("notes", "k", "text", metadata={"x": float("nan")})),
+                (rag.FailedPreconditionError, "encoder", lambda: engine.embed(["x"])),
+                (rag.FailedPreconditionError, "decoder", lambda: engine.chat([("user", "x")])),
+                (rag.FailedPreconditionError, "reranker", lambda: engine.rerank("x", ["y"])),
+                (rag.InvalidArgumentError, "top_p", lambda: engine.ask("notes", "x", top_p=0)),
+                (rag.NotFoundError, "absent", lambda: rag.Engine(self.folder / "db2", encoder="absent").embed(["x"])),
+                (rag.RagError, "", lambda: rag.restore(self.folder / "none", self.folder / "to"))):
+            with self.assertRaises(error) as raised:
+                call()
+            self.assertIn(words, str(raised.exception))
+        self.assertEqual(rag.NotFoundError.code, "not_found")
+
+    def test_one_process_has_a_database_open(self):
+        self.open()
+        with self.assertRaises(rag.RagError):
+            rag.Engine(self.folder / "db", encoder="none")
+
+    def test_a_closed_engine_says_so(self):
+        with self.notes() as engine:
+            pass
+        engine.close()
+        with self.assertRaisesRegex(ValueError, "closed"):
+            engine.search("notes", "x")
+
+
+class Threads(Case):
+    def test_search_and_add_at_once(self):
+        engine = self.notes()
+        problems = []
+
+        def work(number):
+            try:
+                for i in range(20):
+                    engine.add("notes", f"{number}-{i}", f"thread {number} document {i}")
+                    if not engine.search("notes", f"thread {number}", k=3):
+                        problems.append(f"thread {number} found nothing")
+            except Exception as error:  # told by the main thread
+                problems.append(error)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(problems, [])
+        self.assertEqual(engine.collection("notes")["documents"], len(TEXTS) + 120)
+
+    def test_ctrl_c_stops_and_keeps_what_was_acknowledged(self):
+        files = self.folder / "files"
+        files.mkdir()
+        for i in range(3000):
+            (files / f"{i:04}.txt").write_text(f"document {i} " + "of some words " * 200, encoding="utf-8")
+        script = ("import sys, rag\n"
+                  "engine = rag.Engine(sys.argv[1], encoder='none')\n"
+                  "engine.index('files', sys.argv[2], progress=lambda done, total: done and print('begun', flush=True))\n"
+                  "print('ended')\n")
+        variables = environment(self.folder, RAG_LIBRARY=os.environ["RAG_LIBRARY"],
+                                PYTHONPATH=str(ROOT / "bindings" / "python"))
+        child = subprocess.Popen([sys.executable, "-c", script, self.folder / "db", files], env=variables,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertIn(child.stdout.readline(), ("begun\n", "ended\n"))
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate()
+        if "ended" not in out:
+            self.assertIn("KeyboardInterrupt", err)
+        engine = self.open()
+        self.assertTrue(engine.verify("files")["ok"])
+        report = engine.index("files", files)
+        self.assertEqual(report.indexed + report.unchanged, 3000)
+
+
+class Index(Case):
+    def test_equals_exact_search(self):
+        random = np.random.default_rng(7)
+        rows = random.standard_normal((2000, 24)).astype(np.float32)
+        queries = random.standard_normal((20, 24)).astype(np.float32)
+        for metric, kind in (("l2", "flat"), ("ip", "flat"), ("cosine", "flat"), ("l2", "hnsw"), ("cosine", "hnsw:sq8")):
+            index = rag.VectorIndex(24, metric, kind, threads=1)
+            index.add(rows[:1000])
+            index.add(rows[1000:])
+            ids, scores = index.search(queries, k=10, width=0 if kind == "flat" else 400)
+            if metric == "l2":
+                truth = -((queries[:, None, :] - rows[None]) ** 2).sum(2)
+            elif metric == "ip":
+                truth = queries @ rows.T
+            else:
+                truth = (queries / np.linalg.norm(queries, axis=1)[:, None]) @ \
+                    (rows / np.linalg.norm(rows, axis=1)[:, None]).T
+            best = np.argsort(-truth, axis=1)[:, :10]
+            found = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(ids, best)])
+            self.assertGreaterEqual(found, 1 if kind == "flat" else 0.97, (metric, kind))
+            np.testing.assert_allclose(scores, np.take_along_axis(truth, ids, 1), rtol=1e-4, atol=1e-4)
+
+    def test_ids_are_the_callers(self):
+        rows = np.eye(4, dtype=np.float64)
+        index = rag.VectorIndex(4, "ip", "hnsw")
+        index.add(rows[:3], ids=[30, 10, 2**62])
+        ids, scores = index.search(rows[2], k=5)
+        self.assertEqual((ids[0, 0], list(ids[0, 3:])), (2**62, [-1, -1]))
+        self.assertTrue(np.isneginf(scores[0, 3:]).all())
+        index.add(rows[3], ids=[10])
+        self.assertEqual(len(index), 3)
+        self.assertEqual(index.search(rows[3], k=1)[0][0, 0], 10)
+        self.assertEqual((index.remove([10, 11]), len(index)), (1, 2))
+        self.assertGreater(index.memory_bytes, 0)
+        index.save(self.folder / "index")
+        loaded = rag.VectorIndex.load(self.folder / "index", 4, "ip", "hnsw")
+        self.assertEqual(loaded.search(rows[0], k=1)[0][0, 0], 30)
+        for words, call in (("shape", lambda: index.add(np.zeros((2, 3)))),
+                            ("shape", lambda: index.add(rows, ids=[1])),
+                            ("integers", lambda: index.add(rows[:1], ids=[1.5])),
+                            ("from 0", lambda: index.add(rows[:1], ids=[-1])),
+                            ("ids must be given", lambda: index.add(rows[:1])),
+                            ("k is 0", lambda: index.search(rows[0], k=0)),
+                            ("metric", lambda: rag.VectorIndex(4, "near")),
+                            ("tree", lambda: rag.VectorIndex(4, kind="tree"))):
+            with self.assertRaises(rag.InvalidArgumentError) as raised:
+                call()
+            self.assertIn(words, str(raised.exception))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
