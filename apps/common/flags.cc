@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
+#include <utility>
 #include <variant>
 
 #include "apps/common/settings_table.h"
@@ -51,6 +53,50 @@ struct Adder {
   }
 };
 
+// Insertions, deletions and replacements from one to the other (Levenshtein 1965).
+size_t EditDistance(std::string_view from, std::string_view to) {
+  std::vector<size_t> row(to.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < from.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < to.size(); ++j) {
+      const size_t replaced = diagonal + (from[i] == to[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
+    }
+  }
+  return row.back();
+}
+
+// "; did you mean 'x'?" for the nearest of `known` that at most two edits, and a third of the word,
+// lie between; else "".
+std::string Suggestion(std::string_view word, const std::vector<std::string>& known) {
+  std::string_view nearest;
+  size_t fewest = std::min<size_t>(2, word.size() / 3) + 1;
+  for (const std::string& name : known) {
+    const size_t edits = EditDistance(word, name);
+    if (edits < fewest) {
+      fewest = edits;
+      nearest = name;
+    }
+  }
+  return nearest.empty() ? "" : StrCat("; did you mean '", nearest, "'?");
+}
+
+void AppendFlagNames(const CLI::App& app, std::vector<std::string>& names) {
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+}
+
+std::vector<std::string> CommandNames(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
+    names.push_back(sub->get_name());
+  }
+  return names;
+}
+
 }  // namespace
 
 CLI::Option* AddFlag(CLI::App& app, Settings& settings, std::string_view key,
@@ -69,6 +115,51 @@ void AddEngineFlags(CLI::App& app, Settings& settings) {
         "sparse", "sparse_cache_bytes", "threads", "device", "isa", "log_level"}) {
     AddFlag(app, settings, key);
   }
+}
+
+void RefuseNegativeCounts(CLI::App& app) {
+  const CLI::Validator not_negative(
+      [](std::string& value) {
+        return value.starts_with('-') ? StrCat("Value ", value, " is negative") : std::string();
+      },
+      /*validator_desc=*/"");
+  for (CLI::Option* option : app.get_options([](const CLI::Option*) { return true; })) {
+    if (option->get_type_name().starts_with("UINT")) option->check(not_negative);
+  }
+  for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) {
+    RefuseNegativeCounts(*sub);
+  }
+}
+
+std::string DescribeParseError(const CLI::App& app, const CLI::ParseError& error) {
+  std::vector<std::string> flags;
+  AppendFlagNames(app, flags);
+  const CLI::App* innermost = &app;
+  while (!innermost->get_subcommands().empty()) {
+    innermost = innermost->get_subcommands().front();
+    AppendFlagNames(*innermost, flags);
+  }
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  for (const std::string& word : unknown) {
+    if (word.size() < 2 || word.front() != '-') continue;
+    const std::string name = word.substr(0, word.find('='));
+    return StrCat("there is no option '", name, "'", Suggestion(name, flags));
+  }
+  const std::vector<std::string> commands = CommandNames(*innermost);
+  if (commands.empty()) {
+    if (!unknown.empty()) return StrCat("'", unknown.front(), "' is not expected");
+    const std::string_view problem = error.what();
+    const bool too_many = dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr &&
+                          problem.find("At Most") != std::string_view::npos;
+    return StrCat(problem, too_many ? "; what has spaces in it wants quotes" : "");
+  }
+  if (!unknown.empty()) {
+    return StrCat("there is no command '", unknown.front(), "'",
+                  Suggestion(unknown.front(), commands));
+  }
+  std::string list;
+  for (const std::string& name : commands) list += StrCat(list.empty() ? "" : ", ", name);
+  return StrCat("a command is missing; there is ", list);
 }
 
 }  // namespace rag

@@ -9,6 +9,7 @@
 namespace CLI {
 class App;
 class Option;
+class ParseError;
 }  // namespace CLI
 
 namespace rag {
@@ -20,5 +21,14 @@ CLI::Option* AddFlag(CLI::App& app, Settings& settings, std::string_view key,
 
 // Those of the engine and the machine, which every program takes: store, models, encoder, threads…
 void AddEngineFlags(CLI::App& app, Settings& settings);
+
+// To be called once all options are there: a negative number for an option without sign is an error
+// then, where CLI11 would take it modulo 2^64.
+void RefuseNegativeCounts(CLI::App& app);
+
+// What is wrong with a command line that `app` did not parse. A word that nothing knows is named
+// before all that follows from it, with what it may have been meant for; a command that is missing,
+// with those there are.
+std::string DescribeParseError(const CLI::App& app, const CLI::ParseError& error);
 
 }  // namespace rag

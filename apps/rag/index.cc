@@ -28,8 +28,11 @@ Result<Value> ParseMetadata(const std::vector<std::string>& pairs) {
 
 void PrintReport(const IngestReport& report) {
   for (const IngestFailure& failure : report.failed) {
-    std::fprintf(stderr, "failed: %s: %s\n", Printable(failure.path).c_str(),
-                 Printable(failure.error.message()).c_str());
+    // Most errors name the file themselves.
+    const std::string& message = failure.error.message();
+    const bool named = message.find(failure.path) != std::string::npos;
+    std::fprintf(stderr, "failed: %s\n",
+                 Printable(named ? message : StrCat(failure.path, ": ", message)).c_str());
   }
   char seconds[32];
   std::snprintf(seconds, sizeof(seconds), "%.1f s", report.seconds);

@@ -49,6 +49,7 @@ class CommandLine {
     AddEvaluate();
     AddBench();
     AddCompletion();
+    RefuseNegativeCounts(app_);
   }
 
   int Parse(int argc, const char* const* argv) {
@@ -60,10 +61,12 @@ class CommandLine {
       const bool json = std::any_of(argv, argv + argc, [](const char* argument) {
         return std::string_view(argument) == "--json";
       });
+      const std::string problem = DescribeParseError(app_, error);
       if (json) {
-        PrintJson(ErrorValue(InvalidArgumentError(error.what())));
+        PrintJson(ErrorValue(InvalidArgumentError(problem)));
       } else {
-        std::fprintf(stderr, "rag: %s\nRun with --help for what is known.\n", error.what());
+        std::fprintf(stderr, "rag: %s\nRun with --help for what is known.\n",
+                     Printable(problem).c_str());
       }
       return kUsage;
     } catch (const std::exception& error) {
@@ -384,10 +387,11 @@ class CommandLine {
 
   void AddGet() {
     CLI::App* sub = Add(Command::kGet, "get", "Print a document or a chunk, or list the documents",
-                        "  rag get /home/me/docs/keys.md\n"
+                        "  rag get docs/keys.md\n"
                         "  rag get --chunk 17 --json\n"
                         "  rag get --after /home/me/docs/keys.md --limit 20");
-    sub->add_option("document", options_.arguments, "the document's key")->expected(0, 1);
+    sub->add_option("document", options_.arguments, "the document's key, or the path of its file")
+        ->expected(0, 1);
     AddCollectionFlag(sub);
     chunk_flag_ = sub->add_option("--chunk", options_.get.chunk, "the chunk of this id");
     sub->add_option("--after", options_.get.after, "list from here on (exclusive)");
@@ -397,9 +401,10 @@ class CommandLine {
   }
 
   void AddRemove() {
-    CLI::App* sub = Add(Command::kRemove, "rm", "Remove documents",
-                        "  rag rm /home/me/docs/old.md --collection notes");
-    sub->add_option("document", options_.arguments, "keys of documents")->required();
+    CLI::App* sub =
+        Add(Command::kRemove, "rm", "Remove documents", "  rag rm docs/old.md --collection notes");
+    sub->add_option("document", options_.arguments, "keys of documents, or paths of their files")
+        ->required();
     AddCollectionFlag(sub);
   }
 

@@ -1,7 +1,9 @@
 // rag get, rm, collections, stats, verify, backup, restore, vacuum: the commands about what is
 // stored.
 #include <cstdio>
+#include <filesystem>
 #include <optional>
+#include <set>
 
 #include "apps/rag/commands.h"
 #include "apps/rag/output.h"
@@ -38,6 +40,23 @@ void PrintCopied(const char* what, const BackupReport& report, const std::string
       StrCat(what, " ", report.files, " files, ", HumanBytes(report.bytes), ", in ", folder, "\n"));
 }
 
+// The document of that key, or else of the file at that path, which a document of rag index has as
+// its absolute path.
+Result<StoredDocument> FindDocument(Session& session, const Engine& engine,
+                                    const std::string& given) {
+  Result<StoredDocument> document = engine.GetDocument(session.collection(), given);
+  if (document.ok() || document.status().code() != StatusCode::kNotFound) return document;
+  RAG_RETURN_IF_ERROR(engine.GetCollection(session.collection()).status());
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(given, error);
+  if (!error && absolute.lexically_normal() != given) {
+    Result<StoredDocument> file =
+        engine.GetDocument(session.collection(), absolute.lexically_normal().string());
+    if (file.ok() || file.status().code() != StatusCode::kNotFound) return file;
+  }
+  return NotFoundError(document.status().message(), "; rag get lists the documents");
+}
+
 Result<Value> Get(Session& session, const Engine& engine) {
   const Options& options = session.options();
   if (options.get.has_chunk) {
@@ -51,7 +70,7 @@ Result<Value> Get(Session& session, const Engine& engine) {
   }
   if (!options.arguments.empty()) {
     RAG_ASSIGN_OR_RETURN(const StoredDocument document,
-                         engine.GetDocument(session.collection(), options.arguments.front()));
+                         FindDocument(session, engine, options.arguments.front()));
     if (!options.json) Print(Printable(document.text));
     return ToValue(document);
   }
@@ -87,11 +106,16 @@ int RunGet(Session& session) {
 int RunRemove(Session& session) {
   const Options& options = session.options();
   return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
-    uint64_t removed = 0;
-    for (const std::string& key : options.arguments) {
-      RAG_RETURN_IF_ERROR(engine.RemoveDocument(session.collection(), key));
-      ++removed;
+    // All are looked for first, so that a wrong name leaves everything as it was.
+    std::set<std::string> keys;
+    for (const std::string& given : options.arguments) {
+      RAG_ASSIGN_OR_RETURN(const StoredDocument document, FindDocument(session, engine, given));
+      keys.insert(document.key);
     }
+    for (const std::string& key : keys) {
+      RAG_RETURN_IF_ERROR(engine.RemoveDocument(session.collection(), key));
+    }
+    const uint64_t removed = keys.size();
     if (!options.json)
       Print(StrCat(removed, removed == 1 ? " document" : " documents", " removed\n"));
     return Value(Value::Object{{"removed", removed}});

@@ -188,10 +188,14 @@ int Main(int argc, char** argv) {
         "log_format"}) {
     AddFlag(app, settings, key);
   }
+  RefuseNegativeCounts(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    std::fprintf(stderr, "ragd: %s\nRun with --help for what is known.\n",
+                 DescribeParseError(app, error).c_str());
+    return kUsage;
   }
   const auto fail = [](const Status& status, int code) {
     std::fprintf(stderr, "ragd: %s\n", status.message().c_str());

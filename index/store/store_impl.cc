@@ -60,7 +60,7 @@ class StoreImpl final : public Store {
     if (!fs::exists(fs::path(path_) / "CURRENT", error)) {
       RAG_RETURN_IF_ERROR(CheckNew());
       if (!options_.create_if_missing || options_.read_only) {
-        return NotFoundError("there is no store '", path_, "'");
+        return NotFoundError("there is no store in '", path_, "'");
       }
       RAG_RETURN_IF_ERROR(MakeFolders(path_));
     }

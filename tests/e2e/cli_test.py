@@ -100,6 +100,18 @@ class Usage(CliTest):
             self.assertEqual(done.stdout, "", wrong)
         self.assertIn("error", json.loads(self.run_rag("fly", "--json", code=2).stdout))
 
+    def test_usage_errors_name_what_is_wrong(self):
+        for wrong, message in ((["serch", "x"], "there is no command 'serch'; did you mean 'search'?"),
+                               (["models", "lst"], "there is no command 'lst'; did you mean 'list'?"),
+                               (["collections"], "there is list, create, drop"),
+                               (["search", "x", "--colection", "notes"],
+                                "there is no option '--colection'; did you mean '--collection'?"),
+                               (["ask", "x", "--wholly-unknown=1"], "there is no option '--wholly-unknown'\n"),
+                               (["search", "two", "words"], "what has spaces in it wants quotes"),
+                               (["search", "x", "--ef-search", "-1"], "--ef-search: Value -1 is negative"),
+                               (["index", "x", "--max-file-bytes", "-1"], "--max-file-bytes: Value -1")):
+            self.assertIn(message, self.run_rag(*wrong, code=2).stderr, wrong)
+
     def test_errors_are_json_when_asked(self):
         error = self.rag_json("search", "x", code=1)["error"]
         self.assertEqual(error["code"], "not_found")
@@ -262,6 +274,14 @@ class Documents(CliTest):
         self.assertEqual(self.rag_json("rm", "bees", "seoul")["removed"], 2)
         self.assertEqual(self.rag_json("rm", "bees", code=1)["error"]["code"], "not_found")
         self.assertEqual(self.rag_json("stats")["documents"], 2)
+        # A document of a file goes by its path too, and a wrong name among several removes none.
+        path = os.path.relpath(self.docs / "keys.md")
+        self.assertEqual(self.rag_json("get", path)["document"], str(self.docs / "keys.md"))
+        self.assertIn("rag get lists", self.rag_json("rm", path, "absent", code=1)["error"]["message"])
+        self.assertEqual(self.rag_json("stats")["documents"], 2)
+        self.assertEqual(self.rag_json("rm", path, self.docs / "keys.md")["removed"], 1)
+        self.assertNotIn("lists", self.rag_json("rm", path, "-c", "no", code=1)["error"]["message"])
+        self.assertEqual(self.rag_json("stats")["documents"], 1)
         self.rag_json("collections", "create", "small", "--index", "flat", "--chunk-tokens", "32")
         error = self.rag_json("collections", "create", "small", code=1)["error"]
         self.assertEqual(error["code"], "already_exists")
@@ -351,6 +371,11 @@ class BadFiles(CliTest):
         self.assertEqual(told, bad)
         for failure in report["failed"]:
             self.assertTrue(failure["error"])
+        told = [line for line in self.run_rag("index", self.docs).stderr.splitlines()
+                if line.startswith("failed: ")]
+        self.assertEqual(len(told), len(report["failed"]))
+        for line in told:
+            self.assertEqual(line.count(str(self.docs)), 1, line)
         self.assertEqual(report["indexed"], 2)
         self.assertEqual(self.rag_json("search", "otters")["hits"][0]["document"],
                          str(self.docs / "good.docx"))
