@@ -8,10 +8,9 @@ namespace {
 
 // {"chunk": {"strategy", "tokens", "overlap"}, "index": {"kind", "m", "ef_construction",
 // "ef_search"}}, all optional: the daemon's own settings stand for the rest.
-Result<CollectionOptions> ReadOptions(const Service& service, const Value& body) {
+Result<CollectionOptions> ReadOptions(const Service& service, Fields& fields) {
   Settings settings = service.settings;
   static const Value kEmpty = Value::Object();
-  Fields fields(body);
   fields.AllowOnly({"chunk", "index"});
   Fields chunk(fields.Has("chunk") ? *fields.Find("chunk") : kEmpty, "chunk.");
   chunk.AllowOnly({"strategy", "tokens", "overlap"});
@@ -29,8 +28,8 @@ Result<CollectionOptions> ReadOptions(const Service& service, const Value& body)
       "ef_construction", static_cast<int64_t>(settings.index.ef_construction), 1, 65'535));
   settings.index.ef_search = static_cast<uint64_t>(
       index.Int("ef_search", static_cast<int64_t>(settings.index.ef_search), 1, 65'535));
-  for (const Fields* each : {&fields, &chunk, &index}) {
-    if (!each->ok()) return InvalidArgumentError(each->error().message);
+  for (const Fields* part : {&chunk, &index}) {
+    if (!part->ok()) fields.Adopt(part->error());
   }
   return ToCollectionOptions(settings);
 }
@@ -47,8 +46,9 @@ void Create(const Service& service, const HttpRequest& request, const std::strin
   const Result<Value> body =
       request.body.empty() ? Result<Value>(Value(Value::Object())) : ParseBody(request);
   if (SentError(body.status(), out)) return;
-  const Result<CollectionOptions> options = ReadOptions(service, *body);
-  if (SentError(options.status(), out)) return;
+  Fields fields(*body);
+  const Result<CollectionOptions> options = ReadOptions(service, fields);
+  if (SentError(fields, out) || SentError(options.status(), out)) return;
   if (SentError(service.engine.CreateCollection(name, *options), out)) return;
   SendCollection(service, name, 201, out);
 }

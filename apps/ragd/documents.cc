@@ -154,6 +154,7 @@ std::string CollectionOf(const Service& service, const HttpRequest& request) {
 }
 
 void List(const Service& service, const HttpRequest& request, ResponseWriter& out) {
+  if (SentUnknownQuery(request, {"collection", "after", "limit"}, out)) return;
   const Result<int64_t> limit = QueryInt(request, "limit", 100, 1, kMaxListed);
   if (!limit.ok()) {
     SentError(limit.status(), out, "limit");
@@ -189,6 +190,7 @@ void AddDocumentRoutes(const Service& service, Router& router) {
               }});
   router.Add({"GET", "/v1/documents/*", Lane::kWork, false,
               [&service](const HttpRequest& request, const std::string& key, ResponseWriter& out) {
+                if (SentUnknownQuery(request, {"collection"}, out)) return;
                 const Result<StoredDocument> document =
                     service.engine.GetDocument(CollectionOf(service, request), key);
                 if (SentError(document.status(), out)) return;
@@ -196,6 +198,7 @@ void AddDocumentRoutes(const Service& service, Router& router) {
               }});
   router.Add({"DELETE", "/v1/documents/*", Lane::kWork, false,
               [&service](const HttpRequest& request, const std::string& key, ResponseWriter& out) {
+                if (SentUnknownQuery(request, {"collection"}, out)) return;
                 const std::string collection = CollectionOf(service, request);
                 if (SentError(service.engine.RemoveDocument(collection, key), out)) return;
                 out.Send(JsonResponse(

@@ -126,12 +126,16 @@ void Fields::AllowOnly(std::initializer_list<std::string_view> keys) {
     if (std::find(keys.begin(), keys.end(), key) != keys.end()) continue;
     std::string known;
     for (std::string_view name : keys) known += StrCat(known.empty() ? "" : ", ", name);
-    Fail(key, StrCat("is not known here; known: ", known), 400, "unknown_parameter");
+    Fail(key, StrCat("is not known here; ", known.empty() ? "nothing is" : "known: ", known), 400,
+         "unknown_parameter");
     return;
   }
 }
 
 Result<Value> ParseBody(const HttpRequest& request) {
+  if (request.body.empty()) {
+    return InvalidArgumentError("the body is empty; it must be a JSON object");
+  }
   JsonLimits limits;
   limits.max_bytes = kMaxBodyBytes;
   return ParseJson(request.body, limits);
@@ -186,9 +190,20 @@ Result<int64_t> QueryInt(const HttpRequest& request, std::string_view name, int6
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
   if (error != std::errc() || end != text->data() + text->size() || value < min || value > max) {
-    return InvalidArgumentError("'", name, "' is not an integer between ", min, " and ", max);
+    return InvalidArgumentError("'", name, "' '", *text, "' is not an integer between ", min,
+                                " and ", max);
   }
   return value;
+}
+
+bool SentUnknownQuery(const HttpRequest& request, std::initializer_list<std::string_view> names,
+                      ResponseWriter& out) {
+  Value::Object given;
+  for (const auto& [name, value] : request.query) given.Set(name, value);
+  const Value object(std::move(given));
+  Fields fields(object);
+  fields.AllowOnly(names);
+  return SentError(fields, out);
 }
 
 }  // namespace rag

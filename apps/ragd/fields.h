@@ -75,5 +75,9 @@ int ReadPriority(Fields& fields);
 // A bounded integer of the query string.
 Result<int64_t> QueryInt(const HttpRequest& request, std::string_view name, int64_t fallback,
                          int64_t min, int64_t max);
+// Sends an error when the query string holds anything but `names`: a collection's name with a
+// typing error must not stand for the default one. True when it did.
+bool SentUnknownQuery(const HttpRequest& request, std::initializer_list<std::string_view> names,
+                      ResponseWriter& out);
 
 }  // namespace rag

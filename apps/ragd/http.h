@@ -21,8 +21,7 @@ struct HttpRequest {
   std::vector<std::pair<std::string, std::string>> query;    // decoded, in order
   std::vector<std::pair<std::string, std::string>> headers;  // names in lower case
   std::string body;
-  bool has_body = false;  // a Content-Length above 0 or a chunked body
-  bool has_length = false;
+  bool has_body = false;     // a Content-Length above 0 or a chunked body
   bool is_loopback = false;  // it came over TCP to a loopback address
   std::string peer;          // "127.0.0.1:51514" or "unix"
   std::string id;            // answered as x-request-id

@@ -38,15 +38,7 @@ Match Router::Find(const HttpRequest& head) const {
     match.error = ErrorResponse(*refused);
     return match;
   }
-  if (match.route != nullptr) {
-    if (head.method == "POST" && !head.has_length) {
-      match.route = nullptr;
-      match.error =
-          ErrorResponse({411, StrCat(head.method, " needs a Content-Length or a chunked body"),
-                         "length_required", ""});
-    }
-    return match;
-  }
+  if (match.route != nullptr) return match;
   if (allow.empty()) {
     match.error = ErrorResponse({404, StrCat("there is nothing at ", head.path), "not_found", ""});
     return match;

@@ -44,7 +44,7 @@ class Router {
   explicit Router(Gatekeeper gatekeeper) : gatekeeper_(std::move(gatekeeper)) {}
   void Add(Route route) { routes_.push_back(std::move(route)); }
 
-  // From the head alone, before the body is read: 401, 403, 404, 405 (with Allow), 411.
+  // From the head alone, before the body is read: 401, 403, 404, 405 (with Allow).
   Match Find(const HttpRequest& head) const;
 
  private:

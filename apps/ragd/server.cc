@@ -354,7 +354,6 @@ void Connection::FillRequest(const Parser& parser) {
     for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
     request_.headers.emplace_back(std::move(name), std::string(field.value()));
   }
-  request_.has_length = parser.chunked() || parser.content_length().has_value();
   request_.has_body = !parser.is_done();
 }
 

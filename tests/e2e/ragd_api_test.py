@@ -137,6 +137,12 @@ class Documents(Api):
             self.fails("GET", f"/v1/documents?limit={limit}", None, 400, "invalid_argument", "limit")
         self.fails("POST", "/v1/documents", good | {"collection": "bad/name"}, 400, "invalid_argument")
 
+    def test_a_misspelt_collection_is_not_the_default_one(self):
+        self.call("POST", "/v1/documents", {"key": "kept", "text": "kept text"}, 201)
+        for method, path in (("GET", "/v1/documents"), ("GET", "/v1/documents/kept"), ("DELETE", "/v1/documents/kept")):
+            self.fails(method, f"{path}?colection=other", None, 400, "unknown_parameter", "colection")
+        self.assertEqual(self.call("GET", "/v1/documents/kept")["text"], "kept text")
+
 
 class Collections(Api):
     def test_make_list_look_at_drop(self):
@@ -155,11 +161,14 @@ class Collections(Api):
         self.fails("DELETE", "/v1/collections/papers", None, 404, "not_found")
 
     def test_errors(self):
-        for body in ({"chunk": {"tokens": 7}}, {"chunk": {"tokens": "many"}}, {"chunk": {"strategy": "x"}}, {"chunk": 5},
-                     {"chunk": {"tokens": 8, "overlap": 4}}, {"index": {"kind": "x"}}, {"index": {"m": 1}}, {"x": 1},
-                     {"chunk": {"size": 9}}, [], "x"):
+        for body, param in (({"chunk": {"tokens": 7}}, "chunk.tokens"), ({"chunk": {"tokens": "many"}}, "chunk.tokens"),
+                            ({"chunk": {"strategy": "x"}}, None), ({"chunk": 5}, "chunk"),
+                            ({"chunk": {"tokens": 8, "overlap": 4}}, None), ({"index": {"kind": "x"}}, None),
+                            ({"index": {"m": 1}}, "index.m"), ([], None), ("x", None)):
             with self.subTest(body):
-                self.fails("PUT", "/v1/collections/bad", body, 400, "invalid_argument")
+                self.fails("PUT", "/v1/collections/bad", body, 400, "invalid_argument", param)
+        for body, param in (({"x": 1}, "x"), ({"chunk": {"size": 9}}, "chunk.size")):
+            self.fails("PUT", "/v1/collections/bad", body, 400, "unknown_parameter", param)
         self.fails("PUT", "/v1/collections/.hidden", {}, 400, "invalid_argument")
         self.fails("PUT", "/v1/collections/a%2Fb", {}, 400, "invalid_argument")
         self.fails("GET", "/v1/collections/bad", None, 404, "not_found")

@@ -137,7 +137,7 @@ class Framing(Shared):
 
 
 class Refusals(Shared):
-    def test_404_405_411(self):
+    def test_404_and_405(self):
         self.assert_error(self.daemon.request("GET", "/v2/nothing"), 404, "not_found")
         for method, path, allow in [("GET", "/v1/search", "POST"), ("DELETE", "/healthz", "GET, HEAD"),
                                     ("PATCH", "/v1/collections/x", "GET, HEAD, PUT, DELETE"),
@@ -145,8 +145,11 @@ class Refusals(Shared):
             answer = self.daemon.request(method, path)
             self.assert_error(answer, 405, "method_not_allowed")
             self.assertEqual(answer.headers["Allow"], allow)
+
+    def test_a_post_without_a_length_has_an_empty_body(self):
         received = self.daemon.exchange(b"POST /v1/search HTTP/1.1\r\n" + HOST + CLOSE + b"\r\n")
-        self.assertEqual(status_of(received), 411)
+        self.assertEqual(status_of(received), 400)
+        self.assertIn(b"the body is empty", received)
 
     def test_malformed_requests_get_an_error_and_the_daemon_goes_on(self):
         large = b"A" * (17 << 10)
