@@ -18,22 +18,16 @@ namespace {
 constexpr size_t kTextsAtOnce = 256;
 constexpr size_t kSnippetCharacters = 120;
 
-Status ClassifyImages(Session& session, Value::Array& list) {
+int ClassifyImages(Session& session) {
   const Options& options = session.options();
   ClassifyRequest request;
   request.labels = options.classify.labels;
   if (!options.classify.templates.empty()) request.templates = options.classify.templates;
-  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenScratchEngine());
-  const auto classify = [&](std::span<const size_t> numbers,
-                            std::span<const Image> images) -> Status {
-    RAG_ASSIGN_OR_RETURN(const std::vector<Classification> found,
-                         engine->Classify(images, request, &session.cancel()));
-    for (size_t i = 0; i < found.size(); ++i) {
-      AddClassification("image", options.arguments[numbers[i]], found[i], options.json, list);
-    }
-    return OkStatus();
-  };
-  return ForImages(options.arguments, classify);
+  const Result<Engine*> engine = session.OpenScratchEngine();
+  if (!engine.ok()) return Fail(engine.status(), options.json);
+  return ClassifyImageFiles(options.arguments, options.json, [&](std::span<const Image> images) {
+    return (*engine)->Classify(images, request, &session.cancel());
+  });
 }
 
 // Each --text, or for - the lines of standard input.
@@ -112,11 +106,42 @@ void AddClassification(std::string_view kind, const std::string& what, const Cla
   }
 }
 
+int ClassifyImageFiles(
+    std::span<const std::string> paths, bool json,
+    FunctionRef<Result<std::vector<Classification>>(std::span<const Image>)> label) {
+  Value::Array results;
+  Value::Array failed;
+  bool any = false;
+  const auto leave_out = [&](size_t number, const Status& error) {
+    if (!json) {
+      std::fflush(stdout);
+      std::fprintf(stderr, "failed: %s\n", Printable(error.message()).c_str());
+    }
+    failed.push_back(FailedImage(paths[number], error));
+    return OkStatus();
+  };
+  const auto classify = [&](std::span<const size_t> numbers,
+                            std::span<const Image> images) -> Status {
+    RAG_ASSIGN_OR_RETURN(const std::vector<Classification> found, label(images));
+    for (size_t i = 0; i < found.size(); ++i) {
+      AddClassification("image", paths[numbers[i]], found[i], json, results);
+    }
+    any = true;
+    return OkStatus();
+  };
+  const Status status = ForImages(paths, leave_out, classify);
+  if (!status.ok()) return Fail(status, json);
+  if (json) {
+    PrintJson(Value::Object{{"results", std::move(results)}, {"failed", std::move(failed)}});
+  }
+  return any ? kExitDone : kExitFailed;
+}
+
 int RunClassify(Session& session) {
   const Options& options = session.options();
+  if (options.classify.texts.empty()) return ClassifyImages(session);
   Value::Array list;
-  const Status status =
-      options.classify.texts.empty() ? ClassifyImages(session, list) : ClassifyTexts(session, list);
+  const Status status = ClassifyTexts(session, list);
   if (!status.ok()) return Fail(status, options.json);
   if (options.json) PrintJson(Value::Object{{"results", std::move(list)}});
   return kExitDone;

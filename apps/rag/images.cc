@@ -54,4 +54,9 @@ Status ForImages(std::span<const std::string> paths,
       paths, [](size_t, const Status& error) { return error; }, use);
 }
 
+Value FailedImage(const std::string& path, const Status& error) {
+  return Value::Object{
+      {"path", path}, {"error", error.message()}, {"code", StatusCodeName(error.code())}};
+}
+
 }  // namespace rag

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lib/base/status.h"
+#include "lib/base/value.h"
 #include "lib/image/image.h"
 #include "lib/runtime/runtime.h"
 
@@ -23,5 +24,8 @@ Status ForImages(std::span<const std::string> paths,
 // The first file that cannot be read ends it.
 Status ForImages(std::span<const std::string> paths,
                  FunctionRef<Status(std::span<const size_t>, std::span<const Image>)> use);
+
+// What the "failed" of a command's JSON holds for a picture that was left out.
+Value FailedImage(const std::string& path, const Status& error);
 
 }  // namespace rag

@@ -63,9 +63,7 @@ Result<Examples> EncodeExamples(const Engine& engine, const ExampleFiles& files,
                                 const CancelToken& cancel) {
   Examples examples;
   const auto leave_out = [&](size_t number, const Status& error) {
-    examples.failed.emplace_back(Value::Object{{"path", files.paths[number]},
-                                               {"error", error.message()},
-                                               {"code", StatusCodeName(error.code())}});
+    examples.failed.push_back(FailedImage(files.paths[number], error));
     return OkStatus();
   };
   const auto encode = [&](std::span<const size_t> numbers,
@@ -100,24 +98,12 @@ Result<Value> Train(Session& session) {
       {"failed", std::move(examples.failed)}};
 }
 
-Status Predict(Session& session, Value::Array& list) {
-  const Options& options = session.options();
-  RAG_ASSIGN_OR_RETURN(const Probe probe, ReadProbe(options.arguments.front()));
+Result<std::vector<Classification>> Predict(Session& session, const Probe& probe,
+                                            std::span<const Image> images) {
   RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenScratchEngine());
   RAG_ASSIGN_OR_RETURN(const EncoderInfo encoder, engine->GetEncoderInfo());
-  const std::span<const std::string> paths = std::span(options.arguments).subspan(1);
-  const auto predict = [&](std::span<const size_t> numbers,
-                           std::span<const Image> images) -> Status {
-    RAG_ASSIGN_OR_RETURN(const Embeddings embeddings,
-                         engine->EmbedImages(images, &session.cancel()));
-    RAG_ASSIGN_OR_RETURN(const std::vector<Classification> found,
-                         ApplyProbe(probe, embeddings, encoder));
-    for (size_t i = 0; i < found.size(); ++i) {
-      AddClassification("image", paths[numbers[i]], found[i], options.json, list);
-    }
-    return OkStatus();
-  };
-  return ForImages(paths, predict);
+  RAG_ASSIGN_OR_RETURN(const Embeddings embeddings, engine->EmbedImages(images, &session.cancel()));
+  return ApplyProbe(probe, embeddings, encoder);
 }
 
 }  // namespace
@@ -141,11 +127,11 @@ int RunProbeTrain(Session& session) {
 
 int RunProbePredict(Session& session) {
   const Options& options = session.options();
-  Value::Array list;
-  const Status status = Predict(session, list);
-  if (!status.ok()) return Fail(status, options.json);
-  if (options.json) PrintJson(Value::Object{{"results", std::move(list)}});
-  return kExitDone;
+  const Result<Probe> probe = ReadProbe(options.arguments.front());
+  if (!probe.ok()) return Fail(probe.status(), options.json);
+  return ClassifyImageFiles(
+      std::span(options.arguments).subspan(1), options.json,
+      [&](std::span<const Image> images) { return Predict(session, *probe, images); });
 }
 
 }  // namespace rag

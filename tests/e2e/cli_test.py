@@ -436,6 +436,8 @@ class Pictures(CliTest):
         pictures = sorted(self.docs.glob("*/*"))
         results = self.rag_json("probe", "predict", probe, *pictures)["results"]
         self.assertEqual([result["labels"][0]["label"] for result in results], [path.parent.name for path in pictures])
+        report = self.rag_json("probe", "predict", probe, pictures[0], damaged)
+        self.assertEqual((len(report["results"]), report["failed"][0]["path"]), (1, str(damaged)))
         self.assertIn("one", self.run_rag("probe", "predict", probe, pictures[0]).stdout)
         error = self.rag_json("probe", "train", self.folder / "absent", "--output", probe, code=1)["error"]
         self.assertIn("absent", error["message"])
@@ -450,8 +452,15 @@ class Pictures(CliTest):
             self.assertAlmostEqual(sum(label["probability"] for label in result["labels"]), 1, places=6)
         text = self.run_rag("classify", paths[0], "--label", "a cat, asleep", "--label", "dog").stdout
         self.assertIn("a cat, asleep", text)
-        error = self.rag_json("classify", paths[0], self.docs / "absent.png", "--labels", "a", code=1)["error"]
-        self.assertIn("absent.png", error["message"])
+        # What cannot be read is told, and the rest is labelled.
+        absent = str(self.docs / "absent.png")
+        report = self.rag_json("classify", absent, paths[0], "--labels", "a")
+        self.assertEqual([result["image"] for result in report["results"]], [paths[0]])
+        self.assertEqual([(failure["path"], failure["code"]) for failure in report["failed"]], [(absent, "not_found")])
+        done = self.run_rag("classify", absent, paths[0], "--labels", "a")
+        self.assertIn(f"failed: cannot open '{absent}'", done.stderr)
+        self.assertIn(paths[0], done.stdout)
+        self.assertEqual(self.rag_json("classify", absent, "--labels", "a", code=1)["results"], [])
 
 
 class Interrupted(CliTest):
