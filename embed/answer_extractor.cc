@@ -48,7 +48,8 @@ void AddSpans(const PassageWindow& window, std::span<const Encoding::Range> offs
 Result<std::unique_ptr<AnswerExtractor>> AnswerExtractor::Load(const std::string& folder,
                                                                const Runtime& runtime,
                                                                Precision precision) {
-  RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
+  RAG_ASSIGN_OR_RETURN(TaskNetwork task,
+                       LoadTaskNetwork(folder, precision, runtime, "ForQuestionAnswering"));
   const TextNetwork& network = *task.network;
   RAG_ASSIGN_OR_RETURN(TokenHead head,
                        TokenHead::Load(task.file, network.config(), network.weights(), "qa_outputs",

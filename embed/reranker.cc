@@ -111,7 +111,8 @@ Result<std::unique_ptr<Reranker>> Reranker::Load(const std::string& folder, cons
                          LateInteraction::Load(folder, runtime, precision));
     return late;
   }
-  RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
+  RAG_ASSIGN_OR_RETURN(TaskNetwork task,
+                       LoadTaskNetwork(folder, precision, runtime, "ForSequenceClassification"));
   bool sigmoid = true;
   RAG_RETURN_IF_ERROR(ReadScoreSettings(folder, task.file, sigmoid));
   RAG_RETURN_IF_ERROR(CheckLabels(task.file));

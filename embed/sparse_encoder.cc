@@ -17,7 +17,8 @@ constexpr size_t kRows = 16;
 Result<std::unique_ptr<SparseEncoder>> SparseEncoder::Load(const std::string& folder,
                                                            const Runtime& runtime,
                                                            Precision precision) {
-  RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime));
+  RAG_ASSIGN_OR_RETURN(TaskNetwork task,
+                       LoadTaskNetwork(folder, precision, runtime, "ForMaskedLM"));
   const TextNetwork& network = *task.network;
   const TransformerConfig& config = network.config();
   const Precision used = network.weights().precision;

@@ -19,8 +19,8 @@ Status CheckTask(const ConfigFile& file, std::string_view task) {
   if (names == nullptr || !names->is_array()) return OkStatus();
   for (const Value& name : names->as_array()) {
     if (name.is_string() && !name.as_string().ends_with(task)) {
-      return InvalidArgumentError(file.path(), ": the architecture '", name.as_string(),
-                                  "' is none ", task);
+      return InvalidArgumentError(file.path(), ": the architecture is '", name.as_string(),
+                                  "'; a model ", task, " is wanted");
     }
   }
   return OkStatus();

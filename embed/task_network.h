@@ -27,7 +27,7 @@ struct TaskNetwork {
 // of two tasks may have tensors of the same names. Errors: as Encoder::Load's; invalid_argument
 // naming the architecture of another task, before weights are read.
 Result<TaskNetwork> LoadTaskNetwork(const std::string& folder, Precision precision,
-                                    const Runtime& runtime, std::string_view task = {});
+                                    const Runtime& runtime, std::string_view task);
 
 // The names of config.json's 'id2label' in the order of their numbers; "LABEL_0", … for as many as
 // 'num_labels' says without them. Errors: invalid_argument naming the key.

@@ -61,7 +61,8 @@ Status VerifyRanges(const Collection& collection, VerifyReport& report, const Ca
       if (!body.ok()) {
         // One that was removed meanwhile is no problem.
         if (body.status().code() != StatusCode::kNotFound) {
-          report.problems.push_back(body.status().ToString());
+          report.problems.push_back(
+              StrCat("document '", document.key, "': ", body.status().ToString()));
         }
         continue;
       }
@@ -70,13 +71,15 @@ Status VerifyRanges(const Collection& collection, VerifyReport& report, const Ca
         Result<ChunkRecord> record = collection.GetChunk(id);
         if (!record.ok()) {
           if (record.status().code() != StatusCode::kNotFound) {
-            report.problems.push_back(record.status().ToString());
+            report.problems.push_back(StrCat("document '", document.key, "': chunk ", id, ": ",
+                                             record.status().ToString()));
           }
           continue;
         }
         const Result<Hit> hit = UnpackHit(std::move(record).value());
         if (!hit.ok()) {
-          report.problems.push_back(hit.status().ToString());
+          report.problems.push_back(
+              StrCat("document '", document.key, "': chunk ", id, ": ", hit.status().ToString()));
         } else if (hit->end > body->size() ||
                    std::string_view(*body).substr(hit->start, hit->end - hit->start) != hit->text) {
           report.problems.push_back(StrCat("document '", document.key, "': chunk ", id,
@@ -229,7 +232,8 @@ struct Engine::Impl {
     RAG_ASSIGN_OR_RETURN(const Model* loaded, LoadFolder(options.classifier, "classifier", model));
     if (loaded == nullptr) {
       return FailedPreconditionError(
-          "no classifier is configured: name the folder of a model that labels texts");
+          "no classifier is configured: name the folder of a model that labels texts as "
+          "classifier");
     }
     return loaded;
   }
@@ -238,7 +242,8 @@ struct Engine::Impl {
   Result<const Reranker*> NeedReranker() {
     RAG_ASSIGN_OR_RETURN(const Reranker* loaded, LoadReranker());
     if (loaded == nullptr) {
-      return FailedPreconditionError("no reranker is configured: name a cross-encoder's folder");
+      return FailedPreconditionError(
+          "no reranker is configured: name a cross-encoder's folder as reranker");
     }
     return loaded;
   }

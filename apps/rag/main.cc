@@ -96,5 +96,5 @@ int main(int argc, char** argv) {
   const int result = Run(session);
   const rag::Status closed = session.Close();
   if (!closed.ok() && result == rag::kExitDone) return rag::Fail(closed, /*json=*/false);
-  return result;
+  return rag::FinishOutput(result);
 }

@@ -2,8 +2,10 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "engine/json.h"
 
@@ -35,6 +37,15 @@ int Fail(const Status& error, bool json) {
     std::fflush(stdout);
     std::fprintf(stderr, "rag: %s\n", Printable(error.message()).c_str());
   }
+  return kExitFailed;
+}
+
+int FinishOutput(int code) {
+  const bool lost = std::ferror(stdout) != 0;
+  const bool flushed = std::fflush(stdout) == 0;
+  if (flushed && !lost) return code;
+  std::fprintf(stderr, "rag: cannot write to standard output%s%s\n", flushed ? "" : ": ",
+               flushed ? "" : std::strerror(errno));
   return kExitFailed;
 }
 

@@ -20,6 +20,10 @@ Value ErrorValue(const Status& error);
 // Prints the error, as JSON on standard output or as a line on standard error; returns kExitFailed.
 int Fail(const Status& error, bool json);
 
+// Writes out what was printed; kExitFailed, with a line on standard error, when some of it was lost
+// (a full disk), else `code`.
+int FinishOutput(int code);
+
 bool StdoutIsTerminal();
 bool StderrIsTerminal();
 // The text in bold on a terminal that wants colours (NO_COLOR unset), else as it is.

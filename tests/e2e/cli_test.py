@@ -128,6 +128,15 @@ class Usage(CliTest):
         self.assertIn("nothing", done.stderr)
         self.assertEqual(done.stdout, "")
 
+    def test_output_that_is_lost_is_a_failure(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([RAG, "--encoder", "none", "--db", self.db, "search", "cat", "--json"],
+                                  stdout=full, stderr=subprocess.PIPE, text=True, env=self.env, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cannot write to standard output", done.stderr)
+
     def test_settings_are_layered(self):
         self.put_three()
         self.env["RAG_COLLECTION"] = "from-variable"
