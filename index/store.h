@@ -132,7 +132,7 @@ class Collection {
   // Adds the document or replaces the one with its key: all or nothing, durable on return.
   // Errors: invalid_argument (naming key, chunk and bound), resource_exhausted when the index's
   // memory budget is used up, io_error; after a failed sync the store
-  // refuses further writes with failed_precondition until it is reopened.
+  // refuses further writes with io_error until it is reopened.
   virtual Result<WriteResult> Replace(const DocumentInput& document) = 0;
   // Several documents in one batch with one sync; keys must differ.
   virtual Result<std::vector<WriteResult>> ReplaceMany(

@@ -237,9 +237,8 @@ Status Database::Write(Batch& batch, bool sync) {
   {
     std::lock_guard lock(impl_->mutex);
     if (!impl_->failure.ok()) {
-      return FailedPreconditionError(
-          "the store takes no writes after a failed one; open it again (", impl_->failure.message(),
-          ")");
+      return IoError("the store takes no writes after a failed one until it is opened again (",
+                     impl_->failure.message(), ")");
     }
   }
   rocksdb::WriteBatch rocks;

@@ -68,7 +68,7 @@ class Database {
   // Errors: not_found, io_error, data_loss.
   Result<std::string> Get(Family family, std::string_view key) const;
   // Durable on return, unless sync_writes is off. After a failure every later Write is
-  // failed_precondition: what the log holds is then unknown.
+  // an io_error: what the log holds is then unknown.
   Status Write(Batch& batch, bool sync = true);
   PrefixScan Scan(Family family, std::string prefix) const;
   // Gives the space of deleted keys that begin with `prefix` back to the file system.

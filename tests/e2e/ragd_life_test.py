@@ -208,6 +208,30 @@ class Durability(unittest.TestCase):
                     self.assertEqual(body["text"], text)
                 connection.close()
 
+    def test_a_failed_write_is_the_servers_fault_until_it_is_started_again(self):
+        generator = random.Random(7)
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder:
+            # As a full disk has it: files that cannot grow beyond 256 blocks of 512 bytes.
+            limit = ("sh", "-c", "trap '' XFSZ; ulimit -f 256; exec \"$@\"", "sh")
+            with Daemon(PROGRAM, "--encoder", "none", folder=folder, prefix=limit) as daemon:
+                for written in range(100):
+                    text = " ".join(f"w{generator.randrange(10 ** 9)}" for _ in range(1000))
+                    answer = daemon.request("POST", "/v1/documents", {"collection": "c", "key": f"k{written}", "text": text})
+                    if answer.status != 201:
+                        break
+                again = daemon.request("POST", "/v1/documents", {"collection": "c", "key": "later", "text": "small"})
+                for refused in (answer, again):
+                    error = refused.json()["error"]
+                    self.assertEqual((refused.status, error["type"], error["code"]), (500, "server_error", "io_error"))
+                self.assertIn("until it is opened again", error["message"])
+                read = daemon.request("GET", "/v1/documents/k0?collection=c")
+                self.assertEqual(read.status, 200, read.body)
+            with Daemon(PROGRAM, "--encoder", "none", folder=folder) as daemon:
+                for i in range(written):
+                    self.assertEqual(daemon.request("GET", f"/v1/documents/k{i}?collection=c").status, 200)
+                later = {"collection": "c", "key": "later", "text": "small"}
+                self.assertEqual(daemon.request("POST", "/v1/documents", later).status, 201)
+
     def write(self, daemon, cycle, number, ledger, lock):
         i = 0
         try:
