@@ -262,9 +262,11 @@ Result<ModelEntry> FindModel(const std::string& models_folder, const std::string
     if (!names.empty()) names += ", ";
     names += model.name;
   }
-  return NotFoundError("no model '", name_or_path, "' in '", models_folder, "' (",
-                       names.empty() ? "which holds none" : "it holds " + names,
-                       "), and no folder or file of that path");
+  return NotFoundError(
+      "no model '", name_or_path, "' in '", models_folder, "' (",
+      names.empty() ? "which holds none" : "it holds " + names,
+      "), and no folder or file of that path; rag models add puts a downloaded one "
+      "there");
 }
 
 Result<Value> DescribeModel(const ModelEntry& entry) {

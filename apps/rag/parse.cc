@@ -306,6 +306,9 @@ class CommandLine {
       if (texts->count() + images->count() + analogy->count() == 0) {
         throw CLI::RequiredError("text, --image or --analogy");
       }
+      if (analogy->count() != 0 && options_.embed.analogy.empty()) {
+        throw CLI::ValidationError("--analogy", "holds no word");
+      }
     });
   }
 

@@ -705,6 +705,7 @@ class Models(CliTest):
         self.assertEqual(self.rag_json("models", "list")["models"], [])
         error = self.rag_json("models", "show", "absent", code=1)["error"]
         self.assertEqual(error["code"], "not_found")
+        self.assertIn("rag models add", error["message"])
         self.put("fake.gguf", "no GGUF")
         self.rag_json("models", "add", self.docs / "fake.gguf", code=1)
         self.assertEqual(self.rag_json("embed", "x", code=1)["error"]["code"], "failed_precondition")
@@ -856,6 +857,7 @@ class Models(CliTest):
         self.assertIn("dragon", self.rag_json("embed", "--analogy", "dragon", code=1, db=False)["error"]["message"])
         self.run_rag("embed", code=2, db=False)
         self.run_rag("embed", "king", "--analogy", "king", code=2, db=False)
+        self.run_rag("embed", "--analogy", "", code=2, db=False)
 
     def test_default_encoder(self):
         if not has_encoder():
