@@ -393,6 +393,29 @@ class BadFiles(CliTest):
         self.run_rag("index", self.docs / "wrong.pdf", code=1)
         self.run_rag("index", self.docs / "absent.txt", code=1)
 
+    def test_verify_names_what_cannot_be_read(self):
+        for i in range(50):
+            words = " ".join(f"word{(i * 7919 + j * 104729) % 99991}" for j in range(400))
+            self.put(f"{i:02}.txt", words)
+        self.run_rag("index", self.docs)
+        self.run_rag("vacuum")
+        whole = self.db
+        named = []
+        for file in whole.glob("*.sst"):
+            if file.stat().st_size < 10_000:
+                continue
+            self.db = self.folder / f"damaged-{file.name}"
+            shutil.copytree(whole, self.db)
+            content = bytearray(file.read_bytes())
+            content[2_000] ^= 1
+            (self.db / file.name).write_bytes(content)
+            report = self.rag_json("verify", code=1)
+            # What cannot be read in order, a list of keys, ends it.
+            self.assertTrue(report.get("problems") or report["error"]["code"] == "data_loss", report)
+            named += [problem for problem in report.get("problems", [])
+                      if problem.startswith(f"document '{self.docs}")]
+        self.assertTrue(named)
+
 
 class Pictures(CliTest):
     """With a small CLIP model of random weights."""
