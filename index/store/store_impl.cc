@@ -63,6 +63,7 @@ class StoreImpl final : public Store {
         return NotFoundError("there is no store in '", path_, "'");
       }
       RAG_RETURN_IF_ERROR(MakeFolders(path_));
+      RAG_RETURN_IF_ERROR(SyncNames(path_));
     }
     if (!options_.read_only) {
       RAG_ASSIGN_OR_RETURN(lock_, ProcessLock::Take(path_, StrCat("the store '", path_, "'")));

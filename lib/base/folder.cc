@@ -23,6 +23,24 @@ Status MakeFolders(const fs::path& path) {
   return SyncFolder(parent.empty() ? "." : parent.string());
 }
 
+Status SyncNames(const fs::path& path) {
+  std::error_code error;
+  fs::path folder = fs::canonical(path, error);
+  if (error) return IoError("cannot find the folder '", path.string(), "': ", error.message());
+  for (; folder.has_relative_path(); folder = folder.parent_path()) {
+    const fs::path parent = folder.parent_path();
+    struct stat here;
+    struct stat above;
+    if (::stat(folder.c_str(), &here) != 0 || ::stat(parent.c_str(), &above) != 0) {
+      return ErrnoError("cannot look at the folder", folder.string());
+    }
+    if (here.st_dev != above.st_dev) break;
+    Status synced = SyncFolder(parent.string());
+    if (!synced.ok() && synced.code() != StatusCode::kPermissionDenied) return synced;
+  }
+  return OkStatus();
+}
+
 Result<std::vector<fs::path>> ListFolder(const fs::path& folder) {
   std::vector<fs::path> paths;
   std::error_code error;

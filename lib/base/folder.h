@@ -12,6 +12,11 @@ namespace rag {
 // ErrnoError.
 Status MakeFolders(const std::filesystem::path& path);
 
+// Syncs the names of a folder and of those above it, up to where their file system is mounted: who
+// made them may have been killed before it did. Those that may not be read are passed over, since
+// their names were made by others. Errors: as ErrnoError; io_error when there is no such folder.
+Status SyncNames(const std::filesystem::path& path);
+
 // The paths of what lies in a folder, in no order. Errors: io_error, naming the folder.
 Result<std::vector<std::filesystem::path>> ListFolder(const std::filesystem::path& folder);
 
