@@ -1,6 +1,7 @@
 #include "apps/rag/query.h"
 
 #include <cstdio>
+#include <memory>
 
 #include "apps/rag/commands.h"
 #include "apps/rag/images.h"
@@ -48,6 +49,12 @@ Result<Answer> Ask(Session& session, bool& streamed) {
   RAG_ASSIGN_OR_RETURN(std::string question, ReadArgument(options.arguments.front()));
   RAG_ASSIGN_OR_RETURN(const AskRequest request, ToAskRequest(options, std::move(question)));
   RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(/*create=*/false));
+  // Held until the answer is there, so that it is compiled once; wrong ones end here, before the
+  // search.
+  std::shared_ptr<const CompiledConstraint> compiled;
+  if (request.constraint.kind != OutputConstraint::Kind::kNone) {
+    RAG_ASSIGN_OR_RETURN(compiled, engine->CompileConstraint(request.constraint));
+  }
   const auto print = [&](std::string_view text) {
     streamed = true;
     Print(Printable(text));
@@ -94,7 +101,6 @@ Result<OutputConstraint> ToConstraint(const Options::Answer& answer) {
     RAG_ASSIGN_OR_RETURN(std::string text, ReadFile(answer.json_schema_path, kMaxConstraintBytes));
     constraint = {Kind::kJsonSchema, std::move(text), {}};
   }
-  RAG_RETURN_IF_ERROR(ValidateConstraint(constraint));
   return constraint;
 }
 

@@ -752,6 +752,16 @@ class Models(CliTest):
         wrong = self.put("wrong.gbnf", 'root ::= root "a" | "b"')
         error = self.rag_json("chat", "--no-retrieval", "--llm", model, "--grammar", wrong, stdin="Hi\n", code=1)["error"]
         self.assertIn("left recursion", error["message"])
+        # As for a question, which is not searched for then; this model's vocabulary has no "é".
+        self.put_three()
+        self.run_rag("index", self.docs)
+        answer = self.rag_json("ask", "signing key", "--mode", "lexical", "--llm", model, "--regex", "[a-c]{1,9}",
+                               "--max-tokens", "9", "--system", "x")
+        self.assertRegex(answer["answer"], r"\A[a-c]{1,9}\Z")
+        for flags, message in ((("--grammar", wrong), "left recursion"), (("--regex", "é"), "nothing can be written")):
+            error = self.rag_json("ask", "zebra", "--mode", "lexical", "--llm", model, *flags, code=1)["error"]
+            self.assertEqual(error["code"], "invalid_argument")
+            self.assertIn(message, error["message"])
 
     def test_decoders_are_quantized_by_what_matters(self):
         golden = ROOT / "tests" / "golden"
