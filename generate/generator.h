@@ -74,7 +74,7 @@ struct GeneratorActivity {
   size_t cache_used_blocks = 0;
   size_t cache_kept_blocks = 0;
   size_t preemptions = 0;       // since it was loaded: a sequence gave its blocks up
-  size_t constraint_bytes = 0;  // of compiled constraints, with what they keep; about
+  size_t constraint_bytes = 0;  // of compiled constraints and what they keep and share; about
 };
 
 struct CacheSaveReport {

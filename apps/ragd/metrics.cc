@@ -120,7 +120,8 @@ std::string Metrics::Render(const Engine& engine, size_t queue_length) const {
            "Generations that gave their place in the cache up and went on later.",
            static_cast<double>(activity->preemptions));
     Single(out, "rag_constraint_bytes", "gauge",
-           "Memory of compiled grammars and schemas, with what they keep.",
+           "Memory of compiled grammars and schemas, with what they keep and the vocabulary they "
+           "share.",
            static_cast<double>(activity->constraint_bytes));
   }
   Single(out, "rag_tokens_prompt_total", "counter", "Prompt tokens read by the decoder.",

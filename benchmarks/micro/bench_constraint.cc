@@ -1,7 +1,8 @@
-// What the masks of constrained output cost a token: for each case the compilation, the mask where
-// a state is visited first and again, and the bytes kept. Outputs are drawn at random among the
-// allowed tokens and then run once more. benchmarks/peers/constraint_llguidance.py runs the same
-// outputs through llguidance. Prints one JSON object a case.
+// What the masks of constrained output cost a token: the making of the vocabulary's table, and for
+// each case the compilation, the mask where a state is visited first and again, and the bytes kept.
+// Outputs are drawn at random among the allowed tokens and then run once more.
+// benchmarks/peers/constraint_llguidance.py runs the same outputs through llguidance. Prints one
+// JSON object a case.
 //
 // bench_constraint TOKENIZER CASES.json [OUTPUTS.jsonl]
 //
@@ -14,6 +15,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "generate/constraint/constraint_memory.h"
@@ -33,7 +35,8 @@ constexpr size_t kMaxTokens = 150;
 constexpr int kCompiles = 5;
 
 using Clock = std::chrono::steady_clock;
-using Output = std::vector<size_t>;  // places in the token table
+using Output = std::vector<size_t>;                               // places in the vocabulary
+using Vocabulary = std::vector<std::pair<std::string, TokenId>>;  // by bytes
 
 template <class T>
 T Take(Result<T> result) {
@@ -71,7 +74,7 @@ OutputConstraint ReadConstraint(const Value& entry) {
 }
 
 // Draws an output; the times of masks go to `first` where something new was found, else to `again`.
-Output Draw(TokenConstraint& constraint, const TokenTable& table, std::mt19937& random,
+Output Draw(TokenConstraint& constraint, const Vocabulary& vocabulary, std::mt19937& random,
             std::vector<double>& first, std::vector<double>& again) {
   constraint.Restart();
   if (constraint.shortest() > kMaxTokens) std::abort();
@@ -85,31 +88,32 @@ Output Draw(TokenConstraint& constraint, const TokenTable& table, std::mt19937& 
     const double time = MicrosecondsSince(start);
     (constraint.memory_bytes() == kept ? again : first).push_back(time);
     allowed.clear();
-    for (size_t i = 0; i < table.size(); ++i) {
-      const auto id = static_cast<size_t>(table.id(i));
+    for (size_t i = 0; i < vocabulary.size(); ++i) {
+      const auto id = static_cast<size_t>(vocabulary[i].second);
       if ((bits[id / 64] >> (id % 64) & 1) != 0) allowed.push_back(i);
     }
     if (allowed.empty()) break;
     output.push_back(allowed[random() % allowed.size()]);
-    if (!constraint.Advance(table.bytes(output.back()))) std::abort();
+    if (!constraint.Advance(vocabulary[output.back()].first)) std::abort();
   }
   return output;
 }
 
 // The mask and the step after it, of states that were all visited before.
-void Repeat(TokenConstraint& constraint, const TokenTable& table, const Output& output,
+void Repeat(TokenConstraint& constraint, const Vocabulary& vocabulary, const Output& output,
             std::vector<double>& times) {
   constraint.Restart();
   size_t left = kMaxTokens;
   for (const size_t token : output) {
     const auto start = Clock::now();
     Take(constraint.Allowed(left--));
-    if (!constraint.Advance(table.bytes(token))) std::abort();
+    if (!constraint.Advance(vocabulary[token].first)) std::abort();
     times.push_back(MicrosecondsSince(start));
   }
 }
 
-Value Measure(const Value& entry, const TokenTable& table, std::ostream& outputs) {
+Value Measure(const Value& entry, const TokenTable& table, const Vocabulary& vocabulary,
+              std::ostream& outputs) {
   const std::string name = Take(entry.GetString("name", ""));
   const OutputConstraint constraint = ReadConstraint(entry);
   ConstraintMemory memory(size_t{1} << 30);
@@ -126,12 +130,14 @@ Value Measure(const Value& entry, const TokenTable& table, std::ostream& outputs
   std::mt19937 random(1);
   std::vector<Output> drawn;
   for (int i = 0; i < kOutputs; ++i) {
-    drawn.push_back(Draw(*compiled, table, random, first, again));
+    drawn.push_back(Draw(*compiled, vocabulary, random, first, again));
     Value::Array ids;
-    for (const size_t token : drawn.back()) ids.push_back(static_cast<int64_t>(table.id(token)));
+    for (const size_t token : drawn.back()) {
+      ids.push_back(static_cast<int64_t>(vocabulary[token].second));
+    }
     outputs << ToJson(Value::Object{{"case", name}, {"ids", std::move(ids)}}) << "\n";
   }
-  for (const Output& output : drawn) Repeat(*compiled, table, output, repeated);
+  for (const Output& output : drawn) Repeat(*compiled, vocabulary, output, repeated);
   return Value::Object{{"who", "rag"},
                        {"case", name},
                        {"compile", Summary(compile)},
@@ -140,6 +146,18 @@ Value Measure(const Value& entry, const TokenTable& table, std::ostream& outputs
                        {"first_visit", Summary(first)},
                        {"drawn_again", Summary(again)},
                        {"repeated", Summary(repeated)}};
+}
+
+// The tokens that an output may have.
+Vocabulary ReadVocabulary(const Tokenizer& tokenizer) {
+  Vocabulary vocabulary;
+  for (size_t i = 0; i < tokenizer.vocab_size(); ++i) {
+    const auto id = static_cast<TokenId>(i);
+    std::string bytes = tokenizer.TokenBytes(id);
+    if (!tokenizer.IsSpecial(id) && !bytes.empty()) vocabulary.emplace_back(std::move(bytes), id);
+  }
+  std::sort(vocabulary.begin(), vocabulary.end());
+  return vocabulary;
 }
 
 std::unique_ptr<Tokenizer> LoadTokenizer(const std::string& path) {
@@ -157,12 +175,16 @@ int main(int argc, char** argv) {
     return 2;
   }
   const auto tokenizer = LoadTokenizer(argv[1]);
+  const auto start = Clock::now();
   const TokenTable table(*tokenizer);
+  const double table_us = MicrosecondsSince(start);
+  const Vocabulary vocabulary = ReadVocabulary(*tokenizer);
   const Value cases = Take(ParseJson(Take(ReadFile(argv[2], size_t{1} << 20))));
   std::ofstream outputs(argc > 3 ? argv[3] : "/dev/null");
   for (const Value& entry : cases.as_array()) {
-    Value result = Measure(entry, table, outputs);
+    Value result = Measure(entry, table, vocabulary, outputs);
     result.as_object().Set("tokens", table.size());
+    result.as_object().Set("table_us", table_us);
     std::printf("%s\n", ToJson(result).c_str());
     std::fflush(stdout);
   }

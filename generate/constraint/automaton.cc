@@ -391,8 +391,11 @@ std::optional<Automaton::State> Automaton::AfterBeyondAscii(State state) const {
 }
 
 size_t Automaton::memory_bytes() const {
-  size_t bytes = rules_.size() * sizeof(Rule) + rest_.size() * sizeof(uint32_t);
-  for (const auto& edges : edges_) bytes += sizeof(edges) + edges.capacity() * sizeof(Edge);
+  constexpr size_t kAllocationBytes = 16;  // the allocator's own for one
+  size_t bytes = sizeof(*this) + edges_.capacity() * sizeof(edges_[0]) +
+                 rules_.capacity() * sizeof(Rule) + rest_.capacity() * sizeof(rest_[0]) +
+                 ends_.capacity() / 8;
+  for (const auto& edges : edges_) bytes += kAllocationBytes + edges.capacity() * sizeof(Edge);
   return bytes;
 }
 

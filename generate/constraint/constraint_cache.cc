@@ -37,7 +37,10 @@ Result<std::shared_ptr<const CompiledConstraint>> ConstraintCache::Compile(
   std::lock_guard one(compiling_);
   // An equal one may have been what was waited for.
   if (auto found = FindCompiled(wanted)) return found;
-  if (table_ == nullptr) table_ = std::make_unique<TokenTable>(tokenizer_, end_tokens_);
+  if (table_ == nullptr) {
+    table_ = std::make_unique<TokenTable>(tokenizer_, end_tokens_);
+    memory_.Add(table_->memory_bytes());
+  }
   RAG_ASSIGN_OR_RETURN(std::shared_ptr<const CompiledConstraint> compiled,
                        CompiledConstraint::Compile(wanted, *table_, memory_));
   RAG_RETURN_IF_ERROR(MakeRoom());

@@ -6,7 +6,9 @@
 
 namespace rag {
 
-// Thread-safe. Bytes are counted, about; who takes them looks at the limits.
+// Thread-safe. Counted are, by about what the allocator gives for them: the vocabulary's table, the
+// automatons and runs of what was compiled, and of each answer the frames, sets and masks that it
+// keeps, with its vectors for one call. Who takes bytes looks at the limits.
 class ConstraintMemory {
  public:
   explicit ConstraintMemory(size_t limit) : limit_(limit) {}

@@ -17,7 +17,8 @@ constexpr size_t kMaxKeptBytes = size_t{64} << 20;
 // What one step may add: an expression like .*a.{5000} has a set of thousands of frames for each
 // way to write a token.
 constexpr size_t kMaxStepBytes = size_t{256} << 20;
-constexpr size_t kFrameBytes = 80;  // with its place in frame_ids_
+// Of an entry of a hash table: its node, and two places in the table that grows to twice the size.
+constexpr size_t kHashEntryBytes = 48;
 // Positions and ways out of them that one step may look at: some tenths of a second. ([a-z ]?){N}
 // has few sets, of N positions each.
 constexpr size_t kMaxStepWork = size_t{1} << 22;
@@ -45,9 +46,21 @@ TokenConstraint::TokenConstraint(std::shared_ptr<const CompiledConstraint> compi
       memory_(compiled_->memory()),
       path_(tokens_.trie().depth() + 1) {
   Clear();
+  CountScratch();
 }
 
-TokenConstraint::~TokenConstraint() { memory_.Remove(kept_bytes_); }
+TokenConstraint::~TokenConstraint() { memory_.Remove(kept_bytes()); }
+
+void TokenConstraint::CountScratch() {
+  // As large as the vocabulary; the others are small.
+  if (memory_.tight()) std::exchange(costs_, {});
+  memory_.Remove(scratch_bytes_);
+  scratch_bytes_ = sizeof(*this) + open_.capacity() * sizeof(open_[0]) +
+                   path_.capacity() * sizeof(path_[0]) + chain_.capacity() * sizeof(chain_[0]) +
+                   scratch_.capacity() * sizeof(scratch_[0]) +
+                   costs_.capacity() * sizeof(costs_[0]);
+  memory_.Add(scratch_bytes_);
+}
 
 void TokenConstraint::Keep(size_t bytes) {
   kept_bytes_ += bytes;
@@ -124,7 +137,7 @@ TokenConstraint::FrameId TokenConstraint::Intern(Automaton::State state, FrameId
     const uint32_t above = parent == kBottom ? 0 : frames_[parent].cost;
     const uint32_t cost = std::min(automaton_.rest(state) + above, Automaton::kNever);
     frames_.push_back({state, parent, cost, kUnknown, 0});
-    Keep(kFrameBytes);
+    Keep(2 * sizeof(Frame) + kHashEntryBytes);
   }
   return found->second;
 }
@@ -192,7 +205,7 @@ TokenConstraint::SetId TokenConstraint::InternSet(Set set) {
     set.cost = frames_[set.frames[0]].cost;
     for (const FrameId frame : set.frames) set.cost = std::min(set.cost, frames_[frame].cost);
   }
-  Keep(2 * sizeof(Set) + set.frames.capacity() * sizeof(FrameId));
+  Keep(2 * sizeof(Set) + kHashEntryBytes + set.frames.capacity() * sizeof(FrameId));
   sets_.push_back(std::move(set));
   return id;
 }
@@ -466,11 +479,15 @@ Result<std::span<const uint64_t>> TokenConstraint::Allowed(size_t left) {
   Shrink();
   step_work_ = 0;
   if (sets_[current_].mask == nullptr) {
-    RAG_ASSIGN_OR_RETURN(sets_[current_].mask, FindMask(current_));
+    auto found = FindMask(current_);
+    CountScratch();
+    RAG_ASSIGN_OR_RETURN(sets_[current_].mask, std::move(found));
   }
   const Mask& mask = *sets_[current_].mask;
   if (mask.largest_cost < left) return std::span<const uint64_t>(mask.allowed);
-  RAG_RETURN_IF_ERROR(Narrow(current_, left));
+  const Status narrowed = Narrow(current_, left);
+  CountScratch();
+  RAG_RETURN_IF_ERROR(narrowed);
   return std::span<const uint64_t>(scratch_);
 }
 

@@ -47,10 +47,10 @@ class TokenConstraint {
   bool Advance(std::string_view bytes);
 
   const std::shared_ptr<const CompiledConstraint>& compiled() const { return compiled_; }
-  // What is kept besides what was compiled.
-  size_t kept_bytes() const { return kept_bytes_; }
+  // What is kept besides what was compiled, the vectors for one call among it.
+  size_t kept_bytes() const { return kept_bytes_ + scratch_bytes_; }
   // Both; others may share what was compiled.
-  size_t memory_bytes() const { return compiled_->memory_bytes() + kept_bytes_; }
+  size_t memory_bytes() const { return compiled_->memory_bytes() + kept_bytes(); }
 
  private:
   using FrameId = uint32_t;
@@ -92,6 +92,8 @@ class TokenConstraint {
   void Shrink();
   bool keeps_much() const;
   void Keep(size_t bytes);
+  // At a call's end.
+  void CountScratch();
   Status CheckGrowth() const;
   FrameId Intern(Automaton::State state, FrameId parent);
   // Follows everything from `open_` on that takes no byte.
@@ -134,9 +136,10 @@ class TokenConstraint {
   std::vector<Set> sets_;
   std::unordered_multimap<size_t, SetId> set_ids_;  // by a hash of frames and complete
   SetId current_ = 0;
-  size_t kept_bytes_ = 0;  // of frames and sets, about
-  size_t nodes_seen_ = 0;  // by FindCosts
-  size_t step_work_ = 0;   // frames and edges looked at since the step began
+  size_t kept_bytes_ = 0;     // of frames and sets, about
+  size_t scratch_bytes_ = 0;  // of the vectors below, and this
+  size_t nodes_seen_ = 0;     // by FindCosts
+  size_t step_work_ = 0;      // frames and edges looked at since the step began
   // Of one call, kept for their memory.
   std::vector<FrameId> open_;
   uint64_t closures_ = 0;

@@ -1,6 +1,8 @@
 #include "generate/constraint/token_table.h"
 
 #include <algorithm>
+#include <string>
+#include <string_view>
 
 #include "generate/constraint/character_runs.h"
 
@@ -21,34 +23,67 @@ CharacterRuns::Characters LineCharacters() {
   return characters;
 }
 
+// Where a token's bytes lie among all tokens' bytes.
+struct Spelling {
+  uint64_t key;  // its first bytes as a number that sorts as they do
+  uint32_t begin;
+  uint32_t size;
+  TokenId id;
+  uint32_t shared = 0;  // bytes that it begins with as the token before it does
+};
+
+uint64_t KeyOf(std::string_view bytes) {
+  uint64_t key = 0;
+  for (size_t i = 0; i < sizeof(key); ++i) {
+    key = key << 8 | (i < bytes.size() ? static_cast<uint8_t>(bytes[i]) : 0);
+  }
+  return key;
+}
+
 }  // namespace
 
 TokenTable::TokenTable(const Tokenizer& tokenizer, std::span<const TokenId> end_tokens)
     : vocab_size_(tokenizer.vocab_size()) {
-  std::vector<std::pair<std::string, TokenId>> tokens;
+  std::string text;
+  std::vector<Spelling> tokens;
+  tokens.reserve(vocab_size_);
   for (size_t i = 0; i < vocab_size_; ++i) {
     const TokenId id = static_cast<TokenId>(i);
     if (tokenizer.IsSpecial(id)) continue;
     if (std::binary_search(end_tokens.begin(), end_tokens.end(), id)) continue;
-    std::string bytes = tokenizer.TokenBytes(id);
-    if (!bytes.empty()) tokens.emplace_back(std::move(bytes), id);
+    const std::string bytes = tokenizer.TokenBytes(id);
+    if (bytes.empty()) continue;
+    tokens.push_back({KeyOf(bytes), static_cast<uint32_t>(text.size()),
+                      static_cast<uint32_t>(bytes.size()), id});
+    text += bytes;
   }
-  std::sort(tokens.begin(), tokens.end());
+  const auto bytes_of = [&text](const Spelling& token) {
+    return std::string_view(text).substr(token.begin, token.size);
+  };
+  std::sort(tokens.begin(), tokens.end(), [&](const Spelling& a, const Spelling& b) {
+    if (a.key != b.key) return a.key < b.key;
+    const int order = bytes_of(a).compare(bytes_of(b));
+    return order != 0 ? order < 0 : a.id < b.id;
+  });
+  token_count_ = tokens.size();
+  size_t nodes = 0;
   std::string_view before;
-  for (const auto& [bytes, id] : tokens) {
-    begins_.push_back(static_cast<uint32_t>(text_.size()));
-    ids_.push_back(id);
-    text_ += bytes;
+  for (Spelling& token : tokens) {
+    const std::string_view bytes = bytes_of(token);
     const auto parting = std::mismatch(bytes.begin(), bytes.end(), before.begin(), before.end());
-    for (auto at = parting.first; at != bytes.end(); ++at) {
-      const auto depth = static_cast<uint32_t>(at - bytes.begin() + 1);
-      trie_.Add(depth, static_cast<uint8_t>(*at));
-    }
-    trie_.AddToken(id);
+    token.shared = static_cast<uint32_t>(parting.first - bytes.begin());
+    nodes += token.size - token.shared;
     before = bytes;
+  }
+  trie_.Reserve(nodes, tokens.size());
+  for (const Spelling& token : tokens) {
+    const std::string_view bytes = bytes_of(token);
+    for (uint32_t at = token.shared; at < token.size; ++at) {
+      trie_.Add(at + 1, static_cast<uint8_t>(bytes[at]));
+    }
+    trie_.AddToken(token.id);
     if (bytes.size() == 1) single_bytes_.set(static_cast<unsigned char>(bytes[0]));
   }
-  begins_.push_back(static_cast<uint32_t>(text_.size()));
   trie_.Finish();
   for (uint32_t at = 0; at < trie_.size(); at = trie_.node(at).end) {
     beginning_with_[trie_.node(at).byte] = {at, trie_.node(at).end};
@@ -59,5 +94,11 @@ TokenTable::TokenTable(const Tokenizer& tokenizer, std::span<const TokenId> end_
 }
 
 TokenTable::~TokenTable() = default;
+
+size_t TokenTable::memory_bytes() const {
+  size_t bytes = sizeof(*this) + trie_.memory_bytes();
+  for (const auto& runs : common_runs_) bytes += runs->memory_bytes();
+  return bytes;
+}
 
 }  // namespace rag

@@ -6,8 +6,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include "generate/constraint/token_trie.h"
@@ -24,11 +22,7 @@ class TokenTable {
   explicit TokenTable(const Tokenizer& tokenizer, std::span<const TokenId> end_tokens = {});
   ~TokenTable();
 
-  size_t size() const { return ids_.size(); }
-  TokenId id(size_t index) const { return ids_[index]; }
-  std::string_view bytes(size_t index) const {
-    return std::string_view(text_).substr(begins_[index], begins_[index + 1] - begins_[index]);
-  }
+  size_t size() const { return token_count_; }
   size_t vocab_size() const { return vocab_size_; }
   const TokenTrie& trie() const { return trie_; }
   // The part of it that begins with a byte.
@@ -37,15 +31,15 @@ class TokenTable {
   // but line breaks.
   std::span<const std::unique_ptr<const CharacterRuns>> common_runs() const { return common_runs_; }
 
+  size_t memory_bytes() const;
+
   // Bytes that are a token by themselves: what an automaton over them asks for can always be
   // written.
   const std::bitset<256>& single_bytes() const { return single_bytes_; }
 
  private:
   size_t vocab_size_;
-  std::vector<TokenId> ids_;  // sorted by bytes
-  std::vector<uint32_t> begins_;
-  std::string text_;
+  size_t token_count_ = 0;
   TokenTrie trie_;
   std::array<TokenTrie::Range, 256> beginning_with_;
   std::vector<std::unique_ptr<const CharacterRuns>> common_runs_;

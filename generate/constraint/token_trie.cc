@@ -4,6 +4,11 @@
 
 namespace rag {
 
+void TokenTrie::Reserve(size_t nodes, size_t tokens) {
+  nodes_.reserve(nodes + 1);
+  tokens_.reserve(tokens);
+}
+
 // The last node and those above it, from `depth` on, have all that is below them.
 void TokenTrie::Close(size_t depth) {
   for (size_t i = depth - 1; i < open_.size(); ++i) {

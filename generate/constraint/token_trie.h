@@ -23,6 +23,8 @@ class TokenTrie {
     uint32_t end = 0;
   };
 
+  // Before all others: how many are going to be added.
+  void Reserve(size_t nodes, size_t tokens);
   // A node after those that are there: `depth` is at most one more than the last one's.
   void Add(uint32_t depth, uint8_t byte);
   // A token that ends at the last node.

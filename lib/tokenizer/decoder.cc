@@ -1,5 +1,6 @@
 #include "lib/tokenizer/decoder.h"
 
+#include <array>
 #include <utility>
 
 #include "lib/text/utf8.h"
@@ -56,20 +57,37 @@ class WordPieceDecoder final : public Decoder {
 
 class ByteLevelDecoder final : public Decoder {
  public:
+  ByteLevelDecoder() {
+    bytes_.fill(kNoByte);
+    for (size_t byte = 0; byte < 256; ++byte) {
+      bytes_[ByteToChar(static_cast<unsigned char>(byte))] = static_cast<int16_t>(byte);
+    }
+  }
   void Apply(std::vector<std::string>& pieces) const override {
     for (std::string& piece : pieces) ApplyFollowing(piece);
   }
   void ApplyFollowing(std::string& piece) const override {
     std::string bytes;
-    for (size_t i = 0; i < piece.size();) {
-      const DecodedChar next = DecodeChar(piece, i);
-      const auto byte = CharToByte(next.code_point);
-      if (!byte) return;  // an added token, which is text already
-      bytes += static_cast<char>(*byte);
-      i += next.length;
+    bytes.reserve(piece.size());
+    for (size_t i = 0; i < piece.size(); ++i) {
+      size_t letter = static_cast<unsigned char>(piece[i]);
+      // No letter has more than two bytes; a whole vocabulary is read so.
+      if (letter >= 0x80) {
+        const auto second = static_cast<unsigned char>(++i < piece.size() ? piece[i] : 0);
+        letter = letter < 0xC2 || (second & 0xC0) != 0x80 ? bytes_.size()
+                                                          : (letter - 0xC0) << 6 | (second & 0x3F);
+      }
+      if (letter >= bytes_.size() || bytes_[letter] == kNoByte) {
+        return;  // an added token, which is text already
+      }
+      bytes += static_cast<char>(bytes_[letter]);
     }
     piece = std::move(bytes);
   }
+
+ private:
+  static constexpr int16_t kNoByte = -1;
+  std::array<int16_t, 0x144> bytes_;  // by letter
 };
 
 class MetaspaceDecoder final : public Decoder {

@@ -122,27 +122,27 @@ const OutputConstraint kConstraints[] = {
 };
 
 // Every mask on the way of random outputs, with what is left and near the fewest tokens.
-void CompareMasks(const OutputConstraint& constraint, const TokenTable& table, std::mt19937& random,
-                  size_t outputs) {
-  const auto masked = test::MustCompile(constraint, table);
-  const auto reference = test::MustCompile(constraint, table);
+void CompareMasks(const OutputConstraint& constraint, const test::Vocabulary& vocabulary,
+                  std::mt19937& random, size_t outputs) {
+  const auto masked = test::MustCompile(constraint, vocabulary.table);
+  const auto reference = test::MustCompile(constraint, vocabulary.table);
   for (size_t output = 0; output < outputs; ++output) {
     masked->Restart();
     reference->Restart();
     std::string text;
     for (size_t left = masked->shortest() + random() % 30; left > 0; --left) {
       if (masked->finished()) break;
-      std::vector<size_t> allowed;
+      std::vector<std::string_view> allowed;
       for (const size_t limit : {masked->shortest() + random() % 6, size_t{1'000}, left}) {
         const auto mask = masked->Allowed(limit);
         REQUIRE_OK(mask);
         size_t wrong = 0;
         allowed.clear();
-        for (size_t i = 0; i < table.size(); ++i) {
-          const auto fits = limit == 0 ? false : reference->Allows(table.bytes(i), limit - 1);
+        for (const auto& [id, bytes] : vocabulary.tokens) {
+          const auto fits = limit == 0 ? false : reference->Allows(bytes, limit - 1);
           if (!fits.ok()) FAIL(fits.status().ToString());
-          if (*fits != Has(*mask, table.id(i))) ++wrong;
-          if (*fits) allowed.push_back(i);
+          if (*fits != Has(*mask, id)) ++wrong;
+          if (*fits) allowed.push_back(bytes);
         }
         INFO(constraint.text << " after '" << text << "' with " << limit << " tokens left");
         REQUIRE(wrong == 0);
@@ -150,7 +150,7 @@ void CompareMasks(const OutputConstraint& constraint, const TokenTable& table, s
       INFO(constraint.text << " after '" << text << "'");
       REQUIRE((!allowed.empty() || masked->complete()));
       if (allowed.empty()) break;
-      const std::string_view bytes = table.bytes(allowed[random() % allowed.size()]);
+      const std::string_view bytes = allowed[random() % allowed.size()];
       REQUIRE(masked->Advance(bytes));
       for (const char byte : bytes) REQUIRE(reference->Advance(std::string_view(&byte, 1)));
       text += bytes;
@@ -165,7 +165,7 @@ TEST_CASE("every mask has just the tokens that are allowed one by one") {
   std::mt19937 random(7);
   const size_t outputs = test::Workload(12, 3, "outputs of each constraint");
   for (const OutputConstraint& constraint : kConstraints) {
-    CompareMasks(constraint, vocabulary->table, random, outputs);
+    CompareMasks(constraint, *vocabulary, random, outputs);
   }
 }
 
@@ -175,7 +175,7 @@ TEST_CASE("every mask of real vocabularies has just the tokens that are allowed 
   std::mt19937 random(8);
   for (const auto& vocabulary : vocabularies) {
     for (const size_t constraint : {1, 2, 6, 10, 14, 19}) {
-      CompareMasks(kConstraints[constraint], vocabulary->table, random, 1);
+      CompareMasks(kConstraints[constraint], *vocabulary, random, 1);
     }
   }
 }
@@ -201,8 +201,8 @@ TEST_CASE("a token is a run of characters, or is where what follows its run is w
       count(runs.rests(), runs.after(run));
     }
     size_t whole = 0;
-    for (size_t i = 0; i < table.size(); ++i) {
-      const std::string bytes(table.bytes(i));
+    CHECK(table.size() == vocabulary->tokens.size());
+    for (const auto& [id, bytes] : vocabulary->tokens) {
       size_t length = 0;
       bool all = true;
       for (size_t at = 0; at < bytes.size() && all;) {
@@ -216,11 +216,11 @@ TEST_CASE("a token is a run of characters, or is where what follows its run is w
       }
       for (size_t run = 0; run <= CharacterRuns::kMaxRun; ++run) {
         const bool expected = all && length <= run;
-        if (Has(runs.tokens(run), table.id(i)) != expected) FAIL(i << " in runs of " << run);
+        if (Has(runs.tokens(run), id) != expected) FAIL(id << " in runs of " << run);
       }
       const bool is_run = all && length <= CharacterRuns::kMaxRun;
       whole += is_run ? 1 : 0;
-      CHECK(times[static_cast<size_t>(table.id(i))] == (is_run ? 0 : 1));
+      CHECK(times[static_cast<size_t>(id)] == (is_run ? 0 : 1));
     }
     CHECK(whole > 20);
   }
@@ -295,6 +295,20 @@ TEST_CASE("runs are made once they are worth it, shared by answers at the same t
   CHECK((*compiled)->Runs(characters) == nullptr);
   memory.Remove(memory.limit());
   CHECK((*compiled)->Runs(characters) != nullptr);
+}
+
+TEST_CASE("the memory of one call is kept for the next, but not while memory is tight") {
+  const auto vocabulary = MixedVocabulary(2'000);
+  const auto kept = [&](bool tight) {
+    ConstraintMemory memory(size_t{1} << 30);
+    if (tight) memory.Add(memory.limit() * 3 / 4);
+    const auto answer =
+        test::MustCompile({Kind::kRegex, "[^\"\\n]{300}", {}}, vocabulary->table, memory);
+    REQUIRE_OK(answer->Allowed(1'000));
+    return answer->kept_bytes();
+  };
+  // A cost and an id for each token that may come, which most may.
+  CHECK(kept(false) - kept(true) > vocabulary->tokens.size() / 2 * 8);
 }
 
 }  // namespace

@@ -12,12 +12,27 @@
 
 namespace rag::test {
 
-// A vocabulary of tests' shared data, or nothing to test with.
+// A vocabulary's tokens that an output may have, by the tokenizer alone.
+struct WrittenToken {
+  TokenId id;
+  std::string bytes;
+};
+inline std::vector<WrittenToken> WrittenTokens(const Tokenizer& tokenizer) {
+  std::vector<WrittenToken> tokens;
+  for (size_t i = 0; i < tokenizer.vocab_size(); ++i) {
+    const auto id = static_cast<TokenId>(i);
+    std::string bytes = tokenizer.TokenBytes(id);
+    if (!tokenizer.IsSpecial(id) && !bytes.empty()) tokens.push_back({id, std::move(bytes)});
+  }
+  return tokens;
+}
+
 struct Vocabulary {
   explicit Vocabulary(std::unique_ptr<Tokenizer> loaded)
-      : tokenizer(std::move(loaded)), table(*tokenizer) {}
+      : tokenizer(std::move(loaded)), table(*tokenizer), tokens(WrittenTokens(*tokenizer)) {}
   std::unique_ptr<Tokenizer> tokenizer;
   TokenTable table;
+  std::vector<WrittenToken> tokens;
 };
 
 // Byte-level and SentencePiece vocabularies of 32 to 65 thousand tokens; empty without the data.
@@ -45,7 +60,7 @@ inline ConstraintMemory& AmpleMemory() {
 // Draws uniformly among what may come next, so that odd tokens are as likely as others, until
 // nothing may or, once the text is whole, by a coin. Fails where nothing may come though the text
 // is not whole.
-inline std::string DrawText(TokenConstraint& constraint, const TokenTable& table,
+inline std::string DrawText(TokenConstraint& constraint, const std::vector<WrittenToken>& tokens,
                             std::mt19937& random, size_t budget) {
   constraint.Restart();
   std::string text;
@@ -55,16 +70,16 @@ inline std::string DrawText(TokenConstraint& constraint, const TokenTable& table
     const auto allowed_bits = constraint.Allowed(left);
     REQUIRE_OK(allowed_bits);
     const std::span<const uint64_t> bits = *allowed_bits;
-    std::vector<size_t> allowed;
-    for (size_t i = 0; i < table.size(); ++i) {
-      const size_t id = static_cast<size_t>(table.id(i));
-      if ((bits[id / 64] >> (id % 64) & 1) != 0) allowed.push_back(i);
+    std::vector<std::string_view> allowed;
+    for (const WrittenToken& token : tokens) {
+      const auto id = static_cast<size_t>(token.id);
+      if ((bits[id / 64] >> (id % 64) & 1) != 0) allowed.push_back(token.bytes);
     }
     if (allowed.empty()) {
       REQUIRE(constraint.complete());
       break;
     }
-    const std::string_view bytes = table.bytes(allowed[random() % allowed.size()]);
+    const std::string_view bytes = allowed[random() % allowed.size()];
     REQUIRE(constraint.Advance(bytes));
     text += bytes;
   }

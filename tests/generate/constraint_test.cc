@@ -9,6 +9,7 @@
 #include "generate/generator.h"
 #include "tests/generate/chat_model.h"
 #include "tests/generate/constraint_support.h"
+#include "tests/support/allocations.h"
 
 namespace rag {
 namespace {
@@ -159,7 +160,7 @@ TEST_CASE("random tokens of real vocabularies never leave a grammar, nor come to
       const auto reference = test::MustCompile(constraint, vocabulary->table);
       for (int i = 0; i < 30; ++i) {
         const std::string text =
-            test::DrawText(*compiled, vocabulary->table, random, 10 + random() % 40);
+            test::DrawText(*compiled, vocabulary->tokens, random, 10 + random() % 40);
         INFO(text);
         reference->Restart();
         for (const char byte : text) REQUIRE(reference->Advance(std::string_view(&byte, 1)));
@@ -192,9 +193,9 @@ TEST_CASE("near the limit of tokens just those are allowed after which the rest 
       REQUIRE_OK(allowed);
       const std::vector<uint64_t> bits(allowed->begin(), allowed->end());
       size_t wrong = 0;
-      for (size_t token = 0; token < vocabulary.table.size(); ++token) {
-        const auto id = static_cast<size_t>(vocabulary.table.id(token));
-        const auto fits = compiled->Allows(vocabulary.table.bytes(token), left - 1);
+      for (const test::WrittenToken& token : vocabulary.tokens) {
+        const auto id = static_cast<size_t>(token.id);
+        const auto fits = compiled->Allows(token.bytes, left - 1);
         REQUIRE_OK(fits);
         if (*fits != ((bits[id / 64] >> (id % 64) & 1) != 0)) ++wrong;
       }
@@ -277,6 +278,38 @@ TEST_CASE("an expression of few sets with very many positions ends with an error
   // A hundred of them are no trouble.
   const auto small = test::MustCompile({Kind::kRegex, "([a-z ]?){100}", {}}, table);
   REQUIRE_OK(small->Allowed(200));
+}
+
+TEST_CASE("what is counted of constraints is what lives of them") {
+  if (!test::kCountsAllocations) RAG_SKIP("the sanitizers' allocator is not counted");
+  const TinyVocabulary tiny;
+  const OutputConstraint constraints[] = {{Kind::kRegex, "[ab]*a[ab]{400}", {}},
+                                          {Kind::kRegex, "[^b]{1,600}", {}},
+                                          {Kind::kJsonSchema, "{}", {}}};
+  const std::string_view written[] = {"abaabbbabaababba", "a", "[[{\"a\":[1,\"b"};
+  for (size_t i = 0; i < std::size(constraints); ++i) {
+    INFO(constraints[i].text);
+    const size_t before = test::StartCountingBytes();
+    ConstraintCache cache(*tiny.tokenizer);
+    auto taken = cache.Take(constraints[i]);
+    REQUIRE_OK(taken);
+    const auto check = [&](std::string_view when) {
+      INFO(when);
+      const size_t live = test::StartCountingBytes() - before;
+      CHECK(cache.memory_bytes() > 0.8 * static_cast<double>(live));
+      CHECK(cache.memory_bytes() < 1.5 * static_cast<double>(live));
+    };
+    // The table, what was compiled and the beginning.
+    check("at first");
+    for (size_t step = 0; step < 300; ++step) {
+      const std::string_view text = written[i];
+      const bool goes_on = taken.value()->Advance(text.substr(step % text.size(), 1));
+      REQUIRE_OK(taken.value()->Allowed(1'000));
+      REQUIRE_OK(taken.value()->Allowed(taken.value()->shortest() + 1));
+      if (!goes_on) taken.value()->Restart();
+    }
+    check("when it has gone on for long");
+  }
 }
 
 TEST_CASE("constraints together keep no more than their limit") {
@@ -405,17 +438,16 @@ TEST_CASE("answers with the same constraint share what was compiled") {
   CHECK(cache.memory_bytes() < bytes);
   checked.value().reset();
   unlike.value().reset();
-  CHECK(cache.memory_bytes() == 0);
+  CHECK(cache.memory_bytes() == tiny.table->memory_bytes());
   REQUIRE_OK(cache.Take(wanted));
 }
 
 // The ids of the tokens that are these bytes.
-std::vector<TokenId> TokensOf(const TokenTable& table, std::string_view bytes) {
+std::vector<TokenId> TokensOf(const Tokenizer& tokenizer, std::string_view bytes) {
   std::vector<TokenId> ids;
-  for (size_t i = 0; i < table.size(); ++i) {
-    if (table.bytes(i) == bytes) ids.push_back(table.id(i));
+  for (const test::WrittenToken& token : test::WrittenTokens(tokenizer)) {
+    if (token.bytes == bytes) ids.push_back(token.id);
   }
-  std::sort(ids.begin(), ids.end());
   return ids;
 }
 
@@ -433,14 +465,14 @@ TEST_CASE("what takes more bytes than can be counted is never begun") {
   const auto has = [&](TokenId id) {
     return ((*allowed)[static_cast<size_t>(id) / 64] >> (static_cast<size_t>(id) % 64) & 1) != 0;
   };
-  REQUIRE(!TokensOf(*tiny.table, "h").empty());
-  for (const TokenId id : TokensOf(*tiny.table, "h")) CHECK_FALSE(has(id));
-  for (const TokenId id : TokensOf(*tiny.table, "a")) CHECK(has(id));
+  REQUIRE(!TokensOf(*tiny.tokenizer, "h").empty());
+  for (const TokenId id : TokensOf(*tiny.tokenizer, "h")) CHECK_FALSE(has(id));
+  for (const TokenId id : TokensOf(*tiny.tokenizer, "a")) CHECK(has(id));
 }
 
 TEST_CASE("a token that ends the output writes nothing, whatever bytes it has") {
   const TinyVocabulary tiny;
-  const std::vector<TokenId> ends = TokensOf(*tiny.table, "a");
+  const std::vector<TokenId> ends = TokensOf(*tiny.tokenizer, "a");
   REQUIRE(!ends.empty());
   ConstraintCache cache(*tiny.tokenizer, ConstraintCache::kMaxBytes, ends);
   CHECK(cache.Compile({Kind::kRegex, "a", {}}).status().code() == StatusCode::kInvalidArgument);
@@ -463,7 +495,7 @@ TEST_CASE("equal constraints that are asked for at the same time are compiled on
   }
   REQUIRE(found[0] != nullptr);
   for (const auto& each : found) CHECK(each == found[0]);
-  CHECK(cache.memory_bytes() == found[0]->memory_bytes());
+  CHECK(cache.memory_bytes() == tiny.table->memory_bytes() + found[0]->memory_bytes());
 }
 
 TEST_CASE("a generator's output matches its constraint, whatever the sampling and the limit") {

@@ -238,7 +238,7 @@ TEST_CASE("whatever random tokens write under 1,000 random schemas parses and va
     ++tried;
     TokenConstraint tokens(std::move(compiled).value());
     const size_t budget = tokens.shortest() + 5 + random() % 60;
-    const std::string text = test::DrawText(tokens, vocabulary.table, random, budget);
+    const std::string text = test::DrawText(tokens, vocabulary.tokens, random, budget);
     INFO(text);
     const auto value = ParseJson(text);
     REQUIRE_OK(value);
@@ -270,7 +270,7 @@ TEST_CASE("schemas of real use: references, patterns, formats, any JSON") {
       const auto compiled = test::MustCompile({Kind::kJsonSchema, text, {}}, vocabulary->table);
       for (int i = 0; i < 5; ++i) {
         const std::string written =
-            test::DrawText(*compiled, vocabulary->table, random, compiled->shortest() + 30);
+            test::DrawText(*compiled, vocabulary->tokens, random, compiled->shortest() + 30);
         INFO(text << "\n" << written);
         const auto value = ParseJson(written);
         REQUIRE_OK(value);
