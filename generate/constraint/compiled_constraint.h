@@ -33,8 +33,9 @@ class CompiledConstraint {
   // about as much time was lost without them as that takes, for a few sets of characters and while
   // memory is not tight.
   const CharacterRuns* Runs(const CharacterRuns::Characters& characters) const;
-  // For want of runs, so many nodes of the vocabulary's trie were walked over.
-  void MissedRuns(const CharacterRuns::Characters& characters, size_t nodes) const;
+  // For want of runs, the vocabulary's tokens that begin with the characters were walked over.
+  void MissedRuns(const CharacterRuns::Characters& characters) const;
+  // The automaton's and the runs'.
   size_t memory_bytes() const { return memory_bytes_; }
 
  private:
@@ -46,7 +47,7 @@ class CompiledConstraint {
   mutable std::atomic<size_t> memory_bytes_;
   struct KnownRuns {
     CharacterRuns::Characters characters;
-    size_t missed_nodes = 0;
+    size_t walks = 0;  // for want of runs
     std::unique_ptr<const CharacterRuns> runs;
   };
   std::vector<KnownRuns>::iterator Find(const CharacterRuns::Characters& characters) const;

@@ -406,7 +406,7 @@ Result<std::unique_ptr<const TokenConstraint::Mask>> TokenConstraint::FindMask(S
     mask->allowed.resize((tokens_.vocab_size() + 63) / 64);
     const bool missed = alike && !known && common.ascii.any();
     if (missed && nodes_seen_ > tokens_.trie().size() / kRunsPart) {
-      compiled_->MissedRuns(common, nodes_seen_);
+      compiled_->MissedRuns(common);
     }
   } else {
     mask->runs = runs;

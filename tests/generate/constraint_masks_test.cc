@@ -287,10 +287,25 @@ TEST_CASE("runs are made once they are worth it, shared by answers at the same t
     for (const auto& masks : all) CHECK(masks == expected);
   }
   CHECK(memory.used() == 0);
+  // A smaller set's are worth it as soon: its walks are short, and so is the making of its runs.
+  CharacterRuns::Characters printable;
+  for (size_t character = ' '; character <= '~'; ++character) printable.ascii.set(character);
+  auto few =
+      CompiledConstraint::Compile({Kind::kRegex, "[ -~]{300}", {}}, vocabulary->table, memory);
+  REQUIRE_OK(few);
+  {
+    TokenConstraint answer(*few);
+    for (int i = 0; i < 2; ++i) {
+      CHECK((*few)->Runs(printable) == nullptr);
+      REQUIRE_OK(answer.Allowed(1'000));
+      REQUIRE(answer.Advance("a"));
+    }
+    CHECK((*few)->Runs(printable) != nullptr);
+  }
   // Not while memory is tight.
   auto compiled = CompiledConstraint::Compile(constraint, vocabulary->table, memory);
   REQUIRE_OK(compiled);
-  (*compiled)->MissedRuns(characters, size_t{1} << 30);
+  for (int i = 0; i < 2; ++i) (*compiled)->MissedRuns(characters);
   memory.Add(memory.limit());
   CHECK((*compiled)->Runs(characters) == nullptr);
   memory.Remove(memory.limit());
