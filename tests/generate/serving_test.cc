@@ -118,11 +118,14 @@ void CheckStreams(const GeneratorOptions& options, size_t streams, DType type = 
   std::atomic<bool> over{false};
   std::atomic<size_t> most_bytes{0};
   std::atomic<size_t> most_running{0};
+  const auto look = [&] {
+    const GeneratorActivity activity = model.generator->activity();
+    most_bytes = std::max(most_bytes.load(), activity.cache_bytes);
+    most_running = std::max(most_running.load(), activity.running);
+  };
   std::thread watcher([&] {
     while (!over) {
-      const GeneratorActivity activity = model.generator->activity();
-      most_bytes = std::max(most_bytes.load(), activity.cache_bytes);
-      most_running = std::max(most_running.load(), activity.running);
+      look();
       std::this_thread::sleep_for(std::chrono::microseconds(200));
     }
   });
@@ -137,6 +140,7 @@ void CheckStreams(const GeneratorOptions& options, size_t streams, DType type = 
       CancelToken cancel;
       size_t pieces = 0;
       const auto collect = [&](std::string_view text) {
+        look();  // a busy machine may keep the watcher from it
         shown[i] += text;
         if (cancelled(i) && ++pieces == 1 + i % 4) cancel.Cancel();
         return true;
@@ -171,9 +175,11 @@ void CheckStreams(const GeneratorOptions& options, size_t streams, DType type = 
       CHECK(Same(result.logprobs[j], alone[i].logprobs[j]));
     }
   }
-  // Of few that are to be given up, all may have ended before.
-  if (streams >= 64) CHECK(given_up > 0);
-  CHECK(most_running > 1);
+  // Of few that are to be given up, all may have ended before, and few may come one by one.
+  if (streams >= 64) {
+    CHECK(given_up > 0);
+    CHECK(most_running > 1);
+  }
   CHECK(most_running <= options.max_sequences);
 
   // Those given up leave at the next step.
