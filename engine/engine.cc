@@ -99,10 +99,11 @@ Status RemoveOthers(Collection& collection, const std::unordered_set<std::string
   while (true) {
     RAG_ASSIGN_OR_RETURN(const std::vector<DocumentRecord> page,
                          collection.ListDocuments(after, kPage));
+    std::vector<std::string_view> others;
     for (const DocumentRecord& document : page) {
-      if (kept.contains(document.key)) continue;
-      RAG_RETURN_IF_ERROR(collection.Remove(document.key).status());
+      if (!kept.contains(document.key)) others.push_back(document.key);
     }
+    RAG_RETURN_IF_ERROR(collection.RemoveMany(others).status());
     if (page.size() < kPage) return OkStatus();
     after = page.back().key;
   }

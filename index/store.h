@@ -139,6 +139,9 @@ class Collection {
       std::span<const DocumentInput> documents) = 0;
   // Errors: not_found.
   virtual Result<WriteResult> Remove(std::string_view key) = 0;
+  // Several documents in one batch with one sync; keys must differ. Those that are not there are
+  // passed over: their results say that nothing was replaced.
+  virtual Result<std::vector<WriteResult>> RemoveMany(std::span<const std::string_view> keys) = 0;
 
   virtual Result<DocumentRecord> GetDocument(std::string_view key) const = 0;
   virtual Result<std::string> GetBody(std::string_view key) const = 0;

@@ -82,11 +82,12 @@ Status Manifest::RemoveCollection(std::string_view collection) {
   while (true) {
     RAG_ASSIGN_OR_RETURN(const std::vector<DocumentRecord> page,
                          entries_->ListDocuments(after, kPage));
+    std::vector<std::string_view> keys;
     for (const DocumentRecord& record : page) {
-      if (!record.key.starts_with(prefix)) return OkStatus();
-      RAG_RETURN_IF_ERROR(IgnoreNotFound(entries_->Remove(record.key).status()));
+      if (record.key.starts_with(prefix)) keys.push_back(record.key);
     }
-    if (page.size() < kPage) return OkStatus();
+    RAG_RETURN_IF_ERROR(entries_->RemoveMany(keys).status());
+    if (keys.size() < kPage) return OkStatus();
     after = page.back().key;
   }
 }

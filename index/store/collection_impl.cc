@@ -431,10 +431,24 @@ Result<std::vector<WriteResult>> CollectionImpl::ReplaceMany(
 }
 
 Result<WriteResult> CollectionImpl::Remove(std::string_view key) {
+  RAG_ASSIGN_OR_RETURN(const std::vector<WriteResult> results, RemoveMany({&key, 1}));
+  if (!results[0].replaced) return NoDocument(key);
+  return results[0];
+}
+
+Result<std::vector<WriteResult>> CollectionImpl::RemoveMany(
+    std::span<const std::string_view> keys) {
+  std::set<std::string_view> seen;
+  for (const std::string_view key : keys) {
+    if (!seen.insert(key).second) {
+      return InvalidArgumentError("document '", key, "' stands twice in one call");
+    }
+  }
   Request request;
-  request.removed_key = key;
+  request.removed_keys = keys;
+  if (keys.empty()) return request.results;
   RAG_RETURN_IF_ERROR(Submit(request));
-  return request.results[0];
+  return std::move(request.results);
 }
 
 Status CollectionImpl::Submit(Request& request) {
@@ -467,14 +481,15 @@ std::vector<CollectionImpl::Request*> CollectionImpl::TakeGroup() {
   size_t bytes = 0;
   while (!queue_.empty()) {
     Request* next = queue_.front();
-    bool clash = next->documents.empty() && keys.contains(next->removed_key);
+    bool clash = false;
     size_t next_bytes = 0;
+    for (const std::string_view key : next->removed_keys) clash = clash || keys.contains(key);
     for (const DocumentInput& document : next->documents) {
       clash = clash || keys.contains(document.key);
       next_bytes += InputBytes(document);
     }
     if (!group.empty() && (clash || bytes + next_bytes > kMaxGroupBytes)) break;
-    if (next->documents.empty()) keys.insert(next->removed_key);
+    keys.insert(next->removed_keys.begin(), next->removed_keys.end());
     for (const DocumentInput& document : next->documents) keys.insert(document.key);
     bytes += next_bytes;
     group.push_back(next);
@@ -500,31 +515,28 @@ void CollectionImpl::Commit(const std::vector<Request*>& group) {
     return;
   }
   Change change(database_, number_, state());
-  std::vector<Request*> taken;
+  bool changes = false;
   const auto fail_all = [&](const Status& status) {
-    for (Request* request : taken) request->status = status;
+    for (Request* request : group) request->status = status;
   };
   for (Request* request : group) {
-    if (request->documents.empty()) {
+    // A failure is damaged records of the store: nothing of the group is written.
+    for (const std::string_view key : request->removed_keys) {
       WriteResult result;
-      request->status = PrepareRemoval(request->removed_key, change, result, /*must_exist=*/true);
-      request->results = {result};
-      // A key that is not there has changed nothing; the others of the group go on.
-      if (request->status.code() == StatusCode::kNotFound) continue;
-      taken.push_back(request);
-      if (!request->status.ok()) return fail_all(Named(request->status));
-      continue;
+      const Status status = PrepareRemoval(key, change, result);
+      if (!status.ok()) return fail_all(Named(status));
+      changes = changes || result.replaced;
+      request->results.push_back(result);
     }
-    taken.push_back(request);
     for (const DocumentInput& document : request->documents) {
       WriteResult result;
       const Status status = PrepareDocument(document, change, result);
-      // Damaged records of the store: nothing of the group is written.
       if (!status.ok()) return fail_all(Named(status));
+      changes = true;
       request->results.push_back(result);
     }
   }
-  if (taken.empty()) return;
+  if (!changes) return;
   change.postings.AppendTo(change.batch);
   change.sparse.AppendTo(change.batch);
   if (config().vectors.dim != 0) {
@@ -549,13 +561,10 @@ Status CollectionImpl::Write(Change& change) {
   return written;
 }
 
-Status CollectionImpl::PrepareRemoval(std::string_view key, Change& change, WriteResult& result,
-                                      bool must_exist) {
+Status CollectionImpl::PrepareRemoval(std::string_view key, Change& change, WriteResult& result) {
   const Result<std::vector<ChunkId>> chunks = ChunkIdsOf(key);
-  if (!chunks.ok()) {
-    if (chunks.status().code() == StatusCode::kNotFound && !must_exist) return OkStatus();
-    return chunks.status();
-  }
+  if (chunks.status().code() == StatusCode::kNotFound) return OkStatus();
+  RAG_RETURN_IF_ERROR(chunks.status());
   for (const ChunkId id : *chunks) {
     const std::string terms_key = NumberedKey(number_, kTermsTag, id);
     const Result<std::string> bytes = database_.Get(Family::kRecords, terms_key);
@@ -600,7 +609,7 @@ Status CollectionImpl::PrepareRemoval(std::string_view key, Change& change, Writ
 
 Status CollectionImpl::PrepareDocument(const DocumentInput& document, Change& change,
                                        WriteResult& result) {
-  RAG_RETURN_IF_ERROR(PrepareRemoval(document.key, change, result, /*must_exist=*/false));
+  RAG_RETURN_IF_ERROR(PrepareRemoval(document.key, change, result));
   DocumentRecord record;
   record.payload = document.payload;
   record.attributes = document.attributes;
@@ -690,11 +699,15 @@ Result<std::string> CollectionImpl::Read(Family family, std::string_view key) co
   return value;
 }
 
+Status CollectionImpl::NoDocument(std::string_view key) const {
+  return NotFoundError("no document '", key, "' in collection '", config().name, "'");
+}
+
 Result<std::vector<ChunkId>> CollectionImpl::ChunkIdsOf(std::string_view key) const {
   const Result<std::string> bytes = Read(Family::kRecords, DocumentKey(number_, key));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
-    return NotFoundError("no document '", key, "' in collection '", config().name, "'");
+    return NoDocument(key);
   }
   RAG_ASSIGN_OR_RETURN(DocumentRecord record, DecodeDocumentRecord(key, *bytes));
   return std::move(record.chunk_ids);
@@ -706,7 +719,7 @@ Result<DocumentRecord> CollectionImpl::GetDocument(std::string_view key) const {
   const Result<std::string> bytes = Read(Family::kRecords, DocumentKey(number_, key));
   if (!bytes.ok()) {
     if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
-    return NotFoundError("no document '", key, "' in collection '", config().name, "'");
+    return NoDocument(key);
   }
   return DecodeDocumentRecord(key, *bytes);
 }
@@ -716,7 +729,7 @@ Result<std::string> CollectionImpl::GetBody(std::string_view key) const {
   RAG_RETURN_IF_ERROR(CheckOpen());
   Result<std::string> body = Read(Family::kBodies, BodyKey(number_, key));
   if (!body.ok() && body.status().code() == StatusCode::kNotFound) {
-    return NotFoundError("no document '", key, "' in collection '", config().name, "'");
+    return NoDocument(key);
   }
   return body;
 }

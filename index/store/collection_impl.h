@@ -41,6 +41,7 @@ class CollectionImpl final : public Collection {
   Result<WriteResult> Replace(const DocumentInput& document) override;
   Result<std::vector<WriteResult>> ReplaceMany(std::span<const DocumentInput> documents) override;
   Result<WriteResult> Remove(std::string_view key) override;
+  Result<std::vector<WriteResult>> RemoveMany(std::span<const std::string_view> keys) override;
 
   Result<DocumentRecord> GetDocument(std::string_view key) const override;
   Result<std::string> GetBody(std::string_view key) const override;
@@ -76,10 +77,10 @@ class CollectionImpl final : public Collection {
   Status Close(bool save, const std::string& why);
 
  private:
-  // One caller's writes: documents to put, or a key to remove.
+  // One caller's writes: documents to put, or keys to remove.
   struct Request {
     std::span<const DocumentInput> documents;
-    std::string_view removed_key;  // used when documents is empty
+    std::span<const std::string_view> removed_keys;  // used when documents is empty
     std::vector<WriteResult> results;
     Status status;
     bool done = false;
@@ -111,7 +112,8 @@ class CollectionImpl final : public Collection {
   Status CheckRoom(const std::vector<Request*>& group) const;  // needs commit_mutex_
   void Commit(const std::vector<Request*>& group);
   Status PrepareDocument(const DocumentInput& document, Change& change, WriteResult& result);
-  Status PrepareRemoval(std::string_view key, Change& change, WriteResult& result, bool must_exist);
+  // Nothing to do when there is no such document.
+  Status PrepareRemoval(std::string_view key, Change& change, WriteResult& result);
   // The batch of the group, which must be whole.
   Status Write(Change& change);
   void Apply(const Change& change);
@@ -145,6 +147,7 @@ class CollectionImpl final : public Collection {
   // always name the damaged file.
   Result<std::string> Read(Family family, std::string_view key) const;
   Status Named(const Status& status) const;
+  Status NoDocument(std::string_view key) const;
   Result<std::vector<ChunkId>> ChunkIdsOf(std::string_view key) const;
   CollectionState state() const;
 

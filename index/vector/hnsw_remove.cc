@@ -65,16 +65,17 @@ void HnswIndex::Repair(uint32_t slot, size_t layer, const std::vector<bool>& gon
   constexpr size_t kMaxGone = 64, kMaxCandidates = 256;
   std::vector<Candidate> candidates;
   const auto meet = [&](uint32_t other) {
+    if (candidates.size() == kMaxCandidates) return;
     const auto at = std::lower_bound(seen.begin(), seen.end(), other);
     if (at != seen.end() && *at == other) return;
     seen.insert(at, other);
     if (gone[other]) {
       if (frontier.size() < kMaxGone) frontier.push_back(other);
-    } else if (candidates.size() < kMaxCandidates) {
+    } else {
       candidates.push_back({origin.To(other), other});
     }
   };
-  for (size_t i = 0; i < frontier.size(); ++i) {
+  for (size_t i = 0; i < frontier.size() && candidates.size() < kMaxCandidates; ++i) {
     ReadLinks(frontier[i], layer, around);
     for (const uint32_t other : around) meet(other);
     // Nobody changes the lists of what is gone.

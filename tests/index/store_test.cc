@@ -86,6 +86,52 @@ TEST_CASE("replacing and removing leave nothing of the old document") {
   RequireSound(*collection);
 }
 
+TEST_CASE("many documents are removed as one write") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  {
+    Opened opened(path);
+    const auto collection = opened.Create(Config("c"));
+    std::vector<DocumentInput> documents;
+    for (int i = 0; i < 40; ++i) {
+      documents.push_back(
+          Document(StrCat("d", i), i % 4, "common", StrCat("{\"even\":", i % 2 == 0 ? 1 : 0, "}")));
+    }
+    REQUIRE_OK(collection->ReplaceMany(documents));
+    const Result<Filter> even = Filter::Parse("even = 1");
+    REQUIRE_OK(even);
+    CHECK(collection->SearchVectors(UnitVector(1), 40, &*even)->size() == 20);
+
+    std::vector<std::string> keys;
+    for (int i = 0; i < 40; i += 2) keys.push_back(StrCat("d", i));
+    std::vector<std::string_view> removed(keys.begin(), keys.end());
+    removed.insert(removed.begin() + 3, "never there");
+    const auto results = collection->RemoveMany(removed);
+    REQUIRE_OK(results);
+    REQUIRE(results->size() == removed.size());
+    for (size_t i = 0; i < removed.size(); ++i) {
+      CHECK((*results)[i].replaced == (i != 3));
+      CHECK((*results)[i].chunks_removed == (i != 3 ? 1 : 0));
+    }
+    // None of them is there any more, and nothing is written for them.
+    const auto again = collection->RemoveMany(removed);
+    REQUIRE_OK(again);
+    for (const WriteResult& result : *again) CHECK_FALSE(result.replaced);
+    REQUIRE_OK(collection->RemoveMany({}));
+    const std::string_view twice[] = {"d1", "d1"};
+    CHECK(collection->RemoveMany(twice).status().code() == StatusCode::kInvalidArgument);
+    CHECK(collection->SearchVectors(UnitVector(1), 40, &*even)->empty());
+  }
+  Opened opened(path);
+  const auto collection = opened.Open("c");
+  CHECK(collection->Stats()->documents == 20);
+  CHECK(collection->SearchLexical("common", 40, nullptr)->size() == 20);
+  CHECK(collection->SearchVectors(UnitVector(1), 40, nullptr)->size() == 20);
+  CHECK(collection->GetDocument("d0").status().code() == StatusCode::kNotFound);
+  REQUIRE_OK(collection->GetDocument("d1"));
+  RequireSound(*collection);
+}
+
 TEST_CASE("bad input is refused with its place and nothing is written") {
   const test::TemporaryFolder folder;
   Opened opened(folder.file("db"));

@@ -140,6 +140,9 @@ class FakeCollection : public Collection {
     return Refuse();
   }
   Result<WriteResult> Remove(std::string_view) override { return Refuse(); }
+  Result<std::vector<WriteResult>> RemoveMany(std::span<const std::string_view>) override {
+    return Refuse();
+  }
   Result<DocumentRecord> GetDocument(std::string_view) const override { return Refuse(); }
   Result<std::string> GetBody(std::string_view key) const override {
     const auto found = bodies.find(key);
