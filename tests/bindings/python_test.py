@@ -231,6 +231,8 @@ class Errors(Case):
                 (rag.NotFoundError, "absent", lambda: engine.search("absent", "x")),
                 (rag.InvalidArgumentError, "sideways", lambda: engine.search("notes", "x", mode="sideways")),
                 (rag.InvalidArgumentError, "k is 0", lambda: engine.search("notes", "x", k=0)),
+                (rag.InvalidArgumentError, "ef_search is -1", lambda: engine.search("notes", "x", ef_search=-1)),
+                (rag.InvalidArgumentError, "max_tokens is -1", lambda: engine.ask("notes", "x", max_tokens=-1)),
                 (ValueError, "filter at byte 6", lambda: engine.search("notes", "x", filter="year >")),
                 (rag.InvalidArgumentError, "zero character", lambda: engine.search("notes", "a\0b")),
                 (TypeError, "query", lambda: engine.search("notes", 3)),
@@ -350,6 +352,8 @@ class Index(Case):
                             ("from 0", lambda: index.add(rows[:1], ids=[-1])),
                             ("ids must be given", lambda: index.add(rows[:1])),
                             ("k is 0", lambda: index.search(rows[0], k=0)),
+                            ("width is -1", lambda: index.search(rows[0], width=-1)),
+                            ("dim is -4", lambda: rag.VectorIndex(-4)),
                             ("metric", lambda: rag.VectorIndex(4, "near")),
                             ("tree", lambda: rag.VectorIndex(4, kind="tree"))):
             with self.assertRaises(rag.InvalidArgumentError) as raised:

@@ -15,10 +15,20 @@ JSON = ctypes.POINTER(HANDLE)  # char**: kept as an address, which rag_free need
 ABI_VERSION = 1
 
 
+def size(value, name):
+    """Checked, since ctypes takes the lowest 64 bits of any integer."""
+    if isinstance(value, int) and not 0 <= value < 1 << 64:
+        raise errors.InvalidArgumentError(f"{name} is {value}, not from 0 to 2**64 - 1")
+    return value
+
+
 class Versioned(ctypes.Structure):
     """A struct that is versioned by its size; what is not given is zero."""
 
     def __init__(self, **fields):
+        for name, kind in self._fields_:
+            if kind is SIZE and name in fields:
+                size(fields[name], name)
         super().__init__(struct_size=ctypes.sizeof(self), **fields)
 
 
@@ -247,7 +257,12 @@ def run(work, progress=None):
         finally:
             if not ended.is_set():
                 lib.rag_call_cancel(handle)
-            thread.join()
+            # The call has the handle until it ends, also when Ctrl-C comes again.
+            while thread.is_alive():
+                try:
+                    thread.join()
+                except KeyboardInterrupt:
+                    pass
         if "error" in outcome:
             raise outcome["error"]
         return outcome["value"]

@@ -110,7 +110,8 @@ class Engine:
         c.call("rag_open", c.path(db), ctypes.byref(options), ctypes.byref(self._handle))
 
     def close(self):
-        """Saves the indexes and closes, when the calls of other threads have returned. Again: nothing."""
+        """Saves the indexes and closes, when the calls of other threads have returned (so not from a callback of
+        one). Again: nothing."""
         with self._idle:
             self._idle.wait_for(lambda: self._calls == 0)
             handle, self._handle = self._handle, c.HANDLE()

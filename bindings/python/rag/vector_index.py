@@ -4,7 +4,7 @@ import ctypes
 
 import numpy as np
 
-from ._library import HANDLE, SIZE, call, lib, path, text
+from ._library import HANDLE, SIZE, call, lib, path, size, text
 from .errors import InvalidArgumentError
 
 
@@ -43,7 +43,7 @@ class VectorIndex:
         self._handle = HANDLE()
         self.dim, self.metric, self.kind = int(dim), metric, kind
         self._next = 0
-        call("rag_vector_index_create", text(kind, "kind"), text(metric, "metric"), self.dim, threads,
+        call("rag_vector_index_create", text(kind, "kind"), text(metric, "metric"), size(self.dim, "dim"), threads,
              ctypes.byref(self._handle))
 
     @classmethod
@@ -53,7 +53,7 @@ class VectorIndex:
         self._handle = HANDLE()
         self.dim, self.metric, self.kind = int(dim), metric, kind
         self._next = None
-        call("rag_vector_index_load", path(file), text(kind, "kind"), text(metric, "metric"), self.dim, threads,
+        call("rag_vector_index_load", path(file), text(kind, "kind"), text(metric, "metric"), size(self.dim, "dim"), threads,
              ctypes.byref(self._handle))
         return self
 
@@ -87,7 +87,7 @@ class VectorIndex:
             raise InvalidArgumentError(f"k is {k}, not at least 1")
         ids = np.empty((len(rows), k), dtype=np.int64)  # RAG_NO_ID is -1 here
         scores = np.empty((len(rows), k), dtype=np.float32)
-        call("rag_vector_index_search", self._handle, rows.ctypes.data, len(rows), k, width, ids.ctypes.data,
+        call("rag_vector_index_search", self._handle, rows.ctypes.data, len(rows), k, size(width, "width"), ids.ctypes.data,
              scores.ctypes.data)
         return ids, scores
 
