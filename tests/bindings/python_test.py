@@ -4,6 +4,7 @@
     python_test.py LIBRAG RAG_PROGRAM
 """
 
+import copy
 import json
 import os
 import pathlib
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -255,6 +257,34 @@ class Errors(Case):
         with self.assertRaises(rag.RagError):
             rag.Engine(self.folder / "db", encoder="none")
 
+    def test_text_that_is_no_text_is_refused(self):
+        engine = self.open()
+        for call in (lambda: engine.add("n", "k\udc80", "text"), lambda: engine.add("n", "k", "a \ud800 word")):
+            with self.assertRaisesRegex(rag.InvalidArgumentError, "lone surrogate"):
+                call()
+        with self.assertRaisesRegex(rag.InvalidArgumentError, "threads is 4294967296"):
+            rag.Engine(self.folder / "db2", encoder="none", threads=2**32)
+
+    def test_what_holds_a_handle_is_not_copied_nor_used_after_a_fork(self):
+        engine, index = self.notes(), rag.VectorIndex(4, kind="flat", threads=2)
+        index.add(np.eye(4))
+        for each in (engine, index):
+            with self.assertRaises(TypeError):
+                copy.copy(each)
+        child = os.fork()
+        if child == 0:
+            refused = 0
+            for call in (lambda: engine.search("notes", "x"), lambda: index.search(np.eye(4))):
+                try:
+                    call()
+                except rag.FailedPreconditionError:
+                    refused += 1
+            del index
+            engine.close()
+            os._exit(0 if refused == 2 else 1)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        self.assertEqual(len(engine.search("notes", "signing key")), 1)
+
     def test_a_closed_engine_says_so(self):
         with self.notes() as engine:
             pass
@@ -307,6 +337,42 @@ class Threads(Case):
         self.assertTrue(engine.verify("files")["ok"])
         report = engine.index("files", files)
         self.assertEqual(report.indexed + report.unchanged, 3000)
+
+
+    def test_a_call_has_its_handle_until_it_ends_however_often_it_is_interrupted(self):
+        from rag import _library
+
+        ended, freed = [], []
+
+        class Watched:
+            def __getattr__(self, name):
+                return getattr(real, name)
+
+            def rag_call_free(self, handle):
+                freed.append(bool(ended))
+                real.rag_call_free(handle)
+
+        real, _library.lib = _library.lib, Watched()
+        self.addCleanup(setattr, _library, "lib", real)
+
+        def work(_):
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.1)
+            ended.append(True)
+
+        with self.assertRaises(KeyboardInterrupt):
+            _library.run(work)
+        self.assertEqual(freed, [True])
+
+    def test_ids_of_several_threads_are_all_different(self):
+        index = rag.VectorIndex(4, kind="flat", threads=1)
+        threads = [threading.Thread(target=lambda: [index.add(np.eye(4)) for _ in range(50)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(index), 800)
 
 
 class Index(Case):

@@ -1,8 +1,8 @@
 """librag, the C library (bindings/c/rag.h), as ctypes sees it."""
 
 import ctypes
-import ctypes.util
 import json
+import operator
 import os
 import threading
 
@@ -17,9 +17,18 @@ ABI_VERSION = 1
 
 def size(value, name):
     """Checked, since ctypes takes the lowest 64 bits of any integer."""
-    if isinstance(value, int) and not 0 <= value < 1 << 64:
-        raise errors.InvalidArgumentError(f"{name} is {value}, not from 0 to 2**64 - 1")
-    return value
+    whole = operator.index(value)
+    if not 0 <= whole < 1 << 64:
+        raise errors.InvalidArgumentError(f"{name} is {whole}, not from 0 to 2**64 - 1")
+    return whole
+
+
+def integer(value, name):
+    """Likewise, of 32 bits."""
+    whole = operator.index(value)
+    if not -(1 << 31) <= whole < 1 << 31:
+        raise errors.InvalidArgumentError(f"{name} is {whole}, not from -2**31 to 2**31 - 1")
+    return whole
 
 
 class Versioned(ctypes.Structure):
@@ -27,8 +36,8 @@ class Versioned(ctypes.Structure):
 
     def __init__(self, **fields):
         for name, kind in self._fields_:
-            if kind is SIZE and name in fields:
-                size(fields[name], name)
+            if name in fields and kind in (SIZE, INT):
+                fields[name] = (size if kind is SIZE else integer)(fields[name], name)
         super().__init__(struct_size=ctypes.sizeof(self), **fields)
 
 
@@ -176,13 +185,20 @@ def call_json(name, *arguments):
         lib.rag_free(out)
 
 
+def utf8(value, name):
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise errors.InvalidArgumentError(f"{name} has a lone surrogate at {error.start}") from error
+
+
 def text(value, name):
     """As UTF-8, which C ends at the first zero byte."""
     if value is None:
         return None
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
-    encoded = value.encode("utf-8", "surrogatepass")
+    encoded = utf8(value, name)
     if b"\0" in encoded:
         raise errors.InvalidArgumentError(f"{name} has a zero character at {value.index(chr(0))}")
     return encoded
@@ -211,7 +227,7 @@ def sized(values, name):
     for i, value in enumerate(values):
         if not isinstance(value, (str, bytes)):
             raise TypeError(f"{name}[{i}] must be a str or bytes, not {type(value).__name__}")
-        encoded.append(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
+        encoded.append(utf8(value, f"{name}[{i}]") if isinstance(value, str) else value)
     count = len(encoded)
     return (TEXT * count)(*encoded), (SIZE * count)(*map(len, encoded)), count
 
@@ -245,8 +261,8 @@ def run(work, progress=None):
                 ended.set()
 
         thread = threading.Thread(target=body, name="rag", daemon=True)
-        thread.start()
         try:
+            thread.start()
             done, total = ctypes.c_uint64(), ctypes.c_uint64()
             last = None
             while not ended.wait(0.1 if progress is not None else None):
@@ -255,13 +271,14 @@ def run(work, progress=None):
                     last = done.value, total.value
                     progress(*last)
         finally:
-            if not ended.is_set():
+            if thread.ident is not None and not ended.is_set():
                 lib.rag_call_cancel(handle)
-            # The call has the handle until it ends, also when Ctrl-C comes again.
-            while thread.is_alive():
+            # The call has the handle until it ends, also when Ctrl-C comes again; an interrupted join() says that a
+            # thread has ended that has not.
+            while thread.ident is not None and not ended.is_set():
                 try:
-                    thread.join()
-                except KeyboardInterrupt:
+                    ended.wait()
+                except BaseException:
                     pass
         if "error" in outcome:
             raise outcome["error"]

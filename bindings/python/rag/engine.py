@@ -2,13 +2,14 @@
 
 import contextlib
 import ctypes
+import os
 import threading
 
 import numpy as np
 
 from . import _library as c
 from . import results
-from .errors import InvalidArgumentError
+from .errors import FailedPreconditionError, InvalidArgumentError
 
 
 def _messages(messages, name):
@@ -91,11 +92,15 @@ class Engine:
                  context_tokens=0, parallel=0, kv_type=None, kv_bytes=0, kv_cache=None, draft_tokens=0,
                  draft_model=None, threads=0):
         self._handle = c.HANDLE()
-        self._calls = 0  # that run now; guarded, as whether it is closed, by the condition
+        self._process = os.getpid()
+        self._calls = 0  # that run now; guarded, as whether it closes, by the condition
+        self._closing = False
         self._idle = threading.Condition()
         adapters = []
         for name, value in (lora or {}).items():
             file, scale = value if isinstance(value, tuple) else (value, 1.0)
+            if scale == 0:
+                raise InvalidArgumentError(f"the scale of the adapter '{name}' must not be 0")
             adapters.append(c.Adapter(c.text(name, "lora"), c.path(file), scale))
         options = c.Options(
             models_folder=None if models is None else c.path(models), encoder=_model(encoder),
@@ -113,9 +118,10 @@ class Engine:
         """Saves the indexes and closes, when the calls of other threads have returned (so not from a callback of
         one). Again: nothing."""
         with self._idle:
+            self._closing = True  # no call begins any more
             self._idle.wait_for(lambda: self._calls == 0)
             handle, self._handle = self._handle, c.HANDLE()
-        if handle:
+        if handle and os.getpid() == self._process:
             c.call("rag_close", handle)
 
     def __enter__(self):
@@ -125,13 +131,19 @@ class Engine:
         self.close()
 
     def __del__(self):
-        if getattr(self, "_handle", None):
+        if getattr(self, "_handle", None) and os.getpid() == self._process:
             c.lib.rag_close(self._handle)
+
+    def __reduce__(self):
+        raise TypeError("an Engine cannot be copied")
 
     @contextlib.contextmanager
     def _open(self):
+        if os.getpid() != self._process:
+            raise FailedPreconditionError("the engine was opened in another process, before a fork: open one in each, "
+                                          "of databases of their own")
         with self._idle:
-            if not self._handle:
+            if self._closing:
                 raise ValueError("the engine is closed")
             self._calls += 1
         try:
@@ -173,7 +185,8 @@ class Engine:
     def index(self, collection, *paths, prune=False, hidden=False, metadata=None, progress=None):
         """Files and folders into a collection, which is made if it is not there: only what changed is read. A bad
         file is reported in the IndexReport, and the rest goes on. prune: documents are removed whose files are gone.
-        metadata: laid over every document's own. progress(bytes done, bytes in all) is called meanwhile."""
+        metadata: laid over every document's own. progress(bytes done, bytes in all) is
+        called now and then, on this thread."""
         listed, count = c.array(paths, "paths", lambda value, _: c.path(value))
         options = c.IndexOptions(prune=prune, hidden=hidden, metadata_json=c.metadata(metadata))
         with self._open() as handle:
@@ -190,7 +203,7 @@ class Engine:
         if text is not None:
             if not isinstance(text, str):
                 raise TypeError(f"text must be a str, not {type(text).__name__}")
-            encoded = text.encode("utf-8", "surrogatepass")
+            encoded = c.utf8(text, "text")
         image = bytes(image) if image is not None else None
         document = c.Document(key=c.text(key, "key"), text=encoded, text_bytes=len(encoded or b""),
                               title=c.text(title, "title"), media_type=c.text(media_type, "media_type"),
@@ -213,6 +226,8 @@ class Engine:
             yield from page
             if len(page) < 1000:
                 return
+            if after is not None and page[-1] <= after:
+                raise FailedPreconditionError(f"the key {page[-1]!r} is not UTF-8, and keys after it cannot be read")
             after = page[-1]
 
     def remove(self, collection, key):
@@ -227,6 +242,8 @@ class Engine:
         """The k best passages, as a list of Hit. mode: "hybrid", "dense", "lexical" or "sparse"; filter: such as
         'year >= 2020 AND lang = "de"'; image: a picture's file as bytes instead of a query; rerank_top: so many
         passages are put in the reranker's order."""
+        if image is not None and not isinstance(image, (bytes, bytearray)):
+            raise TypeError(f"image must be bytes, not {type(image).__name__}")
         image = bytes(image) if image is not None else None
         options = _search_options(k, mode, filter, ef_search, exact, per_document, rerank_top, image)
         with self._open() as handle:
@@ -258,7 +275,8 @@ class Engine:
         Of `generation`: max_tokens (256), temperature (0: the likeliest token), top_p, top_k, min_p,
         repetition_penalty, presence_penalty, frequency_penalty, seed, stop (a string or several), one of json_schema
         (a dict), grammar (GBNF), regex and choices, which the whole output matches, adapters (names of `lora`),
-        priority, and on_text: called with each piece of text as it is made; returning False stops."""
+        priority, and on_text: called with each piece of text as it is made, perhaps on another thread; returning
+        False stops."""
         own = _Generation(**generation)
         read, count = _messages(messages, "messages")
         with self._open() as handle:

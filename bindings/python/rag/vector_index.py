@@ -1,11 +1,13 @@
 """The vector index by itself: vectors that carry the caller's ids, in memory."""
 
 import ctypes
+import os
+import threading
 
 import numpy as np
 
-from ._library import HANDLE, SIZE, call, lib, path, size, text
-from .errors import InvalidArgumentError
+from ._library import HANDLE, SIZE, call, integer, lib, path, size, text
+from .errors import FailedPreconditionError, InvalidArgumentError
 
 
 def _rows(values, dim, name):
@@ -40,20 +42,31 @@ class VectorIndex:
     """
 
     def __init__(self, dim, metric="cosine", kind="hnsw:pca8", threads=0):
-        self._handle = HANDLE()
-        self.dim, self.metric, self.kind = int(dim), metric, kind
-        self._next = 0
-        call("rag_vector_index_create", text(kind, "kind"), text(metric, "metric"), size(self.dim, "dim"), threads,
+        self._begin(dim, metric, kind, 0)
+        call("rag_vector_index_create", text(kind, "kind"), text(metric, "metric"), self.dim, integer(threads, "threads"),
              ctypes.byref(self._handle))
+
+    def _begin(self, dim, metric, kind, first):
+        self._handle = HANDLE()
+        self._process = os.getpid()
+        self.dim, self.metric, self.kind = size(dim, "dim"), metric, kind
+        self._adding = threading.Lock()  # guards the next id
+        self._next = first
+
+    def _own(self):
+        if os.getpid() != self._process:
+            raise FailedPreconditionError("the index was made in another process, before a fork: its threads are not here")
+        return self._handle
+
+    def __reduce__(self):
+        raise TypeError("a VectorIndex cannot be copied; save() and load() it")
 
     @classmethod
     def load(cls, file, dim, metric="cosine", kind="hnsw:pca8", threads=0):
         """What save() wrote, with the dim, metric and kind that it was made with."""
         self = cls.__new__(cls)
-        self._handle = HANDLE()
-        self.dim, self.metric, self.kind = int(dim), metric, kind
-        self._next = None
-        call("rag_vector_index_load", path(file), text(kind, "kind"), text(metric, "metric"), size(self.dim, "dim"), threads,
+        self._begin(dim, metric, kind, None)
+        call("rag_vector_index_load", path(file), text(kind, "kind"), text(metric, "metric"), self.dim, integer(threads, "threads"),
              ctypes.byref(self._handle))
         return self
 
@@ -61,20 +74,21 @@ class VectorIndex:
         """vectors [n, dim]; ids [n] integers from 0, each once (None: the numbers after those that add() gave
         before). A vector whose id is there already is replaced. After an error nothing was added."""
         rows = _rows(vectors, self.dim, "vectors")
-        if ids is None:
-            if self._next is None:
-                raise InvalidArgumentError("ids must be given after load() or ids of the caller's own")
-            given = np.arange(self._next, self._next + len(rows), dtype=np.uint64)
-        else:
-            given = _ids(ids, len(rows))
-        call("rag_vector_index_add", self._handle, given.ctypes.data, rows.ctypes.data, len(rows))
-        self._next = self._next + len(rows) if ids is None else None
+        with self._adding:
+            if ids is None:
+                if self._next is None:
+                    raise InvalidArgumentError("ids must be given after load() or ids of the caller's own")
+                given = np.arange(self._next, self._next + len(rows), dtype=np.uint64)
+            else:
+                given = _ids(ids, len(rows))
+            call("rag_vector_index_add", self._own(), given.ctypes.data, rows.ctypes.data, len(rows))
+            self._next = self._next + len(rows) if ids is None else None
 
     def remove(self, ids):
         """How many of the ids were there."""
         given = _ids(ids)
         removed = SIZE()
-        call("rag_vector_index_remove", self._handle, given.ctypes.data, len(given), ctypes.byref(removed))
+        call("rag_vector_index_remove", self._own(), given.ctypes.data, len(given), ctypes.byref(removed))
         return removed.value
 
     def search(self, queries, k=10, width=0):
@@ -82,22 +96,22 @@ class VectorIndex:
         negative squared distance). Where there are fewer than k: -1 and -inf. width: how widely the graph or the
         lists are searched, 0 for the index's own."""
         rows = _rows(queries, self.dim, "queries")
-        k = int(k)
-        if k < 1:
-            raise InvalidArgumentError(f"k is {k}, not at least 1")
+        k = size(k, "k")
+        if not 1 <= k <= 65535:
+            raise InvalidArgumentError(f"k is {k}, not from 1 to 65535")
         ids = np.empty((len(rows), k), dtype=np.int64)  # RAG_NO_ID is -1 here
         scores = np.empty((len(rows), k), dtype=np.float32)
-        call("rag_vector_index_search", self._handle, rows.ctypes.data, len(rows), k, size(width, "width"), ids.ctypes.data,
+        call("rag_vector_index_search", self._own(), rows.ctypes.data, len(rows), k, size(width, "width"), ids.ctypes.data,
              scores.ctypes.data)
         return ids, scores
 
     def save(self, file):
         """One file, written atomically."""
-        call("rag_vector_index_save", self._handle, path(file))
+        call("rag_vector_index_save", self._own(), path(file))
 
     def _size(self):
         vectors, memory = SIZE(), SIZE()
-        call("rag_vector_index_size", self._handle, ctypes.byref(vectors), ctypes.byref(memory))
+        call("rag_vector_index_size", self._own(), ctypes.byref(vectors), ctypes.byref(memory))
         return vectors.value, memory.value
 
     def __len__(self):
@@ -111,5 +125,5 @@ class VectorIndex:
         return f"rag.VectorIndex({self.dim}, metric={self.metric!r}, kind={self.kind!r}, vectors={len(self)})"
 
     def __del__(self):
-        if getattr(self, "_handle", None):
+        if getattr(self, "_handle", None) and os.getpid() == self._process:
             lib.rag_vector_index_free(self._handle)
