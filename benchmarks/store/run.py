@@ -192,8 +192,10 @@ class Worker:
     def read(self):
         expired = threading.Timer(self.limit, self.process.kill)
         expired.start()
-        line = self.process.stdout.readline()
-        expired.cancel()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            expired.cancel()
         if not line:
             raise Failed(f"the process ended (or took over {self.limit} s)")
         answer = json.loads(line)
@@ -351,23 +353,28 @@ class Bench:
     def kill(self, name, number):
         """Kills the system while it loads, and looks at what a fresh process finds."""
         runs = self.report["systems"][name]["runs"]
-        loading = statistics.median(run["ingest"]["insert_seconds"] for run in runs) if runs else 1.0
-        after = random.Random(f"{SEED} {number}").uniform(0.2, 0.8) * loading
+        # Some time after a batch was sent: by the time from the beginning, a fast system would hardly have begun.
+        draw = random.Random(f"{SEED} {number}")
+        batches = self.batches()
+        fatal = int(draw.uniform(0.2, 0.8) * len(batches))
+        after = draw.uniform(0, 2) * (statistics.median(run["ingest"]["batch_p50_seconds"] for run in runs) if runs else 0.1)
         store = self.empty_store(name)
         worker = self.worker(name, store)
         worker.open()
         timer = threading.Timer(after, worker.process.kill)
-        timer.start()
         acknowledged = 0
         try:
-            for first, count in self.batches():
+            for batch, (first, count) in enumerate(batches):
+                if batch == fatal:
+                    timer.start()
                 worker.ask("insert", first=first, count=count)
                 acknowledged = first + count
         except Failed:
             pass
-        timer.cancel()
+        finally:
+            timer.cancel()
         worker.kill()
-        result = {"after_seconds": after, "acknowledged": acknowledged, "opened": False}
+        result = {"batch": fatal, "after_seconds": after, "acknowledged": acknowledged, "opened": False}
         try:
             worker = self.worker(name, store)
             opened = worker.open()
@@ -623,6 +630,9 @@ def main():
             bench.run(save)
             report["complete"] = not any("failed" in system for system in report["systems"].values())
         except KeyboardInterrupt:
+            # `timeout` sends its signal twice, to the process and to its group: ending the systems is not stopped halfway.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             say("Stopped; what is finished is kept.")
             stopped = True
         finally:
