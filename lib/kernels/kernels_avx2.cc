@@ -24,8 +24,8 @@ struct Avx2 {
   static constexpr size_t kTileRegs = 12;
   static constexpr size_t kRowGroups = 2;
   // A panel's rows (16 kB) leave room for those of A in a first level of 32 kB, and a block for the
-  // rest in a second of 512 kB. Asking ahead reaches past the pages at which the processor's own
-  // prefetching stops; with both f32's products took 0.93 of the time on Zen 3.
+  // rest in a second of 512 kB. With this and asking ahead BERT-base's shape is encoded in 0.93 of
+  // the time on Zen 3 (medians of alternating runs).
   static constexpr size_t kBlockRows = 256;
   static constexpr size_t kBlockBytes = 128 << 10;
   static constexpr size_t kPrefetchRows = 16;
