@@ -1,7 +1,6 @@
 // The C ABI: results, errors, NULL arguments, struct sizes, threads.
 #include <catch2/catch.hpp>
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -12,6 +11,7 @@
 
 namespace {
 
+using rag::test::CopyModel;
 using rag::test::TemporaryFolder;
 
 rag_options LexicalOptions() {
@@ -38,17 +38,6 @@ rag_search_options Searching(const char* mode, const char* filter = nullptr) {
   options.mode = mode;
   options.filter = filter;
   return options;
-}
-
-// A small model of tests/golden with the tokenizer that all of them share.
-std::string CopyModel(const TemporaryFolder& folder, const std::string& golden,
-                      const std::string& name) {
-  const std::filesystem::path from(RAG_SOURCE_DIR "/tests/golden");
-  const std::filesystem::path to(folder.file(name));
-  std::filesystem::copy(from / golden, to);
-  std::filesystem::copy_file(from / "encoder_families/tokenizers/word_piece.json",
-                             to / "tokenizer.json");
-  return to.string();
 }
 
 struct Opened {
@@ -238,8 +227,8 @@ TEST_CASE("the decoder writes in pieces, is stopped, and keeps to what it must m
 
 TEST_CASE("passages are ranked and texts classified by the models that are named") {
   TemporaryFolder folder;
-  const std::string reranker = CopyModel(folder, "rerankers/bert", "reranker");
-  const std::string classifier = CopyModel(folder, "heads/sequence-bert", "classifier");
+  const std::string reranker = CopyModel(folder, "rerankers/bert", "reranker").string();
+  const std::string classifier = CopyModel(folder, "heads/sequence-bert", "classifier").string();
   rag_options options = LexicalOptions();
   options.reranker = reranker.c_str();
   options.classifier = classifier.c_str();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <catch2/catch.hpp>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -31,16 +30,6 @@ struct OpenedEngine {
     engine = std::move(opened).value();
   }
 };
-
-// A small model of tests/golden with the families' tokenizer, as `folder`/NAME.
-inline std::filesystem::path CopyModel(const TemporaryFolder& folder, const std::string& golden,
-                                       const std::string& name) {
-  const std::filesystem::path path = folder.path() / name;
-  std::filesystem::copy(Golden(golden), path, std::filesystem::copy_options::recursive);
-  std::filesystem::copy_file(Golden("encoder_families/tokenizers/word_piece.json"),
-                             path / "tokenizer.json");
-  return path;
-}
 
 inline Document TextDocument(const std::string& key, const std::string& text,
                              Value::Object metadata = {}) {

@@ -60,6 +60,14 @@ ScratchFolder MakeFolder() {
 
 TemporaryFolder::TemporaryFolder() : folder_(MakeFolder()) {}
 
+fs::path CopyModel(const TemporaryFolder& folder, const std::string& golden,
+                   const std::string& name) {
+  const fs::path path = folder.path() / name;
+  fs::copy(Golden(golden), path, fs::copy_options::recursive);
+  fs::copy_file(Golden("encoder_families/tokenizers/word_piece.json"), path / "tokenizer.json");
+  return path;
+}
+
 std::unique_ptr<Runtime> MakeRuntime(const std::string& isa, int threads) {
   RuntimeOptions options;
   options.isa = isa;

@@ -32,6 +32,10 @@ class TemporaryFolder {
   ScratchFolder folder_;
 };
 
+// A small model of tests/golden with the tokenizer that the families share, as `folder`/NAME.
+std::filesystem::path CopyModel(const TemporaryFolder& folder, const std::string& golden,
+                                const std::string& name);
+
 // A Runtime of two threads with the best instruction set, or with `isa`.
 std::unique_ptr<Runtime> MakeRuntime(const std::string& isa = "", int threads = 2);
 
