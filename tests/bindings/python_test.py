@@ -52,6 +52,10 @@ def small_model(folder, golden, name):
     return to
 
 
+def golden(name):
+    return json.loads((ROOT / "tests" / "golden" / name).read_text(encoding="utf-8"))
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()
@@ -99,6 +103,31 @@ class Documents(Case):
             engine.add("many", name, f"word {name}")
         self.assertEqual(list(engine.keys("many")), names)
 
+    def test_keys_that_are_no_text_end_the_reading_with_an_error(self):
+        files = os.fsencode(self.folder / "files")
+        os.mkdir(files)
+        for i in range(2100):
+            with open(files + b"/\xff%04d.txt" % i, "w", encoding="utf-8") as file:
+                file.write(f"word {i}")
+        engine = self.open()
+        engine.index("files", files)
+        with self.assertRaisesRegex(rag.FailedPreconditionError, "not UTF-8"):
+            list(engine.keys("files"))
+
+    def test_progress_is_told_and_close_refused_in_a_callback(self):
+        from rag import _library
+
+        engine = self.notes()
+        told = threading.Event()
+
+        def progress(done, total):
+            with self.assertRaisesRegex(rag.FailedPreconditionError, "callback"):
+                engine.close()
+            told.set()
+
+        self.assertEqual(_library.run(lambda call: told.wait(60), progress), True)
+        self.assertEqual(len(engine.search("notes", "signing key")), 1)
+
     def test_files_are_indexed_and_bad_ones_reported(self):
         files = self.folder / "files"
         files.mkdir()
@@ -124,11 +153,17 @@ class Documents(Case):
         with self.assertRaises(rag.AlreadyExistsError):
             engine.create_collection("notes")
 
+    def files_hold(self, words):
+        return any(words in file.read_bytes() for file in (self.folder / "db").rglob("*") if file.is_file())
+
     def test_a_backup_is_restored(self):
         engine = self.notes()
         report = engine.backup(self.folder / "backup")
         self.assertGreater(report["files"], 0)
-        self.assertGreaterEqual(engine.vacuum()["bytes_before"], 0)
+        engine.remove("notes", "key")
+        self.assertTrue(self.files_hold(b"Rotate the signing key"))
+        engine.vacuum()
+        self.assertFalse(self.files_hold(b"Rotate the signing key"))
         rag.restore(self.folder / "backup", self.folder / "other")
         with rag.Engine(self.folder / "other", encoder="none") as other:
             self.assertEqual(list(other.keys("notes")), sorted(TEXTS))
@@ -194,9 +229,7 @@ class Vectors(Case):
         np.testing.assert_array_equal(engine.embed(TEXTS["sky"]), vectors[0])
         printed = subprocess.run([PROGRAM, "embed", "--json", *TEXTS.values()], check=True, capture_output=True,
                                  env=environment(self.folder)).stdout
-        of_command = json.loads(printed)
-        of_command = [each["embedding"] for each in of_command["data"]] if "data" in of_command else \
-            of_command["vectors"]
+        of_command = json.loads(printed)["vectors"]
         np.testing.assert_allclose(vectors, np.array(of_command, dtype=np.float32), atol=1e-6)
         self.assertEqual(engine.embed([]).shape, (0, 384))
 
@@ -207,19 +240,44 @@ class Vectors(Case):
 
 
 class Models(Case):
-    def test_rerank_and_classify(self):
-        engine = self.open(reranker=small_model(self.folder, "rerankers/bert", "reranker"),
-                           classifier=small_model(self.folder, "heads/sequence-bert", "classifier"))
-        scores = engine.rerank("a query", ["a passage", "another\0one"])
-        self.assertEqual((scores.shape, scores.dtype), ((2,), np.float32))
-        labels, = engine.classify(["a text"])
-        self.assertAlmostEqual(sum(label.probability for label in labels), 1, places=5)
-        self.assertEqual([l.probability for l in labels], sorted((l.probability for l in labels), reverse=True))
+    def test_rerank_as_the_reference_does(self):
+        engine = self.open(reranker=small_model(self.folder, "rerankers/bert", "reranker"))
+        pairs = golden("rerankers/pairs.json")
+        expected = np.fromfile(ROOT / "tests/golden/rerankers/bert/scores.f32", dtype=np.float32)
+        expected = expected.reshape(len(pairs["queries"]), len(pairs["passages"]))
+        for query, scores in zip(pairs["queries"], expected):
+            given = engine.rerank(query, pairs["passages"])
+            self.assertEqual(given.dtype, np.float32)
+            np.testing.assert_allclose(given, scores, atol=1e-4)
+        self.assertEqual(engine.rerank("a query", []).shape, (0,))
 
-    def test_of_tokens_and_pictures(self):
+    def test_classify_as_the_reference_does(self):
+        engine = self.open(classifier=small_model(self.folder, "heads/sequence-bert", "classifier"))
+        expected = golden("heads/sequence-bert/expected.json")
+        names = golden("heads/sequence-bert/config.json")["id2label"]
+        found = engine.classify(expected["texts"])
+        self.assertEqual(len(found), len(expected["scores"]))
+        for labels, scores in zip(found, expected["scores"]):
+            of = {label.label: label.probability for label in labels}
+            self.assertEqual(set(of), set(names.values()))
+            for number, score in enumerate(scores):
+                self.assertAlmostEqual(of[names[str(number)]], score, places=4)
+            self.assertEqual(labels, sorted(labels, key=lambda label: -label.probability))
+
+    def test_label_tokens_as_the_reference_does(self):
         engine = self.open(classifier=small_model(self.folder, "heads/token-bert", "tokens"))
-        for span in engine.label_spans(["the cat sat"])[0]:
-            self.assertEqual("the cat sat".encode()[span.start:span.end].decode(), span.text)
+        expected = golden("heads/token-bert/expected.json")
+        found = engine.label_spans(expected["texts"])
+        self.assertEqual(len(found), len(expected["found"]))
+        for text, spans, wanted in zip(expected["texts"], found, expected["found"]):
+            self.assertEqual([([span.start, span.end], span.label) for span in spans],
+                             [(each["range"], each["label"]) for each in wanted])
+            for span, each in zip(spans, wanted):
+                self.assertAlmostEqual(span.score, each["score"], places=4)
+                self.assertEqual(text.encode()[span.start:span.end].decode(), span.text)
+
+    def test_of_pictures_are_asked_for_by_name(self):
+        engine = self.open()
         with self.assertRaisesRegex(rag.FailedPreconditionError, "without an encoder"):
             engine.classify_images([PIXEL], ["a cat"])
         with self.assertRaisesRegex(rag.InvalidArgumentError, r"images\[0\]"):
@@ -239,6 +297,10 @@ class Errors(Case):
                 (rag.InvalidArgumentError, "zero character", lambda: engine.search("notes", "a\0b")),
                 (TypeError, "query", lambda: engine.search("notes", 3)),
                 (TypeError, "sequence", lambda: engine.embed(b"bytes")),
+                (TypeError, "messages must be a sequence", lambda: engine.chat("hi")),
+                (TypeError, "messages[1]", lambda: engine.chat([("user", "x"), {"role": "user"}])),
+                (TypeError, "image must be bytes", lambda: engine.search("notes", image=5)),
+                (rag.InvalidArgumentError, "image is empty", lambda: engine.add("notes", "k", "caption", image=b"")),
                 (TypeError, "metadata", lambda: engine.add("notes", "k", "text", metadata=[1])),
                 (ValueError, "", lambda: engine.add("notes", "k", "text", metadata={"x": float("nan")})),
                 (rag.FailedPreconditionError, "encoder", lambda: engine.embed(["x"])),
@@ -415,6 +477,7 @@ class Index(Case):
         for words, call in (("shape", lambda: index.add(np.zeros((2, 3)))),
                             ("shape", lambda: index.add(rows, ids=[1])),
                             ("integers", lambda: index.add(rows[:1], ids=[1.5])),
+                            ("numbers", lambda: index.add([["1", "2", "3", "4"]], ids=[1])),
                             ("from 0", lambda: index.add(rows[:1], ids=[-1])),
                             ("ids must be given", lambda: index.add(rows[:1])),
                             ("k is 0", lambda: index.search(rows[0], k=0)),

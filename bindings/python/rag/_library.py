@@ -1,5 +1,6 @@
 """librag, the C library (bindings/c/rag.h), as ctypes sees it."""
 
+import contextlib
 import ctypes
 import json
 import operator
@@ -211,11 +212,29 @@ def path(value):
     return encoded
 
 
+_callbacks = threading.local()
+
+
+@contextlib.contextmanager
+def in_callback():
+    """While a caller's function runs within a call."""
+    before = within_callback()
+    _callbacks.within = True
+    try:
+        yield
+    finally:
+        _callbacks.within = before
+
+
+def within_callback():
+    return getattr(_callbacks, "within", False)
+
+
 def array(values, name, encode=text):
     """(char**, count) of strings; (None, 0) of none."""
     if isinstance(values, (str, bytes)):
         raise TypeError(f"{name} must be a sequence of strings, not one")
-    encoded = [encode(value, f"{name}[{i}]") for i, value in enumerate(values or ())]
+    encoded = [encode(value, f"{name}[{i}]") for i, value in enumerate(values)]
     return ((TEXT * len(encoded))(*encoded) if encoded else None), len(encoded)
 
 
@@ -269,7 +288,8 @@ def run(work, progress=None):
                 lib.rag_call_progress(handle, ctypes.byref(done), ctypes.byref(total))
                 if (done.value, total.value) != last:
                     last = done.value, total.value
-                    progress(*last)
+                    with in_callback():
+                        progress(*last)
         finally:
             if thread.ident is not None and not ended.is_set():
                 lib.rag_call_cancel(handle)

@@ -13,9 +13,14 @@ from .errors import FailedPreconditionError, InvalidArgumentError
 
 
 def _messages(messages, name):
+    if isinstance(messages, (str, bytes, dict)):
+        raise TypeError(f"{name} must be a sequence of messages, not one {type(messages).__name__}")
     read = []
-    for i, message in enumerate(messages or ()):
-        role, content = (message["role"], message["content"]) if isinstance(message, dict) else message
+    for i, message in enumerate(messages):
+        try:
+            role, content = (message["role"], message["content"]) if isinstance(message, dict) else message
+        except (KeyError, TypeError, ValueError) as error:
+            raise TypeError(f"{name}[{i}] is neither {{'role': ..., 'content': ...}} nor (role, content)") from error
         read.append(c.Message(c.text(role, f"{name}[{i}].role"), c.text(content, f"{name}[{i}].content")))
     return ((c.Message * len(read))(*read) if read else None), len(read)
 
@@ -29,6 +34,7 @@ class _Generation:
         for name, value in (("max_tokens", max_tokens), ("top_p", top_p), ("repetition_penalty", repetition_penalty)):
             if value == 0:
                 raise InvalidArgumentError(f"{name} must be above 0")
+        choices = list(choices)
         if isinstance(json_schema, (dict, bool)):
             json_schema = c.json.dumps(json_schema)
         constraints = [(kind, value) for kind, value in
@@ -44,7 +50,8 @@ class _Generation:
         def deliver(start, size, _user):
             try:
                 # Anything but False goes on, also a callback that returns nothing.
-                return int(on_text(ctypes.string_at(start, size).decode("utf-8", "replace")) is False)
+                with c.in_callback():
+                    return int(on_text(ctypes.string_at(start, size).decode("utf-8", "replace")) is False)
             except BaseException as error:  # handed on to the caller
                 self.error = error
                 return 1
@@ -65,10 +72,10 @@ class _Generation:
 
 
 def _search_options(k, mode, filter, ef_search, exact, per_document, rerank_top, image=None):
-    if int(k) < 1:
-        raise InvalidArgumentError(f"k is {k}, not at least 1")
+    if c.size(k, "k") == 0:
+        raise InvalidArgumentError("k is 0, not at least 1")
     return c.SearchOptions(k=k, mode=c.text(mode, "mode"), filter=c.text(filter, "filter"), ef_search=ef_search,
-                           exact=exact, per_document=per_document, rerank_top=rerank_top, image=image,
+                           exact=bool(exact), per_document=per_document, rerank_top=rerank_top, image=image,
                            image_bytes=len(image) if image else 0)
 
 
@@ -115,8 +122,9 @@ class Engine:
         c.call("rag_open", c.path(db), ctypes.byref(options), ctypes.byref(self._handle))
 
     def close(self):
-        """Saves the indexes and closes, when the calls of other threads have returned (so not from a callback of
-        one). Again: nothing."""
+        """Saves the indexes and closes, when the calls of other threads have returned. Again: nothing."""
+        if c.within_callback():
+            raise FailedPreconditionError("close() would wait for the call whose callback this is")
         with self._idle:
             self._closing = True  # no call begins any more
             self._idle.wait_for(lambda: self._calls == 0)
@@ -163,7 +171,7 @@ class Engine:
         overlap = 0 if chunk_overlap is None else chunk_overlap or no_overlap
         options = c.CollectionOptions(index=c.text(index, "index"), chunk_tokens=chunk_tokens, chunk_overlap=overlap,
                                       chunk_strategy=c.text(chunk_strategy, "chunk_strategy"),
-                                      token_vectors=token_vectors)
+                                      token_vectors=bool(token_vectors))
         with self._open() as handle:
             c.call("rag_create_collection", handle, c.text(name, "name"), ctypes.byref(options))
 
@@ -188,7 +196,7 @@ class Engine:
         metadata: laid over every document's own. progress(bytes done, bytes in all) is
         called now and then, on this thread."""
         listed, count = c.array(paths, "paths", lambda value, _: c.path(value))
-        options = c.IndexOptions(prune=prune, hidden=hidden, metadata_json=c.metadata(metadata))
+        options = c.IndexOptions(prune=bool(prune), hidden=bool(hidden), metadata_json=c.metadata(metadata))
         with self._open() as handle:
             return results.index_report(c.run(
                 lambda call: c.call_json("rag_index", handle, c.text(collection, "collection"), listed, count,
@@ -197,14 +205,12 @@ class Engine:
     def add(self, collection, key, text=None, *, title=None, media_type=None, metadata=None, image=None):
         """Adds or replaces one document; it is durable on return. image: a picture's file as bytes, with `text` as
         its caption."""
-        if image is not None and not isinstance(image, (bytes, bytearray)):
-            raise TypeError(f"image must be bytes, not {type(image).__name__}")
+        image = _picture(image)
         encoded = None
         if text is not None:
             if not isinstance(text, str):
                 raise TypeError(f"text must be a str, not {type(text).__name__}")
             encoded = c.utf8(text, "text")
-        image = bytes(image) if image is not None else None
         document = c.Document(key=c.text(key, "key"), text=encoded, text_bytes=len(encoded or b""),
                               title=c.text(title, "title"), media_type=c.text(media_type, "media_type"),
                               metadata_json=c.metadata(metadata), image=image, image_bytes=len(image or b""))
@@ -242,9 +248,7 @@ class Engine:
         """The k best passages, as a list of Hit. mode: "hybrid", "dense", "lexical" or "sparse"; filter: such as
         'year >= 2020 AND lang = "de"'; image: a picture's file as bytes instead of a query; rerank_top: so many
         passages are put in the reranker's order."""
-        if image is not None and not isinstance(image, (bytes, bytearray)):
-            raise TypeError(f"image must be bytes, not {type(image).__name__}")
-        image = bytes(image) if image is not None else None
+        image = _picture(image)
         options = _search_options(k, mode, filter, ef_search, exact, per_document, rerank_top, image)
         with self._open() as handle:
             found = c.run(lambda call: c.call_json("rag_search", handle, c.text(collection, "collection"),
@@ -314,7 +318,7 @@ class Engine:
         trained for natural language inference."""
         listed, sizes, count = c.sized(texts, "texts")
         given, label_count = c.array(labels, "labels")
-        options = c.ClassifyOptions(labels=given, label_count=label_count, several=several,
+        options = c.ClassifyOptions(labels=given, label_count=label_count, several=bool(several),
                                     hypothesis=c.text(hypothesis, "hypothesis"))
         with self._open() as handle:
             found = c.run(lambda call: c.call_json("rag_classify", handle, listed, sizes, count,
@@ -365,6 +369,16 @@ class Engine:
         """After it no file holds a byte of what was removed: {"bytes_before", "bytes_after", ...}."""
         with self._open() as handle:
             return c.run(lambda call: c.call_json("rag_vacuum", handle, call), progress)
+
+
+def _picture(image):
+    if image is None:
+        return None
+    if not isinstance(image, (bytes, bytearray)):
+        raise TypeError(f"image must be bytes, not {type(image).__name__}")
+    if not image:
+        raise InvalidArgumentError("image is empty")
+    return bytes(image)
 
 
 def _model(name):

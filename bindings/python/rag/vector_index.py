@@ -11,7 +11,10 @@ from .errors import FailedPreconditionError, InvalidArgumentError
 
 
 def _rows(values, dim, name):
-    rows = np.ascontiguousarray(values, dtype=np.float32)
+    given = np.asarray(values)
+    if given.size and given.dtype.kind not in "fiub":
+        raise InvalidArgumentError(f"{name} must be numbers, not {given.dtype}")
+    rows = np.require(given, np.float32, ["C", "ALIGNED"])
     if rows.ndim == 1:
         rows = rows[np.newaxis, :]
     if rows.ndim != 2 or rows.shape[1] != dim:
