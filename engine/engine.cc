@@ -439,6 +439,7 @@ Status Engine::CreateCollection(std::string_view name, const CollectionOptions& 
 
 Status Engine::DropCollection(std::string_view name) {
   RAG_RETURN_IF_ERROR(CheckName(name));
+  RAG_RETURN_IF_ERROR(CheckWrites());
   // First: a drop that is broken off leaves files that look new, never files that look known.
   RAG_ASSIGN_OR_RETURN(std::optional<Manifest> manifest, Manifest::OpenExisting(*impl_->store));
   if (manifest.has_value()) RAG_RETURN_IF_ERROR(manifest->RemoveCollection(name));
@@ -493,6 +494,7 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
     return InvalidArgumentError("metadata is of type ", options.metadata.type_name(),
                                 ", not an object");
   }
+  RAG_RETURN_IF_ERROR(CheckWrites());
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened,
                        impl_->OpenOrCreate(collection, create));
   RAG_ASSIGN_OR_RETURN(const IngestModels models, impl_->ModelsFor(opened->config()));
@@ -504,11 +506,12 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
   WalkResult walked =
       WalkPaths(paths, options.follow_hidden, impl_->options.db_path, progress, cancel);
   const int readers = std::clamp(impl_->runtime.pool().size(), 1, kMaxReaders);
-  {
+  const auto run = [&](IngestReport& into, IngestProgress* shown) {
     const std::unique_ptr<DocumentSource> source =
-        ReadFiles(std::move(walked.files), options, *opened, manifest, readers, cancel);
-    RAG_RETURN_IF_ERROR(RunPipeline(*source, context, report, progress, cancel));
-  }
+        ReadFiles(walked.files, options, *opened, manifest, readers, cancel);
+    return RunPipeline(*source, context, into, shown, cancel);
+  };
+  RAG_ASSIGN_OR_RETURN(bool removed_of_several, run(report, progress));
   if (options.prune && !report.cancelled) {
     std::vector<std::string> given;
     for (const std::string& path : paths) {
@@ -516,12 +519,23 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
     }
     RAG_ASSIGN_OR_RETURN(const PruneReport pruned, PruneVanished(given, *opened, manifest, cancel));
     report.removed += pruned.removed;
+    removed_of_several = removed_of_several || pruned.of_several;
     // A path that is gone was given so that its documents go: no mistake when it had some.
     std::erase_if(walked.failures, [&](const IngestFailure& failure) {
       return failure.error.code() == StatusCode::kNotFound &&
              std::any_of(pruned.sources.begin(), pruned.sources.end(),
                          [&](const std::string& gone) { return IsUnder(gone, failure.path); });
     });
+  }
+  if (removed_of_several && !report.cancelled) {
+    // Those that stand in a file that was read before come back from it.
+    std::erase(walked.files, kStandardInput);
+    IngestReport again;
+    RAG_RETURN_IF_ERROR(run(again, nullptr).status());
+    report.documents += again.documents;
+    report.chunks += again.chunks;
+    report.truncated += again.truncated;
+    report.cancelled = again.cancelled;
   }
   report.failed.insert(report.failed.begin(), walked.failures.begin(), walked.failures.end());
   report.cancelled = report.cancelled || (cancel != nullptr && cancel->cancelled());
@@ -554,6 +568,7 @@ Result<DocumentStatus> Engine::AddDocument(std::string_view collection, Document
                                 ", not an object");
   }
   if (document.key.empty()) return InvalidArgumentError("the document's key is empty");
+  RAG_RETURN_IF_ERROR(CheckWrites());
   if (!document.image.empty()) RAG_RETURN_IF_ERROR(DescribeImage(document));
   if (document.media_type.empty()) document.media_type = "text/plain";
   if (document.blocks.empty()) {
@@ -721,6 +736,7 @@ Result<RerankScores> Engine::Rerank(std::string_view query,
 Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const EvaluateRequest& request,
                                         IngestProgress* progress, const CancelToken* cancel) {
   const auto start = std::chrono::steady_clock::now();
+  RAG_RETURN_IF_ERROR(CheckWrites());
   EvaluateReport report;
   // Before the corpus, which takes long: mistakes in the request and the small files are told at
   // once.
@@ -760,7 +776,7 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
     progress->files_total.store(1);
     progress->walking.store(false);
   }
-  RAG_RETURN_IF_ERROR(RunPipeline(*corpus, context, ingested, progress, cancel));
+  RAG_RETURN_IF_ERROR(RunPipeline(*corpus, context, ingested, progress, cancel).status());
   RAG_RETURN_IF_ERROR(corpus->error());
   if (ingested.cancelled) return CancelledError("cancelled while indexing the corpus");
   if (!ingested.failed.empty()) return ingested.failed.front().error;
@@ -852,6 +868,8 @@ Result<std::optional<GeneratorInfo>> Engine::GetGeneratorInfo() const {
   if (generator == nullptr) return std::optional<GeneratorInfo>();
   return std::optional<GeneratorInfo>(generator->info());
 }
+
+Status Engine::CheckWrites() const { return impl_->store->CheckWrites(); }
 
 const EngineOptions& Engine::options() const { return impl_->options; }
 

@@ -88,7 +88,8 @@ struct StoredDocument {
 // Errors of every method that takes a collection: not_found when there is no such collection
 // (Ingest and AddDocument make it), failed_precondition when the fingerprint of a model that the
 // call needs is not the one it was made with: writing needs the encoder, the sparse encoder and the
-// reranker of token vectors, a search those of its mode.
+// reranker of token vectors, a search those of its mode. Of every one that writes: those of
+// CheckWrites.
 class Engine {
  public:
   static Result<std::unique_ptr<Engine>> Open(const EngineOptions& options, const Runtime& runtime);
@@ -209,6 +210,9 @@ class Engine {
   Result<std::optional<ClassifierInfo>> GetClassifierInfo() const;
   Status LoadReader() const;                                      // where there is one
   std::optional<GeneratorActivity> GetGeneratorActivity() const;  // nullopt: none is loaded
+  // Ok, or why no document can be written: failed_precondition when the store is open for reading
+  // alone, io_error after a failed write, until the engine is opened again.
+  Status CheckWrites() const;
   const EngineOptions& options() const;
   // Saves the indexes, closes the store, and writes the decoder's cache if it has a path and holds
   // anything new. Also done by the destructor, which cannot report errors, but for

@@ -196,6 +196,11 @@ class Collection {
 
 struct StoreOptions {
   bool create_if_missing = true;
+  // Nothing is written and no lock is taken: any number of processes read beside one that writes,
+  // also where nobody may write. They see the store as it was when they opened it; what needs a
+  // file that the writer has removed since is unavailable, until the store is opened again. A store
+  // that a killed process left is put in order first where that can be done, so that not every
+  // reader replays the same records.
   bool read_only = false;
   size_t cache_bytes = size_t{64} << 20;  // RocksDB's block cache
   size_t write_buffer_bytes = size_t{32} << 20;
@@ -209,7 +214,8 @@ struct StoreOptions {
 
 class Store {
  public:
-  // `path` is a folder. Errors: unavailable "in use by pid N" when another process has it open;
+  // `path` is a folder. Errors: unavailable "in use by pid N" when another process writes it, or,
+  // with read_only, when it changes again and again while it is read;
   // not_found; data_loss naming the file; failed_precondition for a newer format version. A store
   // that was closed in order and has damaged files of records since is opened read-only: what the
   // damage does not touch is served, the rest is data_loss naming the collection. A damaged
@@ -247,6 +253,10 @@ class Store {
   // collection; the store is sound then, and the space partly returned.
   virtual Result<VacuumReport> Vacuum(CareProgress* progress = nullptr,
                                       const CancelToken* cancel = nullptr) = 0;
+
+  // Ok, or why nothing can be written: failed_precondition when it is open for reading alone,
+  // io_error after a failed write, until it is opened again.
+  virtual Status CheckWrites() const = 0;
 
   // Saves snapshots and closes; called by the destructor. Errors are those of the last saves.
   virtual Status Close() = 0;

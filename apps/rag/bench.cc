@@ -220,7 +220,7 @@ void PrintFor(const Value& value, const std::string& indent) {
 int RunBench(Session& session) {
   const Options& options = session.options();
   // Without a database there is nothing to search; the models can be measured all the same.
-  Result<Engine*> engine = session.OpenEngine(/*create=*/false);
+  Result<Engine*> engine = session.OpenEngine(StoreUse::kRead);
   if (!engine.ok() && engine.status().code() == StatusCode::kNotFound) {
     engine = session.OpenScratchEngine();
   }

@@ -114,7 +114,7 @@ class Chat {
 int RunChat(Session& session) {
   const Options& options = session.options();
   const Result<Engine*> engine = options.search.no_retrieval ? session.OpenScratchEngine()
-                                                             : session.OpenEngine(/*create=*/false);
+                                                             : session.OpenEngine(StoreUse::kRead);
   if (!engine.ok()) return Fail(engine.status(), options.json);
   return Chat(session, **engine).Run();
 }

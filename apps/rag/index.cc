@@ -62,7 +62,7 @@ Result<IngestReport> Index(Session& session) {
   ingest.stdin_name = options.index.stdin_name;
   ingest.parse.max_file_bytes = options.index.max_file_bytes;
   RAG_ASSIGN_OR_RETURN(const CollectionOptions create, ToCollectionOptions(options.settings));
-  RAG_ASSIGN_OR_RETURN(Engine * engine, session.OpenEngine(/*create=*/true));
+  RAG_ASSIGN_OR_RETURN(Engine * engine, session.OpenEngine(StoreUse::kMake));
   IngestProgress progress;
   const ProgressBar bar(progress, options.quiet);
   return engine->Ingest(session.collection(), options.arguments, ingest, create, &progress,
@@ -85,7 +85,7 @@ Result<EvaluateReport> Evaluate(Session& session) {
   request.folder = options.arguments.front();
   request.cutoffs.assign(options.cutoffs.begin(), options.cutoffs.end());
   RAG_ASSIGN_OR_RETURN(request.search, ToSearchRequest(options, /*query=*/"", /*k=*/0));
-  RAG_ASSIGN_OR_RETURN(Engine * engine, options.db_given ? session.OpenEngine(/*create=*/true)
+  RAG_ASSIGN_OR_RETURN(Engine * engine, options.db_given ? session.OpenEngine(StoreUse::kMake)
                                                          : session.OpenScratchEngine());
   IngestProgress progress;
   const ProgressBar bar(progress, options.quiet);

@@ -40,7 +40,7 @@ Result<SearchResponse> Search(Session& session) {
     if (!options.search.mode_given) request.mode = SearchMode::kDense;
     if (!options.search.rerank_given) request.rerank_top = 0;
   }
-  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(/*create=*/false));
+  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(StoreUse::kRead));
   return engine->Search(session.collection(), request, &session.cancel());
 }
 
@@ -48,7 +48,7 @@ Result<Answer> Ask(Session& session, bool& streamed) {
   const Options& options = session.options();
   RAG_ASSIGN_OR_RETURN(std::string question, ReadArgument(options.arguments.front()));
   RAG_ASSIGN_OR_RETURN(const AskRequest request, ToAskRequest(options, std::move(question)));
-  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(/*create=*/false));
+  RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(StoreUse::kRead));
   // Held until the answer is there, so that it is compiled once; wrong ones end here, before the
   // search.
   std::shared_ptr<const CompiledConstraint> compiled;

@@ -17,7 +17,7 @@ Result<Engine*> Session::OpenScratchEngine() {
   if (!scratch_.has_value()) {
     RAG_ASSIGN_OR_RETURN(scratch_, ScratchFolder::Create("rag"));
   }
-  return OpenEngine(/*create=*/true, scratch_->path());
+  return OpenEngine(StoreUse::kMake, scratch_->path());
 }
 
 Result<const Runtime*> Session::GetRuntime() {
@@ -30,14 +30,15 @@ Result<const Runtime*> Session::GetRuntime() {
   return static_cast<const Runtime*>(runtime_.get());
 }
 
-Result<Engine*> Session::OpenEngine(bool create, const std::string& db_path) {
+Result<Engine*> Session::OpenEngine(StoreUse use, const std::string& db_path) {
   if (engine_ != nullptr) return engine_.get();
   RAG_ASSIGN_OR_RETURN(const Runtime* runtime, GetRuntime());
   RAG_ASSIGN_OR_RETURN(EngineOptions options, ToEngineOptions(options_.settings));
   if (!db_path.empty()) options.db_path = db_path;
-  options.store.create_if_missing = create;
+  options.store.read_only = use == StoreUse::kRead;
+  options.store.create_if_missing = use == StoreUse::kMake;
   std::error_code ignored;
-  if (!create && !std::filesystem::exists(options.db_path, ignored)) {
+  if (use != StoreUse::kMake && !std::filesystem::exists(options.db_path, ignored)) {
     return NotFoundError("there is no database at '", options.db_path,
                          "'; rag index makes one, --db names another");
   }

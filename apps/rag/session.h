@@ -13,6 +13,13 @@
 
 namespace rag {
 
+// What a command does with the store.
+enum class StoreUse {
+  kRead,   // beside others, also while one writes
+  kWrite,  // alone
+  kMake,   // likewise, and it need not be there
+};
+
 class Session {
  public:
   // Both outlive the session.
@@ -24,8 +31,8 @@ class Session {
   CancelToken& cancel() const { return cancel_; }
 
   // Opens the engine over the settings' database, or over `db_path` when it is not empty. Made
-  // once. `create` false: a database that is not there is not_found instead of made.
-  Result<Engine*> OpenEngine(bool create, const std::string& db_path = "");
+  // once. Errors: not_found when it is not there and not to be made.
+  Result<Engine*> OpenEngine(StoreUse use, const std::string& db_path = "");
   // Over a database of its own that goes with the session: for what needs models but no documents,
   // so that it works beside a running daemon.
   Result<Engine*> OpenScratchEngine();

@@ -87,9 +87,9 @@ Result<Value> Get(Session& session, const Engine& engine) {
 
 // Runs `body` with an opened engine and prints its value with --json; body prints for people.
 template <class Body>
-int WithEngine(Session& session, bool create, Body body) {
+int WithEngine(Session& session, StoreUse use, Body body) {
   const bool json = session.options().json;
-  const Result<Engine*> engine = session.OpenEngine(create);
+  const Result<Engine*> engine = session.OpenEngine(use);
   if (!engine.ok()) return Fail(engine.status(), json);
   const Result<Value> value = body(**engine);
   if (!value.ok()) return Fail(value.status(), json);
@@ -100,12 +100,12 @@ int WithEngine(Session& session, bool create, Body body) {
 }  // namespace
 
 int RunGet(Session& session) {
-  return WithEngine(session, false, [&](Engine& engine) { return Get(session, engine); });
+  return WithEngine(session, StoreUse::kRead, [&](Engine& engine) { return Get(session, engine); });
 }
 
 int RunRemove(Session& session) {
   const Options& options = session.options();
-  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+  return WithEngine(session, StoreUse::kWrite, [&](Engine& engine) -> Result<Value> {
     // All are looked for first, so that a wrong name leaves everything as it was.
     std::set<std::string> keys;
     for (const std::string& given : options.arguments) {
@@ -123,7 +123,7 @@ int RunRemove(Session& session) {
 }
 
 int RunCollectionsList(Session& session) {
-  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+  return WithEngine(session, StoreUse::kRead, [&](Engine& engine) -> Result<Value> {
     RAG_ASSIGN_OR_RETURN(const std::vector<CollectionInfo> infos, engine.ListCollections());
     Value::Array list;
     for (const CollectionInfo& info : infos) {
@@ -136,7 +136,7 @@ int RunCollectionsList(Session& session) {
 
 int RunCollectionsCreate(Session& session) {
   const Options& options = session.options();
-  return WithEngine(session, true, [&](Engine& engine) -> Result<Value> {
+  return WithEngine(session, StoreUse::kMake, [&](Engine& engine) -> Result<Value> {
     RAG_ASSIGN_OR_RETURN(const CollectionOptions create, ToCollectionOptions(options.settings));
     RAG_RETURN_IF_ERROR(engine.CreateCollection(options.arguments.front(), create));
     RAG_ASSIGN_OR_RETURN(const CollectionInfo info,
@@ -148,7 +148,7 @@ int RunCollectionsCreate(Session& session) {
 
 int RunCollectionsDrop(Session& session) {
   const Options& options = session.options();
-  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+  return WithEngine(session, StoreUse::kWrite, [&](Engine& engine) -> Result<Value> {
     RAG_RETURN_IF_ERROR(engine.DropCollection(options.arguments.front()));
     if (!options.json) Print("dropped\n");
     return Value(Value::Object{{"dropped", options.arguments.front()}});
@@ -156,7 +156,7 @@ int RunCollectionsDrop(Session& session) {
 }
 
 int RunStats(Session& session) {
-  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+  return WithEngine(session, StoreUse::kRead, [&](Engine& engine) -> Result<Value> {
     RAG_ASSIGN_OR_RETURN(const CollectionInfo info, engine.GetCollection(session.collection()));
     if (!session.options().json) {
       PrintInfo(info);
@@ -171,7 +171,7 @@ int RunStats(Session& session) {
 
 int RunVerify(Session& session) {
   const Options& options = session.options();
-  const Result<Engine*> engine = session.OpenEngine(/*create=*/false);
+  const Result<Engine*> engine = session.OpenEngine(StoreUse::kWrite);
   if (!engine.ok()) return Fail(engine.status(), options.json);
   const Result<VerifyReport> report = (*engine)->Verify(session.collection(), &session.cancel());
   if (!report.ok()) return Fail(report.status(), options.json);
@@ -203,7 +203,7 @@ int RunVerify(Session& session) {
 
 int RunBackup(Session& session) {
   const Options& options = session.options();
-  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+  return WithEngine(session, StoreUse::kWrite, [&](Engine& engine) -> Result<Value> {
     CareProgress progress;
     BackupReport report;
     {
@@ -235,7 +235,7 @@ int RunRestore(Session& session) {
 
 int RunVacuum(Session& session) {
   const Options& options = session.options();
-  return WithEngine(session, false, [&](Engine& engine) -> Result<Value> {
+  return WithEngine(session, StoreUse::kWrite, [&](Engine& engine) -> Result<Value> {
     CareProgress progress;
     VacuumReport report;
     {

@@ -41,7 +41,9 @@ int RunTune(Session& session) {
       if (!memory.ok()) return memory.status().WithContext("--memory");
       goal.memory_bytes = *memory;
     }
-    RAG_ASSIGN_OR_RETURN(Engine * engine, session.OpenEngine(/*create=*/false));
+    RAG_ASSIGN_OR_RETURN(
+        Engine * engine,
+        session.OpenEngine(options.tune.dry_run ? StoreUse::kRead : StoreUse::kWrite));
     CareProgress progress;
     const ProgressBar bar("tune", progress, options.quiet || options.json);
     return engine->Tune(session.collection(), goal, !options.tune.dry_run, &progress,

@@ -93,7 +93,8 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime,
                        Runtime::Create(ToRuntimeOptions(settings, &log)));
   RAG_ASSIGN_OR_RETURN(const CollectionOptions create, ToCollectionOptions(settings));
-  RAG_ASSIGN_OR_RETURN(const EngineOptions engine_options, ToEngineOptions(settings));
+  RAG_ASSIGN_OR_RETURN(EngineOptions engine_options, ToEngineOptions(settings));
+  engine_options.store.read_only = settings.server.read_only;
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                        Engine::Open(engine_options, *runtime));
   Metrics metrics;
@@ -182,7 +183,7 @@ int Main(int argc, char** argv) {
   CLI::Option* file_flag = AddFlag(app, settings, "server.api_key_file");
   key_flag->excludes(file_flag);
   for (const char* const key :
-       {"server.insecure_no_auth", "server.backups", "server.max_body_bytes",
+       {"server.insecure_no_auth", "server.read_only", "server.backups", "server.max_body_bytes",
         "server.max_connections", "server.workers", "server.queue", "server.read_timeout_seconds",
         "server.write_timeout_seconds", "server.idle_timeout_seconds", "server.drain_seconds",
         "log_format"}) {

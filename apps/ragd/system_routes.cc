@@ -76,6 +76,20 @@ std::vector<Value> Models(const Service& service) {
   return models;
 }
 
+// 503 when only another start helps.
+HttpResponse Health(const Service& service) {
+  const Status writes = service.engine.CheckWrites();
+  const bool read_only = writes.code() == StatusCode::kFailedPrecondition;
+  Value::Object health{{"status", writes.ok() ? "ok"
+                                  : read_only ? "read_only"
+                                              : "failed"},
+                       {"version", RAG_VERSION}};
+  if (!writes.ok()) health.Set("message", writes.message());
+  HttpResponse response = JsonResponse(std::move(health));
+  if (!writes.ok() && !read_only) response.status = 503;
+  return response;
+}
+
 }  // namespace
 
 void AddSystemRoutes(const Service& service, std::function<size_t()> queue_length, Router& router) {
@@ -83,8 +97,8 @@ void AddSystemRoutes(const Service& service, std::function<size_t()> queue_lengt
       {"GET", "/", Lane::kControl, true,
        [](const HttpRequest&, const std::string&, ResponseWriter& out) { out.Send(Page()); }});
   router.Add({"GET", "/healthz", Lane::kControl, true,
-              [](const HttpRequest&, const std::string&, ResponseWriter& out) {
-                out.Send(JsonResponse(Value::Object{{"status", "ok"}, {"version", RAG_VERSION}}));
+              [&service](const HttpRequest&, const std::string&, ResponseWriter& out) {
+                out.Send(Health(service));
               }});
   router.Add({"GET", "/metrics", Lane::kControl, false,
               [&service, queue_length = std::move(queue_length)](

@@ -153,7 +153,7 @@ class Pipeline {
         progress_(progress),
         cancel_(cancel) {}
 
-  Status Run() {
+  Result<bool> Run() {
     std::thread prepare([this] {
       Fail(PrepareAll());
       prepared_.Close();
@@ -167,7 +167,8 @@ class Pipeline {
     write.join();
     if (IsCancelled(cancel_)) report_.cancelled = true;
     std::lock_guard lock(error_mutex_);
-    return error_;
+    if (!error_.ok()) return error_;
+    return of_several_;
   }
 
  private:
@@ -401,10 +402,17 @@ class Pipeline {
     }
     const auto found = sources_->find(end.path);
     if (found == sources_->end()) return OkStatus();
+    bool first = true;
     for (const std::string& key : found->second) {
       if (end.keys.contains(key)) continue;
+      // Before the document goes, so that a killed run is made good by the next one.
+      if (first) {
+        RAG_RETURN_IF_ERROR(context_.manifest.RemoveCollection(context_.collection.config().name));
+      }
+      first = false;
       RAG_ASSIGN_OR_RETURN(const bool removed, RemoveIfFrom(context_.collection, key, end.path));
       report_.removed += removed;
+      of_several_ = of_several_ || removed;
     }
     return OkStatus();
   }
@@ -429,6 +437,7 @@ class Pipeline {
   std::unordered_set<std::string> batch_keys_;  // the prepare thread's
   std::map<uint64_t, Tally> tallies_;           // the write thread's
   std::optional<SourceIndex> sources_;          // the write thread's
+  bool of_several_ = false;                     // the write thread's
   std::atomic<uint64_t> truncated_{0};
   std::atomic<bool> failed_{false};
   std::mutex error_mutex_;  // guards error_
@@ -447,8 +456,9 @@ bool IsUnder(std::string_view path, std::string_view folder) {
   return path.size() == folder.size() || folder == "/" || path[folder.size()] == '/';
 }
 
-Status RunPipeline(DocumentSource& source, const PipelineContext& context, IngestReport& report,
-                   IngestProgress* progress, const CancelToken* cancel) {
+Result<bool> RunPipeline(DocumentSource& source, const PipelineContext& context,
+                         IngestReport& report, IngestProgress* progress,
+                         const CancelToken* cancel) {
   return Pipeline(source, context, report, progress, cancel).Run();
 }
 
@@ -482,6 +492,11 @@ Result<PruneReport> PruneVanished(std::span<const std::string> paths, Collection
     report.sources.push_back(source);
     for (const std::string& key : keys) {
       if (IsCancelled(cancel)) return report;
+      // Before the document goes, as when it left its file.
+      if (key != source && !report.of_several) {
+        RAG_RETURN_IF_ERROR(manifest.RemoveCollection(collection.config().name));
+        report.of_several = true;
+      }
       RAG_ASSIGN_OR_RETURN(const bool gone, RemoveIfFrom(collection, key, source));
       report.removed += gone;
     }

@@ -22,8 +22,14 @@
 namespace rag {
 namespace {
 
-Status FromRocksDb(const rocksdb::Status& status, std::string_view what) {
+Status FromRocksDb(const rocksdb::Status& status, std::string_view what, bool read_only = false) {
   if (status.ok()) return OkStatus();
+  if (read_only && status.IsPathNotFound()) {
+    return UnavailableError(what,
+                            ": another process has changed the store since it was opened; "
+                            "open it again (",
+                            status.ToString(), ")");
+  }
   const std::string message = StrCat(what, ": ", status.ToString());
   if (status.IsNotFound()) return NotFoundError(message);
   if (status.IsCorruption()) return DataLossError(message);
@@ -191,7 +197,8 @@ Result<std::unique_ptr<Database>> Database::OpenWith(const std::string& path,
   // A manifest names the smallest and the largest key of every file. Every change starts a new one,
   // so that keys of files that are gone are not kept.
   db_options.max_manifest_file_size = 1;
-  db_options.max_open_files = 256;
+  // A reader opens all files at once: a writer may remove them.
+  db_options.max_open_files = options.read_only ? -1 : 256;
   db_options.max_total_wal_size = std::max<size_t>(64 << 20, 4 * options.write_buffer_bytes);
   db_options.db_write_buffer_size = 4 * options.write_buffer_bytes;
   // A torn last record of the log is a write that was never acknowledged; anything worse is an
@@ -228,19 +235,20 @@ Result<std::string> Database::Get(Family family, std::string_view key) const {
   std::string value;
   const rocksdb::Status status =
       impl_->db->Get(rocksdb::ReadOptions(), impl_->Handle(family), ToSlice(key), &value);
-  if (!status.ok()) return FromRocksDb(status, "reading the database");
+  if (!status.ok()) return FromRocksDb(status, "reading the database", impl_->read_only);
   return value;
 }
 
-Status Database::Write(Batch& batch, bool sync) {
+Status Database::CheckWrites() const {
   if (impl_->read_only) return FailedPreconditionError("the store was opened read-only");
-  {
-    std::lock_guard lock(impl_->mutex);
-    if (!impl_->failure.ok()) {
-      return IoError("the store takes no writes after a failed one until it is opened again (",
-                     impl_->failure.message(), ")");
-    }
-  }
+  std::lock_guard lock(impl_->mutex);
+  if (impl_->failure.ok()) return OkStatus();
+  return IoError("the store takes no writes after a failed one until it is opened again (",
+                 impl_->failure.message(), ")");
+}
+
+Status Database::Write(Batch& batch, bool sync) {
+  RAG_RETURN_IF_ERROR(CheckWrites());
   rocksdb::WriteBatch rocks;
   rocksdb::Status status;
   for (const Batch::Impl::Operation& operation : batch.impl_->operations) {
@@ -273,6 +281,7 @@ struct PrefixScan::Impl {
   std::string end;
   rocksdb::Slice end_slice;
   std::unique_ptr<rocksdb::Iterator> iterator;
+  bool read_only = false;
 };
 
 PrefixScan::PrefixScan(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -289,12 +298,13 @@ std::string_view PrefixScan::key() const {
 }
 std::string_view PrefixScan::value() const { return impl_->iterator->value().ToStringView(); }
 Status PrefixScan::status() const {
-  return FromRocksDb(impl_->iterator->status(), "scanning the database");
+  return FromRocksDb(impl_->iterator->status(), "scanning the database", impl_->read_only);
 }
 
 PrefixScan Database::Scan(Family family, std::string prefix) const {
   auto scan = std::make_unique<PrefixScan::Impl>();
   scan->prefix = std::move(prefix);
+  scan->read_only = impl_->read_only;
   scan->end = PrefixEnd(scan->prefix);
   scan->end_slice = scan->end;
   rocksdb::ReadOptions options;

@@ -65,11 +65,14 @@ class Database {
                                                        const Runtime& runtime);
   ~Database();
 
-  // Errors: not_found, io_error, data_loss.
+  // Errors: not_found, io_error, data_loss; unavailable when it is open for reading alone and a
+  // writer has removed the file since.
   Result<std::string> Get(Family family, std::string_view key) const;
   // Durable on return, unless sync_writes is off. After a failure every later Write is
   // an io_error: what the log holds is then unknown.
   Status Write(Batch& batch, bool sync = true);
+  // Ok, or what Write would say at once.
+  Status CheckWrites() const;
   PrefixScan Scan(Family family, std::string prefix) const;
   // Gives the space of deleted keys that begin with `prefix` back to the file system.
   Status Compact(Family family, const std::string& prefix);

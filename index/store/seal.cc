@@ -29,14 +29,13 @@ Result<std::string> HashOf(const fs::path& path) {
   return HashToHex(Hash64(bytes));
 }
 
-// "MANIFEST-000012"; "" when CURRENT cannot be read.
-std::string CurrentManifest(const fs::path& folder) {
-  Result<std::string> text = ReadFile((folder / kCurrentName).string(), 1 << 10);
+}  // namespace
+
+std::string CurrentManifest(const std::string& folder) {
+  Result<std::string> text = ReadFile((fs::path(folder) / kCurrentName).string(), 1 << 10);
   if (!text.ok()) return "";
   return text->substr(0, text->find('\n'));
 }
-
-}  // namespace
 
 Status WriteSeal(const std::string& folder) {
   Value::Array files;
@@ -65,7 +64,7 @@ Result<SealCheck> CheckSeal(const std::string& folder) {
   // A damaged seal says nothing about the files.
   if (!seal.ok()) return check;
   RAG_ASSIGN_OR_RETURN(const std::string manifest, seal->GetString("manifest", ""));
-  const std::string current = CurrentManifest(root);
+  const std::string current = CurrentManifest(folder);
   std::error_code error;
   if (current != manifest && !current.empty() && fs::exists(root / current, error)) return check;
   const Value* const files = seal->Find("files");

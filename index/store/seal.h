@@ -24,4 +24,8 @@ struct SealCheck {
 Result<SealCheck> CheckSeal(const std::string& folder);
 void RemoveSeal(const std::string& folder);
 
+// "MANIFEST-000012", another one after every change of the store's files; "" when it cannot be
+// read.
+std::string CurrentManifest(const std::string& folder);
+
 }  // namespace rag

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "index/store.h"
@@ -22,6 +23,9 @@ namespace {
 
 constexpr size_t kMaxNameBytes = 128;
 constexpr const char* kNextNumberKey = "next";
+// Of a reader beside a writer, each after a pause longer by as much.
+constexpr int kOpenTries = 20;
+constexpr std::chrono::milliseconds kOpenPause(5);
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -65,11 +69,14 @@ class StoreImpl final : public Store {
       RAG_RETURN_IF_ERROR(MakeFolders(path_));
       RAG_RETURN_IF_ERROR(SyncNames(path_));
     }
-    if (!options_.read_only) {
-      RAG_ASSIGN_OR_RETURN(lock_, ProcessLock::Take(path_, StrCat("the store '", path_, "'")));
-      RAG_RETURN_IF_ERROR(MakeFolders(GraphFolder()));
-      RemoveLeftovers();
-    }
+    if (options_.read_only) return OpenToRead();
+    RAG_ASSIGN_OR_RETURN(lock_, ProcessLock::Take(path_, StrCat("the store '", path_, "'")));
+    RAG_RETURN_IF_ERROR(MakeFolders(GraphFolder()));
+    RemoveLeftovers();
+    return OpenDatabase();
+  }
+
+  Status OpenDatabase() {
     RAG_ASSIGN_OR_RETURN(SealCheck seal, CheckSeal(path_));
     if (seal.records.ok()) {
       Result<std::unique_ptr<Database>> database = Database::Open(path_, options_, runtime_);
@@ -101,9 +108,41 @@ class StoreImpl final : public Store {
     return scan.status().WithContext(StrCat("the store '", path_, "'"));
   }
 
+  // A writer may change the files meanwhile: then those that were read do not belong together.
+  Status OpenToRead() {
+    Recover();
+    for (int i = 0; i < kOpenTries; ++i) {
+      std::this_thread::sleep_for(i * kOpenPause);
+      const std::string manifest = CurrentManifest(path_);
+      Status opened = OpenDatabase();
+      if (CurrentManifest(path_) == manifest) return opened;
+      entries_.clear();
+      database_.reset();
+    }
+    return UnavailableError("the store '", path_,
+                            "' is changed by another process again and again while it is opened");
+  }
+
+  // Closes a store in order that a killed process left, unless somebody has it or may not write it.
+  void Recover() const {
+    const Result<SealCheck> seal = CheckSeal(path_);
+    if (!seal.ok() || seal->sealed) return;
+    StoreOptions options = options_;
+    options.read_only = false;
+    StoreImpl writer(path_, options, runtime_);
+    Status status = writer.Open();
+    for (const std::string& name : writer.ListCollections()) {
+      if (status.ok()) status = writer.OpenCollection(name).status();
+    }
+    if (status.ok()) status = writer.Close();
+    if (status.ok()) return;
+    runtime_.Log(LogLevel::kDebug,
+                 StrCat("the store '", path_, "' is read as it was left: ", status.ToString()));
+  }
+
   Result<std::shared_ptr<Collection>> CreateCollection(const CollectionConfig& config) override {
     std::lock_guard lock(mutex_);
-    RAG_RETURN_IF_ERROR(CheckOpen());
+    RAG_RETURN_IF_ERROR(CheckOpenToWrite());
     RAG_RETURN_IF_ERROR(CheckName(config.name));
     if (entries_.contains(config.name)) {
       return AlreadyExistsError("collection '", config.name, "' exists already");
@@ -161,7 +200,7 @@ class StoreImpl final : public Store {
 
   Status DropCollection(std::string_view name) override {
     std::lock_guard lock(mutex_);
-    RAG_RETURN_IF_ERROR(CheckOpen());
+    RAG_RETURN_IF_ERROR(CheckOpenToWrite());
     const auto found = entries_.find(name);
     if (found == entries_.end()) return NotFoundError("there is no collection '", name, "'");
     const uint32_t number = found->second.number;
@@ -226,6 +265,11 @@ class StoreImpl final : public Store {
     report.bytes_after = FolderBytes(path_);
     report.seconds = SecondsSince(start);
     return report;
+  }
+
+  Status CheckWrites() const override {
+    std::lock_guard lock(mutex_);
+    return CheckOpenToWrite();
   }
 
   Status Close() override {
@@ -364,6 +408,11 @@ class StoreImpl final : public Store {
   Status CheckOpen() const {
     if (database_ == nullptr) return FailedPreconditionError("the store '", path_, "' is closed");
     return OkStatus();
+  }
+
+  Status CheckOpenToWrite() const {
+    RAG_RETURN_IF_ERROR(CheckOpen());
+    return database_->CheckWrites();
   }
 
   Status CheckFormat() {

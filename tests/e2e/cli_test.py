@@ -5,6 +5,7 @@ incremental and survives kill -9, bad files of every format, standard input, Kor
 Usage: cli_test.py PATH_OF_RAG [TEST…]
 """
 import base64
+import fcntl
 import json
 import os
 import pathlib
@@ -233,6 +234,45 @@ class Documents(CliTest):
         self.assertEqual(self.rag_json("index", self.docs)["removed"], 0)
         self.assertEqual(self.rag_json("index", self.docs, "--prune")["removed"], 1)
         self.assertEqual(self.rag_json("get")["documents"], [str(self.docs / "cats.txt"), "bees"])
+
+    def test_what_only_reads_runs_beside_a_writer_and_beside_others(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        search = [RAG, "--encoder", "none", "--db", str(self.db), "search", "honey", "--json"]
+        with open(self.db / "rag.lock", "r+") as writer:
+            fcntl.flock(writer, fcntl.LOCK_EX)
+            several = [subprocess.Popen(search, stdout=subprocess.PIPE, env=self.env, text=True) for _ in range(8)]
+            for one in several:
+                output = one.communicate(timeout=600)[0]
+                self.assertEqual([hit["document"] for hit in json.loads(output)["hits"]], ["bees"])
+            self.assertEqual(self.rag_json("stats")["documents"], 4)
+            self.assertEqual(len(self.rag_json("get")["documents"]), 4)
+            self.assertTrue(self.rag_json("ask", "What do bees make?")["citations"])
+            for command in (["index", self.docs], ["rm", "bees"], ["vacuum"]):
+                error = self.rag_json(*command, code=1)["error"]
+                self.assertEqual(error["code"], "unavailable")
+                self.assertIn("in use by pid", error["message"])
+        self.rag_json("rm", "bees")
+
+    def test_a_folder_that_may_not_be_written_is_read(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        before = sorted((file.name, file.stat().st_mtime_ns) for file in self.db.rglob("*"))
+        someone = {}
+        if os.geteuid() == 0:
+            someone = {"user": 65534, "group": 65534, "extra_groups": []}
+            self.folder.chmod(0o755)
+        else:
+            for path in (*self.db.rglob("*"), self.db):
+                path.chmod(path.stat().st_mode & ~0o222)
+                self.addCleanup(path.chmod, path.stat().st_mode | 0o200)
+        search = [RAG, "--encoder", "none", "--db", str(self.db), "search", "honey", "--json"]
+        try:
+            done = subprocess.run(search, capture_output=True, env=self.env, text=True, timeout=600, **someone)
+        except PermissionError as error:
+            self.skipTest(f"another user may not run the program: {error}")
+        self.assertEqual([hit["document"] for hit in json.loads(done.stdout)["hits"]], ["bees"], done)
+        self.assertEqual(before, sorted((file.name, file.stat().st_mtime_ns) for file in self.db.rglob("*")))
 
     def test_backup_restore_and_vacuum(self):
         self.put_three()
@@ -560,7 +600,8 @@ class Interrupted(CliTest):
         self.put_ledger()
         process = self.start()
         self.wait_for_documents(process)
-        error = self.rag_json("stats", code=1)["error"]
+        error = self.rag_json("rm", "x", code=1)["error"]
+        self.assertGreater(self.rag_json("stats")["documents"], 0)  # it only reads
         process.kill()
         process.communicate()
         self.assertEqual(error["code"], "unavailable")

@@ -224,6 +224,9 @@ class Durability(unittest.TestCase):
                     error = refused.json()["error"]
                     self.assertEqual((refused.status, error["type"], error["code"]), (500, "server_error", "io_error"))
                 self.assertIn("until it is opened again", error["message"])
+                health = daemon.request("GET", "/healthz")
+                self.assertEqual((health.status, health.json()["status"]), (503, "failed"))
+                self.assertIn("until it is opened again", health.json()["message"])
                 read = daemon.request("GET", "/v1/documents/k0?collection=c")
                 self.assertEqual(read.status, 200, read.body)
             with Daemon(PROGRAM, "--encoder", "none", folder=folder) as daemon:
@@ -231,6 +234,23 @@ class Durability(unittest.TestCase):
                     self.assertEqual(daemon.request("GET", f"/v1/documents/k{i}?collection=c").status, 200)
                 later = {"collection": "c", "key": "later", "text": "small"}
                 self.assertEqual(daemon.request("POST", "/v1/documents", later).status, 201)
+
+    def test_a_daemon_reads_beside_one_that_writes(self):
+        with tempfile.TemporaryDirectory(prefix="ragd-") as folder, \
+                Daemon(PROGRAM, "--encoder", "none", folder=folder) as writer:
+            document = {"collection": "c", "key": "k", "text": "zebras"}
+            self.assertEqual(writer.request("POST", "/v1/documents", document).status, 201)
+            with Daemon(PROGRAM, "--encoder", "none", "--read-only", folder=folder) as reader:
+                found = reader.request("POST", "/v1/search", {"collection": "c", "query": "zebra", "mode": "lexical"})
+                self.assertEqual([hit["document"] for hit in found.json()["hits"]], ["k"])
+                health = reader.request("GET", "/healthz")
+                self.assertEqual((health.status, health.json()["status"]), (200, "read_only"))
+                for method, path, body in (("POST", "/v1/documents", document), ("PUT", "/v1/collections/d", {})):
+                    refused = reader.request(method, path, body)
+                    self.assertEqual((refused.status, refused.json()["error"]["code"]), (409, "failed_precondition"))
+                    self.assertIn("read-only", refused.json()["error"]["message"])
+            self.assertEqual(writer.request("POST", "/v1/documents", document | {"key": "l"}).status, 201)
+            self.assertEqual(writer.request("GET", "/healthz").json()["status"], "ok")
 
     def write(self, daemon, cycle, number, ledger, lock):
         i = 0

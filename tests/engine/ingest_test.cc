@@ -251,6 +251,41 @@ TEST_CASE("one id in two files belongs to the later, and neither run nor prune l
   CHECK(files.Keys() == std::vector<std::string>{"x", "y"});
 }
 
+TEST_CASE("what two files hold comes back from the one when it goes from the other") {
+  Files files;
+  files.Put("a.jsonl", "{\"id\": \"x\", \"text\": \"From a.\"}\n");
+  files.Put("b.jsonl",
+            "{\"id\": \"x\", \"text\": \"From b.\"}\n{\"id\": \"y\", \"text\": \"Bees.\"}\n");
+  files.Put("c.jsonl", "{\"id\": \"z\", \"text\": \"Zebras.\"}\n");
+  CHECK(files.Ingest().documents == 4);
+  IngestOptions prune;
+  prune.prune = true;
+  IngestReport report;
+  SECTION("the line goes") {
+    files.Put("b.jsonl", "{\"id\": \"y\", \"text\": \"Bees.\"}\n");
+    report = files.Ingest();
+    CHECK(report.removed == 1);
+    CHECK(files.Keys() == std::vector<std::string>{"x", "y", "z"});
+  }
+  SECTION("the file goes") {
+    fs::remove(files.docs + "/b.jsonl");
+    report = files.Ingest(prune);
+    CHECK(report.removed == 2);
+    CHECK(files.Keys() == std::vector<std::string>{"x", "z"});
+  }
+  SECTION("the file goes while the other is not looked at") {
+    fs::remove(files.docs + "/b.jsonl");
+    CHECK(files.Ingest(prune, {files.docs + "/b.jsonl"}).removed == 2);
+    CHECK(files.Keys() == std::vector<std::string>{"z"});
+    report = files.Ingest();
+    CHECK(files.Keys() == std::vector<std::string>{"x", "z"});
+  }
+  CHECK(report.documents == 1);
+  CHECK(report.failed.empty());
+  CHECK(files.engine->GetDocument("notes", "x")->text == "From a.");
+  CHECK(files.Ingest(prune).unchanged == files.Ingest(prune).files);
+}
+
 TEST_CASE("bad files are told one by one and the rest is indexed") {
   Files files;
   files.Put("good.txt", "Good text.");

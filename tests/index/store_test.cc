@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <filesystem>
@@ -441,6 +442,95 @@ TEST_CASE("a store can be read without being written") {
   CHECK(FoundByWord(*collection, "zebra") == 1);
   CHECK(collection->Replace(Document("b", 1, "x")).status().code() ==
         StatusCode::kFailedPrecondition);
+}
+
+TEST_CASE("a store is read as it was opened while another writes it") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  Opened writer(path);
+  const auto written = writer.Create(Config("c"));
+  REQUIRE_OK(written->Replace(Document("a", 1, "zebra")));
+  StoreOptions options;
+  options.read_only = true;
+  Opened before(path, options);
+  REQUIRE_OK(written->Replace(Document("b", 2, "zebra")));
+  Opened after(path, options);
+  CHECK(FoundByWord(*before.Open("c"), "zebra") == 1);
+  CHECK(FoundByWord(*after.Open("c"), "zebra") == 2);
+  CHECK(after.Open("c")->SearchVectors(UnitVector(2), 1, nullptr)->front().id ==
+        written->GetDocument("b")->chunk_ids[0]);
+  REQUIRE_OK(writer.store->CheckWrites());
+  CHECK(after.store->CheckWrites().code() == StatusCode::kFailedPrecondition);
+  CHECK(after.store->DropCollection("c").code() == StatusCode::kFailedPrecondition);
+  CHECK(after.store->CreateCollection(Config("d")).status().code() ==
+        StatusCode::kFailedPrecondition);
+  CHECK(FoundByWord(*after.Open("c"), "zebra") == 2);
+  REQUIRE_OK(written->Replace(Document("d", 3, "zebra")));
+}
+
+// Flushes, compactions and snapshots replace the files under those that open them.
+TEST_CASE("who opens a store to read finds what was acknowledged, whatever its writer does") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  Opened writer(path);
+  const auto written = writer.Create(Config("c"));
+  std::atomic<int> acknowledged{0};
+  std::jthread writing([&](const std::stop_token& stop) {
+    for (int i = 0; !stop.stop_requested(); ++i) {
+      const std::string filling(5'000, static_cast<char>('a' + i % 26));  // a body of its own file
+      if (!written->Replace(Document(StrCat("d", i), i % 4, StrCat("zebra ", filling))).ok())
+        return;
+      acknowledged = i + 1;
+      if (i % 7 == 0 && !written->Checkpoint().ok()) return;
+      if (i % 40 == 0 && !writer.store->Vacuum().ok()) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  StoreOptions options;
+  options.read_only = true;
+  for (int round = 0; round < 30; ++round) {
+    const int least = acknowledged;
+    Opened reader(path, options);
+    const int most = acknowledged + 1;
+    const auto collection = reader.Open("c");
+    const auto documents = collection->ListDocuments("", 1'000'000);
+    REQUIRE_OK(documents);
+    const auto count = static_cast<int>(documents->size());
+    CHECK(count >= least);
+    CHECK(count <= most);
+    for (int i = 0; i < count; ++i) REQUIRE_OK(collection->GetDocument(StrCat("d", i)));
+    CHECK(static_cast<int>(collection->Stats()->chunks) == count);
+    const auto by_word = collection->SearchLexical("zebra", count + 10, nullptr);
+    REQUIRE_OK(by_word);
+    CHECK(static_cast<int>(by_word->size()) == count);
+    const auto near =
+        collection->SearchVectors(UnitVector(1), count + 10, nullptr, 0, /*exact=*/true);
+    REQUIRE_OK(near);
+    CHECK(static_cast<int>(near->size()) == count);
+  }
+  CHECK(acknowledged > 0);
+}
+
+TEST_CASE("the first to read what a killed process left puts it in order for all") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  const std::string left = folder.file("left");
+  {
+    Opened opened(path);
+    const auto collection = opened.Create(Config("c"));
+    for (int i = 0; i < 50; ++i)
+      REQUIRE_OK(collection->Replace(Document(StrCat("d", i), 1, "zebra")));
+    fs::copy(path, left, fs::copy_options::recursive);
+  }
+  StoreOptions options;
+  options.read_only = true;
+  for (int i = 0; i < 2; ++i) {
+    Opened opened(left, options);
+    const auto collection = opened.Open("c");
+    CHECK(FoundByWord(*collection, "zebra") == 50);
+    CHECK(collection->Stats()->replayed == 0);
+    RequireSound(*collection);
+  }
 }
 
 TEST_CASE("a store of a newer format is refused") {
