@@ -105,7 +105,8 @@ Value ToValue(const SearchResponse& response) {
   return Value::Object{{"hits", List(response.hits)},
                        {"took_ms", response.took_ms},
                        {"encode_ms", response.encode_ms},
-                       {"rerank_ms", response.rerank_ms}};
+                       {"rerank_ms", response.rerank_ms},
+                       {"note", response.note.empty() ? Value() : Value(response.note)}};
 }
 
 Value ToValue(const Classification& scores) {

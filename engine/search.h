@@ -58,6 +58,7 @@ struct SearchResponse {
   double took_ms = 0;
   double encode_ms = 0;
   double rerank_ms = 0;
+  std::string note;  // why the filter allows nothing, where that is known; "" when nothing
 };
 
 }  // namespace rag

@@ -1,5 +1,6 @@
 #include "index/filter.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -11,6 +12,7 @@ namespace {
 
 constexpr size_t kMaxBytes = 64 << 10;
 constexpr int kMaxDepth = 64;
+constexpr size_t kMaxNames = 20;  // of fields that a diagnosis names
 
 enum class Operator {
   kAnd,
@@ -232,6 +234,31 @@ struct Filter::Node {
       rest.remove_prefix(dot + 1);
     }
     return nullptr;
+  }
+
+  // Whether some value of the kind of `found` would make the comparison true.
+  bool IsComparable(const Value& found) const {
+    const auto same_kind = [&found](const Value& value) {
+      return (found.is_number() && value.is_number()) || found.type_name() == value.type_name();
+    };
+    switch (op) {
+      case Operator::kExists:
+      case Operator::kNotEqual:
+        return true;
+      case Operator::kLike:
+        return found.is_string();
+      case Operator::kContains:
+        return found.is_array() || (found.is_string() && values[0].is_string());
+      default:
+        return std::any_of(values.begin(), values.end(), same_kind);
+    }
+  }
+
+  // The comparisons below, but for those that are negated.
+  void Collect(std::vector<const Node*>& comparisons) const {
+    if (op == Operator::kNot) return;
+    if (op != Operator::kAnd && op != Operator::kOr) comparisons.push_back(this);
+    for (const auto& child : children) child->Collect(comparisons);
   }
 
   bool Matches(const Value& attributes) const {
@@ -482,5 +509,50 @@ Result<Filter> Filter::Parse(std::string_view text) {
 
 bool Filter::Matches(const Value& attributes) const { return root_->Matches(attributes); }
 const std::string& Filter::text() const { return text_; }
+
+FilterDiagnosis::FilterDiagnosis(const Filter& filter) {
+  std::vector<const Filter::Node*> nodes;
+  filter.root_->Collect(nodes);
+  for (const Filter::Node* node : nodes) comparisons_.push_back({node, ""});
+}
+
+void FilterDiagnosis::Look(const Value& attributes) {
+  for (Comparison& comparison : comparisons_) {
+    if (comparison.comparable) continue;
+    const Value* const found = comparison.node->Find(attributes);
+    if (found == nullptr || found->is_null()) continue;
+    if (comparison.found.empty()) comparison.found = found->type_name();
+    comparison.comparable = comparison.node->IsComparable(*found);
+  }
+  if (!attributes.is_object()) return;
+  for (const auto& [name, value] : attributes.as_object()) {
+    if (names_.size() >= kMaxNames) return;
+    if (!names_.contains(name)) names_.emplace(name);
+  }
+}
+
+std::string FilterDiagnosis::Findings() const {
+  std::string findings;
+  bool missing = false;
+  for (const Comparison& comparison : comparisons_) {
+    if (comparison.comparable) continue;
+    if (!findings.empty()) findings += "; ";
+    const std::string& name = comparison.node->name;
+    if (comparison.found.empty()) {
+      findings += StrCat("no passage has a field '", name, "'");
+      missing = true;
+    } else {
+      findings +=
+          StrCat("'", name, "' is of type ", comparison.found, ", for which no comparison with a ",
+                 comparison.node->values.front().type_name(), " is true",
+                 comparison.found == "array" ? "; CONTAINS looks into arrays" : "");
+    }
+  }
+  if (!missing) return findings;
+  std::string known;
+  for (const std::string& name : names_) known += StrCat(known.empty() ? "" : ", ", name);
+  if (known.empty()) return findings + " (they have none)";
+  return StrCat(findings, " (they have ", known, names_.size() < kMaxNames ? ")" : ", …)");
+}
 
 }  // namespace rag

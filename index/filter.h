@@ -7,8 +7,10 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lib/base/status.h"
 #include "lib/base/value.h"
@@ -29,10 +31,31 @@ class Filter {
   const std::string& text() const;
 
  private:
+  friend class FilterDiagnosis;
   struct Node;
   Filter(std::unique_ptr<Node> root, std::string text);
   std::unique_ptr<Node> root_;
   std::string text_;
+};
+
+// Why a filter matches nothing, as far as names and kinds tell it.
+class FilterDiagnosis {
+ public:
+  explicit FilterDiagnosis(const Filter& filter);  // which outlives it
+  // Of each thing that it does not match.
+  void Look(const Value& attributes);
+  // A sentence on each comparison whose field nothing had, or nothing had in a kind that it can be
+  // true for; "" when there is none.
+  std::string Findings() const;
+
+ private:
+  struct Comparison {
+    const Filter::Node* node;
+    std::string_view found;  // the kind that the field had first; "": nothing had it
+    bool comparable = false;
+  };
+  std::vector<Comparison> comparisons_;
+  std::set<std::string, std::less<>> names_;  // the first ones, of attributes
 };
 
 }  // namespace rag

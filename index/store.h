@@ -171,6 +171,10 @@ class Collection {
   virtual Result<std::vector<Neighbor>> SearchSparse(const SparseVector& query, size_t k,
                                                      const Filter* filter) const = 0;
 
+  // Why the filter allows no chunk: "no passage has a field 'yaer' (they have lang, year)"; ""
+  // where it allows some, or that is not known.
+  virtual Result<std::string> ExplainFilter(const Filter& filter) const = 0;
+
   virtual Result<CollectionStats> Stats() const = 0;
   // Reads everything: records against each other, postings, and the vector index against the stored
   // vectors.

@@ -162,6 +162,7 @@ int RunSearch(Session& session) {
   }
   for (const Hit& hit : response->hits) PrintHit(hit);
   if (response->hits.empty()) Print("nothing was found\n");
+  if (!response->note.empty()) Print(StrCat(Dim(Printable(response->note)), "\n"));
   return kExitDone;
 }
 

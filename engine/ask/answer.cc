@@ -107,6 +107,7 @@ Result<Answer> AnswerQuestion(const AskRequest& request, SearchResponse sources,
   if (answer.sources.empty()) {
     answer.text = kNothingFound;
     AddNote(answer, "the search found no source");
+    AddNote(answer, sources.note);
     Say(answer, on_text);
   } else if (context.generator == nullptr) {
     if (request.constraint.kind != OutputConstraint::Kind::kNone) {

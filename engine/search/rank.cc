@@ -221,6 +221,9 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Sear
     if (response.hits.size() > wanted.k) response.hits.resize(wanted.k);
     response.rerank_ms = MillisecondsSince(rerank_start);
   }
+  if (response.hits.empty() && filter.has_value()) {
+    RAG_ASSIGN_OR_RETURN(response.note, collection.ExplainFilter(*filter));
+  }
   response.took_ms = MillisecondsSince(start);
   return response;
 }

@@ -822,6 +822,14 @@ Result<std::shared_ptr<const ChunkSet>> CollectionImpl::Allowed(const Filter* fi
   return found;
 }
 
+Result<std::string> CollectionImpl::ExplainFilter(const Filter& filter) const {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  Result<std::string> findings = filters_.Explain(filter);
+  if (!findings.ok()) return Named(findings.status());
+  return findings;
+}
+
 Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const float> query, size_t k,
                                                             const Filter* filter, size_t ef_search,
                                                             bool exact) const {

@@ -60,6 +60,7 @@ class CollectionImpl final : public Collection {
   Result<std::vector<Neighbor>> SearchSparse(const SparseVector& query, size_t k,
                                              const Filter* filter) const override;
 
+  Result<std::string> ExplainFilter(const Filter& filter) const override;
   Result<CollectionStats> Stats() const override;
   Result<VerifyReport> Verify(const CancelToken* cancel) const override;
   Result<RecallReport> MeasureRecall(size_t sample, size_t k,

@@ -32,14 +32,26 @@ void ChunkSet::ListIds() {
 
 Result<std::shared_ptr<const ChunkSet>> FilterCache::Find(const Filter& filter) {
   std::lock_guard lock(mutex_);
+  RAG_ASSIGN_OR_RETURN(const Entry* entry, FindEntry(filter));
+  return entry->set;
+}
+
+Result<std::string> FilterCache::Explain(const Filter& filter) {
+  std::lock_guard lock(mutex_);
+  RAG_ASSIGN_OR_RETURN(const Entry* entry, FindEntry(filter));
+  return entry->findings;
+}
+
+Result<const FilterCache::Entry*> FilterCache::FindEntry(const Filter& filter) {
   for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
     if (entry->filter.text() != filter.text()) continue;
     entries_.splice(entries_.begin(), entries_, entry);
-    return entries_.front().set;
+    return &entries_.front();
   }
   // A copy of our own: the caller's filter does not live as long.
   RAG_ASSIGN_OR_RETURN(Filter copy, Filter::Parse(filter.text()));
   auto set = std::make_shared<ChunkSet>();
+  FilterDiagnosis diagnosis(copy);
   static const Value kNone{Value::Object()};
   // Chunks without attributes have no record: they are those of the chunk records alone.
   PrefixScan chunks = database_.Scan(Family::kRecords, TaggedPrefix(collection_, kChunkTag));
@@ -51,7 +63,11 @@ Result<std::shared_ptr<const ChunkSet>> FilterCache::Find(const Filter& filter) 
     while (attributes.Valid() && ReadBigEndian(attributes.key()) < id) attributes.Next();
     if (attributes.Valid() && ReadBigEndian(attributes.key()) == id) {
       RAG_ASSIGN_OR_RETURN(const Value value, ParseJson(attributes.value()));
-      if (filter.Matches(value)) set->Insert(id);
+      if (filter.Matches(value)) {
+        set->Insert(id);
+      } else if (set->Count() == 0) {
+        diagnosis.Look(value);
+      }
     } else if (matches_none) {
       set->Insert(id);
     }
@@ -59,9 +75,10 @@ Result<std::shared_ptr<const ChunkSet>> FilterCache::Find(const Filter& filter) 
   RAG_RETURN_IF_ERROR(chunks.status());
   RAG_RETURN_IF_ERROR(attributes.status());
   set->ListIds();
-  entries_.push_front(Entry{std::move(copy), std::move(set)});
+  std::string findings = set->Count() == 0 ? diagnosis.Findings() : "";
+  entries_.push_front(Entry{std::move(copy), std::move(set), std::move(findings)});
   if (entries_.size() > kMaxEntries) entries_.pop_back();
-  return entries_.front().set;
+  return &entries_.front();
 }
 
 void FilterCache::Update(std::span<const uint64_t> removed,
@@ -76,6 +93,8 @@ void FilterCache::Update(std::span<const uint64_t> removed,
         set->Insert(chunk.chunk);
       }
     }
+    // What was found was true of what was there.
+    if (!added.empty()) entry.findings.clear();
     set->ListIds();
     entry.set = std::move(set);
   }

@@ -55,6 +55,8 @@ class FilterCache {
       : database_(database), collection_(collection) {}
 
   Result<std::shared_ptr<const ChunkSet>> Find(const Filter& filter);
+  // What FilterDiagnosis finds where the filter allows nothing, else "".
+  Result<std::string> Explain(const Filter& filter);
   // After a write of the collection; the chunks are those that it removed and added.
   void Update(std::span<const uint64_t> removed, std::span<const ChunkAttributes> added);
 
@@ -62,7 +64,10 @@ class FilterCache {
   struct Entry {
     Filter filter;
     std::shared_ptr<const ChunkSet> set;
+    std::string findings;  // of the chunks there were, while the set is empty
   };
+  Result<const Entry*> FindEntry(const Filter& filter);  // needs mutex_
+
   static constexpr size_t kMaxEntries = 32;
 
   const Database& database_;

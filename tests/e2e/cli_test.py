@@ -254,6 +254,20 @@ class Documents(CliTest):
                 self.assertIn("in use by pid", error["message"])
         self.rag_json("rm", "bees")
 
+    def test_a_filter_that_can_match_nothing_says_why(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        note = "no passage has a field 'yaer' (they have"
+        found = self.rag_json("search", "honey", "--filter", "yaer = 2019")
+        self.assertEqual(found["hits"], [])
+        self.assertTrue(found["note"].startswith(note), found)
+        self.assertIn("year", found["note"])
+        self.assertIn(note, self.run_rag("search", "honey", "--filter", "yaer = 2019").stdout)
+        self.assertIn(note, self.rag_json("ask", "What do bees make?", "--filter", "yaer = 2019")["note"])
+        self.assertIn("of type int", self.rag_json("search", "honey", "--filter", 'year = "2019"')["note"])
+        for other in ("year = 1999", "year = 2019"):
+            self.assertIsNone(self.rag_json("search", "honey", "--filter", other)["note"])
+
     def test_a_folder_that_may_not_be_written_is_read(self):
         self.put_three()
         self.run_rag("index", self.docs)

@@ -121,6 +121,44 @@ TEST_CASE("errors say where and what was expected") {
   CHECK(message("title LIKE 5") == "filter at byte 11: expected a pattern in quotes, found '5'");
 }
 
+TEST_CASE("a diagnosis names fields that nothing has, and kinds that do not compare") {
+  const auto findings = [](const std::string& text, const std::vector<std::string>& looked_at) {
+    const Result<Filter> filter = Filter::Parse(text);
+    REQUIRE_OK(filter);
+    FilterDiagnosis diagnosis(*filter);
+    for (const std::string& attributes : looked_at) diagnosis.Look(*ParseJson(attributes));
+    return diagnosis.Findings();
+  };
+  const std::vector<std::string> some = {R"({"year": 2020, "lang": "ko"})",
+                                         R"({"tags": ["a"], "deep": {"x": 1.5}, "no": null})"};
+  CHECK(findings("yaer >= 2020", some) ==
+        "no passage has a field 'yaer' (they have deep, lang, no, tags, year)");
+  CHECK(findings("yaer = 1", {"{}"}) == "no passage has a field 'yaer' (they have none)");
+  CHECK(findings("yaer = 1", {}) == "no passage has a field 'yaer' (they have none)");
+  CHECK(findings("year = \"2020\"", some) ==
+        "'year' is of type int, for which no comparison with a string is true");
+  CHECK(
+      findings("tags = \"a\"", some) ==
+      "'tags' is of type array, for which no comparison with a string is true; CONTAINS looks into "
+      "arrays");
+  CHECK(findings("year LIKE \"20%\" AND lang < 5", some) ==
+        "'year' is of type int, for which no comparison with a string is true; 'lang' is of type "
+        "string, for which no comparison with a int is true");
+  CHECK(findings("deep.y = 1", some) ==
+        "no passage has a field 'deep.y' (they have deep, lang, no, tags, year)");
+  // Any of these can be true, for others than were looked at.
+  for (const char* text :
+       {"year = 1999.5", "lang IN (1, \"en\")", "tags CONTAINS 7", "deep.x < 0",
+        "lang CONTAINS \"x\"", "year != \"2020\" AND year > 3000", "NOT yaer = 1"}) {
+    CHECK(findings(text, some) == "");
+  }
+  std::string many = "{";
+  for (int i = 0; i < 50; ++i) many += StrCat(i == 0 ? "" : ",", "\"f", i, "\": 1");
+  const std::string cut = findings("x = 1", {many + "}"});
+  CHECK(cut.ends_with(", …)"));
+  CHECK(cut.size() < 200);
+}
+
 TEST_CASE("size and nesting are bounded") {
   CHECK(Filter::Parse(std::string(70'000, ' ')).status().code() == StatusCode::kResourceExhausted);
   CHECK(Filter::Parse(std::string(1000, '(') + "a = 1").status().code() ==

@@ -168,6 +168,7 @@ class FakeCollection : public Collection {
                                              const Filter*) const override {
     return Refuse();
   }
+  Result<std::string> ExplainFilter(const Filter&) const override { return Refuse(); }
   Result<CollectionStats> Stats() const override { return Refuse(); }
   Result<VerifyReport> Verify(const CancelToken*) const override { return Refuse(); }
   Result<RecallReport> MeasureRecall(size_t, size_t, const CancelToken*) const override {
