@@ -740,7 +740,7 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
   EvaluateReport report;
   // Before the corpus, which takes long: mistakes in the request and the small files are told at
   // once.
-  RAG_RETURN_IF_ERROR(CheckSearchOptions(request.search));
+  RAG_RETURN_IF_ERROR(CheckEvaluation(request));
   const Reranker* reranker = nullptr;
   if (request.search.rerank_top != 0) {
     RAG_ASSIGN_OR_RETURN(reranker, impl_->NeedReranker());
@@ -774,6 +774,7 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
   const PipelineContext context{*opened, manifest, models, properties.chunk, impl_->runtime.pool()};
   if (progress != nullptr) {
     progress->files_total.store(1);
+    progress->bytes_total.store(corpus->bytes());
     progress->walking.store(false);
   }
   RAG_RETURN_IF_ERROR(RunPipeline(*corpus, context, ingested, progress, cancel).status());

@@ -125,6 +125,11 @@ class Corpus : public BeirCorpus {
     return file;
   }
   Status error() const override { return error_; }
+  uint64_t bytes() const override {
+    std::error_code error;
+    const uintmax_t size = std::filesystem::file_size(path_, error);
+    return error ? 0 : size;
+  }
 
  private:
   Status Read(SourceFile& file) {

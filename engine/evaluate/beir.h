@@ -3,6 +3,7 @@
 // line is passed over).
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -35,6 +36,7 @@ class BeirCorpus : public DocumentSource {
                                                   std::unordered_set<std::string>* keys,
                                                   const CancelToken* cancel);
   virtual Status error() const = 0;
+  virtual uint64_t bytes() const = 0;  // of the file
 };
 
 }  // namespace rag

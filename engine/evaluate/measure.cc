@@ -101,16 +101,21 @@ class Measurer {
 
 }  // namespace
 
-Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& collection,
-                         const SearchModels& models, const EvaluateRequest& request,
-                         const SearchPlan& plan, EvaluateReport& report,
-                         const CancelToken* cancel) {
+Status CheckEvaluation(const EvaluateRequest& request) {
+  RAG_RETURN_IF_ERROR(CheckSearchOptions(request.search));
   if (request.cutoffs.empty()) return InvalidArgumentError("no cutoff is given");
   for (const size_t cutoff : request.cutoffs) {
     if (cutoff == 0 || cutoff > kMaxCutoff) {
       return InvalidArgumentError("cutoff ", cutoff, " is not between 1 and ", kMaxCutoff);
     }
   }
+  return request.search.filter.empty() ? OkStatus() : Filter::Parse(request.search.filter).status();
+}
+
+Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& collection,
+                         const SearchModels& models, const EvaluateRequest& request,
+                         const SearchPlan& plan, EvaluateReport& report,
+                         const CancelToken* cancel) {
   std::optional<Filter> filter;
   if (!request.search.filter.empty()) {
     RAG_ASSIGN_OR_RETURN(Filter parsed, Filter::Parse(request.search.filter));

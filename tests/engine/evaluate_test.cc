@@ -152,10 +152,15 @@ TEST_CASE("evaluation by words alone needs no encoder") {
     CHECK(opened.engine->Evaluate("animals", request).status().code() ==
           StatusCode::kFailedPrecondition);
   }
-  SECTION("a cutoff of zero is refused") {
+  SECTION("a cutoff of zero and a wrong filter are refused before the corpus is indexed") {
     request.cutoffs = {0};
-    CHECK(opened.engine->Evaluate("animals", request).status().code() ==
+    CHECK(opened.engine->Evaluate("others", request).status().code() ==
           StatusCode::kInvalidArgument);
+    request.cutoffs = {10};
+    request.search.filter = "year >";
+    CHECK(opened.engine->Evaluate("others", request).status().code() ==
+          StatusCode::kInvalidArgument);
+    CHECK(opened.engine->GetCollection("others").status().code() == StatusCode::kNotFound);
   }
 }
 
