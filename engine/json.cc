@@ -39,6 +39,15 @@ Value Usage(size_t prompt, size_t cached, size_t completion) {
                        {"total_tokens", prompt + completion}};
 }
 
+Value::Object Logprob(const TokenLogprob& token) {
+  Value::Array bytes;
+  for (const char byte : token.bytes) bytes.emplace_back(static_cast<unsigned char>(byte));
+  return Value::Object{{"token", token.bytes},
+                       {"id", token.id},
+                       {"logprob", token.logprob},
+                       {"bytes", std::move(bytes)}};
+}
+
 Value Metadata(const Value& metadata) {
   return metadata.is_object() ? metadata : Value(Value::Object());
 }
@@ -139,12 +148,22 @@ Value ToValue(const Citation& citation) {
                        {"verified", citation.verified}};
 }
 
+Value ToValue(const TokenLogprobs& token) {
+  Value::Object out = Logprob(token.chosen);
+  Value::Array top;
+  for (const TokenLogprob& other : token.top) top.emplace_back(Logprob(other));
+  out.Set("top_logprobs", std::move(top));
+  return Value(std::move(out));
+}
+
 Value ToValue(const GenerateResult& result) {
-  return Value::Object{
+  Value::Object out{
       {"answer", result.text},
       {"finish_reason", FinishReasonName(result.finish_reason)},
       {"usage", Usage(result.prompt_tokens, result.cached_tokens, result.tokens.size())},
       {"timings_ms", Value::Object{{"prefill", result.prefill_ms}, {"decode", result.decode_ms}}}};
+  if (!result.logprobs.empty()) out.Set("logprobs", List(result.logprobs));
+  return Value(std::move(out));
 }
 
 Value ToValue(const Answer& answer) {

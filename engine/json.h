@@ -15,7 +15,10 @@ Value ToValue(const Classification& scores);  // [{"label","probability","logit"
 // A place that is labelled: {"start","end","label","score","text"}; text is all of it.
 Value ToValue(const LabelledRange& range, std::string_view text);
 Value ToValue(const Answer& answer);  // {"answer","citations","mode","usage","timings_ms",…}
-// Of the decoder alone: {"answer","finish_reason","usage","timings_ms"}.
+// OpenAI's shape with the token's id: {"token","id","logprob","bytes","top_logprobs"}.
+Value ToValue(const TokenLogprobs& token);
+// Of the decoder alone: {"answer","finish_reason","usage","timings_ms"}, and "logprobs" where there
+// are any.
 Value ToValue(const GenerateResult& result);
 Value ToValue(const EvaluateReport& report);  // {"ndcg@10",…,"queries","seconds"}
 Value ToValue(const CollectionInfo& info);

@@ -74,23 +74,9 @@ Value RagMember(const ChatRequest& chat, const Answer& answer) {
   return member;
 }
 
-Value::Object LogprobValue(const TokenLogprob& token) {
-  Value::Array bytes;
-  for (const char byte : token.bytes) bytes.emplace_back(static_cast<unsigned char>(byte));
-  return Value::Object{{"token", token.bytes},
-                       {"logprob", static_cast<double>(token.logprob)},
-                       {"bytes", std::move(bytes)}};
-}
-
 Value LogprobsValue(std::span<const TokenLogprobs> tokens) {
   Value::Array content;
-  for (const TokenLogprobs& token : tokens) {
-    Value::Object entry = LogprobValue(token.chosen);
-    Value::Array top;
-    for (const TokenLogprob& other : token.top) top.emplace_back(LogprobValue(other));
-    entry.Set("top_logprobs", std::move(top));
-    content.emplace_back(std::move(entry));
-  }
+  for (const TokenLogprobs& token : tokens) content.push_back(ToValue(token));
   return Value::Object{{"content", std::move(content)}};
 }
 

@@ -620,6 +620,9 @@ class Chat(Api):
         self.assertNotEqual(self.text(dry_multiplier=5, max_tokens=150), self.text(max_tokens=150))
         first = self.chat(logprobs=True, max_tokens=1, top_logprobs=2)["choices"][0]["logprobs"]["content"][0]
         self.assertEqual(first["token"], first["top_logprobs"][0]["token"])
+        second = first["top_logprobs"][1]
+        biased = self.chat(logprobs=True, max_tokens=1, logit_bias={str(second["id"]): 100})["choices"][0]
+        self.assertEqual(biased["logprobs"]["content"][0]["bytes"], second["bytes"])
         self.fails("POST", "/v1/chat/completions", self.body(logit_bias={"x": 1}), 400, "invalid_argument", "logit_bias")
         self.fails("POST", "/v1/chat/completions", self.body(typical_p=0), 400, "invalid_argument", "typical_p")
 

@@ -68,6 +68,20 @@ TEST_CASE("an answer has its documented members") {
            {"n", "document", "chunk_id", "start", "end", "quote", "verified"});
 }
 
+TEST_CASE("log-probabilities are there where they were asked for") {
+  GenerateResult result;
+  CHECK(ToValue(result).Find("logprobs") == nullptr);
+  const TokenLogprob half{.id = 5, .logprob = -0.5F, .bytes = "\xED\x95"};
+  result.logprobs = {{half, {{.id = 7, .logprob = -0.25F, .bytes = "a"}, half}}};
+  const Value token = ToValue(result).Find("logprobs")->as_array().front();
+  CHECK(*token.Find("id") == Value(5));
+  CHECK(*token.Find("logprob") == Value(-0.5));
+  CHECK(*token.Find("bytes") == Value(Value::Array{0xED, 0x95}));
+  REQUIRE(token.Find("top_logprobs")->as_array().size() == 2);
+  CHECK(ToJson(token.Find("top_logprobs")->as_array()[0]) ==
+        R"({"token":"a","id":7,"logprob":-0.25,"bytes":[97]})");
+}
+
 TEST_CASE("an evaluation has a member for each metric") {
   EvaluateReport report;
   report.metrics = {{"ndcg@10", 0.5}, {"recall@10", 0.6}, {"recall@100", 0.7}, {"mrr@10", 0.4}};
