@@ -46,6 +46,11 @@ inline Status NeedArgument(const void* argument, std::string_view name) {
   return InvalidArgumentError(name, " is NULL");
 }
 
+// A field whose zero says the default, and which says zero by being negative.
+inline double OrDefault(double given, double fallback) {
+  return given == 0 ? fallback : given < 0 ? 0 : given;
+}
+
 inline std::string_view OrEmpty(const char* text) { return text != nullptr ? text : ""; }
 
 // A struct that is versioned by its size, as this library knows it; null is one of zeros.

@@ -1,5 +1,6 @@
 #include "bindings/c/handles.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 #include <utility>
@@ -71,7 +72,8 @@ void rag_call_progress(const rag_call* call, uint64_t* done, uint64_t* total) {
       so_far = call->care.done.load();
     } else if (!call->ingest.walking.load()) {
       of_all = call->ingest.bytes_total.load();
-      so_far = call->ingest.bytes_done.load();
+      // Documents are counted as they are written, by their text.
+      so_far = std::min(call->ingest.bytes_done.load(), of_all);
     }
   }
   if (done != nullptr) *done = so_far;

@@ -1,4 +1,4 @@
-// The C ABI's searches, answers, generations and vectors.
+// The C ABI's searches and what they are worth, answers, generations and vectors.
 #include <algorithm>
 #include <cstddef>
 #include <string>
@@ -21,18 +21,22 @@ using rag::bindings::CancelOf;
 using rag::bindings::Guard;
 using rag::bindings::HandOut;
 using rag::bindings::NeedArgument;
+using rag::bindings::OrDefault;
 using rag::bindings::OrEmpty;
 using rag::bindings::ReadStrings;
 using rag::bindings::ReadStruct;
 using rag::bindings::ReadTexts;
 
-constexpr size_t kSources = 6;  // of an answer
+constexpr size_t kSources = 6;        // of an answer
+constexpr size_t kMaxBiases = 1'024;  // SamplingOptions::logit_bias
+constexpr size_t kMaxCutoffs = 64;
 // Of all the pictures of a call together, at three bytes each.
 constexpr size_t kMaxPixels = size_t{1} << 28;
 
 Result<rag::SearchRequest> ReadSearch(const rag_search_options* options, size_t default_k) {
-  RAG_ASSIGN_OR_RETURN(const rag_search_options given,
-                       ReadStruct(options, sizeof(rag_search_options), "rag_search_options"));
+  RAG_ASSIGN_OR_RETURN(
+      const rag_search_options given,
+      ReadStruct(options, offsetof(rag_search_options, rrf_k), "rag_search_options"));
   rag::SearchRequest request;
   request.k = given.k != 0 ? given.k : default_k;
   if (given.mode != nullptr) {
@@ -46,6 +50,10 @@ Result<rag::SearchRequest> ReadSearch(const rag_search_options* options, size_t 
   if (given.image != nullptr) {
     request.image.assign(static_cast<const char*>(given.image), given.image_bytes);
   }
+  if (given.rrf_k != 0) request.rrf_k = given.rrf_k;
+  request.dense_weight = OrDefault(given.dense_weight, request.dense_weight);
+  request.lexical_weight = OrDefault(given.lexical_weight, request.lexical_weight);
+  request.sparse_weight = OrDefault(given.sparse_weight, request.sparse_weight);
   return request;
 }
 
@@ -88,26 +96,68 @@ Status ReadConstraint(const rag_generate_options& given, rag::OutputConstraint& 
   return OkStatus();
 }
 
+void ReadSampling(const rag_generate_options& given, rag::SamplingOptions& sampling) {
+  const auto set = [](double value, double& option) {
+    if (value != 0) option = value;
+  };
+  sampling.temperature = given.temperature;
+  set(given.top_p, sampling.top_p);
+  sampling.min_p = given.min_p;
+  sampling.top_k = given.top_k;
+  set(given.repetition_penalty, sampling.repetition_penalty);
+  sampling.presence_penalty = given.presence_penalty;
+  sampling.frequency_penalty = given.frequency_penalty;
+  set(given.typical_p, sampling.typical_p);
+  sampling.top_n_sigma = given.top_n_sigma;
+  sampling.xtc_probability = given.xtc_probability;
+  set(given.xtc_threshold, sampling.xtc_threshold);
+  sampling.mirostat_tau = given.mirostat_tau;
+  set(given.mirostat_eta, sampling.mirostat_eta);
+  sampling.dry_multiplier = given.dry_multiplier;
+  set(given.dry_base, sampling.dry_base);
+  if (given.dry_allowed_length != 0) sampling.dry_allowed_length = given.dry_allowed_length;
+  sampling.seed = given.seed;
+}
+
+Status ReadBias(const rag_generate_options& given, rag::SamplingOptions& sampling) {
+  if (given.logit_bias_count == 0) return OkStatus();
+  RAG_RETURN_IF_ERROR(NeedArgument(given.logit_bias, "rag_generate_options.logit_bias"));
+  if (given.logit_bias_count > kMaxBiases) {
+    return InvalidArgumentError("rag_generate_options.logit_bias_count is ", given.logit_bias_count,
+                                "; at most ", kMaxBiases, " are taken");
+  }
+  for (size_t i = 0; i < given.logit_bias_count; ++i) {
+    sampling.logit_bias.emplace_back(given.logit_bias[i].token, given.logit_bias[i].bias);
+  }
+  return OkStatus();
+}
+
 Result<Generation> ReadGeneration(const rag_generate_options* options) {
-  RAG_ASSIGN_OR_RETURN(const rag_generate_options given,
-                       ReadStruct(options, sizeof(rag_generate_options), "rag_generate_options"));
+  RAG_ASSIGN_OR_RETURN(
+      const rag_generate_options given,
+      ReadStruct(options, offsetof(rag_generate_options, typical_p), "rag_generate_options"));
   Generation generation{.options = {}, .on_text = given.on_text, .user = given.user};
   rag::ChatOptions& out = generation.options;
   if (given.max_tokens != 0) out.max_tokens = given.max_tokens;
-  out.sampling.temperature = given.temperature;
-  if (given.top_p != 0) out.sampling.top_p = given.top_p;
-  out.sampling.min_p = given.min_p;
-  out.sampling.top_k = given.top_k;
-  if (given.repetition_penalty != 0) out.sampling.repetition_penalty = given.repetition_penalty;
-  out.sampling.presence_penalty = given.presence_penalty;
-  out.sampling.frequency_penalty = given.frequency_penalty;
-  out.sampling.seed = given.seed;
+  ReadSampling(given, out.sampling);
+  RAG_RETURN_IF_ERROR(ReadBias(given, out.sampling));
   RAG_ASSIGN_OR_RETURN(out.stop, ReadStrings(given.stop, given.stop_count, "stop"));
   RAG_RETURN_IF_ERROR(ReadConstraint(given, out.constraint));
   RAG_ASSIGN_OR_RETURN(const std::vector<std::string> adapters,
                        ReadStrings(given.adapters, given.adapter_count, "adapters"));
-  for (const std::string& name : adapters) out.adapters.push_back({.name = name});
+  for (size_t i = 0; i < adapters.size(); ++i) {
+    rag::AdapterUse use{.name = adapters[i]};
+    if (given.adapter_scales != nullptr && given.adapter_scales[i] != 0) {
+      use.scale = given.adapter_scales[i];
+    }
+    out.adapters.push_back(std::move(use));
+  }
   out.priority = given.priority;
+  out.logprobs = given.logprobs != 0;
+  out.top_logprobs = given.top_logprobs;
+  if (out.top_logprobs != 0 && !out.logprobs) {
+    return InvalidArgumentError("rag_generate_options.top_logprobs is set without logprobs");
+  }
   return generation;
 }
 
@@ -130,6 +180,11 @@ Result<std::vector<rag::ChatMessage>> ReadMessages(const rag_message* messages, 
 }
 
 Result<rag::AskRequest> ReadAsk(const rag_ask_options& given, const Generation& generation) {
+  if (generation.options.logprobs) {
+    return rag::UnimplementedError(
+        "rag_generate_options.logprobs are of rag_chat alone: an answer is cut out of what the "
+        "decoder writes");
+  }
   rag::AskRequest request;
   RAG_ASSIGN_OR_RETURN(request.search, ReadSearch(given.search, kSources));
   request.search.image.clear();
@@ -218,6 +273,37 @@ rag_code rag_search(rag_engine* engine, const char* collection, const char* quer
     RAG_ASSIGN_OR_RETURN(const rag::SearchResponse response,
                          engine->engine->Search(collection, request, CancelOf(call)));
     HandOut(rag::ToValue(response), hits_json);
+    return OkStatus();
+  });
+}
+
+rag_code rag_evaluate(rag_engine* engine, const char* collection, const char* folder,
+                      const rag_evaluate_options* options, rag_call* call, char** report_json) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(report_json, "report_json"));
+    *report_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
+    RAG_RETURN_IF_ERROR(NeedArgument(folder, "folder"));
+    RAG_ASSIGN_OR_RETURN(const rag_evaluate_options given,
+                         ReadStruct(options, sizeof(rag_evaluate_options), "rag_evaluate_options"));
+    rag::EvaluateRequest request;
+    request.folder = folder;
+    RAG_ASSIGN_OR_RETURN(request.search, ReadSearch(given.search, request.search.k));
+    request.search.image.clear();
+    if (given.cutoff_count > kMaxCutoffs) {
+      return InvalidArgumentError("rag_evaluate_options.cutoff_count is ", given.cutoff_count,
+                                  "; at most ", kMaxCutoffs, " are taken");
+    }
+    if (given.cutoff_count > 0) {
+      RAG_RETURN_IF_ERROR(NeedArgument(given.cutoffs, "rag_evaluate_options.cutoffs"));
+      request.cutoffs.assign(given.cutoffs, given.cutoffs + given.cutoff_count);
+    }
+    RAG_ASSIGN_OR_RETURN(
+        const rag::EvaluateReport report,
+        engine->engine->Evaluate(collection, request, call != nullptr ? &call->ingest : nullptr,
+                                 CancelOf(call)));
+    HandOut(rag::ToValue(report), report_json);
     return OkStatus();
   });
 }

@@ -2,6 +2,7 @@
 // engine itself, collections, documents and care; questions.cc has the rest.
 #include "bindings/c/rag.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -27,6 +28,7 @@ using rag::bindings::Guard;
 using rag::bindings::HandOut;
 using rag::bindings::HandOutIfWanted;
 using rag::bindings::NeedArgument;
+using rag::bindings::OrDefault;
 using rag::bindings::OrEmpty;
 using rag::bindings::ReadMetadata;
 using rag::bindings::ReadStrings;
@@ -49,6 +51,8 @@ static_assert(static_cast<int>(StatusCode::kPermissionDenied) == RAG_PERMISSION_
 static_assert(static_cast<int>(StatusCode::kInternal) == RAG_INTERNAL);
 
 constexpr size_t kMaxAdapters = 64;  // GeneratorOptions::adapters
+constexpr size_t kRecallSample = 200;
+constexpr size_t kRecallK = 10;
 
 Status ReadDecoderOptions(const rag_options& given, rag::GeneratorOptions& decoder) {
   decoder.context_tokens = given.context_tokens;
@@ -60,6 +64,9 @@ Status ReadDecoderOptions(const rag_options& given, rag::GeneratorOptions& decod
   decoder.cache_path = OrEmpty(given.kv_cache);
   decoder.draft_tokens = given.draft_tokens;
   decoder.draft_model = OrEmpty(given.draft_model);
+  decoder.draft_min_probability =
+      OrDefault(given.draft_min_probability, decoder.draft_min_probability);
+  decoder.mapped_weights = given.mapped_weights != 0;
   if (given.adapter_count == 0) return OkStatus();
   RAG_RETURN_IF_ERROR(NeedArgument(given.adapters, "rag_options.adapters"));
   if (given.adapter_count > kMaxAdapters) {
@@ -149,8 +156,9 @@ rag_code rag_open(const char* db_path, const rag_options* options, rag_engine** 
     RAG_RETURN_IF_ERROR(NeedArgument(out, "out"));
     *out = nullptr;
     RAG_RETURN_IF_ERROR(NeedArgument(db_path, "db_path"));
-    RAG_ASSIGN_OR_RETURN(const rag_options given,
-                         ReadStruct(options, sizeof(rag_options), "rag_options"));
+    RAG_ASSIGN_OR_RETURN(
+        const rag_options given,
+        ReadStruct(options, offsetof(rag_options, draft_min_probability), "rag_options"));
     rag::EngineOptions engine_options;
     rag::RuntimeOptions runtime_options;
     RAG_RETURN_IF_ERROR(ReadOptions(given, engine_options, runtime_options));
@@ -312,6 +320,18 @@ rag_code rag_list(rag_engine* engine, const char* collection, const char* after,
   });
 }
 
+rag_code rag_chunk(rag_engine* engine, const char* collection, uint64_t chunk_id, char** hit_json) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(hit_json, "hit_json"));
+    *hit_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
+    RAG_ASSIGN_OR_RETURN(const rag::Hit hit, engine->engine->GetChunk(collection, chunk_id));
+    HandOut(rag::ToValue(hit), hit_json);
+    return OkStatus();
+  });
+}
+
 rag_code rag_remove(rag_engine* engine, const char* collection, const char* key) {
   return Guard([&]() -> Status {
     RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
@@ -335,6 +355,42 @@ rag_code rag_verify(rag_engine* engine, const char* collection, rag_call* call,
   });
 }
 
+rag_code rag_measure_recall(rag_engine* engine, const char* collection, size_t sample, size_t k,
+                            rag_call* call, char** report_json) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(report_json, "report_json"));
+    *report_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
+    RAG_ASSIGN_OR_RETURN(
+        const rag::RecallReport report,
+        engine->engine->MeasureRecall(collection, sample != 0 ? sample : kRecallSample,
+                                      k != 0 ? k : kRecallK, CancelOf(call)));
+    HandOut(rag::ToValue(report), report_json);
+    return OkStatus();
+  });
+}
+
+rag_code rag_tune(rag_engine* engine, const char* collection, const rag_tune_options* options,
+                  rag_call* call, char** report_json) {
+  return Guard([&]() -> Status {
+    if (report_json != nullptr) *report_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    RAG_RETURN_IF_ERROR(NeedArgument(collection, "collection"));
+    RAG_ASSIGN_OR_RETURN(const rag_tune_options given,
+                         ReadStruct(options, sizeof(rag_tune_options), "rag_tune_options"));
+    rag::TuneGoal goal;
+    if (given.recall != 0) goal.recall = given.recall;
+    goal.memory_bytes = given.memory_bytes;
+    if (given.k != 0) goal.k = given.k;
+    RAG_ASSIGN_OR_RETURN(
+        const rag::TuneReport report,
+        engine->engine->Tune(collection, goal, given.dry_run == 0, CareOf(call), CancelOf(call)));
+    HandOutIfWanted(rag::ToValue(report), report_json);
+    return OkStatus();
+  });
+}
+
 rag_code rag_backup(rag_engine* engine, const char* destination, rag_call* call,
                     char** report_json) {
   return Guard([&]() -> Status {
@@ -354,6 +410,16 @@ rag_code rag_vacuum(rag_engine* engine, rag_call* call, char** report_json) {
     RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
     RAG_ASSIGN_OR_RETURN(const rag::VacuumReport report,
                          engine->engine->Vacuum(CareOf(call), CancelOf(call)));
+    HandOutIfWanted(rag::ToValue(report), report_json);
+    return OkStatus();
+  });
+}
+
+rag_code rag_save_cache(rag_engine* engine, char** report_json) {
+  return Guard([&]() -> Status {
+    if (report_json != nullptr) *report_json = nullptr;
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    RAG_ASSIGN_OR_RETURN(const rag::CacheSaveReport report, engine->engine->SaveGeneratorCache());
     HandOutIfWanted(rag::ToValue(report), report_json);
     return OkStatus();
   });

@@ -6,7 +6,9 @@
  * what happened, for the calling thread. Handles may be used from several threads.
  *
  * Of structs that are versioned, set struct_size to sizeof and the rest to zero: zero is the
- * default of every field. Pointers to them may be NULL for defaults alone.
+ * default of every field. Pointers to them may be NULL for defaults alone. Fields are only added at
+ * the end, so that programs of before are served; a library of before refuses what it does not know
+ * with RAG_UNIMPLEMENTED.
  */
 #ifndef RAG_BINDINGS_C_RAG_H_
 #define RAG_BINDINGS_C_RAG_H_
@@ -64,7 +66,8 @@ RAG_API void rag_call_free(rag_call* call);
 /* The call returns RAG_CANCELLED soon, with everything acknowledged before kept; rag_index returns
  * a report that says so. Safe in a signal handler. */
 RAG_API void rag_call_cancel(rag_call* call);
-/* Bytes of files that are done, and in all; *total is 0 while it is not known. */
+/* What is done, and in all: bytes of files (rag_index, rag_evaluate, rag_backup, rag_restore) or
+ * steps (rag_tune, rag_vacuum); *total is 0 while it is not known. */
 RAG_API void rag_call_progress(const rag_call* call, uint64_t* done, uint64_t* total);
 
 /* --- the engine --- */
@@ -98,7 +101,10 @@ typedef struct rag_options {
   const char* draft_model; /* that guesses; NULL: none */
   const rag_adapter* adapters;
   size_t adapter_count;
-  int threads; /* 0: all processors */
+  int threads;                  /* 0: all processors */
+  double draft_min_probability; /* a guess of the draft model ends before a token to which it gives
+                                   less; 0: 0.5, negative: 0 */
+  int mapped_weights; /* leave the decoder's weights in its file, which other processes share */
 } rag_options;
 
 /* Opens (and makes) the database folder. Models are loaded at their first use. */
@@ -163,6 +169,10 @@ RAG_API rag_code rag_get(rag_engine* engine, const char* collection, const char*
 /* *keys_json: an array of at most `limit` keys in order, after `after`, which may be NULL. */
 RAG_API rag_code rag_list(rag_engine* engine, const char* collection, const char* after,
                           size_t limit, char** keys_json);
+/* The passage that a search's chunk_id names: *hit_json as one of `rag search --json`, with 0 as
+ * rank and score. */
+RAG_API rag_code rag_chunk(rag_engine* engine, const char* collection, uint64_t chunk_id,
+                           char** hit_json);
 RAG_API rag_code rag_remove(rag_engine* engine, const char* collection, const char* key);
 
 /* --- questions --- */
@@ -178,6 +188,10 @@ typedef struct rag_search_options {
   size_t rerank_top;   /* passages put in the reranker's order; 0: none */
   const void* image;   /* a picture's file, instead of the query */
   size_t image_bytes;
+  size_t rrf_k;        /* hybrid: a rank counts weight / (rrf_k + rank); 0: 60 */
+  double dense_weight; /* of the ranking by vectors; 0: 1, negative: 0, as for the next two */
+  double lexical_weight;
+  double sparse_weight;
 } rag_search_options;
 
 /* *hits_json as `rag search --json`. */
@@ -186,6 +200,11 @@ RAG_API rag_code rag_search(rag_engine* engine, const char* collection, const ch
 
 /* Gets each piece of the text as it is made, on the calling thread; anything but 0 stops it. */
 typedef int (*rag_on_text)(const char* text, size_t bytes, void* user);
+
+typedef struct rag_logit_bias {
+  int32_t token; /* its id, as log-probabilities name it */
+  double bias;   /* added to its logit, from -1000 to 1000 */
+} rag_logit_bias;
 
 typedef struct rag_generate_options {
   size_t struct_size;
@@ -209,6 +228,20 @@ typedef struct rag_generate_options {
   int priority; /* higher goes first where requests wait */
   rag_on_text on_text;
   void* user;
+  double typical_p; /* 0: 1 */
+  double top_n_sigma;
+  double xtc_probability;
+  double xtc_threshold; /* 0: 0.1 */
+  double mirostat_tau;
+  double mirostat_eta; /* 0: 0.1 */
+  double dry_multiplier;
+  double dry_base;           /* 0: 1.75 */
+  size_t dry_allowed_length; /* 0: 2 */
+  const rag_logit_bias* logit_bias;
+  size_t logit_bias_count;      /* at most 1,024 */
+  const double* adapter_scales; /* [adapter_count], 0 for the adapter's own; NULL: all of them */
+  int logprobs;                 /* of each token; of rag_chat alone */
+  size_t top_logprobs;          /* with as many of the likeliest tokens each, at most 20 */
 } rag_generate_options;
 
 typedef struct rag_message {
@@ -228,10 +261,15 @@ typedef struct rag_ask_options {
   size_t history_count;
 } rag_ask_options;
 
-/* *answer_json as `rag ask --json`. */
+/* *answer_json as `rag ask --json`. It has no log-probabilities: an answer is cut out of what the
+ * decoder writes. */
 RAG_API rag_code rag_ask(rag_engine* engine, const char* collection, const char* question,
                          const rag_ask_options* options, rag_call* call, char** answer_json);
-/* The decoder alone. *result_json: {"answer", "finish_reason", "usage", "timings_ms"}. */
+/* The decoder alone. *result_json: {"answer", "finish_reason", "usage", "timings_ms"}, and where
+ * asked for "logprobs", an array of {"token", "id", "logprob", "bytes", "top_logprobs"} of each
+ * token but those at the end that a stop string cut off: natural logarithms of the probabilities as
+ * the model gives them, before options and constraint, with the bytes that the token adds to the
+ * text, and as many others, the likeliest first. */
 RAG_API rag_code rag_chat(rag_engine* engine, const rag_message* messages, size_t message_count,
                           const rag_generate_options* options, rag_call* call, char** result_json);
 
@@ -277,10 +315,49 @@ RAG_API rag_code rag_classify_images(rag_engine* engine, const void* const* imag
 /* *report_json as `rag verify --json`. */
 RAG_API rag_code rag_verify(rag_engine* engine, const char* collection, rag_call* call,
                             char** report_json);
+/* How much of the k nearest (0: 10) the vector index finds of `sample` (0: 200) stored vectors,
+ * compared with exact search: *report_json {"queries", "k", "recall", "seconds"}. */
+RAG_API rag_code rag_measure_recall(rag_engine* engine, const char* collection, size_t sample,
+                                    size_t k, rag_call* call, char** report_json);
+
+typedef struct rag_tune_options {
+  size_t struct_size;
+  double recall;       /* of the k nearest, 0.5 to 0.999; 0: 0.95 */
+  size_t memory_bytes; /* that the index may take; 0: any */
+  size_t k;            /* 1 to 100; 0: 10 */
+  int dry_run;         /* only measure */
+} rag_tune_options;
+
+/* Tries kinds of vector indexes, codes and widths on a sample of the stored vectors, builds the
+ * fastest that finds enough and fits in the memory beside the present one, which answers meanwhile,
+ * and puts it in its place. *report_json, which may be NULL, as `rag tune --json`.
+ * RAG_FAILED_PRECONDITION when there are fewer than 1,000 vectors, and when nothing reaches the
+ * goal, naming what comes nearest; RAG_UNAVAILABLE while another call is at it. The collection is
+ * as before then. */
+RAG_API rag_code rag_tune(rag_engine* engine, const char* collection,
+                          const rag_tune_options* options, rag_call* call, char** report_json);
+
+typedef struct rag_evaluate_options {
+  size_t struct_size;
+  const rag_search_options* search; /* of each query; its k and image are not used */
+  const size_t* cutoffs;            /* of the metrics, 1 to 1,000; NULL: 10 and 100 */
+  size_t cutoff_count;              /* at most 64 */
+} rag_evaluate_options;
+
+/* Indexes the corpus of a folder in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/test.tsv or
+ * qrels.tsv) under `collection`, which is made for it and afterwards holds this corpus alone, and
+ * searches with the judged queries: *report_json as `rag eval --json`, metrics as trec_eval defines
+ * them. RAG_FAILED_PRECONDITION when the collection holds other documents, which are left alone. */
+RAG_API rag_code rag_evaluate(rag_engine* engine, const char* collection, const char* folder,
+                              const rag_evaluate_options* options, rag_call* call,
+                              char** report_json);
 /* As `rag backup` and `rag vacuum`, while others read and write. The reports may be NULL. */
 RAG_API rag_code rag_backup(rag_engine* engine, const char* destination, rag_call* call,
                             char** report_json);
 RAG_API rag_code rag_vacuum(rag_engine* engine, rag_call* call, char** report_json);
+/* Writes rag_options.kv_cache now, as rag_close does: *report_json, which may be NULL, {"blocks",
+ * "tokens", "bytes", "seconds"}. RAG_FAILED_PRECONDITION without a decoder or the file's name. */
+RAG_API rag_code rag_save_cache(rag_engine* engine, char** report_json);
 /* Makes the database folder, which must not be there, from a backup. */
 RAG_API rag_code rag_restore(const char* backup, const char* db_path, rag_call* call,
                              char** report_json);

@@ -1,6 +1,10 @@
 // The C ABI: results, errors, NULL arguments, struct sizes, threads.
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <cstddef>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -44,8 +48,7 @@ struct Opened {
   TemporaryFolder folder;
   rag_engine* engine = nullptr;
 
-  Opened() {
-    const rag_options options = LexicalOptions();
+  explicit Opened(const rag_options& options = LexicalOptions()) {
     const rag_code code = rag_open(folder.file("db").c_str(), &options, &engine);
     INFO(rag_last_error());
     REQUIRE(code == RAG_OK);
@@ -74,6 +77,11 @@ TEST_CASE("documents are added, found, asked for and removed over the C ABI") {
   rag::Value hits = Take(json);
   REQUIRE(hits.Find("hits")->as_array().size() == 1);
   CHECK(hits.Find("hits")->as_array()[0].Find("document")->as_string() == "tower");
+  const auto chunk_id =
+      static_cast<uint64_t>(hits.Find("hits")->as_array()[0].Find("chunk_id")->as_int());
+  REQUIRE(rag_chunk(opened.engine, "notes", chunk_id, &json) == RAG_OK);
+  CHECK(*Take(json).Find("text") == *hits.Find("hits")->as_array()[0].Find("text"));
+  CHECK(rag_chunk(opened.engine, "notes", 1'000, &json) == RAG_NOT_FOUND);
 
   REQUIRE(rag_ask(opened.engine, "notes", "When was the tower built?", nullptr, nullptr, &json) ==
           RAG_OK);
@@ -225,6 +233,267 @@ TEST_CASE("the decoder writes in pieces, is stopped, and keeps to what it must m
   CHECK(rag_close(engine) == RAG_OK);
 }
 
+TEST_CASE("log-probabilities are the model's, and a bias chooses by them") {
+  const auto model = rag::test::SharedData("models/stories260K/stories260K.gguf");
+  if (!model.has_value()) RAG_SKIP("stories260K is absent");
+  const std::string path = model->string();
+  rag_options options = LexicalOptions();
+  options.llm = path.c_str();
+  const Opened opened(options);
+  rag_engine* const engine = opened.engine;
+  const rag_message messages[] = {{"user", "Once upon a time"}};
+  rag_generate_options generate{};
+  generate.struct_size = sizeof generate;
+  generate.max_tokens = 12;
+  generate.logprobs = 1;
+  generate.top_logprobs = 3;
+  char* json = nullptr;
+  const auto chat = [&] {
+    const rag_code code = rag_chat(engine, messages, 1, &generate, nullptr, &json);
+    INFO(rag_last_error());
+    REQUIRE(code == RAG_OK);
+    return Take(json);
+  };
+  const rag::Value plain = chat();
+  const rag::Value::Array& tokens = plain.Find("logprobs")->as_array();
+  REQUIRE(tokens.size() == 12);
+  std::string text;
+  for (const rag::Value& token : tokens) {
+    for (const rag::Value& byte : token.Find("bytes")->as_array()) {
+      text += static_cast<char>(byte.as_int());
+    }
+    const rag::Value::Array& top = token.Find("top_logprobs")->as_array();
+    REQUIRE(top.size() == 3);
+    CHECK(*top[0].Find("id") == *token.Find("id"));
+    double sum = 0;
+    for (const rag::Value& other : top) sum += std::exp(other.Find("logprob")->as_double());
+    CHECK(sum <= 1 + 1e-6);
+  }
+  CHECK(text.ends_with(plain.Find("answer")->as_string()));
+
+  // What is drawn changes, and what the model says of it does not.
+  const rag::Value second = tokens[0].Find("top_logprobs")->as_array()[1];
+  const rag_logit_bias bias[] = {{static_cast<int32_t>(second.Find("id")->as_int()), 100}};
+  generate.logit_bias = bias;
+  generate.logit_bias_count = 1;
+  generate.max_tokens = 1;
+  const rag::Value biased = chat().Find("logprobs")->as_array()[0];
+  CHECK(*biased.Find("id") == *second.Find("id"));
+  CHECK(*biased.Find("logprob") == *second.Find("logprob"));
+  CHECK(*biased.Find("top_logprobs") == *tokens[0].Find("top_logprobs"));
+
+  generate.logit_bias_count = 1'025;
+  CHECK(rag_chat(engine, messages, 1, &generate, nullptr, &json) == RAG_INVALID_ARGUMENT);
+  generate.logit_bias_count = 0;
+  generate.top_logprobs = 21;
+  CHECK(rag_chat(engine, messages, 1, &generate, nullptr, &json) == RAG_INVALID_ARGUMENT);
+  REQUIRE(Add(engine, "notes", "k", "A zebra.") == RAG_OK);
+  rag_ask_options asking{};
+  asking.struct_size = sizeof asking;
+  asking.generate = &generate;
+  CHECK(rag_ask(engine, "notes", "zebra", &asking, nullptr, &json) == RAG_UNIMPLEMENTED);
+  generate.logprobs = 0;
+  CHECK(rag_chat(engine, messages, 1, &generate, nullptr, &json) == RAG_INVALID_ARGUMENT);
+  generate.top_logprobs = 0;
+  CHECK(chat().Find("logprobs") == nullptr);
+  CHECK(rag_save_cache(engine, &json) == RAG_FAILED_PRECONDITION);
+}
+
+TEST_CASE("every way of sampling reaches the decoder") {
+  const auto model = rag::test::SharedData("models/stories260K/stories260K.gguf");
+  if (!model.has_value()) RAG_SKIP("stories260K is absent");
+  const std::string path = model->string();
+  rag_options options = LexicalOptions();
+  options.llm = path.c_str();
+  const Opened opened(options);
+  const rag_message messages[] = {{"user", "Once upon a time"}};
+  // Out of range, each is refused by its name.
+  for (const auto& [name, option] :
+       {std::pair{"typical_p", &rag_generate_options::typical_p},
+        std::pair{"top_n_sigma", &rag_generate_options::top_n_sigma},
+        std::pair{"xtc_probability", &rag_generate_options::xtc_probability},
+        std::pair{"xtc_threshold", &rag_generate_options::xtc_threshold},
+        std::pair{"mirostat_tau", &rag_generate_options::mirostat_tau},
+        std::pair{"mirostat_eta", &rag_generate_options::mirostat_eta},
+        std::pair{"dry_multiplier", &rag_generate_options::dry_multiplier},
+        std::pair{"dry_base", &rag_generate_options::dry_base}}) {
+    rag_generate_options generate{};
+    generate.struct_size = sizeof generate;
+    generate.max_tokens = 1;
+    generate.*option = 1e6;
+    char* json = nullptr;
+    CHECK(rag_chat(opened.engine, messages, 1, &generate, nullptr, &json) == RAG_INVALID_ARGUMENT);
+    CHECK(std::string(rag_last_error()).find(name) != std::string::npos);
+  }
+}
+
+TEST_CASE("a cache is saved when it is asked for") {
+  const auto model = rag::test::SharedData("models/stories260K/stories260K.gguf");
+  if (!model.has_value()) RAG_SKIP("stories260K is absent");
+  const TemporaryFolder folder;
+  const std::string path = model->string();
+  const std::string cache = folder.file("kept.kv");
+  rag_options options = LexicalOptions();
+  options.llm = path.c_str();
+  options.kv_cache = cache.c_str();
+  options.mapped_weights = 1;
+  const Opened opened(options);
+  const rag_message messages[] = {{"user", "Once upon a time"}};
+  char* json = nullptr;
+  REQUIRE(rag_chat(opened.engine, messages, 1, nullptr, nullptr, &json) == RAG_OK);
+  rag_free(json);
+  REQUIRE_FALSE(std::filesystem::exists(cache));
+  REQUIRE(rag_save_cache(opened.engine, &json) == RAG_OK);
+  CHECK(Take(json).Find("tokens")->as_int() > 32);
+  CHECK(std::filesystem::exists(cache));
+}
+
+TEST_CASE("the index is measured, and chosen anew by measuring") {
+  const std::string encoder = rag::test::Golden("encoders/bert");
+  rag_options options = LexicalOptions();
+  options.encoder = encoder.c_str();
+  const Opened opened(options);
+  rag_engine* const engine = opened.engine;
+  REQUIRE(Add(engine, "few", "k", "A zebra.") == RAG_OK);
+  char* json = nullptr;
+  CHECK(rag_tune(engine, "few", nullptr, nullptr, &json) == RAG_FAILED_PRECONDITION);
+  CHECK(json == nullptr);
+
+  const std::string lines = opened.folder.file("many.jsonl");
+  std::ofstream out(lines);
+  for (int i = 0; i < 1'200; ++i) {
+    out << R"({"id": "n)" << i << R"(", "text": "Item )" << i << " of shelf " << i % 37 << "\"}\n";
+  }
+  out.close();
+  const char* paths[] = {lines.c_str()};
+  REQUIRE(rag_index(engine, "many", paths, 1, nullptr, nullptr, nullptr) == RAG_OK);
+  const auto index = [&] {
+    REQUIRE(rag_collections(engine, "many", &json) == RAG_OK);
+    return *Take(json).as_array()[0].Find("index");
+  };
+  const rag::Value before = index();
+
+  rag_tune_options tuning{};
+  tuning.struct_size = sizeof tuning;
+  tuning.recall = 0.9;
+  tuning.k = 5;
+  tuning.dry_run = 1;
+  rag_call* call = nullptr;
+  REQUIRE(rag_call_create(&call) == RAG_OK);
+  REQUIRE(rag_tune(engine, "many", &tuning, call, &json) == RAG_OK);
+  const rag::Value report = Take(json);
+  CHECK(report.Find("goal")->as_string() == "auto:recall=0.900,k=5");
+  CHECK(report.Find("rows")->as_int() == 1'200);
+  CHECK(report.Find("picked")->Find("recall")->as_double() >= 0.9);
+  uint64_t done = 0;
+  uint64_t total = 0;
+  rag_call_progress(call, &done, &total);
+  CHECK(total > 0);
+  CHECK(done == total);
+  CHECK(index() == before);
+  rag_call_cancel(call);
+  CHECK(rag_tune(engine, "many", &tuning, call, &json) == RAG_CANCELLED);
+  rag_call_free(call);
+
+  tuning.dry_run = 0;
+  REQUIRE(rag_tune(engine, "many", &tuning, nullptr, nullptr) == RAG_OK);
+  CHECK(index().Find("goal")->as_string() == "auto:recall=0.900,k=5");
+  REQUIRE(rag_measure_recall(engine, "many", 0, 5, nullptr, &json) == RAG_OK);
+  const rag::Value recall = Take(json);
+  CHECK(recall.Find("queries")->as_int() == 200);
+  CHECK(recall.Find("k")->as_int() == 5);
+  CHECK(recall.Find("recall")->as_double() >= 0.9);
+  REQUIRE(rag_measure_recall(engine, "many", 20, 0, nullptr, &json) == RAG_OK);
+  CHECK(Take(json).Find("queries")->as_int() == 20);
+
+  tuning.memory_bytes = 10'000;
+  CHECK(rag_tune(engine, "many", &tuning, nullptr, &json) == RAG_FAILED_PRECONDITION);
+  CHECK(std::string(rag_last_error()).find("MB") != std::string::npos);
+  tuning.recall = 2;
+  CHECK(rag_tune(engine, "many", &tuning, nullptr, &json) == RAG_INVALID_ARGUMENT);
+  CHECK(rag_tune(engine, nullptr, nullptr, nullptr, &json) == RAG_INVALID_ARGUMENT);
+}
+
+TEST_CASE("searches are measured on judged queries") {
+  const Opened opened;
+  rag_engine* const engine = opened.engine;
+  const std::string data = opened.folder.file("data");
+  std::filesystem::create_directory(data);
+  std::ofstream(data + "/corpus.jsonl")
+      << "{\"_id\": \"dog\", \"text\": \"A dog guards the house and barks.\"}\n"
+      << "{\"_id\": \"cat\", \"text\": \"The cat barks at the dog that barks at dogs.\"}\n";
+  std::ofstream(data + "/queries.jsonl") << "{\"_id\": \"q\", \"text\": \"barks\"}\n";
+  std::ofstream(data + "/qrels.tsv") << "q\tdog\t1\n";
+  rag_search_options search = Searching("lexical");
+  rag_evaluate_options options{};
+  options.struct_size = sizeof options;
+  options.search = &search;
+  rag_call* call = nullptr;
+  REQUIRE(rag_call_create(&call) == RAG_OK);
+  char* json = nullptr;
+  REQUIRE(rag_evaluate(engine, "data", data.c_str(), &options, call, &json) == RAG_OK);
+  const rag::Value report = Take(json);
+  CHECK(report.Find("queries")->as_int() == 1);
+  CHECK(report.Find("documents")->as_int() == 2);
+  CHECK(report.Find("recall@100")->as_double() == 1);
+  CHECK(report.Find("mrr@10")->as_double() == 0.5);
+  CHECK(report.Find("ndcg@10")->as_double() == Approx(1 / std::log2(3)));
+  uint64_t done = 0;
+  uint64_t total = 0;
+  rag_call_progress(call, &done, &total);
+  CHECK(total == std::filesystem::file_size(data + "/corpus.jsonl"));
+  CHECK(done == total);
+  rag_call_cancel(call);
+  CHECK(rag_evaluate(engine, "data", data.c_str(), &options, call, &json) == RAG_CANCELLED);
+  rag_call_free(call);
+
+  const size_t cutoffs[] = {1, 2};
+  options.cutoffs = cutoffs;
+  options.cutoff_count = 2;
+  search.filter = "document = \"dog\"";
+  REQUIRE(rag_evaluate(engine, "data", data.c_str(), &options, nullptr, &json) == RAG_OK);
+  const rag::Value filtered = Take(json);
+  CHECK(filtered.Find("mrr@1")->as_double() == 1);
+  CHECK(filtered.Find("recall@2")->as_double() == 1);
+  CHECK(filtered.Find("mrr@10") == nullptr);
+  options.cutoff_count = 65;
+  CHECK(rag_evaluate(engine, "data", data.c_str(), &options, nullptr, &json) ==
+        RAG_INVALID_ARGUMENT);
+  CHECK(rag_evaluate(engine, "data", opened.folder.file("absent").c_str(), nullptr, nullptr,
+                     &json) == RAG_NOT_FOUND);
+  REQUIRE(Add(engine, "notes", "k", "A zebra.") == RAG_OK);
+  options.cutoff_count = 0;
+  CHECK(rag_evaluate(engine, "notes", data.c_str(), &options, nullptr, &json) ==
+        RAG_FAILED_PRECONDITION);
+  CHECK(rag_evaluate(engine, "data", nullptr, &options, nullptr, &json) == RAG_INVALID_ARGUMENT);
+}
+
+TEST_CASE("the weights of hybrid search are the caller's") {
+  const std::string encoder = rag::test::Golden("encoders/bert");
+  rag_options options = LexicalOptions();
+  options.encoder = encoder.c_str();
+  const Opened opened(options);
+  const char* texts[] = {"the lazy dog", "a quick brown fox", "dogs and foxes jump"};
+  for (const char* text : texts) REQUIRE(Add(opened.engine, "notes", text, text) == RAG_OK);
+  const auto scores = [&](rag_search_options search) {
+    char* json = nullptr;
+    REQUIRE(rag_search(opened.engine, "notes", "quick fox", &search, nullptr, &json) == RAG_OK);
+    std::vector<double> found;
+    const rag::Value hits = Take(json);
+    for (const rag::Value& hit : hits.Find("hits")->as_array()) {
+      found.push_back(hit.Find("score")->as_double());
+    }
+    return found;
+  };
+  // Every passage has a vector: the dense ranking alone counts 1 / (rrf_k + rank) for each.
+  rag_search_options search = Searching("hybrid");
+  search.lexical_weight = -1;
+  CHECK(scores(search) == std::vector<double>{1.0 / 61, 1.0 / 62, 1.0 / 63});
+  search.rrf_k = 9;
+  search.dense_weight = 4;
+  CHECK(scores(search) == std::vector<double>{4.0 / 10, 4.0 / 11, 4.0 / 12});
+}
+
 TEST_CASE("passages are ranked and texts classified by the models that are named") {
   TemporaryFolder folder;
   const std::string reranker = CopyModel(folder, "rerankers/bert", "reranker").string();
@@ -318,8 +587,31 @@ TEST_CASE("rag_options is checked by its size") {
   rag_options options = LexicalOptions();
   options.struct_size = 0;
   CHECK(rag_open(folder.file("db").c_str(), &options, &engine) == RAG_INVALID_ARGUMENT);
-  options.struct_size = sizeof options - 1;
+  constexpr size_t kFirstVersion = offsetof(rag_options, draft_min_probability);
+  options.struct_size = kFirstVersion - 1;
   CHECK(rag_open(folder.file("db").c_str(), &options, &engine) == RAG_INVALID_ARGUMENT);
+  // What lies behind the first version's fields is not a program's of that version to say.
+  options = LexicalOptions();
+  options.struct_size = kFirstVersion;
+  options.mapped_weights = 77;
+  REQUIRE(rag_open(folder.file("db").c_str(), &options, &engine) == RAG_OK);
+  REQUIRE(Add(engine, "notes", "k", "A zebra.") == RAG_OK);
+  rag_search_options search = Searching("lexical");
+  search.struct_size = offsetof(rag_search_options, rrf_k);
+  search.rrf_k = SIZE_MAX;
+  char* json = nullptr;
+  REQUIRE(rag_search(engine, "notes", "zebra", &search, nullptr, &json) == RAG_OK);
+  CHECK(Take(json).Find("hits")->as_array().size() == 1);
+  rag_generate_options generate{};
+  generate.struct_size = offsetof(rag_generate_options, typical_p);
+  generate.logprobs = 1;
+  rag_ask_options asking{};
+  asking.struct_size = sizeof asking;
+  asking.generate = &generate;
+  REQUIRE(rag_ask(engine, "notes", "zebra", &asking, nullptr, &json) == RAG_OK);
+  rag_free(json);
+  REQUIRE(rag_close(engine) == RAG_OK);
+  engine = nullptr;
   options = LexicalOptions();
   options.threads = -1;
   CHECK(rag_open(folder.file("db").c_str(), &options, &engine) == RAG_INVALID_ARGUMENT);
