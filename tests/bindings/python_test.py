@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""The Python package over librag: documents, searches, answers, generations, vectors, errors, threads, Ctrl-C.
+"""The Python package over librag: documents, searches, answers, generations, vectors, tuning, evaluation, errors,
+threads, asyncio, Ctrl-C.
 
     python_test.py LIBRAG RAG_PROGRAM
 """
 
+import asyncio
 import copy
+import dataclasses
 import json
+import math
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +45,9 @@ TEXTS = {"sky": "The sky is blue because air scatters short wavelengths of light
          "seoul": "서울은 대한민국의 수도이다."}
 
 
+STORY = [{"role": "user", "content": "Once upon a time"}]
+SMALL_ENCODER = ROOT / "tests/golden/encoders/bert"
+
 # A picture of one pixel.
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 
@@ -56,11 +64,25 @@ def golden(name):
     return json.loads((ROOT / "tests" / "golden" / name).read_text(encoding="utf-8"))
 
 
+def many(folder, count):
+    """A file of so many short documents."""
+    file = pathlib.Path(folder) / "many.jsonl"
+    file.write_text("".join(json.dumps({"id": f"n{i}", "text": f"Item {i} of shelf {i % 37}"}) + "\n"
+                            for i in range(count)), encoding="utf-8")
+    return file
+
+
 class Case(unittest.TestCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.folder = pathlib.Path(scratch.name)
+
+    def command(self, *arguments, stdin=""):
+        """What the command prints as JSON."""
+        done = subprocess.run([PROGRAM, "--db", self.folder / "db", *map(str, arguments), "--json"], check=True,
+                              capture_output=True, input=stdin, text=True, env=environment(self.folder))
+        return json.loads(done.stdout)
 
     def open(self, **options):
         engine = rag.Engine(self.folder / "db", **{"encoder": "none", "threads": 2, **options})
@@ -82,6 +104,9 @@ class Documents(Case):
         self.assertEqual([(hit.rank, hit.document, hit.title) for hit in hits], [(1, "key", "Key")])
         self.assertEqual(TEXTS["key"].encode()[hits[0].start:hits[0].end].decode(), hits[0].text)
         self.assertEqual([h.document for h in engine.search("notes", "light key", filter="number < 1")], ["sky"])
+        self.assertEqual(dataclasses.replace(hits[0], rank=0, score=0.0), engine.chunk("notes", hits[0].chunk_id))
+        with self.assertRaises(rag.NotFoundError):
+            engine.chunk("notes", 1000)
         stored = engine.get("notes", "seoul")
         self.assertEqual((stored.text, stored.metadata), (TEXTS["seoul"], {"number": 2}))
         again = engine.add("notes", "sky", TEXTS["sky"], title="Sky", metadata={"number": 0})
@@ -127,6 +152,24 @@ class Documents(Case):
 
         self.assertEqual(_library.run(lambda call: told.wait(60), progress), True)
         self.assertEqual(len(engine.search("notes", "signing key")), 1)
+
+    def test_what_progress_raises_stops_the_call(self):
+        from rag import _library
+
+        engine = self.notes()
+        ended = []
+
+        def work(call):
+            try:
+                while True:
+                    _library.call("rag_vacuum", engine._handle, call, None)
+            except rag.CancelledError as error:
+                ended.append(error)
+                raise
+
+        with self.assertRaises(ZeroDivisionError):
+            _library.run(work, lambda done, total: 1 // 0)
+        self.assertEqual(len(ended), 1)
 
     def test_files_are_indexed_and_bad_ones_reported(self):
         files = self.folder / "files"
@@ -207,6 +250,97 @@ class Answers(Case):
             engine.chat(story, temprature=1)
 
     @unittest.skipUnless(DECODER, "stories260K is absent")
+    def test_have_log_probabilities(self):
+        engine = self.notes(llm=DECODER, mapped_weights=True)
+        self.assertEqual(engine.chat(STORY, max_tokens=4).logprobs, [])
+        told = engine.chat(STORY, max_tokens=12, logprobs=True, top_logprobs=20)
+        self.assertEqual(len(told.logprobs), 12)
+        self.assertTrue(b"".join(token.bytes for token in told.logprobs).endswith(told.text.encode()))
+        for token in told.logprobs:
+            self.assertEqual(token.token.encode(), token.bytes)
+            self.assertEqual(dataclasses.astuple(token)[:4], dataclasses.astuple(token.top_logprobs[0]))
+            of = [other.logprob for other in token.top_logprobs]
+            self.assertEqual(of, sorted(of, reverse=True))
+            self.assertLessEqual(sum(map(math.exp, of)), 1 + 1e-6)
+
+        # Drawn often enough, each token comes as often as it is likely.
+        first, draws = told.logprobs[0], 600
+        drawn = [token for seed in range(draws) for token in engine.chat(
+            STORY, max_tokens=1, temperature=1, seed=seed, logprobs=True).logprobs]  # of one that ends there: none
+        for token in first.top_logprobs[:5]:
+            likely = math.exp(token.logprob)
+            count = sum(other.id == token.id for other in drawn)
+            self.assertLess(abs(count - draws * likely), 5 * math.sqrt(draws * likely * (1 - likely)) + 1)
+
+        # A bias changes what is drawn, and not what the model says of it.
+        second = first.top_logprobs[1]
+        biased = engine.chat(STORY, max_tokens=1, logit_bias={second.id: 100}, logprobs=True).logprobs
+        self.assertEqual([(token.id, token.logprob) for token in biased], [(second.id, second.logprob)])
+        for error, words, options in (
+                (rag.InvalidArgumentError, "top_logprobs", {"top_logprobs": 2}),
+                (rag.InvalidArgumentError, "top_logprobs 21", {"logprobs": True, "top_logprobs": 21}),
+                (rag.InvalidArgumentError, "logit_bias", {"logit_bias": {2**31: 1}}),
+                (rag.InvalidArgumentError, "between -1000 and 1000", {"logit_bias": {5: 2000}})):
+            with self.assertRaisesRegex(error, words):
+                engine.chat(STORY, **options)
+        with self.assertRaisesRegex(rag.UnimplementedError, "logprobs"):
+            engine.ask("notes", "key", logprobs=True)
+
+    @unittest.skipUnless(DECODER, "stories260K is absent")
+    def test_every_way_of_sampling_reaches_the_decoder(self):
+        engine = self.open(llm=DECODER)
+        for name in ("typical_p", "top_n_sigma", "xtc_probability", "xtc_threshold", "mirostat_tau", "mirostat_eta",
+                     "dry_multiplier", "dry_base"):
+            with self.assertRaisesRegex(rag.InvalidArgumentError, name):
+                engine.chat(STORY, max_tokens=1, **{name: 1e6})
+        with self.assertRaisesRegex(rag.InvalidArgumentError, "typical_p must be above 0"):
+            engine.chat(STORY, typical_p=0)
+        plain = engine.chat(STORY, max_tokens=150).text
+        self.assertNotEqual(engine.chat(STORY, max_tokens=150, dry_multiplier=5).text, plain)
+        self.assertEqual(engine.chat(STORY, max_tokens=150, dry_multiplier=5, dry_allowed_length=1000).text, plain)
+
+    @unittest.skipUnless(DECODER, "stories260K is absent")
+    def test_keep_their_cache(self):
+        file = self.folder / "kept.kv"
+        with self.open(llm=DECODER, kv_cache=file) as engine:
+            engine.chat(STORY, max_tokens=4)
+            self.assertFalse(file.exists())
+            self.assertGreater(engine.save_cache()["tokens"], 4)
+            shutil.copy(file, self.folder / "copy.kv")
+        with self.open(llm=DECODER, kv_cache=self.folder / "copy.kv") as engine:
+            self.assertGreater(engine.chat(STORY, max_tokens=4).usage["cached_tokens"], 0)
+        with self.open(llm=DECODER) as engine:
+            self.assertRaisesRegex(rag.FailedPreconditionError, "cache", engine.save_cache)
+
+    @unittest.skipUnless(DECODER, "stories260K is absent")
+    def test_are_guessed_by_a_draft_model(self):
+        plain = self.open(llm=DECODER).chat(STORY, max_tokens=24).text
+        for least in (0, 0.5):
+            with rag.Engine(self.folder / f"db-{least}", encoder="none", llm=DECODER, draft_model=DECODER,
+                            draft_min_probability=least) as engine:
+                self.assertEqual(engine.chat(STORY, max_tokens=24).text, plain)
+        with rag.Engine(self.folder / "db2", encoder="none", llm=DECODER, draft_model=DECODER,
+                        draft_min_probability=1.5) as engine:
+            with self.assertRaisesRegex(rag.InvalidArgumentError, "draft_min_probability"):
+                engine.chat(STORY)
+
+    def test_take_adapters_at_a_scale(self):
+        model = self.folder / "tiny"
+        shutil.copytree(ROOT / "tests/golden/decoders/llama3", model)
+        shutil.copy(ROOT / "tests/golden/decoders/tokenizer.json", model / "tokenizer.json")
+        adapter = ROOT / "tests/golden/lora/llama_all"
+        expected = self.command("chat", "--no-retrieval", "--llm", model, "--max-tokens", "16", "--system", "x",
+                                "--lora", f"style={adapter}:0.5", stdin="Hi\n")["answer"]
+        engine = self.open(llm=model, lora={"style": adapter})
+        turns = [("system", "x"), ("user", "Hi")]
+        self.assertEqual(engine.chat(turns, max_tokens=16, adapters={"style": 0.5}).text, expected)
+        whole = engine.chat(turns, max_tokens=16, adapters="style").text
+        self.assertEqual(engine.chat(turns, max_tokens=16, adapters={"style": None}).text, whole)
+        self.assertNotEqual(whole, expected)
+        with self.assertRaisesRegex(rag.InvalidArgumentError, "'style' must not be 0"):
+            engine.chat(turns, adapters={"style": 0})
+
+    @unittest.skipUnless(DECODER, "stories260K is absent")
     def test_are_generated_from_passages(self):
         engine = self.notes(llm=DECODER)
         template = self.folder / "short.jinja"
@@ -237,6 +371,140 @@ class Vectors(Case):
         engine = self.notes(encoder=default_encoder())
         self.assertEqual(engine.search("notes", "heaven's colour", mode="dense", k=1)[0].document, "sky")
         self.assertEqual(engine.models()["encoder"]["dim"], 384)
+
+
+class Tuning(Case):
+    def test_chooses_as_the_command_does(self):
+        engine = self.open(encoder=SMALL_ENCODER, threads=1)
+        engine.index("many", many(self.folder, 1200))
+        before = engine.collection("many")["index"]
+        seen = []
+        report = engine.tune("many", recall=0.9, k=5, apply=False, progress=lambda *of: seen.append(of))
+        self.assertTrue(all(done <= total for done, total in seen))
+        self.assertEqual(engine.collection("many")["index"], before)
+        engine.close()
+        printed = self.command("--encoder", SMALL_ENCODER, "tune", "-c", "many", "--recall", "0.9", "-k", "5",
+                               "--threads", "1", "--dry-run")
+        self.assertEqual(set(printed), {field.name for field in dataclasses.fields(report)})
+        self.assertEqual(set(printed["picked"]), {field.name for field in dataclasses.fields(report.picked)})
+        for name in ("goal", "rows", "sample_rows", "queries"):
+            self.assertEqual(getattr(report, name), printed[name])
+
+        def unmeasured(trial):
+            """All but what depends on times: which of the widths that are enough is the fastest, too."""
+            kind = re.sub(r"[:,](ef_search|probes|rerank)=\d+", "", trial["index"])
+            return (kind, *(trial[name] for name in ("measured", "memory_bytes", "disk_bytes", "fits", "finds_enough")))
+
+        self.assertEqual([unmeasured(dataclasses.asdict(trial)) for trial in report.trials],
+                         [unmeasured(trial) for trial in printed["trials"]])
+        self.assertIn(report.picked, report.trials)
+        self.assertGreaterEqual(report.picked.recall, 0.9)
+        self.assertEqual(report.trials[0].recall, 1)  # the exact one
+
+    def test_puts_what_it_chose_in_place(self):
+        engine = self.open(encoder=SMALL_ENCODER)
+        engine.add("few", "k", "A zebra.")
+        with self.assertRaises(rag.FailedPreconditionError):
+            engine.tune("few")
+        engine.index("many", many(self.folder, 1200))
+        report = engine.tune("many", recall=0.97)
+        index = engine.collection("many")["index"]
+        self.assertEqual((index["kind"], index["goal"]), (report.picked.index.split(":")[0], report.goal))
+        found = engine.measure_recall("many", sample=50, k=10)
+        self.assertEqual((found.queries, found.k), (50, 10))
+        self.assertGreaterEqual(engine.measure_recall("many").recall, 0.9)
+        self.assertEqual(engine.measure_recall("many", sample=5000).queries, 1200)
+        for error, words, goal in ((rag.FailedPreconditionError, "MB", {"memory_bytes": 10_000}),
+                                   (rag.InvalidArgumentError, "recall", {"recall": 2}),
+                                   (rag.InvalidArgumentError, "recall must be above 0", {"recall": 0}),
+                                   (rag.InvalidArgumentError, "k must be above 0", {"k": 0}),
+                                   (rag.InvalidArgumentError, "memory_bytes is -1", {"memory_bytes": -1})):
+            with self.assertRaisesRegex(error, words):
+                engine.tune("many", **goal)
+        with self.assertRaisesRegex(rag.InvalidArgumentError, "sample is 0"):
+            engine.measure_recall("many", sample=0)
+
+    def test_of_an_automatic_index_is_reported(self):
+        engine = self.open(encoder=SMALL_ENCODER)
+        engine.create_collection("many", index="auto:recall=0.9")
+        engine.create_collection("large", index="auto:recall=0.9,memory=10kb")
+        file = many(self.folder, 1100)
+        report = engine.index("many", file)
+        self.assertEqual((report.tuned.goal, report.tuned.rows), ("auto:recall=0.900,k=10", 1100))
+        self.assertTrue(report.tuned.picked.finds_enough)
+        self.assertIsNone(report.tune_error)
+        report = engine.index("large", file)
+        self.assertIsNone(report.tuned)
+        self.assertIn("MB", report.tune_error)
+
+
+class Evaluation(Case):
+    def data(self):
+        folder = self.folder / "data"
+        (folder / "qrels").mkdir(parents=True)
+        (folder / "corpus.jsonl").write_text(
+            '{"_id": "dog", "title": "Dogs", "text": "A dog guards the house and barks."}\n'
+            '{"_id": "cat", "title": "Cats", "text": "The cat barks at the dog that barks at dogs."}\n'
+            '{"_id": "bee", "text": "Bees make honey from the nectar of flowers.", "year": 2020}\n', encoding="utf-8")
+        (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "barks"}\n{"_id": "q2", "text": "honey"}\n',
+                                              encoding="utf-8")
+        (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tdog\t1\nq2\tbee\t1\n",
+                                                   encoding="utf-8")
+        return folder
+
+    def compare(self, report, printed):
+        """With what the command prints: the same metrics, and no member that is left out."""
+        counts = {field.name for field in dataclasses.fields(report)} - {"metrics"}
+        self.assertEqual(set(printed), counts | set(report.metrics))
+        self.assertEqual(report.metrics, {name: printed[name] for name in report.metrics})
+        self.assertEqual((report.queries, report.documents), (printed["queries"], printed["documents"]))
+
+    def test_measures_as_the_command_does(self):
+        folder = self.data()
+        with self.open(encoder=SMALL_ENCODER) as engine:
+            words = engine.evaluate(folder, "words", mode="lexical")
+            self.assertEqual((words.queries, words.documents), (2, 3))
+            self.assertAlmostEqual(words.metrics["mrr@10"], 0.75)
+            self.assertEqual(words.metrics["recall@100"], 1)
+            flags = {"rrf_k": 10, "dense_weight": 2.0, "lexical_weight": 0.5}
+            fused = engine.evaluate(folder, cutoffs=[1, 2], **flags)
+            self.assertEqual(engine.collection("eval")["documents"], 3)
+            self.assertEqual(engine.evaluate(folder, cutoffs=[1], mode="lexical", filter="year = 2020",
+                                             collection="words").metrics["recall@1"], 0.5)
+            engine.add("notes", "k", "A zebra.")
+            for error, words_of, call in (
+                    (rag.FailedPreconditionError, "holds documents", lambda: engine.evaluate(folder, "notes")),
+                    (rag.NotFoundError, "qrels", lambda: engine.evaluate(self.folder, "others")),
+                    (rag.InvalidArgumentError, "cutoff 0", lambda: engine.evaluate(folder, "others", cutoffs=[0])),
+                    (rag.InvalidArgumentError, "empty", lambda: engine.evaluate(folder, "others", cutoffs=[])),
+                    (rag.InvalidArgumentError, "at least 0", lambda: engine.evaluate(folder, sparse_weight=-1)),
+                    (rag.InvalidArgumentError, "rrf_k is 0", lambda: engine.evaluate(folder, rrf_k=0)),
+                    (TypeError, "k", lambda: engine.evaluate(folder, k=5))):
+                with self.assertRaisesRegex(error, words_of):
+                    call()
+            self.assertNotIn("others", [each["name"] for each in engine.collections()])
+        self.compare(words, self.command("eval", folder, "-c", "words", "--mode", "lexical", "--encoder",
+                                         SMALL_ENCODER))
+        self.compare(fused, self.command("eval", folder, "-k", "1,2", "--encoder", SMALL_ENCODER, "--rrf-k", "10",
+                                         "--dense-weight", "2", "--lexical-weight", "0.5"))
+
+    @unittest.skipUnless(shared_data("ir-cranfield"), "ir-cranfield is absent")
+    def test_measures_a_real_corpus_as_the_command_does(self):
+        folder = shared_data("ir-cranfield")
+        with self.open() as engine:
+            report = engine.evaluate(folder, "cranfield", mode="lexical")
+        self.assertGreater(report.metrics["ndcg@10"], 0.3)
+        self.compare(report, self.command("--encoder", "none", "eval", folder, "-c", "other", "--mode", "lexical"))
+
+    def test_weights_are_the_callers(self):
+        engine = self.notes(encoder=SMALL_ENCODER)
+        # Every passage has a vector: the dense ranking alone counts weight / (rrf_k + rank) for each.
+        for weight, rrf_k in ((1, 60), (4, 9)):
+            hits = engine.search("notes", "signing key", lexical_weight=0, dense_weight=weight, rrf_k=rrf_k)
+            self.assertEqual([hit.score for hit in hits], [weight / (rrf_k + hit.rank) for hit in hits])
+            self.assertGreater(len(hits), 2)
+        source, = engine.ask("notes", "signing key", k=1, dense_weight=0, rrf_k=1).sources
+        self.assertEqual((source.document, source.score), ("key", 1 / 2))
 
 
 class Models(Case):
@@ -435,6 +703,59 @@ class Threads(Case):
         for thread in threads:
             thread.join()
         self.assertEqual(len(index), 800)
+
+
+@unittest.skipUnless(DECODER, "stories260K is absent")
+class Asyncio(Case):
+    def test_several_calls_run_at_once(self):
+        engine = self.open(llm=DECODER)
+        options = {"max_tokens": 16, "temperature": 1.2}
+        together = threading.Barrier(4)  # passed only when all of them are in their calls
+
+        def answer(seed):
+            pieces = []
+
+            def on_text(text):
+                if not pieces:
+                    together.wait(60)
+                pieces.append(text)
+
+            return engine.chat(STORY, seed=seed, on_text=on_text, **options).text
+
+        async def main():
+            return await asyncio.gather(*(asyncio.to_thread(answer, seed) for seed in range(4)))
+
+        alone = [engine.chat(STORY, seed=seed, **options).text for seed in range(4)]
+        self.assertEqual(asyncio.run(main()), alone)
+        self.assertEqual(len(set(alone)), 4)
+
+    def test_a_task_that_is_cancelled_stops_waiting(self):
+        engine = self.notes(llm=DECODER)
+        begun, release = threading.Event(), threading.Event()
+        ended = []
+
+        def on_text(text):
+            begun.set()
+            release.wait(60)
+            return False
+
+        def call():
+            ended.append(engine.chat(STORY, on_text=on_text).finish_reason)
+
+        async def main():
+            task = asyncio.create_task(asyncio.to_thread(call))
+            await asyncio.to_thread(begun.wait, 60)
+            task.cancel()
+            with self.assertRaises(asyncio.CancelledError):
+                await task
+            before = list(ended)
+            # Others are served, and the call ends when its callback says so.
+            hits = await asyncio.to_thread(engine.search, "notes", "signing key")
+            release.set()
+            return before, [hit.document for hit in hits]
+
+        self.assertEqual(asyncio.run(main()), ([], ["key"]))
+        self.assertEqual(ended, ["cancelled"])
 
 
 class Index(Case):

@@ -53,6 +53,7 @@ class Options(Versioned):
         ("reranker", TEXT), ("classifier", TEXT), ("reader", TEXT), ("llm", TEXT), ("context_tokens", SIZE),
         ("parallel", SIZE), ("kv_type", TEXT), ("kv_bytes", SIZE), ("kv_cache", TEXT), ("draft_tokens", SIZE),
         ("draft_model", TEXT), ("adapters", ctypes.POINTER(Adapter)), ("adapter_count", SIZE), ("threads", INT),
+        ("draft_min_probability", NUMBER), ("mapped_weights", INT),
     ]
 
 
@@ -73,7 +74,12 @@ class IndexOptions(Versioned):
 class SearchOptions(Versioned):
     _fields_ = [("struct_size", SIZE), ("k", SIZE), ("mode", TEXT), ("filter", TEXT), ("ef_search", SIZE),
                 ("exact", INT), ("per_document", SIZE), ("rerank_top", SIZE), ("image", TEXT),
-                ("image_bytes", SIZE)]
+                ("image_bytes", SIZE), ("rrf_k", SIZE), ("dense_weight", NUMBER), ("lexical_weight", NUMBER),
+                ("sparse_weight", NUMBER)]
+
+
+class LogitBias(ctypes.Structure):
+    _fields_ = [("token", ctypes.c_int32), ("bias", NUMBER)]
 
 
 ON_TEXT = ctypes.CFUNCTYPE(INT, ctypes.POINTER(ctypes.c_char), SIZE, HANDLE)
@@ -86,6 +92,10 @@ class GenerateOptions(Versioned):
         ("frequency_penalty", NUMBER), ("seed", ctypes.c_uint64), ("stop", TEXTS), ("stop_count", SIZE),
         ("constraint", TEXT), ("constraint_text", TEXT), ("choices", TEXTS), ("choice_count", SIZE),
         ("adapters", TEXTS), ("adapter_count", SIZE), ("priority", INT), ("on_text", ON_TEXT), ("user", HANDLE),
+        ("typical_p", NUMBER), ("top_n_sigma", NUMBER), ("xtc_probability", NUMBER), ("xtc_threshold", NUMBER),
+        ("mirostat_tau", NUMBER), ("mirostat_eta", NUMBER), ("dry_multiplier", NUMBER), ("dry_base", NUMBER),
+        ("dry_allowed_length", SIZE), ("logit_bias", ctypes.POINTER(LogitBias)), ("logit_bias_count", SIZE),
+        ("adapter_scales", ctypes.POINTER(NUMBER)), ("logprobs", INT), ("top_logprobs", SIZE),
     ]
 
 
@@ -105,6 +115,15 @@ class AskOptions(Versioned):
 class ClassifyOptions(Versioned):
     _fields_ = [("struct_size", SIZE), ("labels", TEXTS), ("label_count", SIZE), ("hypothesis", TEXT),
                 ("several", INT), ("tokens", INT), ("templates", TEXTS), ("template_count", SIZE)]
+
+
+class TuneOptions(Versioned):
+    _fields_ = [("struct_size", SIZE), ("recall", NUMBER), ("memory_bytes", SIZE), ("k", SIZE), ("dry_run", INT)]
+
+
+class EvaluateOptions(Versioned):
+    _fields_ = [("struct_size", SIZE), ("search", ctypes.POINTER(SearchOptions)), ("cutoffs", SIZES),
+                ("cutoff_count", SIZE)]
 
 
 def _open():
@@ -130,6 +149,7 @@ def _open():
         "rag_index": [HANDLE, TEXT, TEXTS, SIZE, pointer(IndexOptions), HANDLE, JSON],
         "rag_get": [HANDLE, TEXT, TEXT, JSON],
         "rag_list": [HANDLE, TEXT, TEXT, SIZE, JSON],
+        "rag_chunk": [HANDLE, TEXT, ctypes.c_uint64, JSON],
         "rag_remove": [HANDLE, TEXT, TEXT],
         "rag_search": [HANDLE, TEXT, TEXT, pointer(SearchOptions), HANDLE, JSON],
         "rag_ask": [HANDLE, TEXT, TEXT, pointer(AskOptions), HANDLE, JSON],
@@ -140,8 +160,12 @@ def _open():
         "rag_classify": [HANDLE, TEXTS, SIZES, SIZE, pointer(ClassifyOptions), HANDLE, JSON],
         "rag_classify_images": [HANDLE, TEXTS, SIZES, SIZE, pointer(ClassifyOptions), HANDLE, JSON],
         "rag_verify": [HANDLE, TEXT, HANDLE, JSON],
+        "rag_measure_recall": [HANDLE, TEXT, SIZE, SIZE, HANDLE, JSON],
+        "rag_tune": [HANDLE, TEXT, pointer(TuneOptions), HANDLE, JSON],
+        "rag_evaluate": [HANDLE, TEXT, TEXT, pointer(EvaluateOptions), HANDLE, JSON],
         "rag_backup": [HANDLE, TEXT, HANDLE, JSON],
         "rag_vacuum": [HANDLE, HANDLE, JSON],
+        "rag_save_cache": [HANDLE, JSON],
         "rag_restore": [TEXT, TEXT, HANDLE, JSON],
         "rag_vector_index_create": [TEXT, TEXT, SIZE, INT, pointer(HANDLE)],
         "rag_vector_index_add": [HANDLE, HANDLE, HANDLE, SIZE],
@@ -261,8 +285,8 @@ def metadata(value):
 
 def run(work, progress=None):
     """work(call) with a rag_call, so that Ctrl-C stops it: Python's own handlers wait until a call of C returns,
-    which is why the main thread waits for another that calls. `progress` gets (bytes done, bytes in all) as
-    they change, some ten times a second."""
+    which is why the main thread waits for another that calls. `progress` gets (done, in all) as they change, some
+    ten times a second; what it raises stops the call."""
     handle = HANDLE()
     call("rag_call_create", ctypes.byref(handle))
     try:

@@ -29,9 +29,15 @@ class _Generation:
     """The options of a generation, and what its callback raised."""
 
     def __init__(self, max_tokens=256, temperature=0.0, top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0,
-                 presence_penalty=0.0, frequency_penalty=0.0, seed=0, stop=(), json_schema=None, grammar=None,
-                 regex=None, choices=(), adapters=(), priority=0, on_text=None):
-        for name, value in (("max_tokens", max_tokens), ("top_p", top_p), ("repetition_penalty", repetition_penalty)):
+                 presence_penalty=0.0, frequency_penalty=0.0, logit_bias=None, typical_p=1.0, top_n_sigma=0.0,
+                 xtc_probability=0.0, xtc_threshold=0.1, mirostat_tau=0.0, mirostat_eta=0.1, dry_multiplier=0.0,
+                 dry_base=1.75, dry_allowed_length=2, seed=0, stop=(), json_schema=None, grammar=None, regex=None,
+                 choices=(), adapters=(), priority=0, logprobs=False, top_logprobs=0, on_text=None):
+        # What is zero in C is the default there.
+        for name, value in (("max_tokens", max_tokens), ("top_p", top_p), ("repetition_penalty", repetition_penalty),
+                            ("typical_p", typical_p), ("xtc_threshold", xtc_threshold),
+                            ("mirostat_eta", mirostat_eta), ("dry_base", dry_base),
+                            ("dry_allowed_length", dry_allowed_length)):
             if value == 0:
                 raise InvalidArgumentError(f"{name} must be above 0")
         choices = list(choices)
@@ -45,6 +51,8 @@ class _Generation:
         stops, stop_count = c.array([stop] if isinstance(stop, str) else stop, "stop")
         choice_list, choice_count = c.array(choices, "choices")
         adapter_list, adapter_count = c.array([adapters] if isinstance(adapters, str) else adapters, "adapters")
+        scales = _scales(adapters) if isinstance(adapters, dict) and adapters else None
+        biases = [c.LogitBias(c.integer(token, "logit_bias"), bias) for token, bias in (logit_bias or {}).items()]
         self.error = None
 
         def deliver(start, size, _user):
@@ -59,9 +67,15 @@ class _Generation:
         self.options = c.GenerateOptions(
             max_tokens=max_tokens, temperature=temperature, top_p=top_p, min_p=min_p, top_k=top_k,
             repetition_penalty=repetition_penalty, presence_penalty=presence_penalty,
-            frequency_penalty=frequency_penalty, seed=seed, stop=stops, stop_count=stop_count,
+            frequency_penalty=frequency_penalty, typical_p=typical_p, top_n_sigma=top_n_sigma,
+            xtc_probability=xtc_probability, xtc_threshold=xtc_threshold, mirostat_tau=mirostat_tau,
+            mirostat_eta=mirostat_eta, dry_multiplier=dry_multiplier, dry_base=dry_base,
+            dry_allowed_length=dry_allowed_length,
+            logit_bias=(c.LogitBias * len(biases))(*biases) if biases else None, logit_bias_count=len(biases),
+            seed=seed, stop=stops, stop_count=stop_count,
             constraint=c.text(kind, "constraint"), constraint_text=c.text(constraint, kind), choices=choice_list,
-            choice_count=choice_count, adapters=adapter_list, adapter_count=adapter_count, priority=priority,
+            choice_count=choice_count, adapters=adapter_list, adapter_count=adapter_count, adapter_scales=scales,
+            priority=priority, logprobs=bool(logprobs), top_logprobs=top_logprobs,
             on_text=c.ON_TEXT(deliver) if on_text is not None else c.ON_TEXT())
 
     def run(self, work):
@@ -71,12 +85,33 @@ class _Generation:
         return result
 
 
-def _search_options(k, mode, filter, ef_search, exact, per_document, rerank_top, image=None):
-    if c.size(k, "k") == 0:
-        raise InvalidArgumentError("k is 0, not at least 1")
+def _scales(adapters):
+    scales = []
+    for name, scale in adapters.items():
+        if scale == 0:
+            raise InvalidArgumentError(f"the scale of the adapter '{name}' must not be 0")
+        scales.append(0.0 if scale is None else scale)
+    return (c.NUMBER * len(scales))(*scales)
+
+
+def _or_negative(value, name):
+    """A number of which C takes zero for the default, and what is negative for zero."""
+    if value < 0:
+        raise InvalidArgumentError(f"{name} is {value}, not at least 0")
+    return value or -1.0
+
+
+def _search_options(k, image, *, mode=None, filter=None, ef_search=0, exact=False, per_document=0, rerank_top=0,
+                    rrf_k=60, dense_weight=1.0, lexical_weight=1.0, sparse_weight=1.0):
+    for name, value in (("k", k), ("rrf_k", rrf_k)):
+        if c.size(value, name) == 0:
+            raise InvalidArgumentError(f"{name} is 0, not at least 1")
     return c.SearchOptions(k=k, mode=c.text(mode, "mode"), filter=c.text(filter, "filter"), ef_search=ef_search,
                            exact=bool(exact), per_document=per_document, rerank_top=rerank_top, image=image,
-                           image_bytes=len(image) if image else 0)
+                           image_bytes=len(image) if image else 0, rrf_k=rrf_k,
+                           dense_weight=_or_negative(dense_weight, "dense_weight"),
+                           lexical_weight=_or_negative(lexical_weight, "lexical_weight"),
+                           sparse_weight=_or_negative(sparse_weight, "sparse_weight"))
 
 
 class Engine:
@@ -97,7 +132,7 @@ class Engine:
     def __init__(self, db, *, encoder=None, models=None, precision=None, truncate_dim=0, query_prompt=None,
                  document_prompt=None, sparse=None, reranker=None, classifier=None, reader=None, llm=None, lora=None,
                  context_tokens=0, parallel=0, kv_type=None, kv_bytes=0, kv_cache=None, draft_tokens=0,
-                 draft_model=None, threads=0):
+                 draft_model=None, draft_min_probability=0.5, mapped_weights=False, threads=0):
         self._handle = c.HANDLE()
         self._process = os.getpid()
         self._calls = 0  # that run now; guarded, as whether it closes, by the condition
@@ -118,6 +153,8 @@ class Engine:
             context_tokens=context_tokens, parallel=parallel, kv_type=c.text(kv_type, "kv_type"), kv_bytes=kv_bytes,
             kv_cache=None if kv_cache is None else c.path(kv_cache), draft_tokens=draft_tokens,
             draft_model=_model(draft_model), threads=threads,
+            draft_min_probability=_or_negative(draft_min_probability, "draft_min_probability"),
+            mapped_weights=bool(mapped_weights),
             adapters=(c.Adapter * len(adapters))(*adapters) if adapters else None, adapter_count=len(adapters))
         c.call("rag_open", c.path(db), ctypes.byref(options), ctypes.byref(self._handle))
 
@@ -193,8 +230,8 @@ class Engine:
     def index(self, collection, *paths, prune=False, hidden=False, metadata=None, progress=None):
         """Files and folders into a collection, which is made if it is not there: only what changed is read. A bad
         file is reported in the IndexReport, and the rest goes on. prune: documents are removed whose files are gone.
-        metadata: laid over every document's own. progress(bytes done, bytes in all) is
-        called now and then, on this thread."""
+        metadata: laid over every document's own. progress(bytes done, bytes in all) is called now and then, on this
+        thread; what it raises stops the work, and what was acknowledged before is kept."""
         listed, count = c.array(paths, "paths", lambda value, _: c.path(value))
         options = c.IndexOptions(prune=bool(prune), hidden=bool(hidden), metadata_json=c.metadata(metadata))
         with self._open() as handle:
@@ -223,6 +260,12 @@ class Engine:
             return results.document(c.call_json("rag_get", handle, c.text(collection, "collection"),
                                                 c.text(key, "key")))
 
+    def chunk(self, collection, chunk_id):
+        """The passage that Hit.chunk_id and Citation.chunk_id name, as a Hit with 0 as rank and score."""
+        with self._open() as handle:
+            return results.hit(c.call_json("rag_chunk", handle, c.text(collection, "collection"),
+                                           c.size(chunk_id, "chunk_id")))
+
     def keys(self, collection):
         """The documents' keys in order, read a thousand at a time as they are iterated over."""
         after = None
@@ -244,24 +287,33 @@ class Engine:
     # --- questions ---
 
     def search(self, collection, query=None, *, k=10, mode=None, filter=None, image=None, ef_search=0, exact=False,
-               per_document=0, rerank_top=0):
+               per_document=0, rerank_top=0, rrf_k=60, dense_weight=1.0, lexical_weight=1.0, sparse_weight=1.0):
         """The k best passages, as a list of Hit. mode: "hybrid", "dense", "lexical" or "sparse"; filter: such as
-        'year >= 2020 AND lang = "de"'; image: a picture's file as bytes instead of a query; rerank_top: so many
-        passages are put in the reranker's order."""
-        image = _picture(image)
-        options = _search_options(k, mode, filter, ef_search, exact, per_document, rerank_top, image)
+        'year >= 2020 AND lang = "de"'; image: a picture's file as bytes instead of a query; ef_search: how widely the
+        graph is searched, 0 for the collection's own; exact: scan instead; per_document: at most so many passages of
+        one, 0 for any number; rerank_top: so many passages are put in the reranker's order. In hybrid search each
+        ranking counts weight / (rrf_k + rank)."""
+        options = _search_options(k, _picture(image), mode=mode, filter=filter, ef_search=ef_search, exact=exact,
+                                  per_document=per_document, rerank_top=rerank_top, rrf_k=rrf_k,
+                                  dense_weight=dense_weight, lexical_weight=lexical_weight,
+                                  sparse_weight=sparse_weight)
         with self._open() as handle:
             found = c.run(lambda call: c.call_json("rag_search", handle, c.text(collection, "collection"),
                                                    c.text(query, "query"), ctypes.byref(options), call))
         return [results.hit(each) for each in found["hits"]]
 
     def ask(self, collection, question, *, k=6, mode=None, filter=None, ef_search=0, exact=False, per_document=0,
-            rerank_top=0, strategy=None, system=None, template=None, examples=None, history=(), **generation):
-        """An Answer from k passages, each citation compared with the stored bytes. strategy: "plain", "few-shot" or
-        "cot"; template: a Jinja file; examples: a file of few-shot's; history: earlier turns, as chat() takes them;
-        of `generation` what chat() takes."""
+            rerank_top=0, rrf_k=60, dense_weight=1.0, lexical_weight=1.0, sparse_weight=1.0, strategy=None,
+            system=None, template=None, examples=None, history=(), **generation):
+        """An Answer from k passages, which are searched as search() does, each citation compared with the stored
+        bytes. strategy: "plain", "few-shot" or "cot"; template: a Jinja file; examples: a file of few-shot's;
+        history: earlier turns, as chat() takes them; of `generation` what chat() takes, but for logprobs: an answer
+        is cut out of what the decoder writes."""
         own = _Generation(**generation)
-        search = _search_options(k, mode, filter, ef_search, exact, per_document, rerank_top)
+        search = _search_options(k, None, mode=mode, filter=filter, ef_search=ef_search, exact=exact,
+                                 per_document=per_document, rerank_top=rerank_top, rrf_k=rrf_k,
+                                 dense_weight=dense_weight, lexical_weight=lexical_weight,
+                                 sparse_weight=sparse_weight)
         turns, turn_count = _messages(history, "history")
         options = c.AskOptions(
             search=ctypes.pointer(search), generate=ctypes.pointer(own.options),
@@ -276,11 +328,16 @@ class Engine:
     def chat(self, messages, **generation):
         """The decoder alone: a Completion of messages, [{"role": "user", "content": "..."}] or (role, content).
 
-        Of `generation`: max_tokens (256), temperature (0: the likeliest token), top_p, top_k, min_p,
-        repetition_penalty, presence_penalty, frequency_penalty, seed, stop (a string or several), one of json_schema
-        (a dict), grammar (GBNF), regex and choices, which the whole output matches, adapters (names of `lora`),
-        priority, and on_text: called with each piece of text as it is made, perhaps on another thread; returning
-        False stops."""
+        Of `generation`: max_tokens (256), stop (a string or several), seed (0; equal ones give equal outputs),
+        temperature (0: the likeliest token), top_p, top_k, min_p, typical_p, top_n_sigma, xtc_probability,
+        xtc_threshold (0.1), mirostat_tau, mirostat_eta (0.1), repetition_penalty, presence_penalty,
+        frequency_penalty, dry_multiplier, dry_base (1.75), dry_allowed_length (2), logit_bias ({token's id: what is
+        added to its logit}), one of json_schema (a dict), grammar (GBNF), regex and choices, which the whole output
+        matches, adapters (names of `lora`, or {name: scale or None for its own}), priority (higher goes first where
+        calls wait), logprobs (True: Completion.logprobs is filled in) with top_logprobs (so many of the likeliest
+        tokens each, at most 20), and on_text: called with each piece of text as it is made, perhaps on another
+        thread; returning False stops. For several answers call from several threads with a seed each: they are made
+        side by side, and the prompt is run once."""
         own = _Generation(**generation)
         read, count = _messages(messages, "messages")
         with self._open() as handle:
@@ -358,6 +415,57 @@ class Engine:
         """{"ok", "documents", "chunks", "problems"}: everything that is stored was read and compared."""
         with self._open() as handle:
             return c.run(lambda call: c.call_json("rag_verify", handle, c.text(collection, "collection"), call))
+
+    def measure_recall(self, collection, sample=200, k=10):
+        """A RecallReport of the vector index: `sample` stored vectors are searched for, and compared with exact
+        search."""
+        for name, value in (("sample", sample), ("k", k)):
+            if c.size(value, name) == 0:
+                raise InvalidArgumentError(f"{name} is 0, not at least 1")
+        with self._open() as handle:
+            return results.recall_report(c.run(lambda call: c.call_json(
+                "rag_measure_recall", handle, c.text(collection, "collection"), sample, k, call)))
+
+    def tune(self, collection, *, recall=0.95, memory_bytes=0, k=10, apply=True, progress=None):
+        """Chooses the collection's vector index by measuring kinds, codes and widths on a sample of its vectors: the
+        fastest that finds `recall` (0.5 to 0.999) of the k (1 to 100) nearest and takes memory_bytes (0: any) at
+        most. It is built beside the present one, which answers meanwhile, and put in its place, if apply. A
+        TuneReport of all that was tried. progress(steps done, steps in all) as in index().
+
+        FailedPreconditionError when there are fewer than 1,000 vectors, and when nothing reaches the goal, naming
+        what comes nearest; UnavailableError while another call is at it. The collection is as before then."""
+        for name, value in (("recall", recall), ("k", k)):
+            if value == 0:
+                raise InvalidArgumentError(f"{name} must be above 0")
+        options = c.TuneOptions(recall=recall, memory_bytes=memory_bytes, k=k, dry_run=not apply)
+        with self._open() as handle:
+            return results.tune_report(c.run(
+                lambda call: c.call_json("rag_tune", handle, c.text(collection, "collection"), ctypes.byref(options),
+                                         call), progress))
+
+    def evaluate(self, folder, collection="eval", *, cutoffs=(10, 100), progress=None, **search):
+        """Measures the search on data with judgements, in BEIR's layout: folder/corpus.jsonl, queries.jsonl and
+        qrels/test.tsv or qrels.tsv. An EvaluateReport with nDCG, recall and MRR at each of the cutoffs (1 to 1,000),
+        as trec_eval defines them. `search`: what search() takes, but k and image.
+
+        The corpus is indexed under `collection`, which is made for it and afterwards holds this corpus alone;
+        evaluating again reads what has changed. progress(bytes of the corpus done, in all) as in index().
+        FailedPreconditionError when the collection holds other documents, which are left alone, or was made without
+        the vectors that the mode needs: by words alone and with vectors want two collections."""
+        cutoffs = [c.size(cutoff, "cutoffs") for cutoff in cutoffs]
+        if not cutoffs:
+            raise InvalidArgumentError("cutoffs is empty")
+        options = c.EvaluateOptions(search=ctypes.pointer(_search_options(1, None, **search)),
+                                    cutoffs=(c.SIZE * len(cutoffs))(*cutoffs), cutoff_count=len(cutoffs))
+        with self._open() as handle:
+            return results.evaluate_report(c.run(
+                lambda call: c.call_json("rag_evaluate", handle, c.text(collection, "collection"), c.path(folder),
+                                         ctypes.byref(options), call), progress))
+
+    def save_cache(self):
+        """Writes kv_cache now, as close() does: {"blocks", "tokens", "bytes", "seconds"}."""
+        with self._open() as handle:
+            return c.call_json("rag_save_cache", handle)
 
     def backup(self, destination, progress=None):
         """Copies the database, while it serves, into a folder that must not be there: {"files", "bytes",
