@@ -163,6 +163,7 @@ rag_code rag_open(const char* db_path, const rag_options* options, rag_engine** 
     rag::RuntimeOptions runtime_options;
     RAG_RETURN_IF_ERROR(ReadOptions(given, engine_options, runtime_options));
     engine_options.db_path = db_path;
+    engine_options.store.read_only = given.read_only != 0;
     auto handle = std::make_unique<rag_engine>();
     RAG_ASSIGN_OR_RETURN(handle->runtime, rag::Runtime::Create(runtime_options));
     RAG_ASSIGN_OR_RETURN(handle->engine, rag::Engine::Open(engine_options, *handle->runtime));
@@ -175,6 +176,13 @@ rag_code rag_close(rag_engine* engine) {
   return Guard([&]() -> Status {
     const std::unique_ptr<rag_engine> handle(engine);
     return handle != nullptr ? handle->engine->Close() : OkStatus();
+  });
+}
+
+rag_code rag_check_writes(rag_engine* engine) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    return engine->engine->CheckWrites();
   });
 }
 

@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import unittest
+import warnings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "e2e"), str(ROOT / "bindings" / "python")]
@@ -97,6 +98,31 @@ class Case(unittest.TestCase):
 
 
 class Documents(Case):
+    def test_are_read_beside_their_writer(self):
+        writer = self.notes()
+        writer.check_writes()
+        with self.assertRaises(rag.UnavailableError):
+            self.open()
+        reader = self.open(read_only=True)
+        writer.add("notes", "later", "A signing key for later.")
+        self.assertEqual([hit.document for hit in reader.search("notes", "signing key")], ["key"])
+        self.assertEqual(len(self.open(read_only=True).search("notes", "signing key")), 2)
+        for write in (reader.check_writes, lambda: reader.add("notes", "x", "y"), lambda: reader.remove("notes", "key"),
+                      lambda: reader.drop_collection("notes")):
+            with self.assertRaisesRegex(rag.FailedPreconditionError, "read-only"):
+                write()
+        # The command reads beside it too.
+        self.assertEqual(self.command("--encoder", "none", "stats", "-c", "notes")["documents"], len(TEXTS) + 1)
+
+    def test_a_filter_that_can_match_nothing_warns(self):
+        engine = self.notes()
+        with self.assertWarnsRegex(UserWarning, r"no passage has a field 'nubmer' \(they have .*number") as warned:
+            self.assertEqual(engine.search("notes", "light key", filter="nubmer < 1"), [])
+        self.assertEqual(warned.filename, __file__)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.assertEqual(engine.search("notes", "light key", filter="number > 99"), [])
+
     def test_are_added_found_read_and_removed(self):
         engine = self.notes()
         self.assertEqual(list(engine.keys("notes")), sorted(TEXTS))

@@ -53,7 +53,7 @@ class Options(Versioned):
         ("reranker", TEXT), ("classifier", TEXT), ("reader", TEXT), ("llm", TEXT), ("context_tokens", SIZE),
         ("parallel", SIZE), ("kv_type", TEXT), ("kv_bytes", SIZE), ("kv_cache", TEXT), ("draft_tokens", SIZE),
         ("draft_model", TEXT), ("adapters", ctypes.POINTER(Adapter)), ("adapter_count", SIZE), ("threads", INT),
-        ("draft_min_probability", NUMBER), ("mapped_weights", INT),
+        ("draft_min_probability", NUMBER), ("mapped_weights", INT), ("read_only", INT),
     ]
 
 
@@ -165,6 +165,7 @@ def _open():
         "rag_evaluate": [HANDLE, TEXT, TEXT, pointer(EvaluateOptions), HANDLE, JSON],
         "rag_backup": [HANDLE, TEXT, HANDLE, JSON],
         "rag_vacuum": [HANDLE, HANDLE, JSON],
+        "rag_check_writes": [HANDLE],
         "rag_save_cache": [HANDLE, JSON],
         "rag_restore": [TEXT, TEXT, HANDLE, JSON],
         "rag_vector_index_create": [TEXT, TEXT, SIZE, INT, pointer(HANDLE)],

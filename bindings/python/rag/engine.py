@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import threading
+import warnings
 
 import numpy as np
 
@@ -115,11 +116,12 @@ def _search_options(k, image, *, mode=None, filter=None, ef_search=0, exact=Fals
 
 
 class Engine:
-    """A database folder with its models. Methods may be called from several threads; one process has it open.
+    """A database folder with its models. Methods may be called from several threads; one process writes it.
 
     encoder, sparse, reranker, classifier, reader and llm are names of models (`rag models`) or paths; each is loaded
     at its first use. encoder="none" searches by words alone; without llm answers are extracted from the passages.
-    lora: {name: path} or {name: (path, scale)}, adapters that generations may name.
+    lora: {name: path} or {name: (path, scale)}, adapters that generations may name. read_only: the folder as it is
+    when it is opened, beside a process that writes it or where nobody may write.
 
         with rag.Engine("notes.db", llm="model.gguf") as engine:
             engine.index("notes", "docs/")
@@ -132,7 +134,7 @@ class Engine:
     def __init__(self, db, *, encoder=None, models=None, precision=None, truncate_dim=0, query_prompt=None,
                  document_prompt=None, sparse=None, reranker=None, classifier=None, reader=None, llm=None, lora=None,
                  context_tokens=0, parallel=0, kv_type=None, kv_bytes=0, kv_cache=None, draft_tokens=0,
-                 draft_model=None, draft_min_probability=0.5, mapped_weights=False, threads=0):
+                 draft_model=None, draft_min_probability=0.5, mapped_weights=False, threads=0, read_only=False):
         self._handle = c.HANDLE()
         self._process = os.getpid()
         self._calls = 0  # that run now; guarded, as whether it closes, by the condition
@@ -154,7 +156,7 @@ class Engine:
             kv_cache=None if kv_cache is None else c.path(kv_cache), draft_tokens=draft_tokens,
             draft_model=_model(draft_model), threads=threads,
             draft_min_probability=_or_negative(draft_min_probability, "draft_min_probability"),
-            mapped_weights=bool(mapped_weights),
+            mapped_weights=bool(mapped_weights), read_only=bool(read_only),
             adapters=(c.Adapter * len(adapters))(*adapters) if adapters else None, adapter_count=len(adapters))
         c.call("rag_open", c.path(db), ctypes.byref(options), ctypes.byref(self._handle))
 
@@ -292,7 +294,8 @@ class Engine:
         'year >= 2020 AND lang = "de"'; image: a picture's file as bytes instead of a query; ef_search: how widely the
         graph is searched, 0 for the collection's own; exact: scan instead; per_document: at most so many passages of
         one, 0 for any number; rerank_top: so many passages are put in the reranker's order. In hybrid search each
-        ranking counts weight / (rrf_k + rank)."""
+        ranking counts weight / (rrf_k + rank). Warns when the filter can match nothing: a field that no passage has, or a
+        type that does not compare."""
         options = _search_options(k, _picture(image), mode=mode, filter=filter, ef_search=ef_search, exact=exact,
                                   per_document=per_document, rerank_top=rerank_top, rrf_k=rrf_k,
                                   dense_weight=dense_weight, lexical_weight=lexical_weight,
@@ -300,6 +303,8 @@ class Engine:
         with self._open() as handle:
             found = c.run(lambda call: c.call_json("rag_search", handle, c.text(collection, "collection"),
                                                    c.text(query, "query"), ctypes.byref(options), call))
+        if found["note"]:
+            warnings.warn(found["note"], stacklevel=2)
         return [results.hit(each) for each in found["hits"]]
 
     def ask(self, collection, question, *, k=6, mode=None, filter=None, ef_search=0, exact=False, per_document=0,
@@ -461,6 +466,12 @@ class Engine:
             return results.evaluate_report(c.run(
                 lambda call: c.call_json("rag_evaluate", handle, c.text(collection, "collection"), c.path(folder),
                                          ctypes.byref(options), call), progress))
+
+    def check_writes(self):
+        """Nothing, or the error that says why no document can be written: FailedPreconditionError when it is open for
+        reading alone, IoError after a failed write, until the database is opened again."""
+        with self._open() as handle:
+            c.call("rag_check_writes", handle)
 
     def save_cache(self):
         """Writes kv_cache now, as close() does: {"blocks", "tokens", "bytes", "seconds"}."""
