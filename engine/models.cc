@@ -17,6 +17,7 @@
 #include "lib/base/file.h"
 #include "lib/base/folder.h"
 #include "lib/base/partial_folder.h"
+#include "lib/base/user_folders.h"
 #include "lib/model/model_file.h"
 #include "lib/tokenizer/tokenizer.h"
 
@@ -223,9 +224,7 @@ Status CopyModel(const fs::path& from, const fs::path& to) {
 
 std::string DefaultModelsFolder() {
   if (std::string given = Environment("RAG_MODELS"); !given.empty()) return given;
-  fs::path cache = Environment("XDG_CACHE_HOME");
-  if (cache.empty()) cache = fs::path(Environment("HOME")) / ".cache";
-  return (cache / "rag" / "models").string();
+  return (UserFolder("XDG_CACHE_HOME", ".cache") / "rag" / "models").string();
 }
 
 Result<std::vector<ModelEntry>> ListModels(const std::string& models_folder) {

@@ -9,6 +9,7 @@
 
 #include "apps/common/settings_table.h"
 #include "lib/base/file.h"
+#include "lib/base/user_folders.h"
 
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
@@ -26,17 +27,9 @@ std::string Variable(const char* name) {
   return value != nullptr ? value : "";
 }
 
-// $variable/rag/file, else ~/fallback/rag/file; the XDG specification wants relative values
-// ignored.
-std::string XdgPath(const char* variable, const char* fallback, const char* file) {
-  fs::path base = Variable(variable);
-  if (!base.is_absolute()) base = fs::path(Variable("HOME")) / fallback;
-  return (base / "rag" / file).string();
-}
-
 std::string Expand(const std::string& path, const fs::path& base) {
   if (path.empty()) return path;
-  if (path.starts_with("~/")) return (fs::path(Variable("HOME")) / path.substr(2)).string();
+  if (path.starts_with("~/")) return (HomeFolder() / path.substr(2)).string();
   if (fs::path(path).is_relative() && !base.empty()) {
     return (base / path).lexically_normal().string();
   }
@@ -233,11 +226,13 @@ Status StoreFile(const std::vector<Setting>& settings, const std::string& path) 
 
 Settings DefaultSettings() {
   Settings settings;
-  settings.db = XdgPath("XDG_DATA_HOME", ".local/share", "default.db");
+  settings.db = (UserFolder("XDG_DATA_HOME", ".local/share") / "rag" / "default.db").string();
   return settings;
 }
 
-std::string DefaultConfigPath() { return XdgPath("XDG_CONFIG_HOME", ".config", "config.toml"); }
+std::string DefaultConfigPath() {
+  return (UserFolder("XDG_CONFIG_HOME", ".config") / "rag" / "config.toml").string();
+}
 
 std::string ConfigFlag(int argc, const char* const* argv) {
   std::string path = Variable("RAG_CONFIG");

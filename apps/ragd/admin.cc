@@ -45,14 +45,22 @@ void Backup(const Service& service, Fields& fields, ResponseWriter& out) {
               out);
     return;
   }
-  if (name.empty()) name = TimeName();
+  const bool named = !name.empty();
+  if (!named) name = TimeName();
   if (!IsFolderName(name)) {
     SentError(InvalidArgumentError("'", name.substr(0, kMaxNameBytes), "' is no name of a folder"),
               out, "name");
     return;
   }
-  const std::string path = (std::filesystem::path(folder) / name).string();
-  const Result<BackupReport> report = service.engine.Backup(path, nullptr, &out.cancel());
+  std::string path = (std::filesystem::path(folder) / name).string();
+  Result<BackupReport> report = service.engine.Backup(path, nullptr, &out.cancel());
+  // Others of the same second.
+  const std::string second = name;
+  for (int i = 2; !named && report.status().code() == StatusCode::kAlreadyExists; ++i) {
+    name = StrCat(second, "-", i);
+    path = (std::filesystem::path(folder) / name).string();
+    report = service.engine.Backup(path, nullptr, &out.cancel());
+  }
   if (SentError(report.status(), out)) return;
   Value value = ToValue(*report);
   value.as_object().Set("name", name);

@@ -848,6 +848,9 @@ class Administration(Api):
         self.assertTrue((pathlib.Path(self.backups.name) / "first" / "backup.json").exists())
         unnamed = self.call("POST", "/v1/admin/backup", None, 201)
         self.assertRegex(unnamed["name"], r"^\d{8}T\d{6}Z$")
+        several = {self.call("POST", "/v1/admin/backup", None, 201)["name"] for _ in range(4)}
+        self.assertEqual(len(several), 4, "those of one second have names of their own")
+        self.assertEqual(len(list(pathlib.Path(self.backups.name).iterdir())), 6)
         self.fails("POST", "/v1/admin/backup", {"name": "first"}, 409, "already_exists")
         for name in ("../first", "a/b", ".hidden", "a" * 200):
             self.fails("POST", "/v1/admin/backup", {"name": name}, 400, "invalid_argument", "name")
