@@ -207,7 +207,7 @@ class HnswIndex : public IndexBase {
   // --- hnsw_remove.cc; the gate is held alone ---
   void KeepIncoming();
   void DrainRemoved();
-  void Repair(uint32_t slot, size_t layer, const std::vector<bool>& gone);
+  void Repair(uint32_t slot, size_t layer, const std::vector<bool>& gone, WalkScratch& scratch);
   void Reattach(uint32_t slot, size_t layer, const std::vector<bool>& gone, WalkScratch& scratch);
   Entry HighestNode(const std::vector<bool>& gone) const;
 

@@ -44,48 +44,54 @@ HnswIndex::Entry HnswIndex::HighestNode(const std::vector<bool>& gone) const {
 
 // Gives `slot` new links for those that go: from the nodes around the ones that are gone, by the
 // same rule as at insertion, up to as many as it had.
-void HnswIndex::Repair(uint32_t slot, size_t layer, const std::vector<bool>& gone) {
-  Origin origin;
-  origin.SetNode(slots_, link_codes(), slot);
-  std::vector<uint32_t> links, seen, frontier, around;
+void HnswIndex::Repair(uint32_t slot, size_t layer, const std::vector<bool>& gone,
+                       WalkScratch& scratch) {
+  scratch.visited.Begin(slots_.end());
+  scratch.visited.Visit(slot);
+  std::vector<uint32_t> links, frontier, around;
   ReadLinks(slot, layer, links);
   const size_t degree = links.size();
   std::vector<Candidate> kept;
   for (const uint32_t link : links) {
+    scratch.visited.Visit(link);
     if (gone[link]) {
       frontier.push_back(link);
     } else {
       kept.push_back({0, link});
-      seen.push_back(link);
     }
   }
-  seen.push_back(slot);
-  std::sort(seen.begin(), seen.end());
   // Through neighbours that are gone as well, when many go at once.
   constexpr size_t kMaxGone = 64, kMaxCandidates = 256;
-  std::vector<Candidate> candidates;
+  std::vector<uint32_t>& near = scratch.fresh;
+  near.clear();
   const auto meet = [&](uint32_t other) {
-    if (candidates.size() == kMaxCandidates) return;
-    const auto at = std::lower_bound(seen.begin(), seen.end(), other);
-    if (at != seen.end() && *at == other) return;
-    seen.insert(at, other);
-    if (gone[other]) {
-      if (frontier.size() < kMaxGone) frontier.push_back(other);
-    } else {
-      candidates.push_back({origin.To(other), other});
+    if (near.size() == kMaxCandidates || !scratch.visited.Visit(other)) return;
+    if (!gone[other]) {
+      near.push_back(other);
+    } else if (frontier.size() < kMaxGone) {
+      frontier.push_back(other);
     }
   };
-  for (size_t i = 0; i < frontier.size() && candidates.size() < kMaxCandidates; ++i) {
+  for (size_t i = 0; i < frontier.size() && near.size() < kMaxCandidates; ++i) {
     ReadLinks(frontier[i], layer, around);
     for (const uint32_t other : around) meet(other);
     // Nobody changes the lists of what is gone.
     for (const uint32_t other : nodes_[frontier[i]].incoming[layer]) meet(other);
   }
-  std::sort(candidates.begin(), candidates.end());
+  scratch.distances.resize(near.size());
+  scratch.origin.SetNode(slots_, link_codes(), slot);
+  scratch.origin.To(near.data(), near.size(), scratch.distances.data());
+  std::vector<Candidate>& candidates = scratch.candidates;
+  candidates.clear();
+  for (size_t i = 0; i < near.size(); ++i) candidates.push_back({scratch.distances[i], near[i]});
+  // A heap, since few are looked at.
+  const auto farther = [](const Candidate& a, const Candidate& b) { return b < a; };
+  std::make_heap(candidates.begin(), candidates.end(), farther);
   const size_t before = kept.size();
   std::vector<Candidate> passed_over;
-  for (const Candidate& candidate : candidates) {
-    if (kept.size() >= degree) break;
+  for (auto end = candidates.end(); end != candidates.begin() && kept.size() < degree;) {
+    std::pop_heap(candidates.begin(), end--, farther);
+    const Candidate candidate = *end;
     (Diverse(candidate, kept, kept.size()) ? kept : passed_over).push_back(candidate);
   }
   // At least half of the places are used, the nearest first.
@@ -178,7 +184,10 @@ void HnswIndex::DrainRemoved() {
   };
   unique(to_repair);
   const auto repair = [&](size_t begin, size_t end, int) {
-    for (size_t i = begin; i < end; ++i) Repair(to_repair[i].slot, to_repair[i].layer, gone);
+    const ScratchHandle scratch(*this);
+    for (size_t i = begin; i < end; ++i) {
+      Repair(to_repair[i].slot, to_repair[i].layer, gone, *scratch.scratch);
+    }
   };
   if (!runtime_.pool().TryParallelFor(to_repair.size(), 8, repair)) repair(0, to_repair.size(), 0);
   to_check.insert(to_check.end(), to_repair.begin(), to_repair.end());
