@@ -506,12 +506,13 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
   WalkResult walked =
       WalkPaths(paths, options.follow_hidden, impl_->options.db_path, progress, cancel);
   const int readers = std::clamp(impl_->runtime.pool().size(), 1, kMaxReaders);
-  const auto run = [&](IngestReport& into, IngestProgress* shown) {
+  const auto run = [&](const std::vector<std::string>& files, IngestReport& into,
+                       IngestProgress* shown) {
     const std::unique_ptr<DocumentSource> source =
-        ReadFiles(walked.files, options, *opened, manifest, readers, cancel);
+        ReadFiles(files, options, *opened, manifest, readers, cancel);
     return RunPipeline(*source, context, into, shown, cancel);
   };
-  RAG_ASSIGN_OR_RETURN(bool removed_of_several, run(report, progress));
+  RAG_RETURN_IF_ERROR(run(walked.files, report, progress));
   if (options.prune && !report.cancelled) {
     std::vector<std::string> given;
     for (const std::string& path : paths) {
@@ -519,7 +520,6 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
     }
     RAG_ASSIGN_OR_RETURN(const PruneReport pruned, PruneVanished(given, *opened, manifest, cancel));
     report.removed += pruned.removed;
-    removed_of_several = removed_of_several || pruned.of_several;
     // A path that is gone was given so that its documents go: no mistake when it had some.
     std::erase_if(walked.failures, [&](const IngestFailure& failure) {
       return failure.error.code() == StatusCode::kNotFound &&
@@ -527,15 +527,27 @@ Result<IngestReport> Engine::Ingest(std::string_view collection, std::span<const
                          [&](const std::string& gone) { return IsUnder(gone, failure.path); });
     });
   }
-  if (removed_of_several && !report.cancelled) {
-    // Those that stand in a file that was read before come back from it.
-    std::erase(walked.files, kStandardInput);
+  if (report.removed > 0 && !report.cancelled) {
+    // What went may stand in a file that was read before.
+    std::vector<std::string> doubtful;
+    for (const std::string& file : walked.files) {
+      RAG_ASSIGN_OR_RETURN(const std::optional<ManifestEntry> entry,
+                           manifest.Find(opened->config().name, file));
+      if (entry.has_value() && entry->doubtful) doubtful.push_back(file);
+    }
     IngestReport again;
-    RAG_RETURN_IF_ERROR(run(again, nullptr).status());
+    RAG_RETURN_IF_ERROR(run(doubtful, again, nullptr));
     report.documents += again.documents;
     report.chunks += again.chunks;
     report.truncated += again.truncated;
     report.cancelled = again.cancelled;
+    for (IngestFailure& failure : again.failed) {
+      const bool known = std::any_of(
+          report.failed.begin(), report.failed.end(), [&failure](const IngestFailure& told) {
+            return told.path == failure.path && told.error.message() == failure.error.message();
+          });
+      if (!known) report.failed.push_back(std::move(failure));
+    }
   }
   report.failed.insert(report.failed.begin(), walked.failures.begin(), walked.failures.end());
   report.cancelled = report.cancelled || (cancel != nullptr && cancel->cancelled());
@@ -777,7 +789,7 @@ Result<EvaluateReport> Engine::Evaluate(std::string_view collection, const Evalu
     progress->bytes_total.store(corpus->bytes());
     progress->walking.store(false);
   }
-  RAG_RETURN_IF_ERROR(RunPipeline(*corpus, context, ingested, progress, cancel).status());
+  RAG_RETURN_IF_ERROR(RunPipeline(*corpus, context, ingested, progress, cancel));
   RAG_RETURN_IF_ERROR(corpus->error());
   if (ingested.cancelled) return CancelledError("cancelled while indexing the corpus");
   if (!ingested.failed.empty()) return ingested.failed.front().error;

@@ -16,6 +16,9 @@ std::string EntryKey(std::string_view collection, std::string_view path) {
   return StrCat(collection, "/", HashContent(path));
 }
 
+// Stands before the hash of a doubtful entry.
+constexpr char kDoubt = '?';
+
 bool HasManifest(const Store& store) {
   const std::vector<std::string> names = store.ListCollections();
   return std::find(names.begin(), names.end(), kManifestCollection) != names.end();
@@ -50,15 +53,18 @@ Result<std::optional<Manifest>> Manifest::OpenExisting(Store& store) {
   return std::optional<Manifest>(std::move(manifest));
 }
 
-Result<std::optional<std::string>> Manifest::Find(std::string_view collection,
-                                                  std::string_view path) const {
+Result<std::optional<ManifestEntry>> Manifest::Find(std::string_view collection,
+                                                    std::string_view path) const {
   const Result<DocumentRecord> record = entries_->GetDocument(EntryKey(collection, path));
   if (!record.ok()) {
-    if (record.status().code() == StatusCode::kNotFound) return std::optional<std::string>();
+    if (record.status().code() == StatusCode::kNotFound) return std::optional<ManifestEntry>();
     return record.status();
   }
   RAG_ASSIGN_OR_RETURN(DocumentPayload payload, UnpackDocument(record->payload));
-  return std::optional<std::string>(std::move(payload.source_hash));
+  ManifestEntry entry;
+  entry.doubtful = payload.source_hash.starts_with(kDoubt);
+  entry.content_hash = payload.source_hash.substr(entry.doubtful ? 1 : 0);
+  return std::optional<ManifestEntry>(std::move(entry));
 }
 
 Status Manifest::Set(std::string_view collection, std::string_view path,
@@ -74,6 +80,29 @@ Status Manifest::Set(std::string_view collection, std::string_view path,
 
 Status Manifest::Remove(std::string_view collection, std::string_view path) {
   return IgnoreNotFound(entries_->Remove(EntryKey(collection, path)).status());
+}
+
+Status Manifest::DoubtAll(std::string_view collection) {
+  const std::string prefix = StrCat(collection, "/");
+  std::string after = prefix;
+  while (true) {
+    RAG_ASSIGN_OR_RETURN(const std::vector<DocumentRecord> page,
+                         entries_->ListDocuments(after, kPage));
+    std::vector<DocumentInput> doubtful;
+    for (const DocumentRecord& record : page) {
+      if (!record.key.starts_with(prefix)) continue;
+      RAG_ASSIGN_OR_RETURN(DocumentPayload payload, UnpackDocument(record.payload));
+      if (payload.source_hash.starts_with(kDoubt)) continue;
+      payload.source_hash.insert(0, 1, kDoubt);
+      DocumentInput input;
+      input.key = record.key;
+      input.payload = PackDocument(payload);
+      doubtful.push_back(std::move(input));
+    }
+    if (!doubtful.empty()) RAG_RETURN_IF_ERROR(entries_->ReplaceMany(doubtful).status());
+    if (page.size() < kPage || !page.back().key.starts_with(prefix)) return OkStatus();
+    after = page.back().key;
+  }
 }
 
 Status Manifest::RemoveCollection(std::string_view collection) {

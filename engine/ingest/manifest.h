@@ -19,6 +19,11 @@ namespace rag {
 // Names that begin with this are the engine's own and refused from callers.
 inline constexpr char kReservedNamePrefix = '_';
 
+struct ManifestEntry {
+  std::string content_hash;  // under which the file was last completed
+  bool doubtful = false;     // some of its documents may have gone since
+};
+
 class Manifest {
  public:
   // Makes the collection when it is missing.
@@ -26,11 +31,14 @@ class Manifest {
   // nullopt when nothing was ever ingested.
   static Result<std::optional<Manifest>> OpenExisting(Store& store);
 
-  // The content hash under which `path` was last completed; nullopt when it never was.
-  Result<std::optional<std::string>> Find(std::string_view collection, std::string_view path) const;
+  // nullopt when `path` never was completed.
+  Result<std::optional<ManifestEntry>> Find(std::string_view collection,
+                                            std::string_view path) const;
   Status Set(std::string_view collection, std::string_view path, std::string_view content_hash);
   // A path that has no entry is fine.
   Status Remove(std::string_view collection, std::string_view path);
+  // Documents are about to go that other files of the collection may hold as well.
+  Status DoubtAll(std::string_view collection);
   Status RemoveCollection(std::string_view collection);
 
  private:

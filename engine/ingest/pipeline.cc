@@ -84,15 +84,17 @@ std::string ProblemPlace(const std::string& path, const Status& problem) {
   return end == digits ? path : message.substr(0, end);
 }
 
-// Whether the stored document of this key equals it, by content hash; `source_hash` is compared for
-// files of one document, whose record also stands for the file.
+// Whether the stored document of this key equals it, by content hash, or is there with any content;
+// `source_hash` is compared for files of one document, whose record also stands for the file.
 Result<bool> IsStored(const Collection& collection, const std::string& key,
-                      std::string_view content_hash, std::string_view source_hash) {
+                      std::string_view content_hash, std::string_view source_hash,
+                      bool any_content = false) {
   const Result<DocumentRecord> record = collection.GetDocument(key);
   if (!record.ok()) {
     if (record.status().code() == StatusCode::kNotFound) return false;
     return record.status();
   }
+  if (any_content) return true;
   RAG_ASSIGN_OR_RETURN(const DocumentPayload payload, UnpackDocument(record->payload));
   return payload.content_hash == content_hash && payload.source_hash == source_hash;
 }
@@ -126,20 +128,39 @@ Result<SourceIndex> IndexSources(const Collection& collection) {
   }
 }
 
-// Removes the document if it still comes from `source` (another file may have taken its key).
-Result<bool> RemoveIfFrom(Collection& collection, const std::string& key,
-                          const std::string& source) {
+// Whether the document is there and from `source` (another file may have taken its key).
+Result<bool> ComesFrom(const Collection& collection, const std::string& key,
+                       const std::string& source) {
   const Result<DocumentRecord> record = collection.GetDocument(key);
   if (!record.ok()) {
     if (record.status().code() == StatusCode::kNotFound) return false;
     return record.status();
   }
   RAG_ASSIGN_OR_RETURN(const DocumentPayload payload, UnpackDocument(record->payload));
-  if (payload.source != source) return false;
-  const Status removed = collection.Remove(key).status();
-  if (removed.code() == StatusCode::kNotFound) return false;
-  RAG_RETURN_IF_ERROR(removed);
-  return true;
+  return payload.source == source;
+}
+
+// Removes those of `keys` that come from `source` still, but for those in `kept`; counts them.
+Result<uint64_t> RemoveFrom(Collection& collection, Manifest& manifest,
+                            std::span<const std::string> keys, const std::string& source,
+                            const std::unordered_set<std::string>& kept,
+                            const CancelToken* cancel) {
+  uint64_t removed = 0;
+  bool doubted = false;
+  for (const std::string& key : keys) {
+    if (IsCancelled(cancel)) break;
+    if (kept.contains(key)) continue;
+    RAG_ASSIGN_OR_RETURN(const bool comes, ComesFrom(collection, key, source));
+    if (!comes) continue;
+    // Before the document goes, so that a killed run is made good by the next one.
+    if (key != source && !doubted) RAG_RETURN_IF_ERROR(manifest.DoubtAll(collection.config().name));
+    doubted = doubted || key != source;
+    const Status status = collection.Remove(key).status();
+    if (status.code() == StatusCode::kNotFound) continue;
+    RAG_RETURN_IF_ERROR(status);
+    ++removed;
+  }
+  return removed;
 }
 
 class Pipeline {
@@ -153,7 +174,7 @@ class Pipeline {
         progress_(progress),
         cancel_(cancel) {}
 
-  Result<bool> Run() {
+  Status Run() {
     std::thread prepare([this] {
       Fail(PrepareAll());
       prepared_.Close();
@@ -167,8 +188,7 @@ class Pipeline {
     write.join();
     if (IsCancelled(cancel_)) report_.cancelled = true;
     std::lock_guard lock(error_mutex_);
-    if (!error_.ok()) return error_;
-    return of_several_;
+    return error_;
   }
 
  private:
@@ -234,7 +254,8 @@ class Pipeline {
     std::string source_hash = file.many ? std::string() : file.content_hash;
     if (document.key.size() <= kMaxHashedKey) {
       RAG_ASSIGN_OR_RETURN(const bool stored,
-                           IsStored(context_.collection, document.key, hash, source_hash));
+                           IsStored(context_.collection, document.key, hash, source_hash,
+                                    file.only_missing));
       if (stored) return OkStatus();
     }
     if (Status images = CheckImages(document, context_); !images.ok()) {
@@ -391,7 +412,7 @@ class Pipeline {
   Status RemoveLeft(const FileEnd& end) {
     if (!end.many && end.keys.contains(end.path)) {
       // One document, keyed by the file: there can be others only if the file held many before.
-      RAG_ASSIGN_OR_RETURN(const std::optional<std::string> entry,
+      RAG_ASSIGN_OR_RETURN(const std::optional<ManifestEntry> entry,
                            context_.manifest.Find(context_.collection.config().name, end.path));
       if (!entry.has_value()) return OkStatus();
       RAG_RETURN_IF_ERROR(context_.manifest.Remove(context_.collection.config().name, end.path));
@@ -402,18 +423,10 @@ class Pipeline {
     }
     const auto found = sources_->find(end.path);
     if (found == sources_->end()) return OkStatus();
-    bool first = true;
-    for (const std::string& key : found->second) {
-      if (end.keys.contains(key)) continue;
-      // Before the document goes, so that a killed run is made good by the next one.
-      if (first) {
-        RAG_RETURN_IF_ERROR(context_.manifest.RemoveCollection(context_.collection.config().name));
-      }
-      first = false;
-      RAG_ASSIGN_OR_RETURN(const bool removed, RemoveIfFrom(context_.collection, key, end.path));
-      report_.removed += removed;
-      of_several_ = of_several_ || removed;
-    }
+    RAG_ASSIGN_OR_RETURN(const uint64_t removed,
+                         RemoveFrom(context_.collection, context_.manifest, found->second, end.path,
+                                    end.keys, /*cancel=*/nullptr));
+    report_.removed += removed;
     return OkStatus();
   }
 
@@ -437,7 +450,6 @@ class Pipeline {
   std::unordered_set<std::string> batch_keys_;  // the prepare thread's
   std::map<uint64_t, Tally> tallies_;           // the write thread's
   std::optional<SourceIndex> sources_;          // the write thread's
-  bool of_several_ = false;                     // the write thread's
   std::atomic<uint64_t> truncated_{0};
   std::atomic<bool> failed_{false};
   std::mutex error_mutex_;  // guards error_
@@ -456,7 +468,7 @@ bool IsUnder(std::string_view path, std::string_view folder) {
   return path.size() == folder.size() || folder == "/" || path[folder.size()] == '/';
 }
 
-Result<bool> RunPipeline(DocumentSource& source, const PipelineContext& context,
+Status RunPipeline(DocumentSource& source, const PipelineContext& context,
                          IngestReport& report, IngestProgress* progress,
                          const CancelToken* cancel) {
   return Pipeline(source, context, report, progress, cancel).Run();
@@ -490,16 +502,10 @@ Result<PruneReport> PruneVanished(std::span<const std::string> paths, Collection
                     [&source = source](const std::string& path) { return IsUnder(source, path); });
     if (!given || !IsGone(source)) continue;
     report.sources.push_back(source);
-    for (const std::string& key : keys) {
-      if (IsCancelled(cancel)) return report;
-      // Before the document goes, as when it left its file.
-      if (key != source && !report.of_several) {
-        RAG_RETURN_IF_ERROR(manifest.RemoveCollection(collection.config().name));
-        report.of_several = true;
-      }
-      RAG_ASSIGN_OR_RETURN(const bool gone, RemoveIfFrom(collection, key, source));
-      report.removed += gone;
-    }
+    RAG_ASSIGN_OR_RETURN(const uint64_t removed,
+                         RemoveFrom(collection, manifest, keys, source, {}, cancel));
+    report.removed += removed;
+    if (IsCancelled(cancel)) return report;
     RAG_RETURN_IF_ERROR(manifest.Remove(collection.config().name, source));
   }
   return report;

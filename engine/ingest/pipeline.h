@@ -36,9 +36,9 @@ struct PipelineContext {
 
 // Takes in everything the source has and adds to `report`. Errors are those that end the run (the
 // store refuses writes, the encoder fails); what is wrong with one file or document goes to
-// report.failed. progress and cancel may be null. True when documents were removed because they
-// left a file of several: another file may hold them too, and the manifest names none any more.
-Result<bool> RunPipeline(DocumentSource& source, const PipelineContext& context,
+// report.failed. progress and cancel may be null. Documents that are removed because they left a
+// file of several may stand in another one: the manifest doubts the others then.
+Status RunPipeline(DocumentSource& source, const PipelineContext& context,
                          IngestReport& report, IngestProgress* progress, const CancelToken* cancel);
 
 // One document, by the same steps. Durable on return.
@@ -47,9 +47,9 @@ Result<DocumentStatus> WriteDocument(const Document& document, const PipelineCon
 struct PruneReport {
   uint64_t removed = 0;              // documents
   std::vector<std::string> sources;  // files that are gone and had some
-  bool of_several = false;           // as RunPipeline says
 };
-// Removes the documents whose source is one of `paths` or lies under one and is not there any more.
+// Removes the documents whose source is one of `paths` or lies under one and is not there any more;
+// the manifest doubts the others as above.
 Result<PruneReport> PruneVanished(std::span<const std::string> paths, Collection& collection,
                                   Manifest& manifest, const CancelToken* cancel);
 

@@ -145,7 +145,7 @@ class FileSource : public DocumentSource {
     if (options_.metadata.is_object() && !options_.metadata.as_object().empty()) {
       file.content_hash = HashContent(StrCat(file.content_hash, metadata_json_));
     }
-    RAG_ASSIGN_OR_RETURN(file.unchanged, IsUnchanged(file));
+    RAG_RETURN_IF_ERROR(CompareWithStored(file));
     if (file.unchanged) return OkStatus();
     RAG_ASSIGN_OR_RETURN(const Format format,
                          DetectFormat(file.path, std::string_view(content).substr(0, kFirstBytes)));
@@ -165,20 +165,24 @@ class FileSource : public DocumentSource {
     return OkStatus();
   }
 
-  Result<bool> IsUnchanged(const SourceFile& file) const {
+  Status CompareWithStored(SourceFile& file) const {
     const Result<DocumentRecord> record = collection_.GetDocument(file.path);
     if (record.ok()) {
       RAG_ASSIGN_OR_RETURN(const DocumentPayload payload, UnpackDocument(record->payload));
-      if (payload.source_hash == file.content_hash) return true;
+      file.unchanged = payload.source_hash == file.content_hash;
+      if (file.unchanged) return OkStatus();
     } else if (record.status().code() != StatusCode::kNotFound) {
       // A name that no document can have (too long) is found out, with a message, when it is
       // written.
       if (record.status().code() != StatusCode::kInvalidArgument) return record.status();
     }
-    if (!file.tracked) return false;
-    RAG_ASSIGN_OR_RETURN(const std::optional<std::string> completed,
+    if (!file.tracked) return OkStatus();
+    RAG_ASSIGN_OR_RETURN(const std::optional<ManifestEntry> entry,
                          manifest_.Find(collection_.config().name, file.path));
-    return completed == file.content_hash;
+    const bool known = entry.has_value() && entry->content_hash == file.content_hash;
+    file.unchanged = known && !entry->doubtful;
+    file.only_missing = known && entry->doubtful;
+    return OkStatus();
   }
 
   const std::vector<std::string> files_;

@@ -22,6 +22,8 @@ struct SourceFile {
   uint64_t bytes = 0;
   Status error;            // not ok: the file gave nothing, the rest is unset
   bool unchanged = false;  // nothing to do
+  // The content is known, but documents may be missing: those that are not stored are wanted alone.
+  bool only_missing = false;
   // Of its bytes, and of the metadata that the caller lays over its documents.
   std::string content_hash;
   bool many = false;    // may hold any number of documents; false: exactly one

@@ -286,6 +286,30 @@ TEST_CASE("what two files hold comes back from the one when it goes from the oth
   CHECK(files.Ingest(prune).unchanged == files.Ingest(prune).files);
 }
 
+TEST_CASE("what comes back from other files replaces nothing that is there") {
+  Files files;
+  files.Put("a.jsonl",
+            "{\"id\": \"x\", \"text\": \"X of a.\"}\n{\"id\": \"w\", \"text\": \"W of a.\"}\n"
+            "{\"id\": \"own\", \"text\": \"Of the file.\"}\n");
+  files.Put("b.jsonl",
+            "{\"id\": \"x\", \"text\": \"X of b.\"}\n{\"id\": \"w\", \"text\": \"W of b.\"}\n");
+  files.Ingest();
+  Document document;
+  document.key = "own";
+  document.text = "Of its user.";
+  REQUIRE_OK(files.engine->AddDocument("notes", document));
+  files.Put("b.jsonl", "{\"id\": \"w\", \"text\": \"W of b.\"}\n");
+  const IngestReport report = files.Ingest();
+  CHECK(report.removed == 1);
+  CHECK(report.documents == 1);
+  for (int again = 0; again < 2; ++again) {
+    CHECK(files.engine->GetDocument("notes", "x")->text == "X of a.");
+    CHECK(files.engine->GetDocument("notes", "w")->text == "W of b.");
+    CHECK(files.engine->GetDocument("notes", "own")->text == "Of its user.");
+    CHECK(files.Ingest().unchanged == 2);
+  }
+}
+
 TEST_CASE("bad files are told one by one and the rest is indexed") {
   Files files;
   files.Put("good.txt", "Good text.");
