@@ -247,6 +247,11 @@ struct Filter::Node {
         return true;
       case Operator::kLike:
         return found.is_string();
+      case Operator::kLess:
+      case Operator::kLessEqual:
+      case Operator::kGreater:
+      case Operator::kGreaterEqual:
+        return !found.is_bool() && same_kind(values[0]);
       case Operator::kContains:
         return found.is_array() || (found.is_string() && values[0].is_string());
       default:
@@ -517,14 +522,16 @@ FilterDiagnosis::FilterDiagnosis(const Filter& filter) {
 }
 
 void FilterDiagnosis::Look(const Value& attributes) {
+  bool all = true;
   for (Comparison& comparison : comparisons_) {
     if (comparison.comparable) continue;
+    all = false;
     const Value* const found = comparison.node->Find(attributes);
     if (found == nullptr || found->is_null()) continue;
     if (comparison.found.empty()) comparison.found = found->type_name();
     comparison.comparable = comparison.node->IsComparable(*found);
   }
-  if (!attributes.is_object()) return;
+  if (all || !attributes.is_object()) return;
   for (const auto& [name, value] : attributes.as_object()) {
     if (names_.size() >= kMaxNames) return;
     if (!names_.contains(name)) names_.emplace(name);

@@ -200,11 +200,12 @@ class Collection {
 
 struct StoreOptions {
   bool create_if_missing = true;
-  // Nothing is written and no lock is taken: any number of processes read beside one that writes,
-  // also where nobody may write. They see the store as it was when they opened it; what needs a
-  // file that the writer has removed since is unavailable, until the store is opened again. A store
-  // that a killed process left is put in order first where that can be done, so that not every
-  // reader replays the same records.
+  // Any number of processes read beside one that writes, without its lock, also where nobody may
+  // write. They see the store as it was when they opened it; a collection that the writer has saved
+  // anew before it was opened here, or what needs a file that it has removed since, is unavailable
+  // until the store is opened again. A store that a killed process left is first put in order and
+  // closed, by one that writes for that time, where that can be done: so not every reader replays
+  // the same records.
   bool read_only = false;
   size_t cache_bytes = size_t{64} << 20;  // RocksDB's block cache
   size_t write_buffer_bytes = size_t{32} << 20;

@@ -97,6 +97,8 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   engine_options.store.read_only = settings.server.read_only;
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                        Engine::Open(engine_options, *runtime));
+  // All at once, so that a writer cannot change one before it is opened.
+  if (settings.server.read_only) RAG_RETURN_IF_ERROR(engine->ListCollections().status());
   Metrics metrics;
   Service service{*engine, metrics, log, settings, create};
   service.has_key = !key.empty();

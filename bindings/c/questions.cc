@@ -291,6 +291,7 @@ rag_code rag_evaluate(rag_engine* engine, const char* collection, const char* fo
     request.folder = folder;
     RAG_ASSIGN_OR_RETURN(request.search, ReadSearch(given.search, request.search.k));
     request.search.image.clear();
+    request.search.k = rag::SearchRequest().k;  // not used: a rank is of the cutoffs
     if (given.cutoff_count > kMaxCutoffs) {
       return InvalidArgumentError("rag_evaluate_options.cutoff_count is ", given.cutoff_count,
                                   "; at most ", kMaxCutoffs, " are taken");

@@ -253,9 +253,8 @@ class Pipeline {
     std::string hash = HashDocument(document);
     std::string source_hash = file.many ? std::string() : file.content_hash;
     if (document.key.size() <= kMaxHashedKey) {
-      RAG_ASSIGN_OR_RETURN(const bool stored,
-                           IsStored(context_.collection, document.key, hash, source_hash,
-                                    file.only_missing));
+      RAG_ASSIGN_OR_RETURN(const bool stored, IsStored(context_.collection, document.key, hash,
+                                                       source_hash, file.only_missing));
       if (stored) return OkStatus();
     }
     if (Status images = CheckImages(document, context_); !images.ok()) {
@@ -468,9 +467,8 @@ bool IsUnder(std::string_view path, std::string_view folder) {
   return path.size() == folder.size() || folder == "/" || path[folder.size()] == '/';
 }
 
-Status RunPipeline(DocumentSource& source, const PipelineContext& context,
-                         IngestReport& report, IngestProgress* progress,
-                         const CancelToken* cancel) {
+Status RunPipeline(DocumentSource& source, const PipelineContext& context, IngestReport& report,
+                   IngestProgress* progress, const CancelToken* cancel) {
   return Pipeline(source, context, report, progress, cancel).Run();
 }
 

@@ -38,8 +38,8 @@ struct PipelineContext {
 // store refuses writes, the encoder fails); what is wrong with one file or document goes to
 // report.failed. progress and cancel may be null. Documents that are removed because they left a
 // file of several may stand in another one: the manifest doubts the others then.
-Status RunPipeline(DocumentSource& source, const PipelineContext& context,
-                         IngestReport& report, IngestProgress* progress, const CancelToken* cancel);
+Status RunPipeline(DocumentSource& source, const PipelineContext& context, IngestReport& report,
+                   IngestProgress* progress, const CancelToken* cancel);
 
 // One document, by the same steps. Durable on return.
 Result<DocumentStatus> WriteDocument(const Document& document, const PipelineContext& context);

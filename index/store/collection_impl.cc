@@ -121,7 +121,17 @@ Status CollectionImpl::LoadVectorIndex() {
     sequences.push_back(std::strtoull(name.c_str() + prefix.size(), nullptr, 10));
   }
   std::sort(sequences.rbegin(), sequences.rend());
+  const auto changed = [&] {
+    return UnavailableError("collection '", config().name,
+                            "' was changed by another process since the store was opened; open it "
+                            "again");
+  };
   for (const uint64_t sequence : sequences) {
+    if (read_only_ && sequence > state_.sequence) {
+      std::error_code error;
+      const fs::file_time_type written = fs::last_write_time(SnapshotPath(sequence), error);
+      if (error || written >= database_.opened_at()) return changed();
+    }
     // Newer than the database, or older than the log reaches: of no use.
     if (index_ != nullptr || sequence > state_.sequence || sequence + 1 < state_.log_begin) {
       std::error_code ignored;
@@ -130,6 +140,7 @@ Status CollectionImpl::LoadVectorIndex() {
     }
     Result<VectorIndex::Loaded> loaded =
         VectorIndex::Load(SnapshotPath(sequence), IndexOptions(), runtime_);
+    if (read_only_ && loaded.status().code() == StatusCode::kNotFound) return changed();
     if (!loaded.ok() || loaded->tag != sequence) {
       runtime_.Log(LogLevel::kWarning,
                    StrCat("collection '", config().name, "': snapshot ", SnapshotPath(sequence),
@@ -290,7 +301,7 @@ Status CollectionImpl::Close(bool save, const std::string& why) {
 Status CollectionImpl::Checkpoint() {
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
-  if (read_only_) return FailedPreconditionError("the store was opened read-only");
+  RAG_RETURN_IF_ERROR(database_.CheckWrites());
   std::lock_guard commit(commit_mutex_);
   return SaveSnapshot();
 }
@@ -454,7 +465,7 @@ Result<std::vector<WriteResult>> CollectionImpl::RemoveMany(
 Status CollectionImpl::Submit(Request& request) {
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
-  if (read_only_) return FailedPreconditionError("the store was opened read-only");
+  RAG_RETURN_IF_ERROR(database_.CheckWrites());
   std::unique_lock queue(queue_mutex_);
   queue_.push_back(&request);
   while (!request.done) {

@@ -60,7 +60,7 @@ Result<TuneReport> CollectionImpl::Tune(const TuneGoal& goal, bool apply, CarePr
   if (index() == nullptr) {
     return FailedPreconditionError("collection '", config().name, "' has no vectors");
   }
-  if (apply && read_only_) return FailedPreconditionError("the store was opened read-only");
+  if (apply) RAG_RETURN_IF_ERROR(database_.CheckWrites());
   const std::unique_lock tuning(tune_mutex_, std::try_to_lock);
   if (!tuning.owns_lock()) {
     return UnavailableError("collection '", config().name, "' is being tuned already");

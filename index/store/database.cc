@@ -9,6 +9,8 @@
 #include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
@@ -17,24 +19,27 @@
 #include <thread>
 #include <utility>
 
+#include "index/store/seal.h"
 #include "lib/base/folder.h"
 
 namespace rag {
 namespace {
 
-Status FromRocksDb(const rocksdb::Status& status, std::string_view what, bool read_only = false) {
+Status FromRocksDb(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return OkStatus();
-  if (read_only && status.IsPathNotFound()) {
-    return UnavailableError(what,
-                            ": another process has changed the store since it was opened; "
-                            "open it again (",
-                            status.ToString(), ")");
-  }
   const std::string message = StrCat(what, ": ", status.ToString());
   if (status.IsNotFound()) return NotFoundError(message);
   if (status.IsCorruption()) return DataLossError(message);
   if (status.IsInvalidArgument()) return InvalidArgumentError(message);
   return IoError(message);
+}
+
+// Whether that leaves the process at least half of its descriptors.
+bool MayOpenAll(const std::string& path) {
+  const Result<std::vector<std::filesystem::path>> files = ListFolder(path);
+  rlimit limit;
+  if (!files.ok() || ::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+  return files->size() < limit.rlim_cur / 2;
 }
 
 rocksdb::Slice ToSlice(std::string_view text) { return {text.data(), text.size()}; }
@@ -150,12 +155,24 @@ struct Database::Impl {
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   bool sync_writes = true;
   bool read_only = false;
+  std::string path;
+  std::string manifest;                  // at opening
+  std::filesystem::file_time_type time;  // of opening
 
   mutable std::mutex mutex;  // guards failure
   Status failure;            // of the write after which no other is taken
 
   rocksdb::ColumnFamilyHandle* Handle(Family family) const {
     return families[static_cast<size_t>(family)];
+  }
+
+  Status FromRead(const rocksdb::Status& status, std::string_view what) const {
+    if (read_only && status.IsPathNotFound() && CurrentManifest(path) != manifest) {
+      return UnavailableError(
+          what, ": another process has removed a file since the store was opened; open it again (",
+          status.ToString(), ")");
+    }
+    return FromRocksDb(status, what);
   }
 };
 
@@ -197,8 +214,8 @@ Result<std::unique_ptr<Database>> Database::OpenWith(const std::string& path,
   // A manifest names the smallest and the largest key of every file. Every change starts a new one,
   // so that keys of files that are gone are not kept.
   db_options.max_manifest_file_size = 1;
-  // A reader opens all files at once: a writer may remove them.
-  db_options.max_open_files = options.read_only ? -1 : 256;
+  // A reader opens all files at once, where it may: a writer may remove them.
+  db_options.max_open_files = options.read_only && MayOpenAll(path) ? -1 : 256;
   db_options.max_total_wal_size = std::max<size_t>(64 << 20, 4 * options.write_buffer_bytes);
   db_options.db_write_buffer_size = 4 * options.write_buffer_bytes;
   // A torn last record of the log is a write that was never acknowledged; anything worse is an
@@ -221,6 +238,9 @@ Result<std::unique_ptr<Database>> Database::OpenWith(const std::string& path,
   auto impl = std::make_unique<Impl>();
   impl->sync_writes = options.sync_writes;
   impl->read_only = options.read_only;
+  impl->path = path;
+  impl->manifest = CurrentManifest(path);
+  impl->time = std::filesystem::file_time_type::clock::now();
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status =
       options.read_only
@@ -235,9 +255,11 @@ Result<std::string> Database::Get(Family family, std::string_view key) const {
   std::string value;
   const rocksdb::Status status =
       impl_->db->Get(rocksdb::ReadOptions(), impl_->Handle(family), ToSlice(key), &value);
-  if (!status.ok()) return FromRocksDb(status, "reading the database", impl_->read_only);
+  if (!status.ok()) return impl_->FromRead(status, "reading the database");
   return value;
 }
+
+std::filesystem::file_time_type Database::opened_at() const { return impl_->time; }
 
 Status Database::CheckWrites() const {
   if (impl_->read_only) return FailedPreconditionError("the store was opened read-only");
@@ -281,7 +303,7 @@ struct PrefixScan::Impl {
   std::string end;
   rocksdb::Slice end_slice;
   std::unique_ptr<rocksdb::Iterator> iterator;
-  bool read_only = false;
+  const Database::Impl* database = nullptr;
 };
 
 PrefixScan::PrefixScan(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -298,13 +320,13 @@ std::string_view PrefixScan::key() const {
 }
 std::string_view PrefixScan::value() const { return impl_->iterator->value().ToStringView(); }
 Status PrefixScan::status() const {
-  return FromRocksDb(impl_->iterator->status(), "scanning the database", impl_->read_only);
+  return impl_->database->FromRead(impl_->iterator->status(), "scanning the database");
 }
 
 PrefixScan Database::Scan(Family family, std::string prefix) const {
   auto scan = std::make_unique<PrefixScan::Impl>();
   scan->prefix = std::move(prefix);
-  scan->read_only = impl_->read_only;
+  scan->database = impl_.get();
   scan->end = PrefixEnd(scan->prefix);
   scan->end_slice = scan->end;
   rocksdb::ReadOptions options;
@@ -333,7 +355,7 @@ Status Database::Checkpoint(const std::string& path) {
 }
 
 Status Database::Vacuum(CareProgress* progress, const CancelToken* cancel) {
-  if (impl_->read_only) return FailedPreconditionError("the store was opened read-only");
+  RAG_RETURN_IF_ERROR(CheckWrites());
   const auto step = [&] {
     if (progress != nullptr) ++progress->done;
   };

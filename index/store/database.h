@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -73,6 +74,7 @@ class Database {
   Status Write(Batch& batch, bool sync = true);
   // Ok, or what Write would say at once.
   Status CheckWrites() const;
+  std::filesystem::file_time_type opened_at() const;
   PrefixScan Scan(Family family, std::string prefix) const;
   // Gives the space of deleted keys that begin with `prefix` back to the file system.
   Status Compact(Family family, const std::string& prefix);
@@ -89,6 +91,7 @@ class Database {
   static Result<std::unique_ptr<Database>> OpenWith(const std::string& path,
                                                     const StoreOptions& options, bool damaged,
                                                     const Runtime& runtime);
+  friend class PrefixScan;
   struct Impl;
   explicit Database(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -23,9 +23,9 @@ namespace {
 
 constexpr size_t kMaxNameBytes = 128;
 constexpr const char* kNextNumberKey = "next";
-// Of a reader beside a writer, each after a pause longer by as much.
-constexpr int kOpenTries = 20;
-constexpr std::chrono::milliseconds kOpenPause(5);
+// Of a reader beside a writer that changes the files.
+constexpr std::chrono::seconds kMostOpening(10);
+constexpr std::chrono::milliseconds kOpenPause(10);
 
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -59,7 +59,7 @@ class StoreImpl final : public Store {
         sparse_cache_(options.sparse_cache_bytes) {}
   ~StoreImpl() override { Close().Ignore(); }
 
-  Status Open() {
+  Status Open(ProcessLock::Holder holder = ProcessLock::Holder::kWorks) {
     std::error_code error;
     if (!fs::exists(fs::path(path_) / "CURRENT", error)) {
       RAG_RETURN_IF_ERROR(CheckNew());
@@ -70,10 +70,13 @@ class StoreImpl final : public Store {
       RAG_RETURN_IF_ERROR(SyncNames(path_));
     }
     if (options_.read_only) return OpenToRead();
-    RAG_ASSIGN_OR_RETURN(lock_, ProcessLock::Take(path_, StrCat("the store '", path_, "'")));
+    RAG_ASSIGN_OR_RETURN(lock_,
+                         ProcessLock::Take(path_, StrCat("the store '", path_, "'"), holder));
     RAG_RETURN_IF_ERROR(MakeFolders(GraphFolder()));
     RemoveLeftovers();
-    return OpenDatabase();
+    RAG_RETURN_IF_ERROR(OpenDatabase());
+    TellDamage();
+    return OkStatus();
   }
 
   Status OpenDatabase() {
@@ -81,7 +84,7 @@ class StoreImpl final : public Store {
     if (seal.records.ok()) {
       Result<std::unique_ptr<Database>> database = Database::Open(path_, options_, runtime_);
       if (database.ok()) {
-        database_ = std::move(database).value();
+        SetDatabase(std::move(database).value());
         if (!options_.read_only) RemoveSeal(path_);
       } else if (seal.sealed && database.status().code() == StatusCode::kDataLoss) {
         seal.records = database.status();
@@ -92,12 +95,12 @@ class StoreImpl final : public Store {
     if (!seal.records.ok()) {
       // The seal says that log and manifest are whole: what the damaged file does not hold is
       // served, and nothing is written, so that the seal stays good.
-      RAG_ASSIGN_OR_RETURN(database_, Database::OpenDamaged(path_, options_, runtime_));
+      RAG_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
+                           Database::OpenDamaged(path_, options_, runtime_));
+      SetDatabase(std::move(database));
       options_.read_only = true;
-      runtime_.Log(LogLevel::kError, StrCat("the store '", path_,
-                                            "' is damaged and opened read-only; restore a backup: ",
-                                            seal.records.message()));
     }
+    damage_ = seal.records;
     RAG_RETURN_IF_ERROR(CheckFormat().WithContext(StrCat("the store '", path_, "'")));
     PrefixScan scan = database_->Scan(Family::kDefault, kNamePrefix);
     for (; scan.Valid(); scan.Next()) {
@@ -111,14 +114,18 @@ class StoreImpl final : public Store {
   // A writer may change the files meanwhile: then those that were read do not belong together.
   Status OpenToRead() {
     Recover();
-    for (int i = 0; i < kOpenTries; ++i) {
-      std::this_thread::sleep_for(i * kOpenPause);
+    const auto end = std::chrono::steady_clock::now() + kMostOpening;
+    do {
       const std::string manifest = CurrentManifest(path_);
       Status opened = OpenDatabase();
-      if (CurrentManifest(path_) == manifest) return opened;
+      if (CurrentManifest(path_) == manifest) {
+        if (opened.ok()) TellDamage();
+        return opened;
+      }
       entries_.clear();
-      database_.reset();
-    }
+      TakeDatabase().reset();
+      std::this_thread::sleep_for(kOpenPause);
+    } while (std::chrono::steady_clock::now() < end);
     return UnavailableError("the store '", path_,
                             "' is changed by another process again and again while it is opened");
   }
@@ -130,19 +137,28 @@ class StoreImpl final : public Store {
     StoreOptions options = options_;
     options.read_only = false;
     StoreImpl writer(path_, options, runtime_);
-    Status status = writer.Open();
-    for (const std::string& name : writer.ListCollections()) {
-      if (status.ok()) status = writer.OpenCollection(name).status();
-    }
+    Status status = writer.Open(ProcessLock::Holder::kRecovers);
+    if (status.ok()) status = writer.SaveEach();
     if (status.ok()) status = writer.Close();
     if (status.ok()) return;
     runtime_.Log(LogLevel::kDebug,
                  StrCat("the store '", path_, "' is read as it was left: ", status.ToString()));
   }
 
+  // Brings the vector indexes up to date and saves them, one after another.
+  Status SaveEach() {
+    std::lock_guard lock(mutex_);
+    for (auto& [name, entry] : entries_) {
+      RAG_RETURN_IF_ERROR(OpenEntry(entry).status());
+      RAG_RETURN_IF_ERROR(entry.open->Close(/*save=*/true, "is closed"));
+      entry.open.reset();
+    }
+    return OkStatus();
+  }
+
   Result<std::shared_ptr<Collection>> CreateCollection(const CollectionConfig& config) override {
     std::lock_guard lock(mutex_);
-    RAG_RETURN_IF_ERROR(CheckOpenToWrite());
+    RAG_RETURN_IF_ERROR(CheckWrites());
     RAG_RETURN_IF_ERROR(CheckName(config.name));
     if (entries_.contains(config.name)) {
       return AlreadyExistsError("collection '", config.name, "' exists already");
@@ -200,7 +216,7 @@ class StoreImpl final : public Store {
 
   Status DropCollection(std::string_view name) override {
     std::lock_guard lock(mutex_);
-    RAG_RETURN_IF_ERROR(CheckOpenToWrite());
+    RAG_RETURN_IF_ERROR(CheckWrites());
     const auto found = entries_.find(name);
     if (found == entries_.end()) return NotFoundError("there is no collection '", name, "'");
     const uint32_t number = found->second.number;
@@ -267,9 +283,11 @@ class StoreImpl final : public Store {
     return report;
   }
 
+  // Without mutex_, which is held while a collection is opened or dropped.
   Status CheckWrites() const override {
-    std::lock_guard lock(mutex_);
-    return CheckOpenToWrite();
+    std::lock_guard lock(database_mutex_);
+    RAG_RETURN_IF_ERROR(CheckOpen());
+    return database_->CheckWrites();
   }
 
   Status Close() override {
@@ -287,7 +305,7 @@ class StoreImpl final : public Store {
     Status flushed = options_.read_only ? OkStatus() : database_->Flush();
     if (first.ok()) first = std::move(flushed);
     // Before the lock goes, so that the next process finds everything written.
-    database_.reset();
+    TakeDatabase().reset();
     if (first.ok() && !options_.read_only) first = WriteSeal(path_);
     lock_ = ProcessLock();
     return first;
@@ -343,6 +361,22 @@ class StoreImpl final : public Store {
     RAG_RETURN_IF_ERROR(CheckOpen());
     if (options_.read_only) return FailedPreconditionError("the store was opened read-only");
     return OkStatus();
+  }
+
+  void TellDamage() const {
+    if (damage_.ok()) return;
+    runtime_.Log(LogLevel::kError, StrCat("the store '", path_,
+                                          "' is damaged and opened read-only; restore a backup: ",
+                                          damage_.message()));
+  }
+
+  void SetDatabase(std::unique_ptr<Database> database) {
+    std::lock_guard lock(database_mutex_);
+    database_ = std::move(database);
+  }
+  std::unique_ptr<Database> TakeDatabase() {
+    std::lock_guard lock(database_mutex_);
+    return std::move(database_);
   }
 
   Status CheckOutside(const std::string& destination) const {
@@ -410,11 +444,6 @@ class StoreImpl final : public Store {
     return OkStatus();
   }
 
-  Status CheckOpenToWrite() const {
-    RAG_RETURN_IF_ERROR(CheckOpen());
-    return database_->CheckWrites();
-  }
-
   Status CheckFormat() {
     const Result<std::string> stored = database_->Get(Family::kDefault, kFormatKey);
     if (!stored.ok()) {
@@ -451,14 +480,16 @@ class StoreImpl final : public Store {
 
   const std::string path_;
   StoreOptions options_;  // read_only also when the store is damaged
+  Status damage_;         // of its files of records
   const Runtime& runtime_;
   SparseListCache sparse_cache_;
   // Held by a backup or a vacuum, so that they wait for each other and closing for them; taken
   // before mutex_.
   std::mutex care_mutex_;
-  mutable std::mutex mutex_;  // guards everything below
+  mutable std::mutex mutex_;           // guards everything below
+  mutable std::mutex database_mutex_;  // held for a moment; taken after mutex_
   ProcessLock lock_;
-  std::unique_ptr<Database> database_;
+  std::unique_ptr<Database> database_;  // set with database_mutex_ held too
   std::map<std::string, Entry, std::less<>> entries_;
 };
 

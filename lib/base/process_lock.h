@@ -14,10 +14,13 @@ namespace rag {
 class ProcessLock {
  public:
   static constexpr const char* kFileName = "rag.lock";
+  // What its holder does. Who wants it to work waits for one that recovers, a minute at most.
+  enum class Holder { kWorks, kRecovers };
 
   // Errors: unavailable "`what` is in use by pid N"; as ErrnoError, not_found when there is no
   // `folder`.
-  static Result<ProcessLock> Take(const std::filesystem::path& folder, std::string_view what);
+  static Result<ProcessLock> Take(const std::filesystem::path& folder, std::string_view what,
+                                  Holder holder = Holder::kWorks);
 
   ProcessLock() = default;
 

@@ -144,6 +144,8 @@ TEST_CASE("a diagnosis names fields that nothing has, and kinds that do not comp
   CHECK(findings("year LIKE \"20%\" AND lang < 5", some) ==
         "'year' is of type int, for which no comparison with a string is true; 'lang' is of type "
         "string, for which no comparison with a int is true");
+  CHECK(findings("flag < true", {R"({"flag": true})"}) ==
+        "'flag' is of type bool, for which no comparison with a bool is true");
   CHECK(findings("deep.y = 1", some) ==
         "no passage has a field 'deep.y' (they have deep, lang, no, tags, year)");
   // Any of these can be true, for others than were looked at.

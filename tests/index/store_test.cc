@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "index/store/database.h"
+#include "lib/base/process_lock.h"
 #include "tests/index/store_support.h"
 
 using namespace rag;
@@ -518,8 +519,9 @@ TEST_CASE("the first to read what a killed process left puts it in order for all
   {
     Opened opened(path);
     const auto collection = opened.Create(Config("c"));
-    for (int i = 0; i < 50; ++i)
+    for (int i = 0; i < 9; ++i) {
       REQUIRE_OK(collection->Replace(Document(StrCat("d", i), 1, "zebra")));
+    }
     fs::copy(path, left, fs::copy_options::recursive);
   }
   StoreOptions options;
@@ -527,10 +529,48 @@ TEST_CASE("the first to read what a killed process left puts it in order for all
   for (int i = 0; i < 2; ++i) {
     Opened opened(left, options);
     const auto collection = opened.Open("c");
-    CHECK(FoundByWord(*collection, "zebra") == 50);
+    CHECK(FoundByWord(*collection, "zebra") == 9);
     CHECK(collection->Stats()->replayed == 0);
     RequireSound(*collection);
   }
+}
+
+TEST_CASE("an index that was saved anew since a store was opened is not made again from records") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  Opened writer(path);
+  const auto written = writer.Create(Config("c"));
+  REQUIRE_OK(written->Replace(Document("a", 1, "zebra")));
+  REQUIRE_OK(written->Checkpoint());
+  StoreOptions options;
+  options.read_only = true;
+  Opened reader(path, options);
+  REQUIRE_OK(written->Replace(Document("b", 2, "zebra")));
+  REQUIRE_OK(written->Checkpoint());
+  const Status late = reader.store->OpenCollection("c").status();
+  CHECK(late.code() == StatusCode::kUnavailable);
+  CHECK(late.message().find("open it again") != std::string::npos);
+  Opened again(path, options);
+  CHECK(again.Open("c")->Stats()->documents == 2);
+}
+
+TEST_CASE("a writer waits for who puts the store in order") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  { Opened opened(path); }
+  Result<ProcessLock> lock = ProcessLock::Take(path, "it", ProcessLock::Holder::kRecovers);
+  REQUIRE_OK(lock);
+  // Another that would put it in order leaves that to the first.
+  const Status other = ProcessLock::Take(path, "it", ProcessLock::Holder::kRecovers).status();
+  CHECK(other.message() == StrCat("it is in use by pid ", static_cast<long long>(::getpid())));
+  std::thread recovering([&lock] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    lock = ProcessLock();
+  });
+  const auto runtime = test::MakeRuntime();
+  const Status opened = Store::Open(path, {}, *runtime).status();
+  recovering.join();
+  REQUIRE_OK(opened);
 }
 
 TEST_CASE("a store of a newer format is refused") {

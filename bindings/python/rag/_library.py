@@ -177,6 +177,8 @@ def _open():
         "rag_vector_index_load": [TEXT, TEXT, TEXT, SIZE, INT, pointer(HANDLE)],
     }
     for name, arguments in takes.items():
+        if not hasattr(library, name):
+            raise ImportError(f"{path} is of an older version than this package: it has no {name}")
         getattr(library, name).argtypes = arguments
     for name in ("rag_call_free", "rag_call_cancel", "rag_free", "rag_vector_index_free"):
         getattr(library, name).argtypes = [HANDLE]
