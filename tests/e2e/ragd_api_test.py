@@ -752,15 +752,14 @@ class Chat(Api):
         with Daemon(PROGRAM, "--encoder", "none", "--parallel", "1", "--llm",
                     shared_data("models/stories260K/stories260K.gguf")) as daemon:
             done = []
+            # What it may say takes some hundredths of a second to work out at every step.
+            slow = {"logit_bias": {"2": -100}, "response_format": {"type": "regex", "value": "([a-z ]?){4000}"}}
 
             def ask(name, **more):
-                answer = daemon.request("POST", "/v1/chat/completions", self.body(max_tokens=300, **more))
+                answer = daemon.request("POST", "/v1/chat/completions", self.body(max_tokens=40, **slow, **more))
                 done.append((name, answer.status))
             first = daemon.connection()
-            # What it may say takes some hundredths of a second to work out at every step.
-            first.request("POST", "/v1/chat/completions",
-                          json.dumps(self.body(stream=True, max_tokens=100, logit_bias={"2": -100}, response_format={
-                              "type": "regex", "value": "([a-z ]?){4000}"})))
+            first.request("POST", "/v1/chat/completions", json.dumps(self.body(stream=True, max_tokens=100, **slow)))
             self.assertEqual(first.getresponse().read(5), b"data:")
             threads = []
             # As in vLLM, lower ones go first; those that come later among equals.
