@@ -122,9 +122,8 @@ Status CollectionImpl::LoadVectorIndex() {
   }
   std::sort(sequences.rbegin(), sequences.rend());
   const auto changed = [&] {
-    return UnavailableError("collection '", config().name,
-                            "' was changed by another process since the store was opened; open it "
-                            "again");
+    return UnavailableError(
+        "another process has saved it anew since the store was opened; open that again");
   };
   for (const uint64_t sequence : sequences) {
     if (read_only_ && sequence > state_.sequence) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
 #include <filesystem>
 #include <map>
 #include <mutex>
@@ -84,7 +85,7 @@ class StoreImpl final : public Store {
     if (seal.records.ok()) {
       Result<std::unique_ptr<Database>> database = Database::Open(path_, options_, runtime_);
       if (database.ok()) {
-        SetDatabase(std::move(database).value());
+        database_ = std::move(database).value();
         if (!options_.read_only) RemoveSeal(path_);
       } else if (seal.sealed && database.status().code() == StatusCode::kDataLoss) {
         seal.records = database.status();
@@ -95,9 +96,7 @@ class StoreImpl final : public Store {
     if (!seal.records.ok()) {
       // The seal says that log and manifest are whole: what the damaged file does not hold is
       // served, and nothing is written, so that the seal stays good.
-      RAG_ASSIGN_OR_RETURN(std::unique_ptr<Database> database,
-                           Database::OpenDamaged(path_, options_, runtime_));
-      SetDatabase(std::move(database));
+      RAG_ASSIGN_OR_RETURN(database_, Database::OpenDamaged(path_, options_, runtime_));
       options_.read_only = true;
     }
     damage_ = seal.records;
@@ -123,7 +122,7 @@ class StoreImpl final : public Store {
         return opened;
       }
       entries_.clear();
-      TakeDatabase().reset();
+      database_.reset();
       std::this_thread::sleep_for(kOpenPause);
     } while (std::chrono::steady_clock::now() < end);
     return UnavailableError("the store '", path_,
@@ -147,18 +146,18 @@ class StoreImpl final : public Store {
 
   // Brings the vector indexes up to date and saves them, one after another.
   Status SaveEach() {
-    std::lock_guard lock(mutex_);
-    for (auto& [name, entry] : entries_) {
-      RAG_RETURN_IF_ERROR(OpenEntry(entry).status());
-      RAG_RETURN_IF_ERROR(entry.open->Close(/*save=*/true, "is closed"));
-      entry.open.reset();
+    for (const std::string& name : ListCollections()) {
+      std::unique_lock lock(mutex_);
+      RAG_ASSIGN_OR_RETURN(const std::shared_ptr<CollectionImpl> collection, OpenEntry(name, lock));
+      RAG_RETURN_IF_ERROR(collection->Close(/*save=*/true, "is closed"));
+      entries_.find(name)->second.open.reset();
     }
     return OkStatus();
   }
 
   Result<std::shared_ptr<Collection>> CreateCollection(const CollectionConfig& config) override {
-    std::lock_guard lock(mutex_);
-    RAG_RETURN_IF_ERROR(CheckWrites());
+    std::unique_lock lock(mutex_);
+    RAG_RETURN_IF_ERROR(CheckOpenToWrite());
     RAG_RETURN_IF_ERROR(CheckName(config.name));
     if (entries_.contains(config.name)) {
       return AlreadyExistsError("collection '", config.name, "' exists already");
@@ -191,20 +190,14 @@ class StoreImpl final : public Store {
     Entry& entry = entries_[config.name];
     entry.number = number;
     entry.config = config;
-    return OpenEntry(entry);
+    RAG_ASSIGN_OR_RETURN(std::shared_ptr<Collection> opened, OpenEntry(config.name, lock));
+    return opened;
   }
 
   Result<std::shared_ptr<Collection>> OpenCollection(std::string_view name) override {
-    std::lock_guard lock(mutex_);
-    RAG_RETURN_IF_ERROR(CheckOpen());
-    const auto found = entries_.find(name);
-    if (found == entries_.end()) {
-      std::string known;
-      for (const auto& [other, entry] : entries_) known += StrCat(known.empty() ? "" : ", ", other);
-      return NotFoundError("there is no collection '", name, "'; ",
-                           known.empty() ? "the store has none" : StrCat("there are: ", known));
-    }
-    return OpenEntry(found->second);
+    std::unique_lock lock(mutex_);
+    RAG_ASSIGN_OR_RETURN(std::shared_ptr<Collection> opened, OpenEntry(name, lock));
+    return opened;
   }
 
   std::vector<std::string> ListCollections() const override {
@@ -215,13 +208,14 @@ class StoreImpl final : public Store {
   }
 
   Status DropCollection(std::string_view name) override {
-    std::lock_guard lock(mutex_);
-    RAG_RETURN_IF_ERROR(CheckWrites());
-    const auto found = entries_.find(name);
-    if (found == entries_.end()) return NotFoundError("there is no collection '", name, "'");
+    std::unique_lock lock(mutex_);
+    RAG_RETURN_IF_ERROR(CheckOpenToWrite());
+    RAG_ASSIGN_OR_RETURN(const auto found, FindEntry(name, lock));
     const uint32_t number = found->second.number;
+    Work work(*this, found->second, lock);
     if (found->second.open != nullptr) {
       RAG_RETURN_IF_ERROR(found->second.open->Close(/*save=*/false, "was dropped"));
+      found->second.open = nullptr;
     }
     Batch batch;
     batch.Delete(Family::kDefault, ConfigKey(name));
@@ -231,11 +225,11 @@ class StoreImpl final : public Store {
                                           Family::kPostings};
     for (const Family family : kHolding) batch.DeletePrefix(family, prefix);
     RAG_RETURN_IF_ERROR(database_->Write(batch));
-    entries_.erase(found);
     // What cannot be listed or removed is passed over by opening.
     RemoveSnapshots([prefix = StrCat(number, "-")](const std::string& name) {
       return name.starts_with(prefix);
     });
+    work.Erase(found);
     for (const Family family : kHolding) RAG_RETURN_IF_ERROR(database_->Compact(family, prefix));
     return OkStatus();
   }
@@ -283,17 +277,20 @@ class StoreImpl final : public Store {
     return report;
   }
 
-  // Without mutex_, which is held while a collection is opened or dropped.
   Status CheckWrites() const override {
-    std::lock_guard lock(database_mutex_);
-    RAG_RETURN_IF_ERROR(CheckOpen());
-    return database_->CheckWrites();
+    std::lock_guard lock(mutex_);
+    return CheckOpenToWrite();
   }
 
   Status Close() override {
     std::lock_guard care(care_mutex_);
-    std::lock_guard lock(mutex_);
-    if (database_ == nullptr) return OkStatus();
+    {
+      std::unique_lock lock(mutex_);
+      if (!CheckOpen().ok()) return OkStatus();
+      closed_ = true;
+      changed_.wait(lock, [this] { return working_ == 0; });
+    }
+    // Nobody else uses what follows any more.
     Status first;
     for (auto& [name, entry] : entries_) {
       if (entry.open == nullptr) continue;
@@ -305,7 +302,7 @@ class StoreImpl final : public Store {
     Status flushed = options_.read_only ? OkStatus() : database_->Flush();
     if (first.ok()) first = std::move(flushed);
     // Before the lock goes, so that the next process finds everything written.
-    TakeDatabase().reset();
+    database_.reset();
     if (first.ok() && !options_.read_only) first = WriteSeal(path_);
     lock_ = ProcessLock();
     return first;
@@ -318,6 +315,40 @@ class StoreImpl final : public Store {
     uint32_t number = 0;
     CollectionConfig config;
     std::shared_ptr<CollectionImpl> open;
+    bool busy = false;  // being opened or dropped, by one caller without mutex_
+  };
+  using Entries = std::map<std::string, Entry, std::less<>>;
+
+  // What takes long with an entry, while others have theirs: it is busy, the store is not closed,
+  // and `lock` is open until the end.
+  class Work {
+   public:
+    Work(StoreImpl& store, Entry& entry, std::unique_lock<std::mutex>& lock)
+        : store_(store), entry_(&entry), lock_(lock) {
+      entry_->busy = true;
+      ++store_.working_;
+      lock_.unlock();
+    }
+    ~Work() {
+      lock_.lock();
+      if (entry_ != nullptr) entry_->busy = false;
+      --store_.working_;
+      store_.changed_.notify_all();
+    }
+    Work(const Work&) = delete;
+    Work& operator=(const Work&) = delete;
+    // The entry goes before the end.
+    void Erase(Entries::iterator entry) {
+      std::lock_guard lock(store_.mutex_);
+      entry_ = nullptr;
+      store_.entries_.erase(entry);
+      store_.changed_.notify_all();
+    }
+
+   private:
+    StoreImpl& store_;
+    Entry* entry_;
+    std::unique_lock<std::mutex>& lock_;
   };
 
   std::string GraphFolder() const { return (fs::path(path_) / "graphs").string(); }
@@ -370,15 +401,6 @@ class StoreImpl final : public Store {
                                           damage_.message()));
   }
 
-  void SetDatabase(std::unique_ptr<Database> database) {
-    std::lock_guard lock(database_mutex_);
-    database_ = std::move(database);
-  }
-  std::unique_ptr<Database> TakeDatabase() {
-    std::lock_guard lock(database_mutex_);
-    return std::move(database_);
-  }
-
   Status CheckOutside(const std::string& destination) const {
     if (IsBelow(destination, path_)) {
       return InvalidArgumentError("the backup's folder '", destination, "' lies inside the store '",
@@ -427,11 +449,9 @@ class StoreImpl final : public Store {
   Status RewriteSnapshot(const std::string& name) {
     std::shared_ptr<CollectionImpl> collection;
     {
-      std::lock_guard lock(mutex_);
-      const auto found = entries_.find(name);
-      if (found == entries_.end()) return OkStatus();  // dropped meanwhile
-      RAG_RETURN_IF_ERROR(OpenEntry(found->second).status());
-      collection = found->second.open;
+      std::unique_lock lock(mutex_);
+      if (!entries_.contains(name)) return OkStatus();  // dropped meanwhile
+      RAG_ASSIGN_OR_RETURN(collection, OpenEntry(name, lock));
     }
     Status saved = collection->RewriteSnapshot();
     std::lock_guard lock(mutex_);
@@ -440,7 +460,8 @@ class StoreImpl final : public Store {
   }
 
   Status CheckOpen() const {
-    if (database_ == nullptr) return FailedPreconditionError("the store '", path_, "' is closed");
+    if (closed_ || database_ == nullptr)
+      return FailedPreconditionError("the store '", path_, "' is closed");
     return OkStatus();
   }
 
@@ -465,17 +486,45 @@ class StoreImpl final : public Store {
     return OkStatus();
   }
 
-  Result<std::shared_ptr<Collection>> OpenEntry(Entry& entry) {
-    if (entry.open == nullptr) {
-      Result<std::shared_ptr<CollectionImpl>> opened =
-          CollectionImpl::Open(*database_, sparse_cache_, entry.number, entry.config, GraphFolder(),
-                               options_.read_only, runtime_);
-      if (!opened.ok()) {
-        return opened.status().WithContext(StrCat("collection '", entry.config.name, "'"));
+  Status CheckOpenToWrite() const {
+    RAG_RETURN_IF_ERROR(CheckOpen());
+    return database_->CheckWrites();
+  }
+
+  // The entry, once nobody else is busy with it. Errors: those of CheckOpen; not_found naming the
+  // collections that exist.
+  Result<Entries::iterator> FindEntry(std::string_view name, std::unique_lock<std::mutex>& lock) {
+    while (true) {
+      RAG_RETURN_IF_ERROR(CheckOpen());
+      const auto found = entries_.find(name);
+      if (found == entries_.end()) {
+        std::string known;
+        for (const auto& [other, entry] : entries_) {
+          known += StrCat(known.empty() ? "" : ", ", other);
+        }
+        return NotFoundError("there is no collection '", name, "'; ",
+                             known.empty() ? "the store has none" : StrCat("there are: ", known));
       }
-      entry.open = std::move(opened).value();
+      if (!found->second.busy) return found;
+      changed_.wait(lock);
     }
-    return std::shared_ptr<Collection>(entry.open);
+  }
+
+  Result<std::shared_ptr<CollectionImpl>> OpenEntry(std::string_view name,
+                                                    std::unique_lock<std::mutex>& lock) {
+    RAG_ASSIGN_OR_RETURN(const auto found, FindEntry(name, lock));
+    Entry& entry = found->second;
+    if (entry.open != nullptr) return entry.open;
+    Result<std::shared_ptr<CollectionImpl>> opened = [&] {
+      const Work work(*this, entry, lock);
+      return CollectionImpl::Open(*database_, sparse_cache_, entry.number, entry.config,
+                                  GraphFolder(), options_.read_only, runtime_);
+    }();
+    if (!opened.ok()) {
+      return opened.status().WithContext(StrCat("collection '", entry.config.name, "'"));
+    }
+    entry.open = *opened;
+    return opened;
   }
 
   const std::string path_;
@@ -486,11 +535,15 @@ class StoreImpl final : public Store {
   // Held by a backup or a vacuum, so that they wait for each other and closing for them; taken
   // before mutex_.
   std::mutex care_mutex_;
-  mutable std::mutex mutex_;           // guards everything below
-  mutable std::mutex database_mutex_;  // held for a moment; taken after mutex_
+  // Guards everything below, but for what a caller that works or closes has for itself. Held for
+  // moments alone.
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  size_t working_ = 0;  // callers with a Work
+  bool closed_ = false;
   ProcessLock lock_;
-  std::unique_ptr<Database> database_;  // set with database_mutex_ held too
-  std::map<std::string, Entry, std::less<>> entries_;
+  std::unique_ptr<Database> database_;
+  Entries entries_;
 };
 
 }  // namespace
