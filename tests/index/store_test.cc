@@ -612,7 +612,7 @@ TEST_CASE("a collection that takes long to open keeps no other from being opened
     std::vector<DocumentInput> documents;
     std::mt19937 random(3);
     std::normal_distribution<float> normal;
-    for (int i = 0; i < 20'000; ++i) {
+    for (int i = 0; i < 8'000; ++i) {
       DocumentInput document = Document(StrCat("d", i), 1, "");
       document.chunks[0].vector.resize(64);
       for (float& element : document.chunks[0].vector) element = normal(random);
@@ -634,7 +634,7 @@ TEST_CASE("a collection that takes long to open keeps no other from being opened
   CHECK(FoundByWord(*opened.Open("small"), "zebra") == 1);
   CHECK_FALSE(done);
   opening.join();
-  CHECK(opened.Open("large")->Stats()->chunks == 20'000);
+  CHECK(opened.Open("large")->Stats()->chunks == 8'000);
 }
 
 TEST_CASE("a writer waits for who puts the store in order") {
