@@ -41,7 +41,8 @@ class Filter {
 // Why a filter matches nothing, as far as names and kinds tell it.
 class FilterDiagnosis {
  public:
-  explicit FilterDiagnosis(const Filter& filter);  // which outlives it
+  // The filter outlives it, and may be moved.
+  explicit FilterDiagnosis(const Filter& filter);
   // Of each thing that it does not match.
   void Look(const Value& attributes);
   // A sentence on each comparison whose field nothing had, or nothing had in a kind that it can be

@@ -113,9 +113,7 @@ std::vector<Setting> BindSettings(Settings& s) {
       {"server.insecure_no_auth", "RAG_INSECURE_NO_AUTH", Flag{&s.server.insecure_no_auth},
        "listen beyond loopback without a key"},
       {"server.read_only", "RAG_READ_ONLY", Flag{&s.server.read_only},
-       "serve the store as it is when it is opened, beside a process that writes it or where "
-       "nobody "
-       "may write"},
+       "serve the store as it is now, beside a process that writes it or where nobody may"},
       {"server.backups", "RAG_BACKUPS", Path{&s.server.backups},
        "folder that POST /v1/admin/backup fills"},
       {"server.max_body_bytes", "RAG_MAX_BODY_BYTES", Count{&s.server.max_body_bytes, 1024, kBig},

@@ -83,14 +83,9 @@ Status Manifest::Remove(std::string_view collection, std::string_view path) {
 }
 
 Status Manifest::DoubtAll(std::string_view collection) {
-  const std::string prefix = StrCat(collection, "/");
-  std::string after = prefix;
-  while (true) {
-    RAG_ASSIGN_OR_RETURN(const std::vector<DocumentRecord> page,
-                         entries_->ListDocuments(after, kPage));
+  return ForEachPage(collection, [this](std::span<const DocumentRecord> page) -> Status {
     std::vector<DocumentInput> doubtful;
     for (const DocumentRecord& record : page) {
-      if (!record.key.starts_with(prefix)) continue;
       RAG_ASSIGN_OR_RETURN(DocumentPayload payload, UnpackDocument(record.payload));
       if (payload.source_hash.starts_with(kDoubt)) continue;
       payload.source_hash.insert(0, 1, kDoubt);
@@ -99,24 +94,28 @@ Status Manifest::DoubtAll(std::string_view collection) {
       input.payload = PackDocument(payload);
       doubtful.push_back(std::move(input));
     }
-    if (!doubtful.empty()) RAG_RETURN_IF_ERROR(entries_->ReplaceMany(doubtful).status());
-    if (page.size() < kPage || !page.back().key.starts_with(prefix)) return OkStatus();
-    after = page.back().key;
-  }
+    return doubtful.empty() ? OkStatus() : entries_->ReplaceMany(doubtful).status();
+  });
 }
 
 Status Manifest::RemoveCollection(std::string_view collection) {
+  return ForEachPage(collection, [this](std::span<const DocumentRecord> page) {
+    std::vector<std::string_view> keys;
+    for (const DocumentRecord& record : page) keys.push_back(record.key);
+    return entries_->RemoveMany(keys).status();
+  });
+}
+
+Status Manifest::ForEachPage(std::string_view collection,
+                             FunctionRef<Status(std::span<const DocumentRecord>)> visit) {
   const std::string prefix = StrCat(collection, "/");
   std::string after = prefix;
   while (true) {
-    RAG_ASSIGN_OR_RETURN(const std::vector<DocumentRecord> page,
-                         entries_->ListDocuments(after, kPage));
-    std::vector<std::string_view> keys;
-    for (const DocumentRecord& record : page) {
-      if (record.key.starts_with(prefix)) keys.push_back(record.key);
-    }
-    RAG_RETURN_IF_ERROR(entries_->RemoveMany(keys).status());
-    if (keys.size() < kPage) return OkStatus();
+    RAG_ASSIGN_OR_RETURN(std::vector<DocumentRecord> page, entries_->ListDocuments(after, kPage));
+    std::erase_if(page,
+                  [&](const DocumentRecord& record) { return !record.key.starts_with(prefix); });
+    if (page.empty()) return OkStatus();
+    RAG_RETURN_IF_ERROR(visit(page));
     after = page.back().key;
   }
 }

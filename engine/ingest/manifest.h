@@ -8,11 +8,13 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
 #include "index/store.h"
 #include "lib/base/status.h"
+#include "lib/runtime/runtime.h"
 
 namespace rag {
 
@@ -42,6 +44,9 @@ class Manifest {
   Status RemoveCollection(std::string_view collection);
 
  private:
+  // Of the collection's entries, a thousand at most.
+  Status ForEachPage(std::string_view collection,
+                     FunctionRef<Status(std::span<const DocumentRecord>)> visit);
   explicit Manifest(std::shared_ptr<Collection> entries) : entries_(std::move(entries)) {}
   std::shared_ptr<Collection> entries_;
 };

@@ -39,7 +39,7 @@ Result<std::shared_ptr<const ChunkSet>> FilterCache::Find(const Filter& filter) 
 Result<std::string> FilterCache::Explain(const Filter& filter) {
   std::lock_guard lock(mutex_);
   RAG_ASSIGN_OR_RETURN(const Entry* entry, FindEntry(filter));
-  return entry->findings;
+  return entry->diagnosis.has_value() ? entry->diagnosis->Findings() : std::string();
 }
 
 Result<const FilterCache::Entry*> FilterCache::FindEntry(const Filter& filter) {
@@ -51,7 +51,7 @@ Result<const FilterCache::Entry*> FilterCache::FindEntry(const Filter& filter) {
   // A copy of our own: the caller's filter does not live as long.
   RAG_ASSIGN_OR_RETURN(Filter copy, Filter::Parse(filter.text()));
   auto set = std::make_shared<ChunkSet>();
-  FilterDiagnosis diagnosis(copy);
+  std::optional<FilterDiagnosis> diagnosis(copy);
   static const Value kNone{Value::Object()};
   // Chunks without attributes have no record: they are those of the chunk records alone.
   PrefixScan chunks = database_.Scan(Family::kRecords, TaggedPrefix(collection_, kChunkTag));
@@ -66,7 +66,7 @@ Result<const FilterCache::Entry*> FilterCache::FindEntry(const Filter& filter) {
       if (filter.Matches(value)) {
         set->Insert(id);
       } else if (set->Count() == 0) {
-        diagnosis.Look(value);
+        diagnosis->Look(value);
       }
     } else if (matches_none) {
       set->Insert(id);
@@ -75,8 +75,8 @@ Result<const FilterCache::Entry*> FilterCache::FindEntry(const Filter& filter) {
   RAG_RETURN_IF_ERROR(chunks.status());
   RAG_RETURN_IF_ERROR(attributes.status());
   set->ListIds();
-  std::string findings = set->Count() == 0 ? diagnosis.Findings() : "";
-  entries_.push_front(Entry{std::move(copy), std::move(set), std::move(findings)});
+  if (set->Count() > 0) diagnosis.reset();
+  entries_.push_front(Entry{std::move(copy), std::move(set), std::move(diagnosis)});
   if (entries_.size() > kMaxEntries) entries_.pop_back();
   return &entries_.front();
 }
@@ -89,12 +89,14 @@ void FilterCache::Update(std::span<const uint64_t> removed,
     auto set = std::make_shared<ChunkSet>(*entry.set);
     for (const uint64_t chunk : removed) set->Erase(chunk);
     for (const ChunkAttributes& chunk : added) {
-      if (entry.filter.Matches(chunk.attributes.is_object() ? chunk.attributes : kNone)) {
+      const Value& attributes = chunk.attributes.is_object() ? chunk.attributes : kNone;
+      if (entry.filter.Matches(attributes)) {
         set->Insert(chunk.chunk);
+        entry.diagnosis.reset();
+      } else if (entry.diagnosis.has_value()) {
+        entry.diagnosis->Look(attributes);
       }
     }
-    // What was found was true of what was there.
-    if (!added.empty()) entry.findings.clear();
     set->ListIds();
     entry.set = std::move(set);
   }

@@ -8,6 +8,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -64,7 +65,8 @@ class FilterCache {
   struct Entry {
     Filter filter;
     std::shared_ptr<const ChunkSet> set;
-    std::string findings;  // of the chunks there were, while the set is empty
+    // Of all chunks, while none was ever allowed.
+    std::optional<FilterDiagnosis> diagnosis;
   };
   Result<const Entry*> FindEntry(const Filter& filter);  // needs mutex_
 

@@ -562,6 +562,21 @@ TEST_CASE("an index that was saved anew since a store was opened is not made aga
   CHECK(again.Open("c")->Stats()->documents == 2);
 }
 
+TEST_CASE("why a filter allows nothing is known also after writes") {
+  const test::TemporaryFolder folder;
+  Opened opened(folder.file("db"));
+  const auto collection = opened.Create(Config("c"));
+  REQUIRE_OK(collection->Replace(Document("a", 1, "zebra", R"({"year": 2020})")));
+  const Result<Filter> filter = Filter::Parse("lang = 5");
+  REQUIRE_OK(filter);
+  CHECK(*collection->ExplainFilter(*filter) == "no passage has a field 'lang' (they have year)");
+  REQUIRE_OK(collection->Replace(Document("b", 2, "zebra", R"({"lang": "ko"})")));
+  CHECK(*collection->ExplainFilter(*filter) ==
+        "'lang' is of type string, for which no comparison with a int is true");
+  REQUIRE_OK(collection->Replace(Document("c", 3, "zebra", R"({"lang": 5})")));
+  CHECK(*collection->ExplainFilter(*filter) == "");
+}
+
 TEST_CASE("collections are opened, made and dropped at once by many") {
   const test::TemporaryFolder folder;
   const std::string path = folder.file("db");
