@@ -884,6 +884,8 @@ Result<std::optional<GeneratorInfo>> Engine::GetGeneratorInfo() const {
 
 Status Engine::CheckWrites() const { return impl_->store->CheckWrites(); }
 
+Status Engine::Refresh() { return impl_->store->Refresh(); }
+
 const EngineOptions& Engine::options() const { return impl_->options; }
 
 Result<CacheSaveReport> Engine::SaveGeneratorCache() {

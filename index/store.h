@@ -201,9 +201,9 @@ class Collection {
 struct StoreOptions {
   bool create_if_missing = true;
   // Any number of processes read beside one that writes, without its lock, also where nobody may
-  // write. They see the store as it was when they opened it; a collection that the writer has saved
-  // anew before it was opened here, or what needs a file that it has removed since, is unavailable
-  // until the store is opened again. A store that a killed process left is first put in order and
+  // write. They see the store as it was when they opened or last refreshed it; a collection that
+  // the writer has saved anew before it was opened here, or what needs a file that it has removed
+  // since, is unavailable until then. A store that a killed process left is first put in order and
   // closed, by one that writes for that time, where that can be done: so not every reader replays
   // the same records.
   bool read_only = false;
@@ -262,6 +262,16 @@ class Store {
   // Ok, or why nothing can be written: failed_precondition when it is open for reading alone,
   // io_error after a failed write, until it is opened again.
   virtual Status CheckWrites() const = 0;
+
+  // Of a store open for reading: what another process has written since is seen from now on, also
+  // through the collections that are open, of which those that were dropped are closed. Takes a
+  // look at the folder while nothing was written; else it costs what the changes did, not what the
+  // store holds, unless the writer has saved a collection's index meanwhile, which then is read
+  // anew. Searches go on, and may find a part of the changes meanwhile. Nothing to do
+  // where the store is open for writing, or damaged. Errors: those of Open, and of the first
+  // collection that cannot be brought up to date; what was seen before is seen as far as it is
+  // there, and another call tries again.
+  virtual Status Refresh() = 0;
 
   // Saves snapshots and closes; called by the destructor. Errors are those of the last saves.
   virtual Status Close() = 0;

@@ -90,6 +90,7 @@ struct Settings {
     std::string api_key_file;               // RAG_API_KEY_FILE
     bool insecure_no_auth = false;          // RAG_INSECURE_NO_AUTH
     bool read_only = false;                 // RAG_READ_ONLY; beside a process that writes the store
+    double refresh_seconds = 5;             // RAG_REFRESH_SECONDS; with read_only; 0: never
     std::string backups;                    // RAG_BACKUPS; folder that /v1/admin/backup fills
     uint64_t max_body_bytes = 32u << 20;    // RAG_MAX_BODY_BYTES
     uint64_t max_connections = 256;         // RAG_MAX_CONNECTIONS

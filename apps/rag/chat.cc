@@ -16,7 +16,7 @@ constexpr size_t kMaxHistory = 64;  // messages; the prompt's budget drops the o
 
 class Chat {
  public:
-  Chat(Session& session, const Engine& engine) : session_(session), engine_(engine) {}
+  Chat(Session& session, Engine& engine) : session_(session), engine_(engine) {}
 
   int Run() {
     const bool terminal = ::isatty(STDIN_FILENO) == 1 && StdoutIsTerminal();
@@ -66,6 +66,7 @@ class Chat {
       RAG_ASSIGN_OR_RETURN(answer_text, Generate(request, line, stream, streamed));
     } else {
       request.history = history_;
+      engine_.Refresh().Ignore();  // after a failure what was there before answers
       RAG_ASSIGN_OR_RETURN(const Answer answer,
                            engine_.Ask(session_.collection(), request, stream, &session_.cancel()));
       if (options.json) {
@@ -105,7 +106,7 @@ class Chat {
   }
 
   Session& session_;
-  const Engine& engine_;
+  Engine& engine_;
   std::vector<ChatMessage> history_;
 };
 

@@ -4,11 +4,13 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <optional>
 
 #include "apps/common/config.h"
 #include "apps/common/flags.h"
 #include "apps/common/log.h"
 #include "apps/ragd/listener.h"
+#include "apps/ragd/refresher.h"
 #include "apps/ragd/server.h"
 #include "apps/ragd/service.h"
 #include "engine/engine.h"
@@ -97,7 +99,7 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
   engine_options.store.read_only = settings.server.read_only;
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                        Engine::Open(engine_options, *runtime));
-  // All at once, so that a writer cannot change one before it is opened.
+  // All at once, so that a writer cannot save one anew before it is opened.
   if (settings.server.read_only) RAG_RETURN_IF_ERROR(engine->ListCollections().status());
   Metrics metrics;
   Service service{*engine, metrics, log, settings, create};
@@ -153,7 +155,12 @@ Status Serve(const Settings& settings, const std::string& key, AppLog& log) {
                           {"auth", key.empty() ? "none" : "key"},
                           {"device", runtime->device_name()}});
   NotifySystemd("READY=1");
+  std::optional<Refresher> refresher;
+  if (settings.server.read_only && settings.server.refresh_seconds > 0) {
+    refresher.emplace(*engine, settings.server.refresh_seconds, log);
+  }
   server->Run();
+  refresher.reset();
   RAG_RETURN_IF_ERROR(engine->Close());
   log.Write(LogLevel::kInfo, "stopped");
   return OkStatus();
@@ -185,10 +192,10 @@ int Main(int argc, char** argv) {
   CLI::Option* file_flag = AddFlag(app, settings, "server.api_key_file");
   key_flag->excludes(file_flag);
   for (const char* const key :
-       {"server.insecure_no_auth", "server.read_only", "server.backups", "server.max_body_bytes",
-        "server.max_connections", "server.workers", "server.queue", "server.read_timeout_seconds",
-        "server.write_timeout_seconds", "server.idle_timeout_seconds", "server.drain_seconds",
-        "log_format"}) {
+       {"server.insecure_no_auth", "server.read_only", "server.refresh_seconds", "server.backups",
+        "server.max_body_bytes", "server.max_connections", "server.workers", "server.queue",
+        "server.read_timeout_seconds", "server.write_timeout_seconds",
+        "server.idle_timeout_seconds", "server.drain_seconds", "log_format"}) {
     AddFlag(app, settings, key);
   }
   RefuseNegativeCounts(app);

@@ -186,6 +186,13 @@ rag_code rag_check_writes(rag_engine* engine) {
   });
 }
 
+rag_code rag_refresh(rag_engine* engine) {
+  return Guard([&]() -> Status {
+    RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
+    return engine->engine->Refresh();
+  });
+}
+
 rag_code rag_models(rag_engine* engine, char** info_json) {
   return Guard([&]() -> Status {
     RAG_RETURN_IF_ERROR(NeedArgument(info_json, "info_json"));

@@ -105,7 +105,8 @@ typedef struct rag_options {
   double draft_min_probability; /* a guess of the draft model ends before a token to which it gives
                                    less; 0: 0.5, negative: 0 */
   int mapped_weights; /* leave the decoder's weights in its file, which other processes share */
-  int read_only; /* beside a process that writes, or where nobody may: the store as it is now */
+  int read_only;      /* beside a process that writes, or where nobody may: the store as it is now
+                         (rag_refresh) */
 } rag_options;
 
 /* Opens (and makes) the database folder. Models are loaded at their first use. */
@@ -115,6 +116,10 @@ RAG_API rag_code rag_close(rag_engine* engine);
 /* RAG_OK, or why nothing can be written: RAG_FAILED_PRECONDITION when it is open for reading alone,
  * RAG_IO_ERROR after a failed write, until it is opened again. */
 RAG_API rag_code rag_check_writes(rag_engine* engine);
+/* Of an engine that is open for reading: what another process has written since is seen from now
+ * on, while other calls go on. Nothing to do for others. RAG_UNAVAILABLE while it is changed again
+ * and again; another call then tries anew. */
+RAG_API rag_code rag_refresh(rag_engine* engine);
 /* *info_json: {"version", "encoder", "sparse", "reranker", "classifier", "llm"}, each null where
  * there is none. Loads them. */
 RAG_API rag_code rag_models(rag_engine* engine, char** info_json);

@@ -96,22 +96,27 @@ Result<std::shared_ptr<CollectionImpl>> CollectionImpl::Open(
   const auto start = std::chrono::steady_clock::now();
   std::shared_ptr<CollectionImpl> collection(
       new CollectionImpl(database, sparse_cache, number, config, folder, read_only, runtime));
-  RAG_ASSIGN_OR_RETURN(const std::string state, database.Get(Family::kDefault, StateKey(number)));
-  if (!collection->state_.Decode(state)) {
-    return DataLossError("the counters of collection '", config.name, "' are damaged");
+  RAG_RETURN_IF_ERROR(collection->ReadState(collection->state_));
+  if (config.vectors.dim != 0) {
+    RAG_RETURN_IF_ERROR(collection->LoadVectorIndex(collection->state_));
   }
-  if (config.vectors.dim != 0) RAG_RETURN_IF_ERROR(collection->LoadVectorIndex());
   collection->open_seconds_ =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return collection;
+}
+
+Status CollectionImpl::ReadState(CollectionState& state) const {
+  RAG_ASSIGN_OR_RETURN(const std::string bytes, database_.Get(Family::kDefault, StateKey(number_)));
+  if (state.Decode(bytes)) return OkStatus();
+  return DataLossError("the counters of collection '", config().name, "' are damaged");
 }
 
 std::string CollectionImpl::SnapshotPath(uint64_t sequence) const {
   return (fs::path(folder_) / StrCat(number_, "-", sequence, ".vectors")).string();
 }
 
-Status CollectionImpl::LoadVectorIndex() {
-  // The newest snapshot that can be read; a damaged one costs time, never data.
+Status CollectionImpl::LoadVectorIndex(const CollectionState& state) {
+  // A damaged snapshot costs time, never data.
   std::vector<uint64_t> sequences;
   const std::string prefix = StrCat(number_, "-");
   const Result<std::vector<fs::path>> paths = ListFolder(folder_);
@@ -125,14 +130,16 @@ Status CollectionImpl::LoadVectorIndex() {
     return UnavailableError(
         "another process has saved it anew since the store was opened; open that again");
   };
+  std::shared_ptr<VectorIndex> found;
+  uint64_t found_sequence = 0;
   for (const uint64_t sequence : sequences) {
-    if (read_only_ && sequence > state_.sequence) {
+    if (read_only_ && sequence > state.sequence) {
       std::error_code error;
       const fs::file_time_type written = fs::last_write_time(SnapshotPath(sequence), error);
       if (error || written >= database_.opened_at()) return changed();
     }
     // Newer than the database, or older than the log reaches: of no use.
-    if (index_ != nullptr || sequence > state_.sequence || sequence + 1 < state_.log_begin) {
+    if (found != nullptr || sequence > state.sequence || sequence + 1 < state.log_begin) {
       std::error_code ignored;
       if (!read_only_) fs::remove(SnapshotPath(sequence), ignored);
       continue;
@@ -146,21 +153,28 @@ Status CollectionImpl::LoadVectorIndex() {
                           " cannot be used: ", loaded.status().ToString()));
       continue;
     }
-    index_ = std::move(loaded->index);
-    snapshot_sequence_ = sequence;
+    found = std::move(loaded->index);
+    found_sequence = sequence;
   }
-  if (index_ != nullptr) return Replay(snapshot_sequence_);
-  RAG_ASSIGN_OR_RETURN(index_, BuildVectorIndex());
-  replayed_ = vectors_since_snapshot_ = index_->size();
+  uint64_t behind = 0;
+  if (found == nullptr) {
+    RAG_ASSIGN_OR_RETURN(found, BuildVectorIndex());
+    replayed_ += behind = found->size();
+  } else if (found_sequence != state.sequence) {  // else no file of records is touched
+    RAG_ASSIGN_OR_RETURN(const LogEntry missed, ReadLog(found_sequence));
+    RAG_RETURN_IF_ERROR(CatchUp(*found, {missed}));
+    behind = missed.added.size() + missed.removed.size();
+  }
+  SetIndex(std::move(found));
+  snapshot_sequence_ = found_sequence;
+  vectors_since_snapshot_ = behind;
   return OkStatus();
 }
 
-Status CollectionImpl::Replay(uint64_t after) {
-  // Nothing was written since: no file of records is touched.
-  if (after == state_.sequence) return OkStatus();
+Result<LogEntry> CollectionImpl::ReadLog(uint64_t sequence) {
   PrefixScan scan = database_.Scan(Family::kRecords, TaggedPrefix(number_, kLogTag));
   std::string first;
-  AppendBigEndian(first, after + 1, 8);
+  AppendBigEndian(first, sequence + 1, 8);
   scan.Seek(first);
   // Later entries undo earlier ones, so only the chunks that are left at the end are read.
   std::set<ChunkId> added, removed;
@@ -176,21 +190,7 @@ Status CollectionImpl::Replay(uint64_t after) {
     ++replayed_;
   }
   RAG_RETURN_IF_ERROR(scan.status());
-  const std::vector<uint64_t> removed_ids(removed.begin(), removed.end());
-  RAG_RETURN_IF_ERROR(index_->Remove(removed_ids).status());
-  const size_t dim = config().vectors.dim;
-  std::vector<uint64_t> ids;
-  std::vector<float> vectors;
-  for (const ChunkId id : added) {
-    const Result<std::string> bytes = database_.Get(Family::kVectors, VectorKey(number_, id));
-    if (!bytes.ok()) return bytes.status().WithContext(StrCat("the vector of chunk ", id));
-    RAG_ASSIGN_OR_RETURN(const std::vector<float> vector, DecodeVector(id, *bytes, dim));
-    ids.push_back(id);
-    vectors.insert(vectors.end(), vector.begin(), vector.end());
-  }
-  RAG_RETURN_IF_ERROR(index_->Add(ids, MatrixView(vectors.data(), ids.size(), dim)));
-  vectors_since_snapshot_ = ids.size() + removed_ids.size();
-  return OkStatus();
+  return LogEntry{{removed.begin(), removed.end()}, {added.begin(), added.end()}};
 }
 
 Result<std::unique_ptr<VectorIndex>> CollectionImpl::BuildVectorIndex() const {
@@ -264,6 +264,52 @@ Status CollectionImpl::ReplaceDamaged(const std::shared_ptr<VectorIndex>& damage
   if (read_only_) return OkStatus();
   const Status saved = SaveSnapshot(/*rewrite=*/true);
   if (!saved.ok()) runtime_.Log(LogLevel::kWarning, saved.ToString());
+  return OkStatus();
+}
+
+// --- reading beside a writer ---
+
+Status CollectionImpl::Refresh(const CollectionConfig& config, bool continues) {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  std::lock_guard commit(commit_mutex_);
+  const CollectionState before = state();
+  CollectionState now;
+  RAG_RETURN_IF_ERROR(ReadState(now));
+  if (EncodeConfig(number_, config) != EncodeConfig(number_, this->config())) {
+    continues = false;
+    SetConfig(config);
+  }
+  continues = continues && now.sequence >= before.sequence;
+  if (!continues || now.sequence != before.sequence) {
+    // The log goes back to the writer's last snapshot, and there is none without vectors.
+    bool caught_up = false;
+    if (continues && config.vectors.dim != 0 && before.sequence + 1 >= now.log_begin) {
+      RAG_ASSIGN_OR_RETURN(const LogEntry missed, ReadLog(before.sequence));
+      RAG_RETURN_IF_ERROR(UpdateFilters(missed));
+      const Status status = CatchUp(*index(), {missed});
+      caught_up = status.ok();
+      if (!caught_up) runtime_.Log(LogLevel::kDebug, status.ToString());
+    } else {
+      filters_.Forget();
+    }
+    if (config.vectors.dim != 0 && !caught_up) RAG_RETURN_IF_ERROR(LoadVectorIndex(now));
+  }
+  {
+    std::lock_guard lock(state_mutex_);
+    state_ = now;
+  }
+  return OkStatus();
+}
+
+Status CollectionImpl::UpdateFilters(const LogEntry& written) {
+  if (filters_.empty()) return OkStatus();
+  std::vector<ChunkAttributes> added;
+  for (const ChunkId id : written.added) {
+    RAG_ASSIGN_OR_RETURN(Value attributes, ReadAttributes(id));
+    added.push_back({id, std::move(attributes)});
+  }
+  filters_.Update(written.removed, added);
   return OkStatus();
 }
 
@@ -753,18 +799,18 @@ Result<ChunkRecord> CollectionImpl::GetChunk(ChunkId id) const {
     return NotFoundError("no chunk ", id, " in collection '", config().name, "'");
   }
   RAG_ASSIGN_OR_RETURN(ChunkRecord record, DecodeChunkRecord(id, *bytes));
-  const Result<std::string> attributes =
-      Read(Family::kRecords, NumberedKey(number_, kAttributesTag, id));
-  if (attributes.ok()) {
-    Result<Value> parsed = ParseJson(*attributes);
-    if (!parsed.ok()) return DataLossError("the attributes of chunk ", id, " are damaged");
-    record.attributes = std::move(parsed).value();
-  } else if (attributes.status().code() != StatusCode::kNotFound) {
-    return attributes.status();
-  } else {
-    record.attributes = Value(Value::Object());
-  }
+  RAG_ASSIGN_OR_RETURN(record.attributes, ReadAttributes(id));
   return record;
+}
+
+Result<Value> CollectionImpl::ReadAttributes(ChunkId id) const {
+  const Result<std::string> bytes =
+      Read(Family::kRecords, NumberedKey(number_, kAttributesTag, id));
+  if (bytes.status().code() == StatusCode::kNotFound) return Value(Value::Object());
+  RAG_RETURN_IF_ERROR(bytes.status());
+  Result<Value> parsed = ParseJson(*bytes);
+  if (!parsed.ok()) return DataLossError("the attributes of chunk ", id, " are damaged");
+  return parsed;
 }
 
 Result<std::vector<float>> CollectionImpl::GetVector(ChunkId id) const {

@@ -73,6 +73,10 @@ class CollectionImpl final : public Collection {
   // Saves a snapshot even when there is nothing new: an earlier one may hold the vectors of removed
   // chunks that a search was looking at when it was saved.
   Status RewriteSnapshot();
+  // Of a store open for reading, whose database now reads what another process has written since,
+  // `config` among it: brings what lies in memory up to date, while searches go on. It continues
+  // what was read before unless `continues` is false. After a failure another call tries anew.
+  Status Refresh(const CollectionConfig& config, bool continues);
   // Saves a snapshot when there is something new, then refuses everything with `why`. For the
   // Store, which the Collection must not outlive otherwise.
   Status Close(bool save, const std::string& why);
@@ -92,8 +96,12 @@ class CollectionImpl final : public Collection {
                  const CollectionConfig& config, const std::string& folder, bool read_only,
                  const Runtime& runtime);
 
-  Status LoadVectorIndex();
-  Status Replay(uint64_t after);
+  Status ReadState(CollectionState& state) const;
+  // The newest snapshot that can be read, or a new index, as of `state`.
+  Status LoadVectorIndex(const CollectionState& state);  // needs commit_mutex_, or nobody else here
+  // What was written after `sequence`, in sum: the chunks that are left, and those to remove.
+  Result<LogEntry> ReadLog(uint64_t sequence);
+  Status UpdateFilters(const LogEntry& written);
   // From the vectors of the scan, or of all there are.
   Result<std::unique_ptr<VectorIndex>> BuildVectorIndex(const VectorIndexOptions& options,
                                                         PrefixScan scan,
@@ -130,7 +138,7 @@ class CollectionImpl final : public Collection {
   Result<Matrix> DrawVectors(size_t count, const CancelToken* cancel) const;
   Status ChangeIndex(const TuneGoal& goal, const VectorIndexOptions& picked,
                      const CancelToken* cancel);
-  // Brings an index up to date with what was written since its vectors were scanned.
+  // Brings an index up to date with what was written since its vectors were read.
   Status CatchUp(VectorIndex& index, const std::vector<LogEntry>& missed) const;
   // The least width from the options' own on that is enough; widens the options.
   Status Widen(const VectorIndex& index, const TuneGoal& goal, VectorIndexOptions& options,
@@ -149,6 +157,8 @@ class CollectionImpl final : public Collection {
   Result<std::string> Read(Family family, std::string_view key) const;
   Status Named(const Status& status) const;
   Status NoDocument(std::string_view key) const;
+  // An empty object where there are none.
+  Result<Value> ReadAttributes(ChunkId id) const;
   Result<std::vector<ChunkId>> ChunkIdsOf(std::string_view key) const;
   CollectionState state() const;
 

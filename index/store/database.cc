@@ -150,17 +150,24 @@ void Batch::DeletePrefix(Family family, const std::string& prefix) {
       {Impl::Operation::Kind::kDeleteRange, family, prefix, PrefixEnd(prefix)});
 }
 
-struct Database::Impl {
+struct Database::Files {
   std::unique_ptr<rocksdb::DB> db;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
-  bool sync_writes = true;
   bool read_only = false;
   std::string path;
   std::string manifest;                  // at opening
   std::filesystem::file_time_type time;  // of opening
 
-  mutable std::mutex mutex;  // guards failure
-  Status failure;            // of the write after which no other is taken
+  Files() = default;
+  Files(const Files&) = delete;
+  Files& operator=(const Files&) = delete;
+  ~Files() {
+    if (db == nullptr) return;
+    for (rocksdb::ColumnFamilyHandle* family : families) {
+      db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
+    }
+    db->Close().PermitUncheckedError();
+  }
 
   rocksdb::ColumnFamilyHandle* Handle(Family family) const {
     return families[static_cast<size_t>(family)];
@@ -176,33 +183,62 @@ struct Database::Impl {
   }
 };
 
+struct Database::Impl {
+  StoreOptions options;
+  std::shared_ptr<rocksdb::Cache> cache;  // of blocks
+
+  mutable std::mutex files_mutex;      // guards files of a database that is open for reading;
+  std::shared_ptr<const Files> files;  // a writer's stay the same
+
+  mutable std::mutex mutex;  // guards failure
+  Status failure;            // of the write after which no other is taken
+
+  std::shared_ptr<const Files> Now() const {
+    std::unique_lock<std::mutex> lock;
+    if (options.read_only) lock = std::unique_lock(files_mutex);
+    return files;
+  }
+};
+
 Database::Database(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Database::~Database() {
-  if (impl_->db == nullptr) return;
-  for (rocksdb::ColumnFamilyHandle* family : impl_->families) {
-    impl_->db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
-  }
-  impl_->db->Close().PermitUncheckedError();
-}
+Database::~Database() = default;
 
 Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
                                                  const StoreOptions& options,
                                                  const Runtime& runtime) {
-  return OpenWith(path, options, /*damaged=*/false, runtime);
+  return OpenWith(path, options, /*damaged=*/false, /*earlier=*/nullptr, runtime);
 }
 
 Result<std::unique_ptr<Database>> Database::OpenDamaged(const std::string& path,
                                                         StoreOptions options,
                                                         const Runtime& runtime) {
   options.read_only = true;
-  return OpenWith(path, options, /*damaged=*/true, runtime);
+  return OpenWith(path, options, /*damaged=*/true, /*earlier=*/nullptr, runtime);
+}
+
+Result<std::unique_ptr<Database>> Database::OpenAgain(const Runtime& runtime) const {
+  return OpenWith(impl_->Now()->path, impl_->options, /*damaged=*/false, this, runtime);
+}
+
+void Database::ReadFrom(std::unique_ptr<Database> newer) {
+  std::shared_ptr<const Files> files = newer->impl_->Now();
+  // What nobody reads any more is closed without the lock.
+  std::lock_guard lock(impl_->files_mutex);
+  impl_->files.swap(files);
+}
+
+std::string Database::Identity() const {
+  std::string identity;
+  return impl_->Now()->db->GetDbIdentity(identity).ok() ? identity : "";
 }
 
 Result<std::unique_ptr<Database>> Database::OpenWith(const std::string& path,
                                                      const StoreOptions& options, bool damaged,
+                                                     const Database* earlier,
                                                      const Runtime& runtime) {
-  const auto cache = rocksdb::NewLRUCache(options.cache_bytes);
+  const std::shared_ptr<rocksdb::Cache> cache =
+      earlier != nullptr ? earlier->impl_->cache : rocksdb::NewLRUCache(options.cache_bytes);
   rocksdb::DBOptions db_options;
   db_options.create_if_missing = options.create_if_missing;
   // Off, a file that cannot be opened does not keep the others from being read; every block that is
@@ -235,34 +271,38 @@ Result<std::unique_ptr<Database>> Database::OpenWith(const std::string& path,
       if (name == "LOG" || name.starts_with("LOG.old.")) std::filesystem::remove(file, ignored);
     }
   }
-  auto impl = std::make_unique<Impl>();
-  impl->sync_writes = options.sync_writes;
-  impl->read_only = options.read_only;
-  impl->path = path;
-  impl->manifest = CurrentManifest(path);
-  impl->time = std::filesystem::file_time_type::clock::now();
+  auto files = std::make_shared<Files>();
+  files->read_only = options.read_only;
+  files->path = path;
+  files->manifest = CurrentManifest(path);
+  files->time = std::filesystem::file_time_type::clock::now();
   rocksdb::DB* db = nullptr;
   const rocksdb::Status status =
       options.read_only
-          ? rocksdb::DB::OpenForReadOnly(db_options, path, descriptors, &impl->families, &db)
-          : rocksdb::DB::Open(db_options, path, descriptors, &impl->families, &db);
+          ? rocksdb::DB::OpenForReadOnly(db_options, path, descriptors, &files->families, &db)
+          : rocksdb::DB::Open(db_options, path, descriptors, &files->families, &db);
   if (!status.ok()) return FromRocksDb(status, StrCat("cannot open the database '", path, "'"));
-  impl->db.reset(db);
+  files->db.reset(db);
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  impl->cache = cache;
+  impl->files = std::move(files);
   return std::unique_ptr<Database>(new Database(std::move(impl)));
 }
 
 Result<std::string> Database::Get(Family family, std::string_view key) const {
+  const std::shared_ptr<const Files> files = impl_->Now();
   std::string value;
   const rocksdb::Status status =
-      impl_->db->Get(rocksdb::ReadOptions(), impl_->Handle(family), ToSlice(key), &value);
-  if (!status.ok()) return impl_->FromRead(status, "reading the database");
+      files->db->Get(rocksdb::ReadOptions(), files->Handle(family), ToSlice(key), &value);
+  if (!status.ok()) return files->FromRead(status, "reading the database");
   return value;
 }
 
-std::filesystem::file_time_type Database::opened_at() const { return impl_->time; }
+std::filesystem::file_time_type Database::opened_at() const { return impl_->Now()->time; }
 
 Status Database::CheckWrites() const {
-  if (impl_->read_only) return FailedPreconditionError("the store was opened read-only");
+  if (impl_->options.read_only) return FailedPreconditionError("the store was opened read-only");
   std::lock_guard lock(impl_->mutex);
   if (impl_->failure.ok()) return OkStatus();
   return IoError("the store takes no writes after a failed one until it is opened again (",
@@ -274,7 +314,7 @@ Status Database::Write(Batch& batch, bool sync) {
   rocksdb::WriteBatch rocks;
   rocksdb::Status status;
   for (const Batch::Impl::Operation& operation : batch.impl_->operations) {
-    rocksdb::ColumnFamilyHandle* family = impl_->Handle(operation.family);
+    rocksdb::ColumnFamilyHandle* family = impl_->files->Handle(operation.family);
     switch (operation.kind) {
       case Batch::Impl::Operation::Kind::kPut:
         status = rocks.Put(family, operation.key, operation.value);
@@ -289,8 +329,8 @@ Status Database::Write(Batch& batch, bool sync) {
     if (!status.ok()) return FromRocksDb(status, "preparing a write");
   }
   rocksdb::WriteOptions write_options;
-  write_options.sync = sync && impl_->sync_writes;
-  status = impl_->db->Write(write_options, &rocks);
+  write_options.sync = sync && impl_->options.sync_writes;
+  status = impl_->files->db->Write(write_options, &rocks);
   if (status.ok()) return OkStatus();
   Status failure = FromRocksDb(status, "writing to the database");
   std::lock_guard lock(impl_->mutex);
@@ -302,8 +342,8 @@ struct PrefixScan::Impl {
   std::string prefix;
   std::string end;
   rocksdb::Slice end_slice;
+  std::shared_ptr<const Database::Files> files;  // outlive the iterator
   std::unique_ptr<rocksdb::Iterator> iterator;
-  const Database::Impl* database = nullptr;
 };
 
 PrefixScan::PrefixScan(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -320,18 +360,18 @@ std::string_view PrefixScan::key() const {
 }
 std::string_view PrefixScan::value() const { return impl_->iterator->value().ToStringView(); }
 Status PrefixScan::status() const {
-  return impl_->database->FromRead(impl_->iterator->status(), "scanning the database");
+  return impl_->files->FromRead(impl_->iterator->status(), "scanning the database");
 }
 
 PrefixScan Database::Scan(Family family, std::string prefix) const {
   auto scan = std::make_unique<PrefixScan::Impl>();
   scan->prefix = std::move(prefix);
-  scan->database = impl_.get();
+  scan->files = impl_->Now();
   scan->end = PrefixEnd(scan->prefix);
   scan->end_slice = scan->end;
   rocksdb::ReadOptions options;
   if (!scan->end.empty()) options.iterate_upper_bound = &scan->end_slice;
-  scan->iterator.reset(impl_->db->NewIterator(options, impl_->Handle(family)));
+  scan->iterator.reset(scan->files->db->NewIterator(options, scan->files->Handle(family)));
   scan->iterator->Seek(scan->prefix);
   return PrefixScan(std::move(scan));
 }
@@ -341,13 +381,14 @@ Status Database::Compact(Family family, const std::string& prefix) {
   const rocksdb::Slice first = prefix, last = end;
   rocksdb::CompactRangeOptions options;
   options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
-  return FromRocksDb(impl_->db->CompactRange(options, impl_->Handle(family), &first, &last),
-                     "compacting the database");
+  return FromRocksDb(
+      impl_->files->db->CompactRange(options, impl_->files->Handle(family), &first, &last),
+      "compacting the database");
 }
 
 Status Database::Checkpoint(const std::string& path) {
   rocksdb::Checkpoint* made = nullptr;
-  rocksdb::Status status = rocksdb::Checkpoint::Create(impl_->db.get(), &made);
+  rocksdb::Status status = rocksdb::Checkpoint::Create(impl_->files->db.get(), &made);
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
   // 0: the memory's records go into files first, so that no log is part of the copy.
   if (status.ok()) status = checkpoint->CreateCheckpoint(path, /*log_size_for_flush=*/0);
@@ -363,13 +404,14 @@ Status Database::Vacuum(CareProgress* progress, const CancelToken* cancel) {
   // The logs before are of no use then, and are removed.
   RAG_RETURN_IF_ERROR(Flush());
   step();
-  for (rocksdb::ColumnFamilyHandle* family : impl_->families) {
+  for (rocksdb::ColumnFamilyHandle* family : impl_->files->families) {
     rocksdb::CompactRangeOptions options;
     options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
     options.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
     options.blob_garbage_collection_age_cutoff = 1.0;
     options.canceled = watch.flag();
-    const rocksdb::Status status = impl_->db->CompactRange(options, family, nullptr, nullptr);
+    const rocksdb::Status status =
+        impl_->files->db->CompactRange(options, family, nullptr, nullptr);
     if (watch.flag()->load()) return CancelledError("vacuum was cancelled");
     RAG_RETURN_IF_ERROR(FromRocksDb(status, "compacting the database"));
     step();
@@ -382,14 +424,14 @@ Status Database::Vacuum(CareProgress* progress, const CancelToken* cancel) {
   RAG_RETURN_IF_ERROR(Write(batch));
   RAG_RETURN_IF_ERROR(Flush());
   // Switching deletions back on looks for every file that nothing uses.
-  rocksdb::Status status = impl_->db->DisableFileDeletions();
-  if (status.ok()) status = impl_->db->EnableFileDeletions(/*force=*/false);
+  rocksdb::Status status = impl_->files->db->DisableFileDeletions();
+  if (status.ok()) status = impl_->files->db->EnableFileDeletions(/*force=*/false);
   step();
   return FromRocksDb(status, "removing the database's old files");
 }
 
 Status Database::Flush() {
-  return FromRocksDb(impl_->db->Flush(rocksdb::FlushOptions(), impl_->families),
+  return FromRocksDb(impl_->files->db->Flush(rocksdb::FlushOptions(), impl_->files->families),
                      "flushing the database");
 }
 

@@ -66,6 +66,14 @@ class Database {
                                                        const Runtime& runtime);
   ~Database();
 
+  // Of one open for reading: as the files are now, with the blocks that this one has in memory.
+  Result<std::unique_ptr<Database>> OpenAgain(const Runtime& runtime) const;
+  // Of one open for reading: from now on its reads are those of `newer`; scans that were begun go
+  // on as they were.
+  void ReadFrom(std::unique_ptr<Database> newer);
+  // The same for one database in all its states; "" when that is not known.
+  std::string Identity() const;
+
   // Errors: not_found, io_error, data_loss; unavailable when it is open for reading alone and a
   // writer has removed the file since.
   Result<std::string> Get(Family family, std::string_view key) const;
@@ -88,11 +96,14 @@ class Database {
   static constexpr uint64_t kVacuumSteps = kFamilyCount + 2;
 
  private:
+  friend class PrefixScan;
+  struct Files;  // as they were at one moment
+  struct Impl;
+  // With the cache of `earlier`, unless that is null.
   static Result<std::unique_ptr<Database>> OpenWith(const std::string& path,
                                                     const StoreOptions& options, bool damaged,
+                                                    const Database* earlier,
                                                     const Runtime& runtime);
-  friend class PrefixScan;
-  struct Impl;
   explicit Database(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

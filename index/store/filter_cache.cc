@@ -102,4 +102,14 @@ void FilterCache::Update(std::span<const uint64_t> removed,
   }
 }
 
+void FilterCache::Forget() {
+  std::lock_guard lock(mutex_);
+  entries_.clear();
+}
+
+bool FilterCache::empty() const {
+  std::lock_guard lock(mutex_);
+  return entries_.empty();
+}
+
 }  // namespace rag

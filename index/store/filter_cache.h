@@ -60,6 +60,9 @@ class FilterCache {
   Result<std::string> Explain(const Filter& filter);
   // After a write of the collection; the chunks are those that it removed and added.
   void Update(std::span<const uint64_t> removed, std::span<const ChunkAttributes> added);
+  // Nothing is remembered any more.
+  void Forget();
+  bool empty() const;
 
  private:
   struct Entry {
@@ -74,7 +77,7 @@ class FilterCache {
 
   const Database& database_;
   const uint32_t collection_;
-  std::mutex
+  mutable std::mutex
       mutex_;  // guards entries_; held while a new set is read, so that no write falls between
   std::list<Entry> entries_;  // the last used first
 };

@@ -37,6 +37,22 @@ std::string CurrentManifest(const std::string& folder) {
   return text->substr(0, text->find('\n'));
 }
 
+Result<std::string> WrittenSoFar(const std::string& folder) {
+  // Its time tells a store from another that was put in its place.
+  std::error_code failed;
+  const fs::file_time_type time = fs::last_write_time(fs::path(folder) / kCurrentName, failed);
+  if (failed) return NotFoundError("there is no store in '", folder, "'");
+  std::string written = StrCat(CurrentManifest(folder), ":", time.time_since_epoch().count());
+  RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(folder));
+  for (const fs::path& path : paths) {
+    if (path.extension() != ".log") continue;
+    std::error_code error;
+    const uintmax_t bytes = fs::file_size(path, error);
+    if (!error) written += StrCat(" ", path.filename().string(), ":", bytes);
+  }
+  return written;
+}
+
 Status WriteSeal(const std::string& folder) {
   Value::Array files;
   RAG_ASSIGN_OR_RETURN(const std::vector<fs::path> paths, ListFolder(folder));

@@ -27,5 +27,8 @@ void RemoveSeal(const std::string& folder);
 // "MANIFEST-000012", another one after every change of the store's files; "" when it cannot be
 // read.
 std::string CurrentManifest(const std::string& folder);
+// Another text after every write: the manifest, and the logs with their lengths. Errors: not_found
+// when there is no store, io_error.
+Result<std::string> WrittenSoFar(const std::string& folder);
 
 }  // namespace rag

@@ -100,33 +100,93 @@ class StoreImpl final : public Store {
       options_.read_only = true;
     }
     damage_ = seal.records;
-    RAG_RETURN_IF_ERROR(CheckFormat().WithContext(StrCat("the store '", path_, "'")));
-    PrefixScan scan = database_->Scan(Family::kDefault, kNamePrefix);
-    for (; scan.Valid(); scan.Next()) {
-      Entry entry;
-      RAG_ASSIGN_OR_RETURN(entry.config, DecodeConfig(scan.key(), scan.value(), entry.number));
-      entries_.emplace(scan.key(), std::move(entry));
-    }
-    return scan.status().WithContext(StrCat("the store '", path_, "'"));
+    RAG_ASSIGN_OR_RETURN(entries_, ReadEntries(*database_));
+    return OkStatus();
   }
 
-  // A writer may change the files meanwhile: then those that were read do not belong together.
   Status OpenToRead() {
     Recover();
+    RAG_RETURN_IF_ERROR(OpenBesideWriter([this] {
+      entries_.clear();
+      database_.reset();
+      return OpenDatabase();
+    }));
+    TellDamage();
+    return OkStatus();
+  }
+
+  // What `open` says, once no writer has changed the files meanwhile: then those that it read
+  // belong together.
+  Status OpenBesideWriter(FunctionRef<Status()> open) {
     const auto end = std::chrono::steady_clock::now() + kMostOpening;
     do {
       const std::string manifest = CurrentManifest(path_);
-      Status opened = OpenDatabase();
+      const Result<std::string> written = WrittenSoFar(path_);
+      Status opened = open();
       if (CurrentManifest(path_) == manifest) {
-        if (opened.ok()) TellDamage();
+        if (opened.ok()) written_ = written.ok() ? *written : "";
         return opened;
       }
-      entries_.clear();
-      database_.reset();
       std::this_thread::sleep_for(kOpenPause);
     } while (std::chrono::steady_clock::now() < end);
     return UnavailableError("the store '", path_,
                             "' is changed by another process again and again while it is opened");
+  }
+
+  Status Refresh() override {
+    std::lock_guard care(care_mutex_);
+    {
+      std::lock_guard lock(mutex_);
+      RAG_RETURN_IF_ERROR(CheckOpen());
+    }
+    if (!options_.read_only || !damage_.ok()) return OkStatus();
+    RAG_ASSIGN_OR_RETURN(const std::string written, WrittenSoFar(path_));
+    if (written == written_) return OkStatus();
+    std::unique_ptr<Database> newer;
+    Entries entries;
+    RAG_RETURN_IF_ERROR(OpenBesideWriter([&]() -> Status {
+      RAG_ASSIGN_OR_RETURN(const SealCheck seal, CheckSeal(path_));
+      RAG_RETURN_IF_ERROR(seal.records);
+      RAG_ASSIGN_OR_RETURN(newer, database_->OpenAgain(runtime_));
+      RAG_ASSIGN_OR_RETURN(entries, ReadEntries(*newer));
+      return OkStatus();
+    }));
+    const bool continues = newer->Identity() == database_->Identity();
+    std::vector<std::shared_ptr<CollectionImpl>> kept, dropped;
+    {
+      std::unique_lock lock(mutex_);
+      // A collection that is being opened has read of the old files.
+      changed_.wait(lock, [this] { return working_ == 0; });
+      for (const auto& [name, entry] : entries_) {
+        if (entry.open != nullptr) sparse_cache_.BeginWrite(entry.number);
+      }
+      database_->ReadFrom(std::move(newer));
+      for (auto& [name, entry] : entries_) {
+        if (entry.open == nullptr) continue;
+        const auto now = entries.find(name);
+        if (now != entries.end() && now->second.number == entry.number) {
+          now->second.open = entry.open;
+          kept.push_back(entry.open);
+        } else {
+          dropped.push_back(entry.open);
+        }
+      }
+      entries_.swap(entries);
+    }
+    for (const auto& collection : dropped) {
+      RAG_RETURN_IF_ERROR(collection->Close(/*save=*/false, "was dropped"));
+    }
+    Status first;
+    for (const auto& collection : kept) {
+      Status status = collection->Refresh(ConfigOf(*collection), continues);
+      sparse_cache_.Forget(collection->number());
+      if (first.ok()) {
+        first =
+            std::move(status).WithContext(StrCat("collection '", collection->config().name, "'"));
+      }
+    }
+    if (!first.ok()) written_.clear();  // the next call tries again
+    return first;
   }
 
   // Closes a store in order that a killed process left, unless somebody has it or may not write it.
@@ -465,14 +525,29 @@ class StoreImpl final : public Store {
     return OkStatus();
   }
 
-  Status CheckFormat() {
-    const Result<std::string> stored = database_->Get(Family::kDefault, kFormatKey);
+  // The collections that the database names.
+  Result<Entries> ReadEntries(Database& database) const {
+    const std::string context = StrCat("the store '", path_, "'");
+    RAG_RETURN_IF_ERROR(CheckFormat(database).WithContext(context));
+    Entries entries;
+    PrefixScan scan = database.Scan(Family::kDefault, kNamePrefix);
+    for (; scan.Valid(); scan.Next()) {
+      Entry entry;
+      RAG_ASSIGN_OR_RETURN(entry.config, DecodeConfig(scan.key(), scan.value(), entry.number));
+      entries.emplace(scan.key(), std::move(entry));
+    }
+    RAG_RETURN_IF_ERROR(scan.status().WithContext(context));
+    return entries;
+  }
+
+  Status CheckFormat(Database& database) const {
+    const Result<std::string> stored = database.Get(Family::kDefault, kFormatKey);
     if (!stored.ok()) {
       if (stored.status().code() != StatusCode::kNotFound) return stored.status();
       if (options_.read_only) return OkStatus();
       Batch batch;
       batch.Put(Family::kDefault, kFormatKey, StrCat(kFormatVersion));
-      return database_->Write(batch);
+      return database.Write(batch);
     }
     int version = 0;
     const auto end = std::from_chars(stored->data(), stored->data() + stored->size(), version);
@@ -527,14 +602,20 @@ class StoreImpl final : public Store {
     return opened;
   }
 
+  CollectionConfig ConfigOf(const CollectionImpl& collection) const {
+    std::lock_guard lock(mutex_);
+    return entries_.find(collection.config().name)->second.config;
+  }
+
   const std::string path_;
   StoreOptions options_;  // read_only also when the store is damaged
   Status damage_;         // of its files of records
   const Runtime& runtime_;
   SparseListCache sparse_cache_;
-  // Held by a backup or a vacuum, so that they wait for each other and closing for them; taken
-  // before mutex_.
+  // Held by a backup, a vacuum or a refresh, so that they wait for each other and closing for them;
+  // taken before mutex_.
   std::mutex care_mutex_;
+  std::string written_;  // of a reader: WrittenSoFar before it read; guarded by care_mutex_
   // Guards everything below, but for what a caller that works or closes has for itself. Held for
   // moments alone.
   mutable std::mutex mutex_;

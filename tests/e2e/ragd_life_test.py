@@ -239,7 +239,7 @@ class Durability(unittest.TestCase):
                 Daemon(PROGRAM, "--encoder", "none", folder=folder) as writer:
             document = {"collection": "c", "key": "k", "text": "zebras"}
             self.assertEqual(writer.request("POST", "/v1/documents", document).status, 201)
-            with Daemon(PROGRAM, "--encoder", "none", "--read-only", folder=folder) as reader:
+            with Daemon(PROGRAM, "--encoder", "none", "--read-only", "--refresh-seconds", "0.1", folder=folder) as reader:
                 found = reader.request("POST", "/v1/search", {"collection": "c", "query": "zebra", "mode": "lexical"})
                 self.assertEqual([hit["document"] for hit in found.json()["hits"]], ["k"])
                 health = reader.request("GET", "/healthz")
@@ -248,7 +248,20 @@ class Durability(unittest.TestCase):
                     refused = reader.request(method, path, body)
                     self.assertEqual((refused.status, refused.json()["error"]["code"]), (409, "failed_precondition"))
                     self.assertIn("read-only", refused.json()["error"]["message"])
-            self.assertEqual(writer.request("POST", "/v1/documents", document | {"key": "l"}).status, 201)
+                # What is written meanwhile is seen without another start.
+                self.assertEqual(writer.request("POST", "/v1/documents", document | {"key": "l"}).status, 201)
+                self.assertEqual(writer.request("DELETE", "/v1/documents/k?collection=c").status, 200)
+                document["collection"] = "later"
+                self.assertEqual(writer.request("POST", "/v1/documents", document).status, 201)
+                for collection, key in (("c", "l"), ("later", "k")):
+                    query = {"collection": collection, "query": "zebra", "mode": "lexical"}
+                    end = time.monotonic() + 60
+                    while True:
+                        found = reader.request("POST", "/v1/search", query)
+                        if found.status == 200 and [hit["document"] for hit in found.json()["hits"]] == [key]:
+                            break
+                        self.assertLess(time.monotonic(), end, found.body)
+                        time.sleep(0.05)
             self.assertEqual(writer.request("GET", "/healthz").json()["status"], "ok")
 
     def write(self, daemon, cycle, number, ledger, lock):

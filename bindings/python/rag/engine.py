@@ -121,7 +121,7 @@ class Engine:
     encoder, sparse, reranker, classifier, reader and llm are names of models (`rag models`) or paths; each is loaded
     at its first use. encoder="none" searches by words alone; without llm answers are extracted from the passages.
     lora: {name: path} or {name: (path, scale)}, adapters that generations may name. read_only: the folder as it is
-    when it is opened, beside a process that writes it or where nobody may write.
+    when it is opened or refresh() is called, beside a process that writes it or where nobody may write.
 
         with rag.Engine("notes.db", llm="model.gguf") as engine:
             engine.index("notes", "docs/")
@@ -472,6 +472,12 @@ class Engine:
         reading alone, IoError after a failed write, until the database is opened again."""
         with self._open() as handle:
             c.call("rag_check_writes", handle)
+
+    def refresh(self):
+        """With read_only: what another process has written since is seen from now on, while other calls go on.
+        UnavailableError while it is changed again and again; another call then tries anew."""
+        with self._open() as handle:
+            c.call("rag_refresh", handle)
 
     def save_cache(self):
         """Writes kv_cache now, as close() does: {"blocks", "tokens", "bytes", "seconds"}."""
