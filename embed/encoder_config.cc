@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "embed/open_clip.h"
 #include "embed/two_towers.h"
 
 namespace rag {
@@ -136,8 +137,11 @@ Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const Encoder
                               ": SpladePooling makes sparse vectors, which this encoder does not");
   }
   config.folder = modules.transformer;
-  RAG_ASSIGN_OR_RETURN(const ConfigFile file,
-                       ReadConfigFile(JoinPath(config.folder, "config.json"), config.source_bytes));
+  RAG_ASSIGN_OR_RETURN(
+      const ConfigFile file,
+      IsOpenClip(config.folder)
+          ? ReadOpenClipConfig(config.folder, config.source_bytes)
+          : ReadConfigFile(JoinPath(config.folder, "config.json"), config.source_bytes));
   config.steps = std::move(modules.steps);
   if (IsTwoTowers(file)) {
     if (modules.pooling.has_value()) {

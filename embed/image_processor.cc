@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "embed/open_clip.h"
+
 namespace rag {
 namespace {
 
@@ -109,8 +111,12 @@ struct Crop {
   size_t before = 0;  // black pixels in front
   size_t count = 0;
 };
-Crop CentreCrop(size_t from, size_t to) {
-  if (from >= to) return {.first = (from - to) / 2, .before = 0, .count = to};
+Crop CentreCrop(size_t from, size_t to, bool rounds) {
+  if (from >= to) {
+    const size_t half = (from - to) / 2;
+    const size_t up = rounds && (from - to) % 2 != 0 && half % 2 != 0 ? 1 : 0;
+    return {.first = half + up, .before = 0, .count = to};
+  }
   return {.first = 0, .before = (to - from + 1) / 2, .count = from};
 }
 
@@ -118,7 +124,10 @@ Crop CentreCrop(size_t from, size_t to) {
 
 Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_t image_size,
                                                 std::string& source_bytes) {
-  RAG_ASSIGN_OR_RETURN(const ConfigFile file, OpenSettings(folder, source_bytes));
+  const bool open_clip = IsOpenClip(folder);
+  RAG_ASSIGN_OR_RETURN(const ConfigFile file, open_clip
+                                                  ? ReadOpenClipPreprocessing(folder, image_size)
+                                                  : OpenSettings(folder, source_bytes));
   RAG_ASSIGN_OR_RETURN(const Defaults defaults, ReadKind(file));
   ImageProcessorConfig config;
   RAG_ASSIGN_OR_RETURN(config.resize, file.Bool("do_resize", true));
@@ -132,6 +141,7 @@ Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_
   RAG_ASSIGN_OR_RETURN(config.crop, file.Bool("do_center_crop", defaults.crop));
   RAG_ASSIGN_OR_RETURN(const EdgeSizes crop,
                        ReadEdges(file, "crop_size", false, {.width = 224, .height = 224}));
+  config.crop_rounds = open_clip;
   config.crop_width = crop.width;
   config.crop_height = crop.height;
   if (config.crop && crop.shortest != 0) {
@@ -165,8 +175,10 @@ void PreprocessImage(const ImageProcessorConfig& config, const Image& image, std
     width = config.shortest_edge * image.width / shorter;
     height = config.shortest_edge * image.height / shorter;
   }
-  const Crop across = CentreCrop(width, config.crop ? config.crop_width : width);
-  const Crop down = CentreCrop(height, config.crop ? config.crop_height : height);
+  const Crop across =
+      CentreCrop(width, config.crop ? config.crop_width : width, config.crop_rounds);
+  const Crop down =
+      CentreCrop(height, config.crop ? config.crop_height : height, config.crop_rounds);
   const size_t out_width = config.crop ? config.crop_width : width;
   const size_t out_height = config.crop ? config.crop_height : height;
   const Image part =

@@ -23,6 +23,7 @@ struct ImageProcessorConfig {
   bool crop = false;  // the centre, black where the picture is smaller
   size_t crop_width = 0;
   size_t crop_height = 0;
+  bool crop_rounds = false;  // a middle between two pixels is the even one, not the first
   // What a color of 0 to 255 becomes: (color * scale - mean) / deviation, by channel.
   float scale = 1;
   std::array<float, 3> mean = {};
@@ -31,14 +32,14 @@ struct ImageProcessorConfig {
 
 // The settings of `folder` for a network that reads image_size x image_size pixels:
 // preprocessor_config.json's, or the "image_processor" of processor_config.json. Known are CLIP's
-// and SigLIP's processors of transformers, whatever their version. Adds the file to `source_bytes`.
-// Errors: not_found; invalid_argument naming file and key, among them a result of another size;
-// unimplemented naming another processor.
+// and SigLIP's processors of transformers, whatever their version, and OpenCLIP's own. Adds the
+// file to `source_bytes`. Errors: not_found; invalid_argument naming file and key, among them a
+// result of another size; unimplemented naming another processor.
 Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_t image_size,
                                                 std::string& source_bytes);
 
 // out [3, height, width] f32, of the size that the network reads, as transformers' processors (of
-// its PIL backend) make it. `image` has pixels.
+// its PIL backend) or OpenCLIP make it. `image` has pixels.
 void PreprocessImage(const ImageProcessorConfig& config, const Image& image, std::span<float> out);
 
 }  // namespace rag

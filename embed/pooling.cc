@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "embed/open_clip.h"
 #include "embed/transformer.h"
 #include "lib/base/hash.h"
 #include "lib/kernels/kernels.h"
@@ -77,7 +78,7 @@ Result<VectorHead> VectorHead::Load(const EncoderConfig& config, const Runtime& 
     if (step.kind != VectorStep::Kind::kNormalize) {
       const bool is_dense = step.kind == VectorStep::Kind::kDense;
       const std::string& folder = is_dense ? step.dense.folder : step.folder;
-      RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(folder));
+      RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, OpenWeights(folder));
       const TensorFinder finder(file, folder, "");
       if (is_dense) {
         RAG_ASSIGN_OR_RETURN(loaded.dense, DenseLayer::Load(step.dense, finder, runtime.kernels()));

@@ -9,6 +9,7 @@
 
 #include "embed/encoder_config.h"
 #include "embed/fingerprint.h"
+#include "embed/open_clip.h"
 #include "embed/transformer_weights.h"
 #include "lib/base/copy_file.h"
 #include "lib/base/folder.h"
@@ -192,7 +193,7 @@ Result<std::vector<std::string>> FindRounded(const EncoderConfig& config, const 
 Result<EncoderQuantizeReport> WriteWeights(const EncoderConfig& config, const fs::path& to,
                                            std::string_view type, const Runtime& runtime,
                                            const CancelToken* cancel) {
-  RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(config.folder));
+  RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, OpenWeights(config.folder));
   const std::vector<NamedTensorView> source = FileTensors(file);
   for (const auto& [name, tensor] : source) {
     if (tensor.type != DType::kI8) continue;

@@ -8,8 +8,6 @@
 namespace rag {
 namespace {
 
-constexpr int64_t kMaxVocab = 1 << 24;
-
 using Family = EncoderFamily;
 
 // How a family spells the sizes in config.json.

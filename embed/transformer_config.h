@@ -20,6 +20,7 @@ namespace rag {
 inline constexpr int64_t kMaxHidden = 1 << 16;
 inline constexpr int64_t kMaxLayers = 1 << 10;
 inline constexpr int64_t kMaxPositions = 1 << 17;
+inline constexpr int64_t kMaxVocab = 1 << 24;
 
 enum class EncoderFamily {
   kBert,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "embed/fingerprint.h"
+#include "embed/open_clip.h"
 #include "embed/tensor_names.h"
 
 namespace rag {
@@ -243,7 +244,7 @@ Result<TransformerWeights> TransformerWeights::Read(const std::string& folder,
                                                     const TransformerOptions& options,
                                                     const Runtime& runtime,
                                                     MakeLinear make_linear) {
-  RAG_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(folder));
+  RAG_ASSIGN_OR_RETURN(SafetensorsFile file, OpenWeights(folder));
   TransformerWeights weights(std::move(file), folder);
   weights.precision = options.precision;
   const TensorNames& names = FamilyTensorNames(config.family);

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "embed/open_clip.h"
 #include "embed/quantize_encoder.h"
 #include "generate/folder/model_folder.h"
 #include "generate/importance.h"
@@ -40,7 +41,8 @@ std::string Environment(const char* name) {
 
 bool IsModelFolder(const fs::path& path) {
   std::error_code ignored;
-  return fs::is_directory(path, ignored) && fs::exists(path / "config.json", ignored);
+  return fs::is_directory(path, ignored) &&
+         (fs::exists(path / "config.json", ignored) || IsOpenClip(path.string()));
 }
 
 bool IsDecoderFile(const fs::path& path) {
@@ -146,11 +148,13 @@ Status DescribeEncoder(const ModelEntry& entry, Value::Object& out) {
     out.Set("dim", words.dim());
     return OkStatus();
   }
-  RAG_ASSIGN_OR_RETURN(const std::string config_text,
-                       ReadFile((folder / "config.json").string(), kMaxConfigBytes));
+  const bool open_clip = IsOpenClip(entry.path);
+  const std::string config_path =
+      (folder / (open_clip ? "open_clip_config.json" : "config.json")).string();
+  RAG_ASSIGN_OR_RETURN(const std::string config_text, ReadFile(config_path, kMaxConfigBytes));
   Result<Value> config = ParseJson(config_text);
-  if (!config.ok()) return config.status().WithContext((folder / "config.json").string());
-  RAG_ASSIGN_OR_RETURN(const SafetensorsFile weights, SafetensorsFile::Open(entry.path));
+  if (!config.ok()) return config.status().WithContext(config_path);
+  RAG_ASSIGN_OR_RETURN(const SafetensorsFile weights, OpenWeights(entry.path));
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(entry.path));
   DescribeTensors(weights, out);
   out.Set("tokenizer", DescribeTokenizer(*tokenizer));

@@ -29,6 +29,11 @@ class SafetensorsFile {
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
   ~SafetensorsFile();
 
+  // The file with these tensors instead of its own: views of its bytes, or of what `storage` keeps.
+  // Errors: invalid_argument for a tensor that is there twice.
+  Result<SafetensorsFile> WithTensors(std::vector<std::pair<std::string, TensorView>> tensors,
+                                      std::shared_ptr<const void> storage) &&;
+
   // Views live as long as the object. Null when there is no such tensor.
   const TensorView* Find(std::string_view name) const;
   std::vector<std::string> TensorNames() const;  // sorted

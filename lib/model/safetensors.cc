@@ -40,6 +40,18 @@ const TensorView* FindSorted(const std::vector<NamedTensor>& tensors, std::strin
   return found != tensors.end() && found->name == name ? &found->view : nullptr;
 }
 
+// By name. Errors: invalid_argument for one that is there twice.
+Status SortTensors(std::vector<NamedTensor>& tensors) {
+  std::sort(tensors.begin(), tensors.end(),
+            [](const NamedTensor& a, const NamedTensor& b) { return a.name < b.name; });
+  for (size_t i = 1; i < tensors.size(); ++i) {
+    if (tensors[i].name == tensors[i - 1].name) {
+      return InvalidArgumentError("tensor '", tensors[i].name, "' is there twice");
+    }
+  }
+  return OkStatus();
+}
+
 std::optional<DType> ParseDType(std::string_view name) {
   static constexpr DType kTypes[] = {
       DType::kF64, DType::kF32, DType::kF16, DType::kBF16, DType::kI64, DType::kI32, DType::kI16,
@@ -179,13 +191,7 @@ Status ParseShard(Shard& shard) {
     }
     shard.tensors.push_back({name, std::move(view).value()});
   }
-  std::sort(shard.tensors.begin(), shard.tensors.end(),
-            [](const NamedTensor& a, const NamedTensor& b) { return a.name < b.name; });
-  for (size_t i = 1; i < shard.tensors.size(); ++i) {
-    if (shard.tensors[i].name == shard.tensors[i - 1].name) {
-      return InvalidArgumentError("tensor '", shard.tensors[i].name, "' is there twice");
-    }
-  }
+  RAG_RETURN_IF_ERROR(SortTensors(shard.tensors));
   return CheckCoverage(shard.tensors, data);
 }
 
@@ -219,7 +225,8 @@ Result<std::string> FindInFolder(const std::string& folder) {
 
 struct SafetensorsFile::Impl {
   std::vector<Shard> shards;
-  std::vector<NamedTensor> tensors;  // of all shards, sorted by name
+  std::vector<NamedTensor> tensors;     // of all shards, sorted by name
+  std::shared_ptr<const void> storage;  // of tensors that are not in the shards
   Value metadata = Value::Object();
 };
 
@@ -276,14 +283,18 @@ Result<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
     }
     impl->tensors.push_back({tensor, *view});
   }
-  std::sort(impl->tensors.begin(), impl->tensors.end(),
-            [](const NamedTensor& a, const NamedTensor& b) { return a.name < b.name; });
-  for (size_t i = 1; i < impl->tensors.size(); ++i) {
-    if (impl->tensors[i].name == impl->tensors[i - 1].name) {
-      return InvalidArgumentError(file, ": tensor '", impl->tensors[i].name, "' is there twice");
-    }
-  }
+  RAG_RETURN_IF_ERROR(SortTensors(impl->tensors).WithContext(file));
   return SafetensorsFile(std::move(impl));
+}
+
+Result<SafetensorsFile> SafetensorsFile::WithTensors(
+    std::vector<std::pair<std::string, TensorView>> tensors,
+    std::shared_ptr<const void> storage) && {
+  impl_->tensors.clear();
+  for (auto& [name, view] : tensors) impl_->tensors.push_back({std::move(name), std::move(view)});
+  RAG_RETURN_IF_ERROR(SortTensors(impl_->tensors));
+  impl_->storage = std::move(storage);
+  return std::move(*this);
 }
 
 const TensorView* SafetensorsFile::Find(std::string_view name) const {

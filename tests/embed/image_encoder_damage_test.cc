@@ -62,9 +62,11 @@ TEST_CASE("Changed settings are refused by name, or do no harm") {
   const auto runtime = MakeRuntime();
   size_t tried = 0;
   size_t refused = 0;
-  for (const std::string name : {"clip", "siglip"}) {
+  for (const std::string name : {"clip", "siglip", "open-clip-own"}) {
     const ImageEncoderFolder folder(name);
-    for (const std::string file : {"config.json", "preprocessor_config.json"}) {
+    for (const std::string file :
+         {"config.json", "preprocessor_config.json", "open_clip_config.json"}) {
+      if (!std::filesystem::exists(folder.path() / file)) continue;
       const std::string text = ReadAll(folder.path() / file);
       Result<Value> root = ParseJson(text);
       REQUIRE_OK(root);
@@ -85,19 +87,22 @@ TEST_CASE("Changed settings are refused by name, or do no harm") {
 TEST_CASE("Flipped bits of the weights' header are refused, or do no harm") {
   const auto runtime = MakeRuntime();
   std::mt19937 random(5);
-  const ImageEncoderFolder folder("clip");
-  const std::string bytes = ReadAll(folder.path() / "model.safetensors");
-  const size_t header = 8 + static_cast<size_t>(static_cast<uint8_t>(bytes[0])) +
-                        256 * static_cast<size_t>(static_cast<uint8_t>(bytes[1]));
-  REQUIRE(header < bytes.size());
-  size_t refused = 0;
-  for (int i = 0; i < 150; ++i) {
-    std::string damaged = bytes;
-    damaged[random() % header] ^= static_cast<char>(1 << random() % 8);
-    WriteText(folder.path() / "model.safetensors", damaged);
-    refused += !LoadsAndRuns(folder, *runtime);
+  for (const auto& [name, file] : {std::pair{"clip", "model.safetensors"},
+                                   std::pair{"open-clip-own", "open_clip_model.safetensors"}}) {
+    const ImageEncoderFolder folder(name);
+    const std::string bytes = ReadAll(folder.path() / file);
+    const size_t header = 8 + static_cast<size_t>(static_cast<uint8_t>(bytes[0])) +
+                          256 * static_cast<size_t>(static_cast<uint8_t>(bytes[1]));
+    REQUIRE(header < bytes.size());
+    size_t refused = 0;
+    for (int i = 0; i < 150; ++i) {
+      std::string damaged = bytes;
+      damaged[random() % header] ^= static_cast<char>(1 << random() % 8);
+      WriteText(folder.path() / file, damaged);
+      refused += !LoadsAndRuns(folder, *runtime);
+    }
+    CHECK(refused > 50);
   }
-  CHECK(refused > 50);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// CLIP and SigLIP against transformers on 320 real texts and pictures of many shapes
-// (tests/golden/image_encoders/make_image_encoders.py).
+// CLIP and SigLIP against transformers, and OpenCLIP's own files against open_clip, on 320 real
+// texts and pictures of many shapes (tests/golden/image_encoders/make_image_encoders.py,
+// make_open_clip.py).
 #include <algorithm>
 #include <cstring>
 
@@ -9,6 +10,8 @@
 
 namespace rag::test {
 namespace {
+
+constexpr const char* kOpenClip = "open_clip_config.json";
 
 struct Model {
   std::string name;
@@ -22,6 +25,7 @@ struct Model {
 const Model kModels[] = {
     {"clip", "clip", 20, 77, 28, false},
     {"open-clip", "clip", 20, 40, 30, false},
+    {"open-clip-own", "clip", 20, 40, 30, false},
     {"siglip", "siglip", 32, 64, 28, true},
 };
 
@@ -124,30 +128,36 @@ TEST_CASE("Scale and bias give the reference's logits") {
   }
 }
 
-TEST_CASE("Preprocessing is the reference's to less than a color step") {
+// Four of the pictures as `file` has them.
+void CheckPixels(const ImageEncoderFolder& folder, size_t image_size, const std::string& file) {
+  std::string source_bytes;
+  const auto processor = ReadImageProcessor(folder.path().string(), image_size, source_bytes);
+  REQUIRE_OK(processor);
   const std::vector<Image> pictures = GoldenPictures();
-  for (const Model& model : kModels) {
-    const ImageEncoderFolder folder(model.name);
-    std::string source_bytes;
-    const auto processor =
-        ReadImageProcessor(folder.path().string(), model.image_size, source_bytes);
-    REQUIRE_OK(processor);
-    CHECK_FALSE(source_bytes.empty());
-    const std::vector<float> expected = ReadHalves(folder.path() / "pixels.f16");
-    const size_t size = 3 * model.image_size * model.image_size;
-    REQUIRE(expected.size() == 4 * size);
-    std::vector<float> pixels(size);
-    for (size_t i = 0; i < 4; ++i) {
-      PreprocessImage(*processor, pictures[1 + 2 * i], pixels);
-      float worst = 0;
-      for (size_t j = 0; j < size; ++j) {
-        worst = std::max(worst, std::abs(pixels[j] - expected[i * size + j]));
-      }
-      INFO(model.name << " picture " << 1 + 2 * i);
-      // Half precision's step at 2 to 4; a color step is 1 / 255 / deviation, at least 0.0078.
-      CHECK(worst < 0.002f);
+  const std::vector<float> expected = ReadHalves(folder.path() / file);
+  const size_t size = 3 * image_size * image_size;
+  REQUIRE(expected.size() == 4 * size);
+  std::vector<float> pixels(size);
+  for (size_t i = 0; i < 4; ++i) {
+    PreprocessImage(*processor, pictures[1 + 2 * i], pixels);
+    float worst = 0;
+    for (size_t j = 0; j < size; ++j) {
+      worst = std::max(worst, std::abs(pixels[j] - expected[i * size + j]));
     }
+    INFO(folder.path() << " picture " << 1 + 2 * i);
+    // Half precision's step at 2 to 4; a color step is 1 / 255 / deviation, at least 0.0078.
+    CHECK(worst < 0.002f);
   }
+}
+
+TEST_CASE("Preprocessing is the reference's to less than a color step") {
+  for (const Model& model : kModels) {
+    CheckPixels(ImageEncoderFolder(model.name), model.image_size, "pixels.f16");
+  }
+  const ImageEncoderFolder squashed("open-clip-own");
+  squashed.Replace("open_clip_config.json", "\"bicubic\"", "\"bilinear\"");
+  squashed.Replace("open_clip_config.json", "\"shortest\"", "\"squash\"");
+  CheckPixels(squashed, 30, "squashed.f16");
 }
 
 TEST_CASE("A picture's vector does not depend on its companions, order or threads") {
@@ -248,6 +258,37 @@ TEST_CASE("A file of two networks may leave out what is usual") {
   REQUIRE_OK(encoder);
   CHECK(LowestCosine(EncodePictures(**encoder, GoldenPictures()).vectors,
                      folder.path() / "images.f16") >= 0.9999);
+}
+
+TEST_CASE("OpenCLIP's folders are read in all the forms they have") {
+  const auto runtime = MakeRuntime();
+  const auto texts_and_images = [&](const ImageEncoderFolder& folder) {
+    const auto encoder = folder.Load(*runtime);
+    REQUIRE_OK(encoder);
+    std::vector<std::string> texts = FamilyTexts();
+    texts.resize(20);
+    return std::min(LowestCosine(EncodeAll(**encoder, texts).vectors, folder.path() / "texts.f16"),
+                    LowestCosine(EncodePictures(**encoder, GoldenPictures()).vectors,
+                                 folder.path() / "images.f16"));
+  };
+  const ImageEncoderFolder folder("open-clip-own");
+  folder.Replace(kOpenClip, "\"heads\": 4", "\"heads\": 4, \"hf_tokenizer_name\": \"somewhere\"");
+  folder.Replace(kOpenClip, "\"embed_dim\"", "\"custom_text\": true, \"embed_dim\"");
+  folder.Replace(kOpenClip, "\"image_size\": 30", "\"image_size\": [30, 30]");
+  CHECK(texts_and_images(folder) >= 0.9999);
+  // The activation is OpenAI's where the file says so.
+  folder.Replace(kOpenClip, "\"custom_text\": true", "\"quick_gelu\": true");
+  CHECK(texts_and_images(folder) < 0.9999);
+  // Beside Hugging Face's files these are what is read.
+  const ImageEncoderFolder both("open-clip");
+  const auto before = both.Load(*runtime);
+  REQUIRE_OK(before);
+  std::filesystem::copy(folder.path() / kOpenClip, both.path() / kOpenClip);
+  std::filesystem::copy(folder.path() / "open_clip_model.safetensors",
+                        both.path() / "open_clip_model.safetensors");
+  const auto after = both.Load(*runtime);
+  REQUIRE_OK(after);
+  CHECK((*before)->info().fingerprint == (*after)->info().fingerprint);
 }
 
 TEST_CASE("SigLIP's padding is the tokenizer's") {
@@ -365,6 +406,55 @@ TEST_CASE("What these models cannot do is refused, naming file and key") {
        "\"vision_use_head\": true",
        "\"vision_use_head\": false",
        {"vision_use_head"}},
+      {"open-clip-own", kOpenClip, "\"layers\": 3", "\"layers\": [3, 4, 6, 3]", {"ResNet"}},
+      {"open-clip-own", kOpenClip, "\"layers\": 3", "\"layers\": 0", {"vision_cfg", "layers", "0"}},
+      {"open-clip-own", kOpenClip, "\"layers\": 3", "\"layers\": 4", {"layers.3", "missing"}},
+      {"open-clip-own", kOpenClip, "\"width\": 32", "\"width\": -1", {"vision_cfg", "width", "-1"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"head_width\": 8",
+       "\"head_width\": 7",
+       {"head_width", "7", "32"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"image_size\": 30",
+       "\"image_size\": [30, 40]",
+       {"image_size"}},
+      {"open-clip-own", kOpenClip, "\"mlp_ratio\": 1.5", "\"mlp_ratio\": 0", {"mlp_ratio", "0"}},
+      {"open-clip-own", kOpenClip, "\"embed_dim\": 20", "\"embed_dim\": 21", {"projection", "21"}},
+      {"open-clip-own", kOpenClip, "\"embed_dim\": 20,", "", {"embed_dim"}},
+      {"open-clip-own", kOpenClip, "text_cfg", "txt_cfg", {"text_cfg", "missing"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"heads\": 4",
+       "\"heads\": 4, \"hf_model_name\": \"roberta-base\"",
+       {"text_cfg", "hf_model_name", "roberta-base"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"heads\": 4",
+       "\"heads\": 4, \"pool_type\": \"last\"",
+       {"pool_type", "last", "argmax"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"width\": 32",
+       "\"width\": 32, \"timm_model_name\": \"vit_base\"",
+       {"timm_model_name", "vit_base"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"width\": 32",
+       "\"width\": 32, \"attentional_pool\": true",
+       {"attentional_pool"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"embed_dim\"",
+       "\"multimodal_cfg\": {}, \"embed_dim\"",
+       {"multimodal_cfg"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"shortest\"",
+       "\"longest\"",
+       {"preprocess_cfg", "resize_mode", "longest"}},
+      {"open-clip-own", kOpenClip, "0.4,", "null,", {"image_mean", "null"}},
   };
   const auto runtime = MakeRuntime();
   for (const Refusal& refusal : refusals) {

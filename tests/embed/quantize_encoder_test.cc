@@ -60,7 +60,7 @@ TEST_CASE("a folder in 8 bits gives the vectors and the fingerprint of int8, in 
     INFO(name);
     CheckInt8(FamilyFolder(name), *runtime, texts);
   }
-  for (const char* name : {"clip", "siglip"}) {
+  for (const char* name : {"clip", "siglip", "open-clip-own"}) {
     INFO(name);
     CheckInt8(ImageEncoderFolder(name), *runtime, {"a red barn", "two boats"});
   }
