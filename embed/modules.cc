@@ -68,11 +68,96 @@ Status AddMode(const ConfigFile& file, const Value& name, std::vector<Pooling>& 
                             "weightedmean and lasttoken");
 }
 
+// "sentence_transformers.models.Pooling"; the package in front changed over the versions.
+std::string_view LastName(std::string_view type) { return type.substr(type.rfind('.') + 1); }
+
+// The module `type` in `folder`, which `path` names.
+Status AddModule(const std::string& path, const std::string& type, const std::string& folder,
+                 Modules& modules, std::string& source_bytes) {
+  const std::string_view name = LastName(type);
+  if (name == "Transformer" || name == "MLMTransformer" || name == "CLIPModel") {
+    modules.transformer = folder;
+  } else if (name == "Pooling") {
+    modules.pooling = folder;
+  } else if (name == "SpladePooling") {
+    modules.splade = folder;
+  } else if (name == "Normalize") {
+    modules.steps.push_back({.kind = VectorStep::Kind::kNormalize, .dense = {}, .folder = ""});
+  } else if (name == "LayerNorm") {
+    modules.steps.push_back({.kind = VectorStep::Kind::kLayerNorm, .dense = {}, .folder = folder});
+  } else if (name == "Dense") {
+    RAG_ASSIGN_OR_RETURN(DenseConfig dense, ReadDense(folder, source_bytes));
+    modules.steps.push_back(
+        {.kind = VectorStep::Kind::kDense, .dense = std::move(dense), .folder = ""});
+  } else if (name != "Dropout") {
+    return UnimplementedError(path, ": module '", type,
+                              "' is not known; known are Transformer, CLIPModel, Pooling, Dense, "
+                              "LayerNorm, Dropout, Normalize and Router");
+  }
+  return OkStatus();
+}
+
+// A route of a Router: its modules' names, which are folders below it.
+Result<std::vector<std::string>> ReadRoute(const ConfigFile& structure, std::string_view route) {
+  const Value* names = structure.value().Find(route);
+  if (names == nullptr || !names->is_array() || names->as_array().size() > kMaxModules) {
+    return InvalidArgumentError(structure.path(), ": '", route, "' is no array of at most ",
+                                kMaxModules, " names of modules");
+  }
+  std::vector<std::string> route_names;
+  for (const Value& name : names->as_array()) {
+    if (!name.is_string()) {
+      return InvalidArgumentError(structure.path(), ": '", route, "' holds ", ToJson(name),
+                                  ", not a module's name");
+    }
+    route_names.push_back(name.as_string());
+  }
+  return route_names;
+}
+
+Result<ConfigFile> ReadPart(const ConfigFile& file, std::string_view key) {
+  const Value* part = file.value().Find(key);
+  if (part == nullptr || !part->is_object()) {
+    return InvalidArgumentError(file.path(), ": '", key, "' is no object");
+  }
+  return ConfigFile(StrCat(file.path(), ": ", key), *part);
+}
+
+// Modules for queries and others for documents: the queries' may be a weight for each token.
+Status AddRouter(const std::string& folder, Modules& modules, std::string& source_bytes) {
+  const std::string own = JoinPath(folder, "router_config.json");
+  RAG_ASSIGN_OR_RETURN(
+      const ConfigFile file,
+      ReadConfigFile(FileExists(own) ? own : JoinPath(folder, "config.json"), source_bytes));
+  RAG_ASSIGN_OR_RETURN(const ConfigFile types, ReadPart(file, "types"));
+  RAG_ASSIGN_OR_RETURN(const ConfigFile structure, ReadPart(file, "structure"));
+  RAG_ASSIGN_OR_RETURN(const std::vector<std::string> documents, ReadRoute(structure, "document"));
+  RAG_ASSIGN_OR_RETURN(const std::vector<std::string> queries, ReadRoute(structure, "query"));
+  const auto folder_of = [&](const std::string& name) {
+    return ModuleFolder(folder, ConfigFile(types.path(), Value(Value::Object{{"path", name}})));
+  };
+  for (const std::string& name : documents) {
+    RAG_ASSIGN_OR_RETURN(const std::string type, types.String(name, ""));
+    RAG_ASSIGN_OR_RETURN(const std::string its_folder, folder_of(name));
+    RAG_RETURN_IF_ERROR(AddModule(types.path(), type, its_folder, modules, source_bytes));
+  }
+  if (queries == documents) return OkStatus();
+  RAG_ASSIGN_OR_RETURN(const std::string type,
+                       types.String(queries.empty() ? "" : queries.front(), ""));
+  if (queries.size() != 1 || LastName(type) != "SparseStaticEmbedding") {
+    return UnimplementedError(structure.path(),
+                              ": 'query' takes other modules than 'document', of "
+                              "which SparseStaticEmbedding by itself is known");
+  }
+  RAG_ASSIGN_OR_RETURN(modules.query_weights, folder_of(queries.front()));
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes) {
-  Modules modules{
-      .transformer = folder, .pooling = std::nullopt, .splade = std::nullopt, .steps = {}};
+  Modules modules;
+  modules.transformer = folder;
   const std::string path = JoinPath(folder, "modules.json");
   if (!FileExists(path)) {
     const std::string pooling = JoinPath(folder, "1_Pooling");
@@ -91,27 +176,10 @@ Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes
     const ConfigFile module(path, entry);
     RAG_ASSIGN_OR_RETURN(const std::string type, module.String("type", ""));
     RAG_ASSIGN_OR_RETURN(const std::string its_folder, ModuleFolder(folder, module));
-    // "sentence_transformers.models.Pooling"; the package in front changed over the versions.
-    const std::string name = type.substr(type.rfind('.') + 1);
-    if (name == "Transformer" || name == "MLMTransformer" || name == "CLIPModel") {
-      modules.transformer = its_folder;
-    } else if (name == "Pooling") {
-      modules.pooling = its_folder;
-    } else if (name == "SpladePooling") {
-      modules.splade = its_folder;
-    } else if (name == "Normalize") {
-      modules.steps.push_back({.kind = VectorStep::Kind::kNormalize, .dense = {}, .folder = ""});
-    } else if (name == "LayerNorm") {
-      modules.steps.push_back(
-          {.kind = VectorStep::Kind::kLayerNorm, .dense = {}, .folder = its_folder});
-    } else if (name == "Dense") {
-      RAG_ASSIGN_OR_RETURN(DenseConfig dense, ReadDense(its_folder, source_bytes));
-      modules.steps.push_back(
-          {.kind = VectorStep::Kind::kDense, .dense = std::move(dense), .folder = ""});
-    } else if (name != "Dropout") {
-      return UnimplementedError(path, ": module '", type,
-                                "' is not known; known are Transformer, CLIPModel, Pooling, Dense, "
-                                "LayerNorm, Dropout and Normalize");
+    if (LastName(type) == "Router" || LastName(type) == "Asym") {
+      RAG_RETURN_IF_ERROR(AddRouter(its_folder, modules, source_bytes));
+    } else {
+      RAG_RETURN_IF_ERROR(AddModule(path, type, its_folder, modules, source_bytes));
     }
   }
   return modules;

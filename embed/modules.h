@@ -43,12 +43,15 @@ struct Modules {
   std::string transformer;             // folder
   std::optional<std::string> pooling;  // folder
   std::optional<std::string> splade;   // folder of a learned sparse encoder's pooling
+  // Folder of a weight for each token, which queries are made of instead (SparseStaticEmbedding).
+  std::optional<std::string> query_weights;
   std::vector<VectorStep> steps;
 };
 
-// modules.json below `folder`; without one the network is the folder itself, pooled as
-// 1_Pooling/config.json says where there is one. Adds what was read to `source_bytes`. Errors:
-// invalid_argument naming file and key; unimplemented naming the module and those that are known.
+// modules.json below `folder`, and of a Router what documents take; without one the network is the
+// folder itself, pooled as 1_Pooling/config.json says where there is one. Adds what was read to
+// `source_bytes`. Errors: invalid_argument naming file and key; unimplemented naming the module and
+// those that are known.
 Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes);
 
 // The elements of a vector of `dim` behind the dense layers among the steps, each of which must fit

@@ -322,11 +322,14 @@ Value ToValue(const RerankerInfo& info) {
 }
 
 Value ToValue(const SparseEncoderInfo& info) {
-  return Value::Object{
-      {"model_type", info.model_type},  {"vocab", info.vocab},
-      {"layers", info.layers},          {"heads", info.heads},
-      {"max_tokens", info.max_tokens},  {"precision", PrecisionName(info.precision)},
-      {"fingerprint", info.fingerprint}};
+  return Value::Object{{"model_type", info.model_type},
+                       {"vocab", info.vocab},
+                       {"layers", info.layers},
+                       {"heads", info.heads},
+                       {"max_tokens", info.max_tokens},
+                       {"precision", PrecisionName(info.precision)},
+                       {"looks_up_queries", info.looks_up_queries},
+                       {"fingerprint", info.fingerprint}};
 }
 
 Value ToValue(const ClassifierInfo& info) {

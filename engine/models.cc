@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "embed/modules.h"
 #include "embed/open_clip.h"
 #include "embed/quantize_encoder.h"
 #include "generate/folder/model_folder.h"
@@ -42,7 +43,8 @@ std::string Environment(const char* name) {
 bool IsModelFolder(const fs::path& path) {
   std::error_code ignored;
   return fs::is_directory(path, ignored) &&
-         (fs::exists(path / "config.json", ignored) || IsOpenClip(path.string()));
+         (fs::exists(path / "config.json", ignored) || fs::exists(path / "modules.json", ignored) ||
+          IsOpenClip(path.string()));
 }
 
 bool IsDecoderFile(const fs::path& path) {
@@ -141,21 +143,22 @@ Value::Object DescribeTokenizer(const Tokenizer& tokenizer) {
 }
 
 Status DescribeEncoder(const ModelEntry& entry, Value::Object& out) {
-  const fs::path folder(entry.path);
   if (WordVectors::IsFile(entry.path)) {
     RAG_ASSIGN_OR_RETURN(const WordVectors words, WordVectors::Load(entry.path));
     out.Set("words", words.size());
     out.Set("dim", words.dim());
     return OkStatus();
   }
-  const bool open_clip = IsOpenClip(entry.path);
+  std::string unhashed;
+  RAG_ASSIGN_OR_RETURN(const Modules modules, ReadModules(entry.path, unhashed));
+  const std::string network = modules.transformer;
   const std::string config_path =
-      (folder / (open_clip ? "open_clip_config.json" : "config.json")).string();
+      JoinPath(network, IsOpenClip(network) ? "open_clip_config.json" : "config.json");
   RAG_ASSIGN_OR_RETURN(const std::string config_text, ReadFile(config_path, kMaxConfigBytes));
   Result<Value> config = ParseJson(config_text);
   if (!config.ok()) return config.status().WithContext(config_path);
-  RAG_ASSIGN_OR_RETURN(const SafetensorsFile weights, OpenWeights(entry.path));
-  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(entry.path));
+  RAG_ASSIGN_OR_RETURN(const SafetensorsFile weights, OpenWeights(network));
+  RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(network));
   DescribeTensors(weights, out);
   out.Set("tokenizer", DescribeTokenizer(*tokenizer));
   out.Set("config", std::move(config).value());

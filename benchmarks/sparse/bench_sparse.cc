@@ -62,14 +62,14 @@ std::vector<std::string> ReadTexts(const std::string& path) {
 }
 
 std::vector<SparseVector> Encode(const SparseEncoder& encoder,
-                                 const std::vector<std::string>& texts) {
+                                 const std::vector<std::string>& texts, TextRole role) {
   std::vector<SparseVector> vectors;
   constexpr size_t kBatch = 256;
   for (size_t begin = 0; begin < texts.size(); begin += kBatch) {
     const size_t end = std::min(begin + kBatch, texts.size());
     const std::vector<std::string_view> views(texts.begin() + static_cast<ptrdiff_t>(begin),
                                               texts.begin() + static_cast<ptrdiff_t>(end));
-    SparseEmbeddings encoded = Take(encoder.Encode(views));
+    SparseEmbeddings encoded = Take(encoder.Encode(views, role));
     for (SparseVector& vector : encoded.vectors) {
       for (SparseVector::Entry& entry : vector.entries) {
         entry.weight = DecodeWeight(EncodeWeight(entry.weight));
@@ -155,9 +155,9 @@ Value Run(const Arguments& arguments) {
   for (const std::string& path : arguments.texts) {
     for (std::string& text : ReadTexts(path)) texts.push_back(std::move(text));
   }
-  const std::vector<SparseVector> encoded = Encode(*encoder, texts);
+  const std::vector<SparseVector> encoded = Encode(*encoder, texts, TextRole::kDocument);
   const std::vector<std::string> query_texts = ReadTexts(arguments.queries);
-  const std::vector<SparseVector> queries = Encode(*encoder, query_texts);
+  const std::vector<SparseVector> queries = Encode(*encoder, query_texts, TextRole::kQuery);
 
   const ScratchFolder folder = Take(ScratchFolder::Create("bench-sparse"));
   auto store = Take(Store::Open(folder.file("db"), {.sync_writes = false}, *runtime));

@@ -136,7 +136,7 @@ Status MeasureCollection(std::span<const BeirQuery> queries, const Collection& c
     }
     SparseEmbeddings sparse;
     if (plan.sparse) {
-      RAG_ASSIGN_OR_RETURN(sparse, models.sparse->Encode(texts, cancel));
+      RAG_ASSIGN_OR_RETURN(sparse, models.sparse->Encode(texts, TextRole::kQuery, cancel));
     }
     for (size_t i = 0; i < count; ++i) {
       if (cancel != nullptr && cancel->cancelled()) return CancelledError("cancelled");

@@ -38,7 +38,8 @@ Status EncodeTexts(std::span<ChunkInput* const> chunks, const IngestModels& mode
     }
   }
   if (models.sparse != nullptr) {
-    RAG_ASSIGN_OR_RETURN(SparseEmbeddings embeddings, models.sparse->Encode(texts, cancel));
+    RAG_ASSIGN_OR_RETURN(SparseEmbeddings embeddings,
+                         models.sparse->Encode(texts, TextRole::kDocument, cancel));
     for (size_t i = 0; i < chunks.size(); ++i) {
       chunks[i]->sparse = std::move(embeddings.vectors[i]);
       cut[i] = cut[i] || embeddings.truncated[i] != 0;

@@ -198,7 +198,7 @@ Result<SearchResponse> SearchCollection(const Collection& collection, const Sear
   }
   if (plan.sparse) {
     const std::string_view text = request.query;
-    RAG_ASSIGN_OR_RETURN(sparse, models.sparse->Encode({&text, 1}, cancel));
+    RAG_ASSIGN_OR_RETURN(sparse, models.sparse->Encode({&text, 1}, TextRole::kQuery, cancel));
     query.sparse = &sparse.vectors.front();
   }
   if (plan.dense || plan.sparse) response.encode_ms = MillisecondsSince(start);

@@ -8,16 +8,45 @@ namespace {
 
 constexpr size_t kTexts = 16;
 
-std::vector<SparseVector> EncodeGolden(const FamilyFolder& folder, const Runtime& runtime) {
+std::vector<SparseVector> EncodeGolden(const FamilyFolder& folder, const Runtime& runtime,
+                                       TextRole role = TextRole::kDocument) {
   const auto encoder = SparseEncoder::Load(folder.path().string(), runtime);
   REQUIRE_OK(encoder);
   std::vector<std::string> texts = FamilyTexts();
   texts.resize(kTexts);
   const std::vector<std::string_view> views(texts.begin(), texts.end());
-  Result<SparseEmbeddings> embeddings = (*encoder)->Encode(views);
+  Result<SparseEmbeddings> embeddings = (*encoder)->Encode(views, role);
   REQUIRE_OK(embeddings);
   CHECK(embeddings->truncated.size() == kTexts);
   return std::move(embeddings->vectors);
+}
+
+void CheckVectors(const std::vector<SparseVector>& vectors, const std::filesystem::path& path) {
+  const Result<Value> expected = ParseJson(ReadAll(path));
+  REQUIRE_OK(expected);
+  REQUIRE(expected->as_array().size() == kTexts);
+  size_t entries = 0;
+  for (size_t i = 0; i < kTexts; ++i) {
+    INFO("text " << i);
+    // What one of the two rounds to nothing is missing in the other.
+    std::vector<float> want(2'000);
+    std::vector<float> ours(2'000);
+    for (const Value& entry : expected->as_array()[i].as_array()) {
+      want[static_cast<size_t>(entry.as_array()[0].as_int())] =
+          static_cast<float>(entry.as_array()[1].as_double());
+    }
+    for (const SparseVector::Entry& entry : vectors[i].entries) {
+      CHECK(entry.weight > 0);
+      ours[static_cast<size_t>(entry.token)] = entry.weight;
+    }
+    for (size_t j = 0; j < want.size(); ++j) {
+      if (std::abs(ours[j] - want[j]) > 1e-4f * std::max(1.0f, want[j])) {
+        FAIL("token " << j << ": " << ours[j] << " and " << want[j]);
+      }
+    }
+    entries += vectors[i].entries.size();
+  }
+  CHECK(entries > kTexts);
 }
 
 TEST_CASE("Sparse vectors are the reference's") {
@@ -26,33 +55,65 @@ TEST_CASE("Sparse vectors are the reference's") {
     for (const std::string name : {"bert", "distilbert", "xlm-roberta"}) {
       const FamilyFolder folder(name, "sparse");
       const std::vector<SparseVector> vectors = EncodeGolden(folder, *runtime);
-      const Result<Value> expected = ParseJson(ReadAll(folder.path() / "expected.json"));
-      REQUIRE_OK(expected);
-      REQUIRE(expected->as_array().size() == kTexts);
-      size_t entries = 0;
-      for (size_t i = 0; i < kTexts; ++i) {
-        INFO(name << " text " << i);
-        // What one of the two rounds to nothing is missing in the other.
-        std::vector<float> want(2'000);
-        std::vector<float> ours(2'000);
-        for (const Value& entry : expected->as_array()[i].as_array()) {
-          want[static_cast<size_t>(entry.as_array()[0].as_int())] =
-              static_cast<float>(entry.as_array()[1].as_double());
-        }
-        for (const SparseVector::Entry& entry : vectors[i].entries) {
-          CHECK(entry.weight > 0);
-          ours[static_cast<size_t>(entry.token)] = entry.weight;
-        }
-        for (size_t j = 0; j < want.size(); ++j) {
-          if (std::abs(ours[j] - want[j]) > 1e-4f * std::max(1.0f, want[j])) {
-            FAIL("token " << j << ": " << ours[j] << " and " << want[j]);
-          }
-        }
-        entries += vectors[i].entries.size();
-      }
-      CHECK(entries > kTexts);
+      INFO(name);
+      CheckVectors(vectors, folder.path() / "expected.json");
     }
   }
+}
+
+// tests/golden/sparse/router with its tokenizer in both its parts.
+class RouterFolder : public FamilyFolder {
+ public:
+  RouterFolder() : FamilyFolder("router", "sparse") {
+    for (const char* part : {"document_0_MLMTransformer", "query_0_SparseStaticEmbedding"}) {
+      std::filesystem::copy(path() / "tokenizer.json", path() / part / "tokenizer.json");
+    }
+    std::filesystem::remove(path() / "tokenizer.json");
+  }
+};
+
+TEST_CASE("Queries of a router are looked up, with the reference's weights") {
+  const auto runtime = MakeRuntime();
+  const RouterFolder folder;
+  CheckVectors(EncodeGolden(folder, *runtime), folder.path() / "expected.json");
+  const auto queries = [&] { return EncodeGolden(folder, *runtime, TextRole::kQuery); };
+  const std::vector<SparseVector> looked_up = queries();
+  CheckVectors(looked_up, folder.path() / "expected_queries.json");
+  const auto load = [&] { return SparseEncoder::Load(folder.path().string(), *runtime); };
+  const auto encoder = load();
+  REQUIRE_OK(encoder);
+  CHECK((*encoder)->info().looks_up_queries);
+
+  // The weights by piece, as OpenSearch publishes them too.
+  const std::filesystem::path part = folder.path() / "query_0_SparseStaticEmbedding";
+  Value::Object pieces{{"no piece of the vocabulary", 5.0}};
+  for (const SparseVector& vector : looked_up) {
+    for (const SparseVector::Entry& entry : vector.entries) {
+      pieces.Set((*encoder)->tokenizer().Piece(static_cast<TokenId>(entry.token)), entry.weight);
+    }
+  }
+  WriteText(part / "idf.json", ToJson(Value(std::move(pieces))));
+  WriteText(part / "config.json", R"({"frozen": true, "path": "idf.json"})");
+  CheckVectors(queries(), folder.path() / "expected_queries.json");
+  const auto by_piece = load();
+  REQUIRE_OK(by_piece);
+  CHECK((*by_piece)->info().fingerprint != (*encoder)->info().fingerprint);
+
+  const auto refused = [&](StatusCode code, const std::string& word) {
+    const Status status = load().status();
+    INFO(status.ToString());
+    CHECK(status.code() == code);
+    CHECK(status.message().find(word) != std::string::npos);
+  };
+  WriteText(part / "idf.json", R"({"a": "b"})");
+  refused(StatusCode::kInvalidArgument, "idf.json");
+  WriteText(part / "config.json", R"({"path": "../idf.json"})");
+  refused(StatusCode::kInvalidArgument, "../idf.json");
+  WriteText(part / "config.json", "{}");
+  folder.Replace("router_config.json", "\"query_0_SparseStaticEmbedding\"\n", "\"nobody\"\n");
+  refused(StatusCode::kUnimplemented, "query");
+  folder.Replace("router_config.json", "\"query\": [", "\"question\": [");
+  refused(StatusCode::kInvalidArgument, "'query'");
 }
 
 TEST_CASE("A product of sparse vectors sums what they share") {

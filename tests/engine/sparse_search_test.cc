@@ -61,7 +61,7 @@ TEST_CASE("a sparse search ranks by the products of the encoder's vectors") {
   const auto encoder = SparseEncoder::Load(sparse.model, *sparse.opened.runtime);
   REQUIRE_OK(encoder);
   const auto encode = [&](std::string_view text) {
-    Result<SparseEmbeddings> encoded = (*encoder)->Encode({&text, 1});
+    Result<SparseEmbeddings> encoded = (*encoder)->Encode({&text, 1}, TextRole::kQuery);
     REQUIRE_OK(encoded);
     return encoded->vectors.front();
   };
