@@ -7,6 +7,7 @@
 #include "engine/parse/encoding.h"
 #include "engine/parse/paragraphs.h"
 #include "engine/parse/parser.h"
+#include "engine/parse/record_table.h"
 #include "engine/parse/text_builder.h"
 
 namespace rag {
@@ -15,7 +16,6 @@ namespace {
 constexpr char kDelimiters[] = {',', ';', '\t', '|'};
 // A quoted field that is longer was most likely opened by a stray quote.
 constexpr size_t kMaxFieldBytes = size_t{1} << 20;
-constexpr size_t kMaxColumns = 16'384;
 // Records that are looked at to find the delimiter, and their bytes.
 constexpr size_t kSampleRecords = 50;
 constexpr size_t kSampleBytes = size_t{64} << 10;
@@ -135,34 +135,11 @@ char DetectDelimiter(std::string_view text) {
   return best;
 }
 
-bool IsNumber(std::string_view text) {
-  text = Trim(text);
-  return !text.empty() && text.find_first_not_of("0123456789.,+-eE%") == std::string_view::npos &&
-         text.find_first_of("0123456789") != std::string_view::npos;
-}
-
-// A first record of numbers alone is data.
-bool IsHeader(const std::vector<std::string>& fields) {
-  return !std::all_of(fields.begin(), fields.end(),
-                      [](const std::string& field) { return IsNumber(field); });
-}
-
-std::string ColumnName(const std::vector<std::string>& names, size_t column) {
-  if (column < names.size() && !names[column].empty()) return names[column];
-  return StrCat("column ", column + 1);
-}
-
-std::string RowText(const std::vector<std::string>& names, const std::vector<std::string>& fields) {
-  std::string row;
-  for (size_t i = 0; i < fields.size(); ++i) {
-    const std::string value = CollapseSpace(fields[i]);
-    if (value.empty()) continue;
-    if (!row.empty()) row += "; ";
-    row += ColumnName(names, i);
-    row += ": ";
-    row += value;
-  }
-  return row;
+std::vector<Field> ToFields(const std::vector<std::string>& values) {
+  std::vector<Field> fields;
+  fields.reserve(values.size());
+  for (size_t i = 0; i < values.size(); ++i) fields.push_back({i, values[i]});
+  return fields;
 }
 
 }  // namespace
@@ -175,44 +152,18 @@ Result<ParsedFile> ParseCsv(std::string_view content, const ParseSource& source)
   RecordReader reader(text, tabs ? '\t' : DetectDelimiter(text));
   TextBuilder builder(source.options.max_text_bytes);
   std::vector<std::string> fields;
-  std::vector<std::string> names;
-  size_t rows = 0;
-  const auto add = [&] {
-    const std::string row = RowText(names, fields);
-    if (row.empty()) return;
-    builder.Add(BlockKind::kTableRow, row);
-    ++rows;
-  };
-  if (reader.Next(fields)) {
-    if (IsHeader(fields)) {
-      for (const std::string& field : fields) names.push_back(CollapseSpace(field));
-    } else {
-      add();
-    }
-  }
-  if (fields.size() > kMaxColumns) {
-    return InvalidArgumentError("line ", reader.line(), " has ", fields.size(),
-                                " columns, over the limit of ", kMaxColumns);
-  }
+  RecordTable table(builder);
   while (!builder.full() && reader.Next(fields)) {
     if (source.cancel != nullptr && source.cancel->cancelled()) return CancelledError("cancelled");
     if (fields.size() > kMaxColumns) {
       return InvalidArgumentError("line ", reader.line(), " has ", fields.size(),
                                   " columns, over the limit of ", kMaxColumns);
     }
-    add();
+    table.Add(ToFields(fields));
   }
-  // A table of a header alone still says what its columns are.
-  if (rows == 0 && !names.empty()) {
-    std::string row;
-    for (const std::string& name : names) {
-      if (!row.empty() && !name.empty()) row += "; ";
-      row += name;
-    }
-    builder.Add(BlockKind::kTableRow, row);
-  }
+  table.End();
   RAG_RETURN_IF_ERROR(std::move(builder).Finish(document));
-  document.metadata.as_object().Set("rows", rows);
+  document.metadata.as_object().Set("rows", table.rows());
   ParsedFile file;
   if (reader.stray_quote().has_value()) {
     file.problems.push_back(

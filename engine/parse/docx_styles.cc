@@ -4,6 +4,8 @@
 #include <charconv>
 #include <iterator>
 
+#include "engine/parse/office_xml.h"
+
 namespace rag {
 namespace {
 
@@ -25,29 +27,6 @@ int HeadingOfName(std::string_view name) {
 }
 
 }  // namespace
-
-std::string_view LocalName(const pugi::xml_node& node) {
-  const std::string_view name = node.name();
-  const size_t colon = name.find(':');
-  return colon == std::string_view::npos ? name : name.substr(colon + 1);
-}
-
-pugi::xml_node ChildOf(const pugi::xml_node& node, std::string_view local_name) {
-  for (const pugi::xml_node& child : node.children()) {
-    if (LocalName(child) == local_name) return child;
-  }
-  return {};
-}
-
-std::string_view AttributeOf(const pugi::xml_node& node, std::string_view local_name) {
-  for (const pugi::xml_attribute& attribute : node.attributes()) {
-    std::string_view name = attribute.name();
-    const size_t colon = name.find(':');
-    if (colon != std::string_view::npos) name.remove_prefix(colon + 1);
-    if (name == local_name) return attribute.value();
-  }
-  return {};
-}
 
 DocxStyles::DocxStyles(const pugi::xml_node& styles) {
   for (const pugi::xml_node& node : styles.children()) {

@@ -8,14 +8,6 @@
 
 namespace rag {
 
-// The name without its prefix: producers choose prefixes freely, and no two elements that matter
-// here share a local name.
-std::string_view LocalName(const pugi::xml_node& node);
-// The first child element of that local name; an empty node when there is none.
-pugi::xml_node ChildOf(const pugi::xml_node& node, std::string_view local_name);
-// The attribute of that local name ("val" of w:val); "" when there is none.
-std::string_view AttributeOf(const pugi::xml_node& node, std::string_view local_name);
-
 struct ParagraphStyle {
   int heading = 0;  // 1 .. 6; 0: none. "Title" is 1
   bool list = false;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/parse/encoding.h"
+#include "engine/parse/html.h"
 #include "engine/parse/html_guard.h"
 #include "engine/parse/paragraphs.h"
 #include "engine/parse/parser.h"
@@ -462,7 +463,8 @@ void ReadHead(const GumboNode* html, Document& document) {
 
 }  // namespace
 
-Result<ParsedFile> ParseHtml(std::string_view content, const ParseSource& source) {
+Status ReadHtml(std::string_view content, const CancelToken* cancel, TextBuilder& builder,
+                Document* head) {
   RAG_ASSIGN_OR_RETURN(const std::string html, DecodeText(content, DeclaredCharset(content)));
   RAG_RETURN_IF_ERROR(CheckHtmlBounds(html));
   Arena arena;
@@ -472,20 +474,16 @@ Result<ParsedFile> ParseHtml(std::string_view content, const ParseSource& source
   options.userdata = &arena;
   options.max_errors = 0;
   const GumboOutput* output = gumbo_parse_with_options(&options, html.data(), html.size());
+  if (head != nullptr) ReadHead(output->root, *head);
+  return Walker(builder, cancel).Walk(output->root);
+}
+
+Result<ParsedFile> ParseHtml(std::string_view content, const ParseSource& source) {
   Document document = MakeDocument(source, "text/html");
-  const std::string stem = document.title;
-  ReadHead(output->root, document);
   TextBuilder builder(source.options.max_text_bytes);
-  RAG_RETURN_IF_ERROR(Walker(builder, source.cancel).Walk(output->root));
+  RAG_RETURN_IF_ERROR(ReadHtml(content, source.cancel, builder, &document));
   RAG_RETURN_IF_ERROR(std::move(builder).Finish(document));
-  if (document.title == stem) {
-    const auto heading =
-        std::find_if(document.blocks.begin(), document.blocks.end(),
-                     [](const Block& block) { return block.kind == BlockKind::kHeading; });
-    if (heading != document.blocks.end()) {
-      document.title = document.text.substr(heading->begin, heading->end - heading->begin);
-    }
-  }
+  TitleFromHeading(document, source, 6);
   ParsedFile file;
   file.documents.push_back(std::move(document));
   return file;

@@ -126,4 +126,14 @@ Document MakeDocument(const ParseSource& source, std::string_view media_type) {
   return document;
 }
 
+void TitleFromHeading(Document& document, const ParseSource& source, uint8_t max_level) {
+  if (document.title != FileStem(source.path)) return;
+  const auto heading =
+      std::find_if(document.blocks.begin(), document.blocks.end(), [&](const Block& block) {
+        return block.kind == BlockKind::kHeading && block.level <= max_level;
+      });
+  if (heading == document.blocks.end()) return;
+  document.title = document.text.substr(heading->begin, heading->end - heading->begin);
+}
+
 }  // namespace rag

@@ -1,6 +1,7 @@
 // What the parsers of the formats share: their signature and what they are told.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,9 @@ Result<ParsedFile> ParseImage(std::string_view content, const ParseSource& sourc
 // A document with key, source and title (the file's name without its extension) from the path, and
 // an empty object as metadata.
 Document MakeDocument(const ParseSource& source, std::string_view media_type);
+// When the title is still the file's name, the first heading of a level up to `max_level` becomes
+// it.
+void TitleFromHeading(Document& document, const ParseSource& source, uint8_t max_level);
 // "md" of "a/b.MD"; "" when there is none.
 std::string LowerExtension(std::string_view path);
 // "b.md" of "a/b.md".
