@@ -34,6 +34,14 @@ std::string_view FormatName(Format format) {
       return "pdf";
     case Format::kDocx:
       return "docx";
+    case Format::kPptx:
+      return "pptx";
+    case Format::kXlsx:
+      return "xlsx";
+    case Format::kOdf:
+      return "odf";
+    case Format::kEpub:
+      return "epub";
     case Format::kCsv:
       return "csv";
     case Format::kJsonl:

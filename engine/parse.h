@@ -12,7 +12,21 @@
 
 namespace rag {
 
-enum class Format { kText, kMarkdown, kHtml, kPdf, kDocx, kCsv, kJsonl, kCode, kImage };
+enum class Format {
+  kText,
+  kMarkdown,
+  kHtml,
+  kPdf,
+  kDocx,
+  kPptx,
+  kXlsx,
+  kOdf,
+  kEpub,
+  kCsv,
+  kJsonl,
+  kCode,
+  kImage
+};
 std::string_view FormatName(Format format);  // "text", "markdown", …
 
 // From the file's name (extension) and its first bytes: the bytes win where the two disagree about

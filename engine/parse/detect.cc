@@ -1,6 +1,7 @@
 // DetectFormat: which parser takes a file.
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "engine/parse/encoding.h"
 #include "engine/parse/parser.h"
@@ -22,7 +23,10 @@ constexpr Extension kExtensions[] = {
     {"adoc", Format::kText},    {"md", Format::kMarkdown},    {"markdown", Format::kMarkdown},
     {"mdx", Format::kMarkdown}, {"mdown", Format::kMarkdown}, {"html", Format::kHtml},
     {"htm", Format::kHtml},     {"xhtml", Format::kHtml},     {"pdf", Format::kPdf},
-    {"docx", Format::kDocx},    {"docm", Format::kDocx},      {"csv", Format::kCsv},
+    {"docx", Format::kDocx},    {"docm", Format::kDocx},      {"pptx", Format::kPptx},
+    {"pptm", Format::kPptx},    {"ppsx", Format::kPptx},      {"xlsx", Format::kXlsx},
+    {"xlsm", Format::kXlsx},    {"odt", Format::kOdf},        {"ods", Format::kOdf},
+    {"odp", Format::kOdf},      {"epub", Format::kEpub},      {"csv", Format::kCsv},
     {"tsv", Format::kCsv},      {"tab", Format::kCsv},        {"jsonl", Format::kJsonl},
     {"ndjson", Format::kJsonl}, {"json", Format::kJsonl},     {"c", Format::kCode},
     {"h", Format::kCode},       {"cc", Format::kCode},        {"cpp", Format::kCode},
@@ -90,11 +94,39 @@ bool StartsWithIgnoringCase(std::string_view text, std::string_view prefix) {
          });
 }
 
+// Null when it is not known.
+const Extension* FindExtension(std::string_view extension) {
+  const Extension* found =
+      std::find_if(std::begin(kExtensions), std::end(kExtensions),
+                   [&](const Extension& entry) { return entry.name == extension; });
+  return found == std::end(kExtensions) ? nullptr : found;
+}
+
+bool IsZipFormat(Format format) {
+  return format == Format::kDocx || format == Format::kPptx || format == Format::kXlsx ||
+         format == Format::kOdf || format == Format::kEpub;
+}
+
 Result<Format> DetectZip(std::string_view path, const std::string& extension,
                          std::string_view bytes) {
-  if (extension == "docx" || extension == "docm") return Format::kDocx;
-  // OPC packages begin with their content types or relations; the parts' folder tells the kind.
-  if (bytes.find("word/") != std::string_view::npos) return Format::kDocx;
+  // The parts' folder tells the kind of an OPC package; the others begin with an entry that holds
+  // their media type, uncompressed.
+  static constexpr std::pair<std::string_view, Format> kBegins[] = {
+      {"word/", Format::kDocx},
+      {"ppt/", Format::kPptx},
+      {"xl/", Format::kXlsx},
+      {"mimetypeapplication/epub", Format::kEpub},
+      {"mimetypeapplication/vnd.oasis.opendocument.", Format::kOdf}};
+  static constexpr std::string_view kEntry = "PK\x03\x04";
+  static constexpr size_t kNameAt = 30;  // of a local header (APPNOTE 4.3.7)
+  for (size_t at = 0; at != std::string_view::npos; at = bytes.find(kEntry, at + 1)) {
+    const std::string_view name = bytes.substr(std::min(at + kNameAt, bytes.size()));
+    for (const auto& [begin, format] : kBegins) {
+      if (name.starts_with(begin)) return format;
+    }
+  }
+  const Extension* known = FindExtension(extension);
+  if (known != nullptr && IsZipFormat(known->format)) return known->format;
   return UnimplementedError(path, ": unsupported format: a ZIP archive",
                             extension.empty() ? "" : StrCat(" (.", extension, ")"));
 }
@@ -115,9 +147,8 @@ Result<Format> DetectFormat(std::string_view path, std::string_view first_bytes)
       return UnimplementedError(path, ": unsupported format: ", magic.what);
     }
   }
-  const auto* known = std::find_if(std::begin(kExtensions), std::end(kExtensions),
-                                   [&](const Extension& entry) { return entry.name == extension; });
-  if (known != std::end(kExtensions)) return known->format;
+  const Extension* known = FindExtension(extension);
+  if (known != nullptr) return known->format;
   if (!LooksLikeText(first_bytes)) {
     return UnimplementedError(path, ": unsupported format: binary data that begins with ",
                               HexOf(first_bytes));

@@ -28,6 +28,14 @@ Result<ParsedFile> Dispatch(std::string_view content, Format format, const Parse
       return ParsePdf(content, source);
     case Format::kDocx:
       return ParseDocx(content, source);
+    case Format::kPptx:
+      return ParsePptx(content, source);
+    case Format::kXlsx:
+      return ParseXlsx(content, source);
+    case Format::kOdf:
+      return ParseOdf(content, source);
+    case Format::kEpub:
+      return ParseEpub(content, source);
     case Format::kCsv:
       return ParseCsv(content, source);
     case Format::kJsonl:

@@ -22,6 +22,10 @@ Result<ParsedFile> ParseMarkdown(std::string_view content, const ParseSource& so
 Result<ParsedFile> ParseHtml(std::string_view content, const ParseSource& source);
 Result<ParsedFile> ParsePdf(std::string_view content, const ParseSource& source);
 Result<ParsedFile> ParseDocx(std::string_view content, const ParseSource& source);
+Result<ParsedFile> ParsePptx(std::string_view content, const ParseSource& source);
+Result<ParsedFile> ParseXlsx(std::string_view content, const ParseSource& source);
+Result<ParsedFile> ParseOdf(std::string_view content, const ParseSource& source);
+Result<ParsedFile> ParseEpub(std::string_view content, const ParseSource& source);
 Result<ParsedFile> ParseCsv(std::string_view content, const ParseSource& source);
 Result<ParsedFile> ParseJsonl(std::string_view content, const ParseSource& source);
 Result<ParsedFile> ParseCode(std::string_view content, const ParseSource& source);

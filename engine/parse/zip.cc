@@ -50,6 +50,10 @@ Result<std::map<std::string, std::string>> ReadZip(
     std::string_view content, const std::function<bool(std::string_view name)>& wanted,
     const ZipLimits& limits) {
   if (!content.starts_with("PK")) return InvalidArgumentError("not a ZIP archive");
+  // libarchive reads what is left of an archive that was cut off, without a word.
+  if (content.rfind("PK\x05\x06") == std::string_view::npos) {
+    return InvalidArgumentError("the ZIP archive is damaged: its directory is missing");
+  }
   const std::unique_ptr<struct archive, FreeArchive> archive(archive_read_new());
   if (archive == nullptr) return ResourceExhaustedError("not enough memory to read a ZIP archive");
   archive_read_support_format_zip(archive.get());

@@ -415,7 +415,8 @@ class BadFiles(CliTest):
         def put_bad(name, content):
             bad.add(str(self.put(name, content)))
 
-        for extension in ("txt", "md", "html", "pdf", "docx", "csv", "jsonl", "py"):
+        for extension in ("txt", "md", "html", "pdf", "docx", "pptx", "xlsx", "odt", "epub", "csv", "jsonl",
+                          "py"):
             put_bad(f"empty.{extension}", b"")
             with open(self.put(f"large.{extension}", b"x"), "r+b") as large:
                 large.truncate(100 << 20)
@@ -446,6 +447,19 @@ class BadFiles(CliTest):
         self.run_rag("index", self.docs, "--strict", code=1)
         self.run_rag("index", self.docs / "wrong.pdf", code=1)
         self.run_rag("index", self.docs / "absent.txt", code=1)
+
+    def test_office_files_and_books(self):
+        golden = ROOT / "tests" / "golden" / "documents"
+        for extension in ("pptx", "xlsx", "epub", "odt", "ods", "odp"):
+            shutil.copy(golden / f"made.{extension}", self.docs)
+        report = self.rag_json("index", self.docs)
+        self.assertEqual(report["indexed"], 6, report["failed"])
+        hit = self.rag_json("search", "purple ones", "--mode", "lexical")["hits"][0]
+        self.assertEqual(pathlib.Path(hit["document"]).name, "made.pptx")
+        self.assertEqual((hit["page"], hit["heading"]), (3, "What they eat"))
+        hit = self.rag_json("search", "rope", "--mode", "lexical")["hits"][0]
+        self.assertEqual(pathlib.Path(hit["document"]).name, "made.xlsx")
+        self.assertIn("item: rope, 10 m; price: 12.5; bought: 2024-03-05", hit["text"])
 
     def test_verify_names_what_cannot_be_read(self):
         for i in range(50):

@@ -2,6 +2,7 @@
 // the file, or a document that holds together, and never a crash.
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <functional>
 #include <random>
 
 #include "engine/parse.h"
@@ -11,9 +12,15 @@
 namespace rag {
 namespace {
 
-constexpr Format kFormats[] = {Format::kText,  Format::kMarkdown, Format::kHtml,
-                               Format::kPdf,   Format::kDocx,     Format::kCsv,
-                               Format::kJsonl, Format::kCode,     Format::kImage};
+constexpr Format kFormats[] = {Format::kText, Format::kMarkdown, Format::kHtml,  Format::kPdf,
+                               Format::kDocx, Format::kPptx,     Format::kXlsx,  Format::kOdf,
+                               Format::kEpub, Format::kCsv,      Format::kJsonl, Format::kCode,
+                               Format::kImage};
+
+bool IsArchive(Format format) {
+  return format == Format::kDocx || format == Format::kPptx || format == Format::kXlsx ||
+         format == Format::kOdf || format == Format::kEpub;
+}
 
 constexpr const char* kDocument =
     R"(<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>
@@ -111,6 +118,93 @@ std::string Zip(const std::vector<ZipEntry>& entries) {
 
 std::string Docx(const std::string& body, const std::string& styles = kStyles) {
   return Zip({{"word/document.xml", body, 0}, {"word/styles.xml", styles, 0}});
+}
+
+std::string Relationships(const std::vector<std::pair<std::string, std::string>>& targets) {
+  std::string out = "<Relationships>";
+  for (size_t i = 0; i < targets.size(); ++i) {
+    out += "<Relationship Id=\"r" + std::to_string(i + 1) + "\" Type=\"http://x/" +
+           targets[i].first + "\" Target=\"" + targets[i].second + "\"/>";
+  }
+  return out + "</Relationships>";
+}
+
+constexpr const char* kSlide =
+    R"(<p:sld xmlns:p="p" xmlns:a="a"><p:cSld><p:spTree><p:sp><p:nvSpPr><p:nvPr><p:ph/></p:nvPr></p:nvSpPr>
+<p:txBody><a:p><a:r><a:t>Item</a:t></a:r><a:br/><a:fld><a:t>field</a:t></a:fld></a:p></p:txBody></p:sp>
+<p:sp><p:nvSpPr><p:nvPr><p:ph type="title"/></p:nvPr></p:nvSpPr><p:txBody><a:p><a:r><a:t>Title</a:t></a:r></a:p>
+</p:txBody></p:sp><p:grpSp><p:sp><p:txBody><a:p><a:pPr><a:buNone/></a:pPr><a:r><a:t>grouped</a:t></a:r></a:p></p:txBody>
+</p:sp></p:grpSp><p:graphicFrame><a:graphic><a:graphicData><a:tbl><a:tr><a:tc><a:txBody><a:p><a:r><a:t>a</a:t></a:r>
+</a:p></a:txBody></a:tc><a:tc><a:txBody><a:p><a:r><a:t>b</a:t></a:r></a:p></a:txBody></a:tc></a:tr><a:tr><a:tc vMerge="1"/>
+<a:tc><a:txBody><a:p><a:r><a:t>c</a:t></a:r></a:p></a:txBody></a:tc></a:tr></a:tbl></a:graphicData></a:graphic>
+</p:graphicFrame><p:graphicFrame><dgm:relIds r:dm="r1"/></p:graphicFrame></p:spTree></p:cSld></p:sld>)";
+
+std::string Pptx(const std::string& slide = kSlide) {
+  return Zip(
+      {{"ppt/presentation.xml",
+        "<p:presentation><p:sldIdLst><p:sldId id=\"9\" r:id=\"r1\"/></p:sldIdLst></p:presentation>",
+        0},
+       {"ppt/_rels/presentation.xml.rels", Relationships({{"slide", "slides/s.xml"}}), 0},
+       {"ppt/slides/s.xml", slide, 0},
+       {"ppt/slides/_rels/s.xml.rels", Relationships({{"diagramData", "/ppt/diagrams/d.xml"}}), 0},
+       {"ppt/diagrams/d.xml",
+        "<d:dataModel><d:ptLst><d:pt><d:t><a:p><a:r><a:t>point</a:t></a:r></a:p></d:t></d:pt>"
+        "</d:ptLst></d:dataModel>",
+        0}});
+}
+
+constexpr const char* kSheet =
+    R"(<worksheet><sheetData><row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="inlineStr"><is><r><t>da</t></r>
+<r><t>y</t></r><rPh><t>no</t></rPh></is></c></row><row r="2"><c r="A2" t="str"><f>1</f><v>x_x0041_</v></c><c s="1"><v>45356.5</v></c>
+<c t="b"><v>1</v></c></row><row r="3"><c r="B3"><v>0.30000000000000004</v></c></row></sheetData>
+<mergeCells><mergeCell ref="A2:A3"/></mergeCells></worksheet>)";
+
+std::string Xlsx(const std::string& sheet = kSheet,
+                 const std::string& strings = "<sst><si><t>name</t></si></sst>") {
+  return Zip(
+      {{"xl/workbook.xml",
+        "<workbook><sheets><sheet name=\"S\" sheetId=\"1\" r:id=\"r1\"/></sheets></workbook>", 0},
+       {"xl/_rels/workbook.xml.rels",
+        Relationships({{"worksheet", "worksheets/a.xml"},
+                       {"sharedStrings", "sharedStrings.xml"},
+                       {"styles", "styles.xml"}}),
+        0},
+       {"xl/worksheets/a.xml", sheet, 0},
+       {"xl/sharedStrings.xml", strings, 0},
+       {"xl/styles.xml",
+        "<styleSheet><numFmts><numFmt numFmtId=\"170\" formatCode=\"yyyy/mm/dd hh:mm\"/></numFmts>"
+        "<cellXfs><xf numFmtId=\"0\"/><xf numFmtId=\"170\"/></cellXfs></styleSheet>",
+        0}});
+}
+
+constexpr const char* kPackage =
+    R"(<package><metadata><dc:title>Book</dc:title></metadata><manifest><item id="a" href="a%20b.xhtml#x"
+media-type="application/xhtml+xml"/></manifest><spine><itemref idref="a"/></spine></package>)";
+
+std::string Epub(
+    const std::string& package = kPackage,
+    const std::string& chapter = "<html><head><title/></head><body><p>Text</p></body></html>") {
+  return Zip(
+      {{"mimetype", "application/epub+zip", 0},
+       {"META-INF/container.xml",
+        "<container><rootfiles><rootfile full-path=\"O/p.opf\"/></rootfiles></container>", 0},
+       {"O/p.opf", package, 0},
+       {"O/a b.xhtml", chapter, 0}});
+}
+
+constexpr const char* kOdfContent =
+    R"(<office:document-content><office:automatic-styles><style:style style:name="P1" style:parent-style-name="Title"/>
+</office:automatic-styles><office:body><office:text><text:tracked-changes><text:p>gone</text:p></text:tracked-changes>
+<text:p text:style-name="P1">Title</text:p><text:h text:outline-level="2">Part</text:h><text:p>a<text:s text:c="2"/>b
+<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>note</text:p></text:note-body></text:note></text:p>
+<text:list><text:list-item><text:p>item</text:p></text:list-item></text:list><table:table><table:table-row>
+<table:table-cell table:number-rows-spanned="2"><text:p>x</text:p></table:table-cell><table:table-cell><text:p>y</text:p>
+</table:table-cell></table:table-row><table:table-row><table:covered-table-cell/><table:table-cell><text:p>z</text:p>
+</table:table-cell></table:table-row></table:table></office:text></office:body></office:document-content>)";
+
+std::string Odf(const std::string& content = kOdfContent) {
+  return Zip(
+      {{"mimetype", "application/vnd.oasis.opendocument.text", 0}, {"content.xml", content, 0}});
 }
 
 // Whether it parsed. What parsed holds together and can be chunked; an error names the file.
@@ -217,6 +311,89 @@ TEST_CASE("ZIP archives that swell, and other traps of DOCX, are refused") {
   CHECK(status(Zip(entries)) == StatusCode::kResourceExhausted);
 }
 
+TEST_CASE("the structure of presentations, workbooks, books and OpenDocument texts comes out") {
+  const auto text = [](const std::string& content, Format format) {
+    const Result<ParsedFile> parsed = ParseContent(content, "/d/x", format);
+    REQUIRE_OK(parsed);
+    return parsed->documents.at(0).text;
+  };
+  CHECK(text(Pptx(), Format::kPptx) == "Title\n\nItem\nfield\n\ngrouped\n\na | b\na | c\n\npoint");
+  CHECK(text(Xlsx(), Format::kXlsx) ==
+        "S\n\nname: xA; day: 2024-03-05 12:00:00; column 3: TRUE\nname: xA; day: 0.3");
+  CHECK(text(Epub(), Format::kEpub) == "Text");
+  CHECK(text(Odf(), Format::kOdf) == "Title\n\nPart\n\na  b\n\nitem\n\nx | y\nx | z\n\nnote");
+}
+
+TEST_CASE("traps of presentations, workbooks, books and OpenDocument files are refused") {
+  const auto refused = [](const std::string& content, Format format, StatusCode code,
+                          const std::string& names) {
+    const Status status = ParseContent(content, "/d/x", format).status();
+    INFO(status.message());
+    CHECK(status.code() == code);
+    CHECK(status.message().starts_with("/d/x: "));
+    CHECK(status.message().find(names) != std::string::npos);
+  };
+  constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
+  constexpr StatusCode kExhausted = StatusCode::kResourceExhausted;
+  const auto repeat = [](const std::string& piece, size_t times) {
+    std::string out;
+    for (size_t i = 0; i < times; ++i) out += piece;
+    return out;
+  };
+  // Damaged and missing parts are named.
+  refused(Pptx("<p:sld>"), Format::kPptx, kInvalid, "ppt/slides/s.xml");
+  refused(Xlsx("<worksheet>"), Format::kXlsx, kInvalid, "xl/worksheets/a.xml");
+  refused(Xlsx(kSheet, "<sst"), Format::kXlsx, kInvalid, "xl/sharedStrings.xml");
+  refused(Epub("<package>"), Format::kEpub, kInvalid, "O/p.opf");
+  refused(Odf("<a>"), Format::kOdf, kInvalid, "content.xml");
+  refused(Zip({{"xl/workbook.xml", "<w><sheets><sheet name=\"S\" r:id=\"r1\"/></sheets></w>", 0},
+               {"xl/_rels/workbook.xml.rels", Relationships({{"worksheet", "gone.xml"}}), 0}}),
+          Format::kXlsx, kInvalid, "xl/gone.xml");
+  std::string package = kPackage;
+  package.replace(package.find("a%20b"), 5, "gone");
+  refused(Epub(package), Format::kEpub, kInvalid, "O/gone.xhtml");
+  // What is encrypted says so.
+  refused(Zip({{"META-INF/manifest.xml",
+                "<m><f full-path=\"content.xml\"><encryption-data/></f></m>", 0},
+               {"content.xml", "noise", 0}}),
+          Format::kOdf, kInvalid, "encrypted");
+  // Archives that swell, and elements that are nested without end.
+  for (const auto& [name, format] :
+       {std::pair("ppt/presentation.xml", Format::kPptx),
+        std::pair("xl/workbook.xml", Format::kXlsx), std::pair("content.xml", Format::kOdf),
+        std::pair("META-INF/container.xml", Format::kEpub)}) {
+    refused(Zip({{name, "", 300'000}}), format, kExhausted, name);
+  }
+  refused(Pptx("<p:sld><p:cSld><p:spTree>" + repeat("<p:grpSp>", 20'000) +
+               repeat("</p:grpSp>", 20'000) + "</p:spTree></p:cSld></p:sld>"),
+          Format::kPptx, kExhausted, "nested");
+  refused(Odf("<d><o:body><o:text>" + repeat("<text:list>", 20'000) +
+              repeat("</text:list>", 20'000) + "</o:text></o:body></d>"),
+          Format::kOdf, kExhausted, "nested");
+  // A string of a megabyte in each of a row's cells; cells beyond the last column.
+  const std::string row = "<worksheet><sheetData><row>" + repeat("<c t=\"s\"><v>0</v></c>", 1'000) +
+                          "</row></sheetData></worksheet>";
+  refused(Xlsx(row, "<sst><si><t>" + std::string(1 << 20, 'x') + "</t></si></sst>"), Format::kXlsx,
+          kExhausted, "bytes of text");
+  refused(Xlsx("<worksheet><sheetData><row>" + repeat("<c/>", 16'385) +
+               "</row></sheetData></worksheet>"),
+          Format::kXlsx, kExhausted, "columns");
+  // A cell that says that it stands in thousands of columns.
+  refused(Odf("<d><o:body><o:text><table><table-row>" +
+              repeat("<table-cell number-columns-repeated=\"1000\"><p>" + std::string(2'000, 'x') +
+                         "</p></table-cell>",
+                     16) +
+              "</table-row></table></o:text></o:body></d>"),
+          Format::kOdf, kExhausted, "bytes of text");
+  // Entities of a document type stay unexpanded.
+  const Result<ParsedFile> parsed =
+      ParseContent(Odf("<!DOCTYPE d [<!ENTITY a SYSTEM \"file:///etc/passwd\">]>"
+                       "<d><o:body><o:text><p>&a;</p></o:text></o:body></d>"),
+                   "/d/x", Format::kOdf);
+  REQUIRE_OK(parsed);
+  CHECK(parsed->documents.at(0).text == "&a;");
+}
+
 TEST_CASE("HTML that would make a huge or deep tree is refused") {
   const auto code = [](const std::string& html) {
     return ParseContent(html, "/h/x.html", Format::kHtml).status().code();
@@ -294,12 +471,55 @@ TEST_CASE("mutated files keep every promise") {
     parsed += ParseChecked(Docx(body, Mutate(kStyles, xml, random)), "/m/file", Format::kDocx);
     ++total;
   }
-  const std::string zip = Docx(kDocument);
-  for (int i = 0; i < 1'000; ++i) {
-    INFO("archive, mutation " << i);
-    parsed += ParseChecked(Mutate(zip, {"PK\x01\x02", "PK\x03\x04", "PK\x05\x06"}, random),
-                           "/m/file", Format::kDocx);
-    ++total;
+  const std::vector<std::string> parts = {"<a:p>",
+                                          "</a:p>",
+                                          "<a:tbl>",
+                                          "<a:tc>",
+                                          "<p:sp>",
+                                          "<row>",
+                                          "<c r=\"B7\">",
+                                          "<v>",
+                                          "r=\"ZZZ9\"",
+                                          "t=\"s\"",
+                                          "99999999999",
+                                          "-1e308",
+                                          "A1:XFD1048576",
+                                          "<text:p>",
+                                          "<table:table-row>",
+                                          "<p>",
+                                          "<table:covered-table-cell/>",
+                                          "number-rows-spanned=\"9\"",
+                                          "<item/>",
+                                          "&",
+                                          "<!--",
+                                          "\xFF",
+                                          "../",
+                                          "%FF",
+                                          "<![CDATA["};
+  const std::pair<Format, std::function<std::string()>> kMade[] = {
+      {Format::kPptx, [&] { return Pptx(Mutate(kSlide, parts, random)); }},
+      {Format::kXlsx, [&] { return Xlsx(Mutate(kSheet, parts, random)); }},
+      {Format::kEpub, [&] { return Epub(Mutate(kPackage, parts, random)); }},
+      {Format::kOdf, [&] { return Odf(Mutate(kOdfContent, parts, random)); }}};
+  for (const auto& [format, make] : kMade) {
+    for (int i = 0; i < 400; ++i) {
+      INFO(FormatName(format) << ", mutation " << i);
+      parsed += ParseChecked(make(), "/m/file", format);
+      ++total;
+    }
+  }
+  const std::pair<Format, std::string> kArchives[] = {{Format::kDocx, Docx(kDocument)},
+                                                      {Format::kPptx, Pptx()},
+                                                      {Format::kXlsx, Xlsx()},
+                                                      {Format::kEpub, Epub()},
+                                                      {Format::kOdf, Odf()}};
+  for (const auto& [format, zip] : kArchives) {
+    for (int i = 0; i < (format == Format::kDocx ? 1'000 : 200); ++i) {
+      INFO("archive of " << FormatName(format) << ", mutation " << i);
+      parsed += ParseChecked(Mutate(zip, {"PK\x01\x02", "PK\x03\x04", "PK\x05\x06"}, random),
+                             "/m/file", format);
+      ++total;
+    }
   }
   // Most mutations leave something to read; were it all errors, nothing would be tested.
   CHECK(parsed > total / 3);
@@ -311,6 +531,10 @@ TEST_CASE("files cut off anywhere, and under a wrong name") {
   if (!data || !pdf) RAG_SKIP("docs-office or docs-pdf is not there");
   const std::pair<std::filesystem::path, Format> kFiles[] = {
       {*data / "unstructured/fake.docx", Format::kDocx},
+      {*data / "unstructured/simple.pptx", Format::kPptx},
+      {*data / "unstructured/stanley-cups.xlsx", Format::kXlsx},
+      {*data / "unstructured/fake.odt", Format::kOdf},
+      {*data / "unstructured/winter-sports.epub", Format::kEpub},
       {*data / "unstructured/fake-html.html", Format::kHtml},
       {*data / "unstructured/stanley-cups.csv", Format::kCsv},
       {*data / "unstructured/README.md", Format::kMarkdown},
@@ -323,15 +547,15 @@ TEST_CASE("files cut off anywhere, and under a wrong name") {
       INFO(path << " cut to " << i << "/" << steps);
       const bool parsed =
           ParseChecked(content.substr(0, content.size() * i / steps), "/c/cut", format);
-      if (format == Format::kDocx) CHECK_FALSE(parsed);
+      if (IsArchive(format)) CHECK_FALSE(parsed);
     }
     CHECK(ParseChecked(content, "/c/whole", format));
     // Every parser is given every format.
     for (const Format wrong : kFormats) {
       INFO(path << " as " << FormatName(wrong));
       const bool parsed = ParseChecked(content, "/w/wrong", wrong);
-      if (format == Format::kDocx || format == Format::kPdf) CHECK(parsed == (wrong == format));
-      if (wrong == Format::kDocx || wrong == Format::kPdf) CHECK(parsed == (wrong == format));
+      if (IsArchive(format) || format == Format::kPdf) CHECK(parsed == (wrong == format));
+      if (IsArchive(wrong) || wrong == Format::kPdf) CHECK(parsed == (wrong == format));
     }
   }
 }

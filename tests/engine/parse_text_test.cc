@@ -117,7 +117,16 @@ TEST_CASE("formats are known by name, and binary ones by their bytes") {
   // A PDF under another name is read as what it is.
   CHECK(Detected("/a/b.docx", "%PDF-1.7\n") == Format::kPdf);
   CHECK(Detected("/a/b.txt", "%PDF-1.7\n") == Format::kPdf);
-  CHECK(Detected("/a/b.bin", std::string("PK\x03\x04....word/document.xml")) == Format::kDocx);
+  const auto zip = [](const std::string& entry) {
+    return "PK\x03\x04" + std::string(26, '\0') + entry;
+  };
+  CHECK(Detected("/a/b.bin", zip("_rels/.rels") + zip("word/document.xml")) == Format::kDocx);
+  CHECK(Detected("/a/b.docx", zip("[Content_Types].xml") + zip("ppt/p.xml")) == Format::kPptx);
+  CHECK(Detected("/a/b", zip("xl/workbook.xml")) == Format::kXlsx);
+  CHECK(Detected("/a/b", zip("mimetypeapplication/epub+zip")) == Format::kEpub);
+  CHECK(Detected("/a/b.epub", zip("mimetypeapplication/vnd.oasis.opendocument.text")) ==
+        Format::kOdf);
+  CHECK(Detected("/a/b.xlsx", zip("docProps/app.xml")) == Format::kXlsx);
   CHECK(Detected("/a/b.txt", "\x89PNG\r\n\x1A\n") == Format::kImage);
   CHECK(Detected("/a/b", "GIF89a") == Format::kImage);
   CHECK(Detected("/a/b.pdf", std::string("RIFF....WEBPVP8 ")) == Format::kImage);
@@ -134,7 +143,7 @@ TEST_CASE("formats are known by name, and binary ones by their bytes") {
     return status.message();
   };
   CHECK(refused("/a/b.txt", std::string_view("II*\0", 4)).find("TIFF") != std::string::npos);
-  CHECK(refused("/a/b.xlsx", std::string("PK\x03\x04")).find(".xlsx") != std::string::npos);
+  CHECK(refused("/a/b.jar", std::string("PK\x03\x04")).find(".jar") != std::string::npos);
   CHECK(refused("/a/b.rtf", "{\\rtf1").find("RTF") != std::string::npos);
   CHECK(refused("/a/b.dat", std::string_view("\0\x01\x02\x03", 4)).find("00 01 02 03") !=
         std::string::npos);
