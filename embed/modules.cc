@@ -149,6 +149,11 @@ Status AddRouter(const std::string& folder, Modules& modules, std::string& sourc
                               ": 'query' takes other modules than 'document', of "
                               "which SparseStaticEmbedding by itself is known");
   }
+  if (!modules.splade.has_value()) {
+    return UnimplementedError(structure.path(),
+                              ": 'query' is a weight for each token, and "
+                              "'document' makes no sparse vectors");
+  }
   RAG_ASSIGN_OR_RETURN(modules.query_weights, folder_of(queries.front()));
   return OkStatus();
 }

@@ -884,7 +884,7 @@ Result<std::optional<GeneratorInfo>> Engine::GetGeneratorInfo() const {
 
 Status Engine::CheckWrites() const { return impl_->store->CheckWrites(); }
 
-Status Engine::Refresh() { return impl_->store->Refresh(); }
+Result<bool> Engine::Refresh() { return impl_->store->Refresh(); }
 
 const EngineOptions& Engine::options() const { return impl_->options; }
 

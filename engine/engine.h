@@ -214,7 +214,7 @@ class Engine {
   // alone, io_error after a failed write, until the engine is opened again.
   Status CheckWrites() const;
   // As Store::Refresh: an engine that is open for reading sees what another process has written.
-  Status Refresh();
+  Result<bool> Refresh();
   const EngineOptions& options() const;
   // Saves the indexes, closes the store, and writes the decoder's cache if it has a path and holds
   // anything new. Also done by the destructor, which cannot report errors, but for

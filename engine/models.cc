@@ -197,7 +197,9 @@ Status NoModelError(const std::string& path) {
                                 PartialFolder::kSuffix, "' is still being made, or was left");
   }
   return InvalidArgumentError(
-      "'", path, "' is neither a model folder with a config.json nor a .gguf, .vec or .bin file");
+      "'", path,
+      "' is neither a model folder (config.json, modules.json or open_clip_config.json) nor a "
+      ".gguf, .vec or .bin file");
 }
 
 Status CheckName(const std::string& name) {

@@ -98,7 +98,7 @@ struct CollectionStats {
   uint64_t index_disk_bytes = 0;     // of vectors that the index reads from files
   uint64_t sparse_memory_bytes = 0;  // of sparse vectors' lists that are kept
   uint64_t disk_bytes = 0;           // of the whole store, shared by its collections
-  uint64_t replayed = 0;             // records replayed when it was opened
+  uint64_t replayed = 0;             // records replayed when it was opened, and by refreshes
   double open_seconds = 0;
   std::optional<RecallReport> recall;  // when it was last measured, since opening
 };
@@ -264,14 +264,15 @@ class Store {
   virtual Status CheckWrites() const = 0;
 
   // Of a store open for reading: what another process has written since is seen from now on, also
-  // through the collections that are open, of which those that were dropped are closed. Takes a
-  // look at the folder while nothing was written; else it costs what the changes did, not what the
-  // store holds, unless the writer has saved a collection's index meanwhile, which then is read
-  // anew. Searches go on, and may find a part of the changes meanwhile. Nothing to do
-  // where the store is open for writing, or damaged. Errors: those of Open, and of the first
-  // collection that cannot be brought up to date; what was seen before is seen as far as it is
+  // through the collections that are open, of which those that were dropped are closed. Whether
+  // there was anything; nothing is where the store is open for writing. It takes a look at the
+  // folder while nothing was written. Otherwise the database's log, up to 128 MiB, is read again,
+  // and of each open collection's vectors what was written since, or all where the writer has saved
+  // them anew. Searches go on, and may find a part of the changes meanwhile, or less than k.
+  // Errors: those of Open, data_loss for a damaged store that is still as it was, and the first of
+  // a collection that cannot be brought up to date; what was seen before is seen as far as it is
   // there, and another call tries again.
-  virtual Status Refresh() = 0;
+  virtual Result<bool> Refresh() = 0;
 
   // Saves snapshots and closes; called by the destructor. Errors are those of the last saves.
   virtual Status Close() = 0;

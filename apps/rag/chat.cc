@@ -66,7 +66,7 @@ class Chat {
       RAG_ASSIGN_OR_RETURN(answer_text, Generate(request, line, stream, streamed));
     } else {
       request.history = history_;
-      engine_.Refresh().Ignore();  // after a failure what was there before answers
+      engine_.Refresh().status().Ignore();  // after a failure what was there before answers
       RAG_ASSIGN_OR_RETURN(const Answer answer,
                            engine_.Ask(session_.collection(), request, stream, &session_.cancel()));
       if (options.json) {

@@ -12,8 +12,8 @@
 
 namespace rag {
 
-// Looks every `seconds` until it is destroyed. What keeps it from seeing the changes is logged,
-// once until another thing does.
+// Looks every `seconds` until it is destroyed, less often where a look takes long: it takes a tenth
+// of the time. What keeps it from seeing the changes is logged, once until another thing does.
 class Refresher {
  public:
   Refresher(Engine& engine, double seconds, AppLog& log);
@@ -24,8 +24,9 @@ class Refresher {
   Engine& engine_;
   const std::chrono::duration<double> pause_;
   AppLog& log_;
-  std::string told_;  // the last failure; "" after a success
-  std::mutex mutex_;  // for the wait alone
+  bool opened_ = true;  // all collections that there are
+  std::string told_;    // the last failure; "" after a success
+  std::mutex mutex_;    // for the wait alone
   std::condition_variable_any stopped_;
   std::jthread thread_;  // joined before the rest goes
 };

@@ -186,10 +186,13 @@ rag_code rag_check_writes(rag_engine* engine) {
   });
 }
 
-rag_code rag_refresh(rag_engine* engine) {
+rag_code rag_refresh(rag_engine* engine, int* changed) {
   return Guard([&]() -> Status {
     RAG_RETURN_IF_ERROR(NeedArgument(engine, "engine"));
-    return engine->engine->Refresh();
+    if (changed != nullptr) *changed = 0;
+    RAG_ASSIGN_OR_RETURN(const bool refreshed, engine->engine->Refresh());
+    if (changed != nullptr) *changed = refreshed ? 1 : 0;
+    return OkStatus();
   });
 }
 

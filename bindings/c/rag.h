@@ -117,9 +117,9 @@ RAG_API rag_code rag_close(rag_engine* engine);
  * RAG_IO_ERROR after a failed write, until it is opened again. */
 RAG_API rag_code rag_check_writes(rag_engine* engine);
 /* Of an engine that is open for reading: what another process has written since is seen from now
- * on, while other calls go on. Nothing to do for others. RAG_UNAVAILABLE while it is changed again
- * and again; another call then tries anew. */
-RAG_API rag_code rag_refresh(rag_engine* engine);
+ * on, while other calls go on. *changed, unless NULL: whether there was anything; nothing is for
+ * others. RAG_UNAVAILABLE while it is changed again and again; another call then tries anew. */
+RAG_API rag_code rag_refresh(rag_engine* engine, int* changed);
 /* *info_json: {"version", "encoder", "sparse", "reranker", "classifier", "llm"}, each null where
  * there is none. Loads them. */
 RAG_API rag_code rag_models(rag_engine* engine, char** info_json);

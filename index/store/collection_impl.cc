@@ -100,6 +100,7 @@ Result<std::shared_ptr<CollectionImpl>> CollectionImpl::Open(
   if (config.vectors.dim != 0) {
     RAG_RETURN_IF_ERROR(collection->LoadVectorIndex(collection->state_));
   }
+  collection->memory_sequence_ = collection->state_.sequence;
   collection->open_seconds_ =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return collection;
@@ -162,7 +163,7 @@ Status CollectionImpl::LoadVectorIndex(const CollectionState& state) {
     replayed_ += behind = found->size();
   } else if (found_sequence != state.sequence) {  // else no file of records is touched
     RAG_ASSIGN_OR_RETURN(const LogEntry missed, ReadLog(found_sequence));
-    RAG_RETURN_IF_ERROR(CatchUp(*found, {missed}));
+    RAG_RETURN_IF_ERROR(CatchUp(*found, missed, /*may_be_gone=*/false));
     behind = missed.added.size() + missed.removed.size();
   }
   SetIndex(std::move(found));
@@ -269,36 +270,47 @@ Status CollectionImpl::ReplaceDamaged(const std::shared_ptr<VectorIndex>& damage
 
 // --- reading beside a writer ---
 
-Status CollectionImpl::Refresh(const CollectionConfig& config, bool continues) {
+Status CollectionImpl::TakeRecords(const CollectionConfig& config, bool continues) {
   std::shared_lock use(use_mutex_);
   RAG_RETURN_IF_ERROR(CheckOpen());
   std::lock_guard commit(commit_mutex_);
-  const CollectionState before = state();
+  const bool other = EncodeConfig(number_, config) != EncodeConfig(number_, this->config());
+  if (!continues || other) memory_sequence_.reset();
+  if (other) SetConfig(config);
   CollectionState now;
   RAG_RETURN_IF_ERROR(ReadState(now));
-  if (EncodeConfig(number_, config) != EncodeConfig(number_, this->config())) {
-    continues = false;
-    SetConfig(config);
+  std::lock_guard lock(state_mutex_);
+  state_ = now;
+  return OkStatus();
+}
+
+Status CollectionImpl::FollowRecords() {
+  std::shared_lock use(use_mutex_);
+  RAG_RETURN_IF_ERROR(CheckOpen());
+  std::lock_guard commit(commit_mutex_);
+  const CollectionState now = state();
+  const std::optional<uint64_t> before = memory_sequence_;
+  if (before == now.sequence) return OkStatus();
+  memory_sequence_.reset();  // until all of it is done
+  bool followed = false;
+  // The log goes back to the writer's last snapshot, and there is none without vectors.
+  if (config().vectors.dim != 0 && before.has_value() && *before < now.sequence &&
+      *before + 1 >= now.log_begin) {
+    RAG_ASSIGN_OR_RETURN(const LogEntry missed, ReadLog(*before));
+    RAG_RETURN_IF_ERROR(UpdateFilters(missed));
+    const Status status = CatchUp(*index(), missed, /*may_be_gone=*/false);
+    followed = status.ok();
+    if (!followed) runtime_.Log(LogLevel::kWarning, Named(status).ToString());
   }
-  continues = continues && now.sequence >= before.sequence;
-  if (!continues || now.sequence != before.sequence) {
-    // The log goes back to the writer's last snapshot, and there is none without vectors.
-    bool caught_up = false;
-    if (continues && config.vectors.dim != 0 && before.sequence + 1 >= now.log_begin) {
-      RAG_ASSIGN_OR_RETURN(const LogEntry missed, ReadLog(before.sequence));
-      RAG_RETURN_IF_ERROR(UpdateFilters(missed));
-      const Status status = CatchUp(*index(), {missed});
-      caught_up = status.ok();
-      if (!caught_up) runtime_.Log(LogLevel::kDebug, status.ToString());
+  if (!followed) {
+    filters_.Forget();
+    if (config().vectors.dim == 0) {
+      SetIndex(nullptr);
     } else {
-      filters_.Forget();
+      RAG_RETURN_IF_ERROR(LoadVectorIndex(now));
     }
-    if (config.vectors.dim != 0 && !caught_up) RAG_RETURN_IF_ERROR(LoadVectorIndex(now));
   }
-  {
-    std::lock_guard lock(state_mutex_);
-    state_ = now;
-  }
+  memory_sequence_ = now.sequence;
   return OkStatus();
 }
 

@@ -74,9 +74,11 @@ class CollectionImpl final : public Collection {
   // chunks that a search was looking at when it was saved.
   Status RewriteSnapshot();
   // Of a store open for reading, whose database now reads what another process has written since,
-  // `config` among it: brings what lies in memory up to date, while searches go on. It continues
-  // what was read before unless `continues` is false. After a failure another call tries anew.
-  Status Refresh(const CollectionConfig& config, bool continues);
+  // `config` among it: it continues what was read before, unless `continues` is false. Then
+  // FollowRecords brings what lies in memory up to date, while searches go on. After a failure of
+  // either both may be tried again.
+  Status TakeRecords(const CollectionConfig& config, bool continues);
+  Status FollowRecords();
   // Saves a snapshot when there is something new, then refuses everything with `why`. For the
   // Store, which the Collection must not outlive otherwise.
   Status Close(bool save, const std::string& why);
@@ -138,8 +140,9 @@ class CollectionImpl final : public Collection {
   Result<Matrix> DrawVectors(size_t count, const CancelToken* cancel) const;
   Status ChangeIndex(const TuneGoal& goal, const VectorIndexOptions& picked,
                      const CancelToken* cancel);
-  // Brings an index up to date with what was written since its vectors were read.
-  Status CatchUp(VectorIndex& index, const std::vector<LogEntry>& missed) const;
+  // Brings an index up to date with what was written since its vectors were read. A later write may
+  // have removed some of it only if `may_be_gone`.
+  Status CatchUp(VectorIndex& index, const LogEntry& missed, bool may_be_gone) const;
   // The least width from the options' own on that is enough; widens the options.
   Status Widen(const VectorIndex& index, const TuneGoal& goal, VectorIndexOptions& options,
                const CancelToken* cancel) const;
@@ -181,8 +184,10 @@ class CollectionImpl final : public Collection {
   std::mutex commit_mutex_;  // held while a group is written or a snapshot saved
   std::atomic<uint64_t> snapshot_sequence_{0};  // changed with commit_mutex_ held
   uint64_t vectors_since_snapshot_ = 0;         // guarded by commit_mutex_
-  bool rebuilding_ = false;                     // guarded by commit_mutex_
-  std::vector<LogEntry> missed_;                // since rebuilding_; guarded by commit_mutex_
+  // Of a reader: the records that index_ and filters_ follow; nullopt: others, or nobody knows.
+  std::optional<uint64_t> memory_sequence_;  // guarded by commit_mutex_
+  bool rebuilding_ = false;                  // guarded by commit_mutex_
+  std::vector<LogEntry> missed_;             // since rebuilding_; guarded by commit_mutex_
 
   mutable std::mutex state_mutex_;  // guards the three below
   CollectionState state_;

@@ -119,12 +119,12 @@ Status CollectionImpl::ChangeIndex(const TuneGoal& goal, const VectorIndexOption
       std::unique_lock commit(commit_mutex_);
       std::vector<LogEntry> missed;
       missed.swap(missed_);
-      if (CountIds(missed) > kFewMissed) {
-        commit.unlock();
-        RAG_RETURN_IF_ERROR(CatchUp(*made, missed));
-        continue;
+      const bool many = CountIds(missed) > kFewMissed;
+      if (many) commit.unlock();
+      for (const LogEntry& entry : missed) {
+        RAG_RETURN_IF_ERROR(CatchUp(*made, entry, /*may_be_gone=*/true));
       }
-      RAG_RETURN_IF_ERROR(CatchUp(*made, missed));
+      if (many) continue;
       changed.tuned_chunks = state().chunks;
       // A crash from here on finds a snapshot of another kind, which is made anew.
       RAG_RETURN_IF_ERROR(WriteConfig(changed));
@@ -146,23 +146,20 @@ Status CollectionImpl::ChangeIndex(const TuneGoal& goal, const VectorIndexOption
   return built;
 }
 
-Status CollectionImpl::CatchUp(VectorIndex& index, const std::vector<LogEntry>& missed) const {
+Status CollectionImpl::CatchUp(VectorIndex& index, const LogEntry& missed, bool may_be_gone) const {
   const size_t dim = config().vectors.dim;
-  for (const LogEntry& entry : missed) {
-    RAG_RETURN_IF_ERROR(index.Remove(entry.removed).status());
-    std::vector<uint64_t> ids;
-    std::vector<float> vectors;
-    for (const ChunkId id : entry.added) {
-      const Result<std::string> bytes = Read(Family::kVectors, VectorKey(number_, id));
-      if (bytes.status().code() == StatusCode::kNotFound) continue;  // a later entry removes it
-      if (!bytes.ok()) return bytes.status();
-      RAG_ASSIGN_OR_RETURN(const std::vector<float> vector, DecodeVector(id, *bytes, dim));
-      ids.push_back(id);
-      vectors.insert(vectors.end(), vector.begin(), vector.end());
-    }
-    RAG_RETURN_IF_ERROR(index.Add(ids, MatrixView(vectors.data(), ids.size(), dim)));
+  std::vector<uint64_t> ids;
+  std::vector<float> vectors;
+  for (const ChunkId id : missed.added) {
+    const Result<std::string> bytes = Read(Family::kVectors, VectorKey(number_, id));
+    if (may_be_gone && bytes.status().code() == StatusCode::kNotFound) continue;
+    if (!bytes.ok()) return bytes.status().WithContext(StrCat("the vector of chunk ", id));
+    RAG_ASSIGN_OR_RETURN(const std::vector<float> vector, DecodeVector(id, *bytes, dim));
+    ids.push_back(id);
+    vectors.insert(vectors.end(), vector.begin(), vector.end());
   }
-  return OkStatus();
+  RAG_RETURN_IF_ERROR(index.Remove(missed.removed).status());
+  return index.Add(ids, MatrixView(vectors.data(), ids.size(), dim));
 }
 
 Status CollectionImpl::Widen(const VectorIndex& index, const TuneGoal& goal,

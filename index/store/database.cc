@@ -221,11 +221,11 @@ Result<std::unique_ptr<Database>> Database::OpenAgain(const Runtime& runtime) co
   return OpenWith(impl_->Now()->path, impl_->options, /*damaged=*/false, this, runtime);
 }
 
-void Database::ReadFrom(std::unique_ptr<Database> newer) {
+std::shared_ptr<const void> Database::ReadFrom(std::unique_ptr<Database> newer) {
   std::shared_ptr<const Files> files = newer->impl_->Now();
-  // What nobody reads any more is closed without the lock.
   std::lock_guard lock(impl_->files_mutex);
   impl_->files.swap(files);
+  return files;
 }
 
 std::string Database::Identity() const {

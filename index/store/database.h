@@ -69,8 +69,8 @@ class Database {
   // Of one open for reading: as the files are now, with the blocks that this one has in memory.
   Result<std::unique_ptr<Database>> OpenAgain(const Runtime& runtime) const;
   // Of one open for reading: from now on its reads are those of `newer`; scans that were begun go
-  // on as they were.
-  void ReadFrom(std::unique_ptr<Database> newer);
+  // on as they were. Gives what it has read until now, to be let go of.
+  std::shared_ptr<const void> ReadFrom(std::unique_ptr<Database> newer);
   // The same for one database in all its states; "" when that is not known.
   std::string Identity() const;
 

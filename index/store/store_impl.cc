@@ -55,6 +55,7 @@ class StoreImpl final : public Store {
  public:
   StoreImpl(std::string path, const StoreOptions& options, const Runtime& runtime)
       : path_(std::move(path)),
+        reads_(options.read_only),
         options_(options),
         runtime_(runtime),
         sparse_cache_(options.sparse_cache_bytes) {}
@@ -133,15 +134,18 @@ class StoreImpl final : public Store {
                             "' is changed by another process again and again while it is opened");
   }
 
-  Status Refresh() override {
+  Result<bool> Refresh() override {
     std::lock_guard care(care_mutex_);
     {
       std::lock_guard lock(mutex_);
       RAG_RETURN_IF_ERROR(CheckOpen());
     }
-    if (!options_.read_only || !damage_.ok()) return OkStatus();
+    if (!reads_) return false;
     RAG_ASSIGN_OR_RETURN(const std::string written, WrittenSoFar(path_));
-    if (written == written_) return OkStatus();
+    if (written == written_) {
+      RAG_RETURN_IF_ERROR(damage_);
+      return false;
+    }
     std::unique_ptr<Database> newer;
     Entries entries;
     RAG_RETURN_IF_ERROR(OpenBesideWriter([&]() -> Status {
@@ -151,8 +155,15 @@ class StoreImpl final : public Store {
       RAG_ASSIGN_OR_RETURN(entries, ReadEntries(*newer));
       return OkStatus();
     }));
-    const bool continues = newer->Identity() == database_->Identity();
-    std::vector<std::shared_ptr<CollectionImpl>> kept, dropped;
+    const bool continues = damage_.ok() && newer->Identity() == database_->Identity();
+    damage_ = OkStatus();
+    std::shared_ptr<const void> before;  // closed without the lock
+    struct Kept {
+      std::shared_ptr<CollectionImpl> collection;
+      CollectionConfig config;
+    };
+    std::vector<Kept> kept;
+    std::vector<std::shared_ptr<CollectionImpl>> dropped;
     {
       std::unique_lock lock(mutex_);
       // A collection that is being opened has read of the old files.
@@ -160,33 +171,37 @@ class StoreImpl final : public Store {
       for (const auto& [name, entry] : entries_) {
         if (entry.open != nullptr) sparse_cache_.BeginWrite(entry.number);
       }
-      database_->ReadFrom(std::move(newer));
+      before = database_->ReadFrom(std::move(newer));
       for (auto& [name, entry] : entries_) {
         if (entry.open == nullptr) continue;
         const auto now = entries.find(name);
         if (now != entries.end() && now->second.number == entry.number) {
           now->second.open = entry.open;
-          kept.push_back(entry.open);
+          kept.push_back({entry.open, now->second.config});
         } else {
           dropped.push_back(entry.open);
         }
       }
       entries_.swap(entries);
     }
-    for (const auto& collection : dropped) {
-      RAG_RETURN_IF_ERROR(collection->Close(/*save=*/false, "was dropped"));
-    }
     Status first;
-    for (const auto& collection : kept) {
-      Status status = collection->Refresh(ConfigOf(*collection), continues);
+    const auto note = [&](const CollectionImpl& collection, Status status) {
+      if (!first.ok()) return;
+      first = std::move(status).WithContext(StrCat("collection '", collection.config().name, "'"));
+    };
+    for (const auto& [collection, config] : kept) {
+      note(*collection, collection->TakeRecords(config, continues));
       sparse_cache_.Forget(collection->number());
-      if (first.ok()) {
-        first =
-            std::move(status).WithContext(StrCat("collection '", collection->config().name, "'"));
-      }
     }
-    if (!first.ok()) written_.clear();  // the next call tries again
-    return first;
+    for (const auto& collection : dropped) {
+      note(*collection, collection->Close(/*save=*/false, "was dropped"));
+    }
+    for (const Kept& one : kept) note(*one.collection, one.collection->FollowRecords());
+    if (!first.ok()) {
+      written_.clear();  // the next call tries again
+      return first;
+    }
+    return true;
   }
 
   // Closes a store in order that a killed process left, unless somebody has it or may not write it.
@@ -602,19 +617,15 @@ class StoreImpl final : public Store {
     return opened;
   }
 
-  CollectionConfig ConfigOf(const CollectionImpl& collection) const {
-    std::lock_guard lock(mutex_);
-    return entries_.find(collection.config().name)->second.config;
-  }
-
   const std::string path_;
+  const bool reads_;      // is to be open for reading alone
   StoreOptions options_;  // read_only also when the store is damaged
-  Status damage_;         // of its files of records
   const Runtime& runtime_;
   SparseListCache sparse_cache_;
   // Held by a backup, a vacuum or a refresh, so that they wait for each other and closing for them;
   // taken before mutex_.
   std::mutex care_mutex_;
+  Status damage_;        // of the files of records; guarded by care_mutex_
   std::string written_;  // of a reader: WrittenSoFar before it read; guarded by care_mutex_
   // Guards everything below, but for what a caller that works or closes has for itself. Held for
   // moments alone.

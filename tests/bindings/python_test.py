@@ -107,7 +107,9 @@ class Documents(Case):
         writer.add("notes", "later", "A signing key for later.")
         self.assertEqual([hit.document for hit in reader.search("notes", "signing key")], ["key"])
         self.assertEqual(len(self.open(read_only=True).search("notes", "signing key")), 2)
-        reader.refresh()
+        self.assertIs(reader.refresh(), True)
+        self.assertIs(reader.refresh(), False)
+        self.assertIs(writer.refresh(), False)
         self.assertEqual({hit.document for hit in reader.search("notes", "signing key")}, {"key", "later"})
         for write in (reader.check_writes, lambda: reader.add("notes", "x", "y"), lambda: reader.remove("notes", "key"),
                       lambda: reader.drop_collection("notes")):

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <fstream>
 #include <set>
 #include <string>
 #include <thread>
@@ -66,7 +67,7 @@ TEST_CASE("a refreshed store is read as its writer has left it meanwhile") {
   };
   check({"a", "b"}, {"b"});
   // Nothing was written, so nothing changes.
-  REQUIRE_OK(reader.store->Refresh());
+  CHECK_FALSE(*reader.store->Refresh());
   check({"a", "b"}, {"b"});
 
   put("d", 3, R"({"year": 2021})");
@@ -167,13 +168,86 @@ TEST_CASE("a reader notices that a backup was put in its store's place") {
   Opened reader(path, options);
   const auto collection = reader.Open("c");
   fs::rename(path, folder.file("old"));
-  CHECK(reader.store->Refresh().code() == StatusCode::kNotFound);
+  CHECK(reader.store->Refresh().status().code() == StatusCode::kNotFound);
   CHECK(FoundByWord(*collection, "zebra") == 1);
   fs::rename(folder.file("other"), path);
   REQUIRE_OK(reader.store->Refresh());
   CHECK(FoundByWord(*collection, "zebra") == 5);
   CHECK(collection->SearchVectors(UnitVector(0), 9, nullptr)->size() == 5);
   RequireSound(*collection);
+}
+
+// What failed must not be taken for done: the database is the new one by then, the index is not.
+TEST_CASE("a refresh that failed is made good by the next") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  const auto make = [](const std::string& at, size_t first_axis) {
+    Opened writer(at);
+    const auto collection = writer.Create(Config("c"));
+    for (size_t i = 0; i < 3; ++i) {
+      REQUIRE_OK(collection->Replace(Document(StrCat("d", i), first_axis + i, "zebra")));
+    }
+  };
+  make(path, 0);
+  make(folder.file("other"), 3);
+  StoreOptions options;
+  options.read_only = true;
+  Opened reader(path, options);
+  const auto collection = reader.Open("c");
+  fs::rename(path, folder.file("old"));
+  fs::rename(folder.file("other"), path);
+  // A snapshot that is newer than what is read is one that the writer has saved meanwhile.
+  const fs::path newer = fs::path(path) / "graphs" / "1-999.vectors";
+  std::ofstream(newer) << "x";
+  fs::last_write_time(newer, fs::file_time_type::clock::now() + std::chrono::hours(1));
+  CHECK(reader.store->Refresh().status().code() == StatusCode::kUnavailable);
+  CHECK(reader.store->Refresh().status().code() == StatusCode::kUnavailable);
+  fs::remove(newer);
+  CHECK(*reader.store->Refresh());
+  CHECK_FALSE(*reader.store->Refresh());
+  const auto found = collection->SearchVectors(UnitVector(4), 1, nullptr);
+  REQUIRE_OK(found);
+  CHECK(found->front().score == Approx(1));
+  CHECK(collection->GetChunk(found->front().id)->document_key == "d1");
+  RequireSound(*collection);
+}
+
+TEST_CASE("a reader of a damaged store follows its repair") {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.file("db");
+  const std::string backup = folder.file("backup");
+  {
+    Opened writer(path);
+    const auto collection = writer.Create(Config("c"));
+    REQUIRE_OK(collection->Replace(Document("a", 1, "zebra")));
+    REQUIRE_OK(writer.store->Backup(backup));
+  }
+  StoreOptions options;
+  options.read_only = true;
+  const auto runtime = test::MakeRuntime();
+  // One of the files that do not say which collections there are.
+  Result<std::unique_ptr<Store>> reader = DataLossError("no file is damaged");
+  for (const auto& entry : fs::directory_iterator(path)) {
+    if (entry.path().extension() != ".sst") continue;
+    const std::string whole = ReadAll(entry.path());
+    fs::resize_file(entry.path(), whole.size() / 2);
+    reader = Store::Open(path, options, *runtime);
+    if (reader.ok()) break;
+    std::ofstream(entry.path(), std::ios::binary) << whole;
+  }
+  REQUIRE_OK(reader);
+  CHECK((*reader)->Refresh().status().code() == StatusCode::kDataLoss);
+  fs::rename(path, folder.file("damaged"));
+  REQUIRE_OK(Store::Restore(backup, path));
+  {
+    Opened writer(path);
+    REQUIRE_OK(writer.Open("c")->Replace(Document("b", 2, "zebra")));
+  }
+  CHECK(*(*reader)->Refresh());
+  const auto collection = (*reader)->OpenCollection("c");
+  REQUIRE_OK(collection);
+  CHECK(FoundByWord(**collection, "zebra") == 2);
+  CHECK_FALSE(*(*reader)->Refresh());
 }
 
 TEST_CASE("a reader is refreshed while it is searched and its store is written") {
@@ -224,7 +298,7 @@ TEST_CASE("a reader is refreshed while it is searched and its store is written")
   int refreshed = 0;
   for (int round = 0; round < 40; ++round) {
     const int least = acknowledged;
-    const Status status = reader->store->Refresh();
+    const Status status = reader->store->Refresh().status();
     if (status.code() == StatusCode::kUnavailable) continue;
     REQUIRE_OK(status);
     ++refreshed;

@@ -166,7 +166,7 @@ def _open():
         "rag_backup": [HANDLE, TEXT, HANDLE, JSON],
         "rag_vacuum": [HANDLE, HANDLE, JSON],
         "rag_check_writes": [HANDLE],
-        "rag_refresh": [HANDLE],
+        "rag_refresh": [HANDLE, pointer(INT)],
         "rag_save_cache": [HANDLE, JSON],
         "rag_restore": [TEXT, TEXT, HANDLE, JSON],
         "rag_vector_index_create": [TEXT, TEXT, SIZE, INT, pointer(HANDLE)],

@@ -474,10 +474,12 @@ class Engine:
             c.call("rag_check_writes", handle)
 
     def refresh(self):
-        """With read_only: what another process has written since is seen from now on, while other calls go on.
-        UnavailableError while it is changed again and again; another call then tries anew."""
+        """With read_only: what another process has written since is seen from now on, while other calls go on. Whether
+        there was anything. UnavailableError while it is changed again and again; another call then tries anew."""
+        changed = c.INT()
         with self._open() as handle:
-            c.call("rag_refresh", handle)
+            c.call("rag_refresh", handle, ctypes.byref(changed))
+        return bool(changed)
 
     def save_cache(self):
         """Writes kv_cache now, as close() does: {"blocks", "tokens", "bytes", "seconds"}."""
