@@ -1,6 +1,7 @@
 #include "embed/image_processor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -12,15 +13,17 @@ namespace {
 // Pixels of an edge: published models read 224 to 512.
 constexpr int64_t kMaxEdge = 4'096;
 
-// "size": 224, or {"shortest_edge": 224}, or {"height": 224, "width": 224}.
+// "size": 224, or {"shortest_edge": 224}, or {"height": 224, "width": 224}; {"longest_edge": 224}
+// is OpenCLIP's alone.
 struct EdgeSizes {
   size_t shortest = 0;
+  size_t longest = 0;
   size_t width = 0;
   size_t height = 0;
 };
 
 Result<EdgeSizes> ReadEdges(const ConfigFile& file, std::string_view key, bool number_is_shortest,
-                            const EdgeSizes& fallback) {
+                            bool longest_known, const EdgeSizes& fallback) {
   if (!file.Has(key)) return fallback;
   const Value& value = *file.value().Find(key);
   EdgeSizes sizes;
@@ -30,10 +33,14 @@ Result<EdgeSizes> ReadEdges(const ConfigFile& file, std::string_view key, bool n
     return EdgeSizes{.width = edge, .height = edge};
   }
   const ConfigFile object(StrCat(file.path(), ": ", key), value);
-  if (object.Has("shortest_edge")) {
-    if (object.Has("longest_edge")) {
+  if (object.Has("longest_edge")) {
+    if (!longest_known) {
       return UnimplementedError(object.path(), " with 'longest_edge' is not known");
     }
+    RAG_ASSIGN_OR_RETURN(sizes.longest, object.Size("longest_edge", 1, kMaxEdge));
+    return sizes;
+  }
+  if (object.Has("shortest_edge")) {
     RAG_ASSIGN_OR_RETURN(sizes.shortest, object.Size("shortest_edge", 1, kMaxEdge));
     return sizes;
   }
@@ -111,13 +118,21 @@ struct Crop {
   size_t before = 0;  // black pixels in front
   size_t count = 0;
 };
-Crop CentreCrop(size_t from, size_t to, bool rounds) {
-  if (from >= to) {
-    const size_t half = (from - to) / 2;
-    const size_t up = rounds && (from - to) % 2 != 0 && half % 2 != 0 ? 1 : 0;
-    return {.first = half + up, .before = 0, .count = to};
+Crop CentreCrop(size_t from, size_t to, bool as_torchvision) {
+  if (from < to) {
+    const size_t up = as_torchvision ? 0 : 1;
+    return {.first = 0, .before = (to - from + up) / 2, .count = from};
   }
-  return {.first = 0, .before = (to - from + 1) / 2, .count = from};
+  const size_t half = (from - to) / 2;
+  const size_t up = as_torchvision && (from - to) % 2 != 0 && half % 2 != 0 ? 1 : 0;
+  return {.first = half + up, .before = 0, .count = to};
+}
+
+// A picture's edge where its longest is to have `longest` pixels, as Python rounds it.
+size_t FittedEdge(size_t edge, size_t of_longest, size_t longest) {
+  const double ratio = static_cast<double>(of_longest) / static_cast<double>(longest);
+  const double rounded = std::nearbyint(static_cast<double>(edge) / ratio);
+  return std::max<size_t>(static_cast<size_t>(rounded), 1);
 }
 
 }  // namespace
@@ -132,16 +147,18 @@ Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_
   ImageProcessorConfig config;
   RAG_ASSIGN_OR_RETURN(config.resize, file.Bool("do_resize", true));
   if (!config.resize) return UnimplementedError(file.path(), ": do_resize false is not known");
-  RAG_ASSIGN_OR_RETURN(const EdgeSizes size, ReadEdges(file, "size", true, defaults.size));
+  RAG_ASSIGN_OR_RETURN(const EdgeSizes size,
+                       ReadEdges(file, "size", true, open_clip, defaults.size));
   config.shortest_edge = size.shortest;
+  config.longest_edge = size.longest;
   config.resize_width = size.width;
   config.resize_height = size.height;
   RAG_ASSIGN_OR_RETURN(const size_t filter, file.Size("resample", 0, 5, 3));
   config.filter = static_cast<ResampleFilter>(filter);
   RAG_ASSIGN_OR_RETURN(config.crop, file.Bool("do_center_crop", defaults.crop));
   RAG_ASSIGN_OR_RETURN(const EdgeSizes crop,
-                       ReadEdges(file, "crop_size", false, {.width = 224, .height = 224}));
-  config.crop_rounds = open_clip;
+                       ReadEdges(file, "crop_size", false, false, {.width = 224, .height = 224}));
+  config.crop_as_torchvision = open_clip;
   config.crop_width = crop.width;
   config.crop_height = crop.height;
   if (config.crop && crop.shortest != 0) {
@@ -174,11 +191,15 @@ void PreprocessImage(const ImageProcessorConfig& config, const Image& image, std
     const size_t shorter = std::min(image.width, image.height);
     width = config.shortest_edge * image.width / shorter;
     height = config.shortest_edge * image.height / shorter;
+  } else if (config.longest_edge != 0) {
+    const size_t longer = std::max(image.width, image.height);
+    width = FittedEdge(image.width, longer, config.longest_edge);
+    height = FittedEdge(image.height, longer, config.longest_edge);
   }
   const Crop across =
-      CentreCrop(width, config.crop ? config.crop_width : width, config.crop_rounds);
+      CentreCrop(width, config.crop ? config.crop_width : width, config.crop_as_torchvision);
   const Crop down =
-      CentreCrop(height, config.crop ? config.crop_height : height, config.crop_rounds);
+      CentreCrop(height, config.crop ? config.crop_height : height, config.crop_as_torchvision);
   const size_t out_width = config.crop ? config.crop_width : width;
   const size_t out_height = config.crop ? config.crop_height : height;
   const Image part =

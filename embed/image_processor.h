@@ -15,15 +15,19 @@ namespace rag {
 
 struct ImageProcessorConfig {
   bool resize = true;
-  // Resized so that the shorter edge has so many pixels; 0: to resize_width x resize_height.
+  // Resized so that the shorter edge, or the longer, has so many pixels; both 0: to
+  // resize_width x resize_height.
   size_t shortest_edge = 0;
+  size_t longest_edge = 0;
   size_t resize_width = 0;
   size_t resize_height = 0;
   ResampleFilter filter = ResampleFilter::kBicubic;
   bool crop = false;  // the centre, black where the picture is smaller
   size_t crop_width = 0;
   size_t crop_height = 0;
-  bool crop_rounds = false;  // a middle between two pixels is the even one, not the first
+  // A middle between two pixels is the even one, not the first, and of an odd number of black
+  // pixels the one more is behind, not in front.
+  bool crop_as_torchvision = false;
   // What a color of 0 to 255 becomes: (color * scale - mean) / deviation, by channel.
   float scale = 1;
   std::array<float, 3> mean = {};

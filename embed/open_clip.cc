@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <deque>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -18,25 +19,38 @@ namespace {
 constexpr std::string_view kConfigName = "open_clip_config.json";
 constexpr std::string_view kWeightsName = "open_clip_model.safetensors";
 
-// A setting that must be absent, null or one of these: others change the network.
+using Values = std::vector<Value>;
+
+// A setting that is known: with any value, or only with one of `values`; null is as good as absent.
 struct Known {
   std::string_view key;
-  std::vector<Value> values;
+  std::optional<Values> values = std::nullopt;
 };
 
-Status RefuseOthers(const ConfigFile& file, std::span<const Known> all) {
-  for (const Known& known : all) {
-    if (!file.Has(known.key)) continue;
-    const Value& value = *file.value().Find(known.key);
-    std::string list;
+Status CheckValue(const ConfigFile& file, const Known& known, const Value& value) {
+  if (!known.values.has_value()) return OkStatus();
+  std::string list;
+  for (const Value& one : *known.values) {
+    if (ToJson(one) == ToJson(value)) return OkStatus();
+    list += StrCat(list.empty() ? "" : " or ", ToJson(one));
+  }
+  return UnimplementedError(file.path(), ": '", known.key, "' ", ToJson(value),
+                            " is not known; known is ", list.empty() ? "none" : list);
+}
+
+// Settings that are not known may change the network.
+Status RefuseOthers(const ConfigFile& file, std::initializer_list<std::span<const Known>> all) {
+  for (const auto& [key, value] : file.value().as_object()) {
+    if (value.is_null()) continue;
     bool found = false;
-    for (const Value& one : known.values) {
-      found = found || ToJson(one) == ToJson(value);
-      list += StrCat(list.empty() ? "" : " or ", ToJson(one));
+    for (const std::span<const Known> some : all) {
+      for (const Known& known : some) {
+        if (known.key != key) continue;
+        RAG_RETURN_IF_ERROR(CheckValue(file, known, value));
+        found = true;
+      }
     }
-    if (found) continue;
-    return UnimplementedError(file.path(), ": '", known.key, "' ", ToJson(value),
-                              " is not known; known is ", list.empty() ? "none" : list);
+    if (!found) return UnimplementedError(file.path(), ": '", key, "' is not known");
   }
   return OkStatus();
 }
@@ -51,27 +65,37 @@ Result<ConfigFile> Part(const ConfigFile& file, std::string_view key) {
   return ConfigFile(StrCat(file.path(), ": ", key), *part);
 }
 
-// What both towers' settings share.
+// Of both towers. What trains alone or belongs to towers that are refused may have any value.
+const std::vector<Known>& KnownOfTowers() {
+  static const std::vector<Known> kKnown = {
+      {"layers"},
+      {"width"},
+      {"mlp_ratio"},
+      {"norm_kwargs"},
+      {"output_tokens"},
+      {"ls_init_value", Values{}},
+      {"final_ln_after_pool", Values{Value(false)}},
+      {"act_kwargs", Values{Value(Value::Object())}},
+      {"block_type", Values{Value("default")}},
+      {"qk_norm", Values{Value(false)}},
+      {"scaled_cosine_attn", Values{Value(false)}},
+      {"scale_heads", Values{Value(false)}},
+      {"scale_attn_inner", Values{Value(false)}},
+      {"scale_attn", Values{Value(false)}},
+      {"scale_fc", Values{Value(false)}},
+  };
+  return kKnown;
+}
+
 Result<Value::Object> ReadTower(const ConfigFile& file, size_t width, size_t heads,
                                 bool quick_gelu) {
-  static const std::vector<Known> kKnown = {
-      {"ls_init_value", {}},
-      {"final_ln_after_pool", {Value(false)}},
-      {"act_kwargs", {Value(Value::Object())}},
-      {"block_type", {Value("default")}},
-      {"qk_norm", {Value(false)}},
-      {"scaled_cosine_attn", {Value(false)}},
-      {"scale_heads", {Value(false)}},
-      {"scale_attn_inner", {Value(false)}},
-      {"scale_attn", {Value(false)}},
-      {"scale_fc", {Value(false)}},
-  };
-  RAG_RETURN_IF_ERROR(RefuseOthers(file, kKnown));
   RAG_ASSIGN_OR_RETURN(const size_t layers, file.Size("layers", 1, kMaxLayers, 12));
   RAG_ASSIGN_OR_RETURN(const double ratio, file.Number("mlp_ratio", 0.01, 64, 4));
   double epsilon = 1e-5;
   if (file.Has("norm_kwargs")) {
     RAG_ASSIGN_OR_RETURN(const ConfigFile norm, Part(file, "norm_kwargs"));
+    static const std::vector<Known> kNorm = {{"eps"}};
+    RAG_RETURN_IF_ERROR(RefuseOthers(norm, {kNorm}));
     RAG_ASSIGN_OR_RETURN(epsilon, norm.Number("eps", 1e-12, 1, 1e-5));
   }
   return Value::Object{
@@ -85,14 +109,25 @@ Result<Value::Object> ReadTower(const ConfigFile& file, size_t width, size_t hea
 
 Result<Value::Object> ReadTexts(const ConfigFile& file, bool quick_gelu) {
   static const std::vector<Known> kKnown = {
-      {"hf_model_name", {}},
-      {"embed_cls", {Value(false)}},
-      {"no_causal_mask", {Value(false)}},
-      {"pool_type", {Value("argmax"), Value("eos")}},
-      {"proj_type", {Value("linear")}},
-      {"proj_bias", {Value(false)}},
+      {"context_length"},
+      {"vocab_size"},
+      {"heads"},
+      {"pad_id"},
+      {"eos_id"},
+      {"hf_tokenizer_name"},
+      {"hf_model_pretrained"},
+      {"hf_proj_type"},
+      {"hf_pooler_type"},
+      {"hf_model_name", Values{}},
+      {"tokenizer_mode", Values{}},
+      {"tokenizer_kwargs", Values{Value(Value::Object())}},
+      {"embed_cls", Values{Value(false)}},
+      {"no_causal_mask", Values{Value(false)}},
+      {"pool_type", Values{Value("argmax"), Value("eos")}},
+      {"proj_type", Values{Value("linear")}},
+      {"proj_bias", Values{Value(false)}},
   };
-  RAG_RETURN_IF_ERROR(RefuseOthers(file, kKnown));
+  RAG_RETURN_IF_ERROR(RefuseOthers(file, {KnownOfTowers(), kKnown}));
   RAG_ASSIGN_OR_RETURN(const size_t width, file.Size("width", 1, kMaxHidden, 512));
   RAG_ASSIGN_OR_RETURN(const size_t heads, file.Size("heads", 1, kMaxHidden, 8));
   RAG_ASSIGN_OR_RETURN(Value::Object tower, ReadTower(file, width, heads, quick_gelu));
@@ -105,11 +140,25 @@ Result<Value::Object> ReadTexts(const ConfigFile& file, bool quick_gelu) {
 
 Result<Value::Object> ReadPictures(const ConfigFile& file, bool quick_gelu) {
   static const std::vector<Known> kKnown = {
-      {"timm_model_name", {}},       {"attentional_pool", {Value(false)}},
-      {"no_ln_pre", {Value(false)}}, {"pos_embed_type", {Value("learnable")}},
-      {"pool_type", {Value("tok")}},
+      {"head_width"},
+      {"image_size"},
+      {"patch_size"},
+      {"patch_dropout"},
+      {"attn_pooler_queries"},
+      {"attn_pooler_heads"},
+      {"timm_model_pretrained"},
+      {"timm_pool"},
+      {"timm_proj"},
+      {"timm_proj_bias"},
+      {"timm_drop"},
+      {"timm_drop_path"},
+      {"timm_model_name", Values{}},
+      {"attentional_pool", Values{Value(false)}},
+      {"no_ln_pre", Values{Value(false)}},
+      {"pos_embed_type", Values{Value("learnable")}},
+      {"pool_type", Values{Value("tok")}},
   };
-  RAG_RETURN_IF_ERROR(RefuseOthers(file, kKnown));
+  RAG_RETURN_IF_ERROR(RefuseOthers(file, {KnownOfTowers(), kKnown}));
   if (file.Has("layers") && file.value().Find("layers")->is_array()) {
     return UnimplementedError(file.path(), ": 'layers' of a ResNet are not known");
   }
@@ -277,9 +326,18 @@ Result<ConfigFile> ReadOpenClipConfig(const std::string& folder, std::string& so
   RAG_ASSIGN_OR_RETURN(const ConfigFile file,
                        ReadConfigFile(JoinPath(folder, kConfigName), source_bytes));
   RAG_ASSIGN_OR_RETURN(const ConfigFile model, Part(file, "model_cfg"));
-  // CoCa's decoder, and SigLIP's sigmoid.
-  static const std::vector<Known> kKnown = {{"multimodal_cfg", {}}, {"init_logit_bias", {}}};
-  RAG_RETURN_IF_ERROR(RefuseOthers(model, kKnown));
+  static const std::vector<Known> kKnown = {
+      {"embed_dim"},
+      {"text_cfg"},
+      {"vision_cfg"},
+      {"quick_gelu"},
+      {"custom_text"},
+      {"init_logit_scale"},
+      {"nonscalar_logit_scale", Values{Value(false)}},
+      {"init_logit_bias", Values{}},  // SigLIP's sigmoid
+      {"multimodal_cfg", Values{}},   // CoCa's decoder
+  };
+  RAG_RETURN_IF_ERROR(RefuseOthers(model, {kKnown}));
   RAG_ASSIGN_OR_RETURN(const bool quick_gelu, model.Bool("quick_gelu"));
   RAG_ASSIGN_OR_RETURN(const size_t dim, model.Size("embed_dim", 1, kMaxHidden));
   RAG_ASSIGN_OR_RETURN(const ConfigFile text, Part(model, "text_cfg"));
@@ -302,16 +360,20 @@ Result<ConfigFile> ReadOpenClipPreprocessing(const std::string& folder, size_t i
     RAG_ASSIGN_OR_RETURN(given, Part(file, "preprocess_cfg"));
   }
   static const std::vector<Known> kKnown = {
-      {"resize_mode", {Value("shortest"), Value("squash")}},
-      {"interpolation", {Value("bicubic"), Value("bilinear"), Value("random")}},
-      {"mode", {Value("RGB")}},
-      {"fill_color", {Value(0)}},
+      {"size"},  // the network's is what counts
+      {"mean"},
+      {"std"},
+      {"resize_mode", Values{Value("shortest"), Value("squash"), Value("longest")}},
+      {"interpolation", Values{Value("bicubic"), Value("bilinear"), Value("random")}},
+      {"mode", Values{Value("RGB")}},
+      {"fill_color", Values{Value(0)}},
   };
-  RAG_RETURN_IF_ERROR(RefuseOthers(given, kKnown));
+  RAG_RETURN_IF_ERROR(RefuseOthers(given, {kKnown}));
   const Value square(Value::Object{{"height", image_size}, {"width", image_size}});
   RAG_ASSIGN_OR_RETURN(const std::string mode, given.String("resize_mode", "shortest"));
   const bool squash = mode == "squash";
-  settings.Set("size", squash ? square : Value(Value::Object{{"shortest_edge", image_size}}));
+  const char* edge = mode == "longest" ? "longest_edge" : "shortest_edge";
+  settings.Set("size", squash ? square : Value(Value::Object{{edge, image_size}}));
   settings.Set("do_center_crop", !squash);
   settings.Set("crop_size", square);
   RAG_ASSIGN_OR_RETURN(const std::string filter, given.String("interpolation", "bicubic"));

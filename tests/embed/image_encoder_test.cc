@@ -154,10 +154,12 @@ TEST_CASE("Preprocessing is the reference's to less than a color step") {
   for (const Model& model : kModels) {
     CheckPixels(ImageEncoderFolder(model.name), model.image_size, "pixels.f16");
   }
-  const ImageEncoderFolder squashed("open-clip-own");
-  squashed.Replace("open_clip_config.json", "\"bicubic\"", "\"bilinear\"");
-  squashed.Replace("open_clip_config.json", "\"shortest\"", "\"squash\"");
-  CheckPixels(squashed, 30, "squashed.f16");
+  const ImageEncoderFolder own("open-clip-own");
+  own.Replace(kOpenClip, "\"bicubic\"", "\"bilinear\"");
+  own.Replace(kOpenClip, "\"shortest\"", "\"squash\"");
+  CheckPixels(own, 30, "squashed.f16");
+  own.Replace(kOpenClip, "\"squash\"", "\"longest\"");
+  CheckPixels(own, 30, "fitted.f16");
 }
 
 TEST_CASE("A picture's vector does not depend on its companions, order or threads") {
@@ -274,7 +276,8 @@ TEST_CASE("OpenCLIP's folders are read in all the forms they have") {
   const ImageEncoderFolder folder("open-clip-own");
   folder.Replace(kOpenClip, "\"heads\": 4", "\"heads\": 4, \"hf_tokenizer_name\": \"somewhere\"");
   folder.Replace(kOpenClip, "\"embed_dim\"", "\"custom_text\": true, \"embed_dim\"");
-  folder.Replace(kOpenClip, "\"image_size\": 30", "\"image_size\": [30, 30]");
+  folder.Replace(kOpenClip, "\"image_size\": 30",
+                 "\"image_size\": [30, 30], \"patch_dropout\": 0.5, \"timm_pool\": \"\"");
   CHECK(texts_and_images(folder) >= 0.9999);
   // The activation is OpenAI's where the file says so.
   folder.Replace(kOpenClip, "\"custom_text\": true", "\"quick_gelu\": true");
@@ -423,7 +426,8 @@ TEST_CASE("What these models cannot do is refused, naming file and key") {
       {"open-clip-own", kOpenClip, "\"mlp_ratio\": 1.5", "\"mlp_ratio\": 0", {"mlp_ratio", "0"}},
       {"open-clip-own", kOpenClip, "\"embed_dim\": 20", "\"embed_dim\": 21", {"projection", "21"}},
       {"open-clip-own", kOpenClip, "\"embed_dim\": 20,", "", {"embed_dim"}},
-      {"open-clip-own", kOpenClip, "text_cfg", "txt_cfg", {"text_cfg", "missing"}},
+      {"open-clip-own", kOpenClip, "text_cfg", "txt_cfg", {"txt_cfg", "not known"}},
+      {"open-clip-own", kOpenClip, "text_cfg", "custom_text", {"text_cfg", "missing"}},
       {"open-clip-own",
        kOpenClip,
        "\"heads\": 4",
@@ -452,8 +456,28 @@ TEST_CASE("What these models cannot do is refused, naming file and key") {
       {"open-clip-own",
        kOpenClip,
        "\"shortest\"",
-       "\"longest\"",
-       {"preprocess_cfg", "resize_mode", "longest"}},
+       "\"longest\", \"fill_color\": 9",
+       {"preprocess_cfg", "fill_color", "9"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"shortest\"",
+       "\"widest\"",
+       {"preprocess_cfg", "resize_mode", "widest"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"width\": 32",
+       "\"width\": 32, \"global_average_pool\": true",
+       {"vision_cfg", "global_average_pool", "not known"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"heads\": 4",
+       "\"heads\": 4, \"tokenizer_kwargs\": {\"clean\": \"canonicalize\"}",
+       {"text_cfg", "tokenizer_kwargs", "canonicalize"}},
+      {"open-clip-own",
+       kOpenClip,
+       "\"heads\": 4",
+       "\"heads\": 4, \"norm_kwargs\": {\"eps\": 1e-6, \"bias\": false}",
+       {"text_cfg: norm_kwargs", "bias", "not known"}},
       {"open-clip-own", kOpenClip, "0.4,", "null,", {"image_mean", "null"}},
   };
   const auto runtime = MakeRuntime();

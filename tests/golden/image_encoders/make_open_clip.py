@@ -7,7 +7,7 @@ Made with open_clip_torch 3.3.0, torch 2.13.0 (CPU), torchvision 0.28.0, Pillow 
 
 As make_image_encoders.py's folders (texts.f16, images.f16, pixels.f16, logits.json), with open_clip_config.json and
 open_clip_model.safetensors instead of Hugging Face's, by open_clip's own networks and transforms. squashed.f16: the
-same pictures with resize_mode squash and interpolation bilinear.
+same pictures with resize_mode squash and interpolation bilinear; fitted.f16: with longest and bilinear.
 """
 
 import json
@@ -29,7 +29,6 @@ CONFIG = {
 }
 
 
-
 def main():
     folder = HERE / "open-clip-own"
     folder.mkdir(exist_ok=True)
@@ -47,7 +46,8 @@ def main():
     colors = {key: CONFIG["preprocess_cfg"][key] for key in ("mean", "std")}
     pictures = load_pictures()
     transforms = {"pixels": image_transform(size, is_train=False, resize_mode="shortest", interpolation="bicubic", **colors),
-                  "squashed": image_transform(size, is_train=False, resize_mode="squash", interpolation="bilinear", **colors)}
+                  "squashed": image_transform(size, is_train=False, resize_mode="squash", interpolation="bilinear", **colors),
+                  "fitted": image_transform(size, is_train=False, resize_mode="longest", interpolation="bilinear", **colors)}
     pixels = {name: [transform(picture)[None] for picture in pictures] for name, transform in transforms.items()}
     with torch.no_grad():
         ids = [torch.tensor([tokenizer.encode(text).ids]) for text in TEXTS[:320]]
