@@ -17,6 +17,12 @@ Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vo
   model.Set("vocab", std::move(json).value());
   RAG_RETURN_IF_ERROR(
       ReadModelVocabulary(Value(std::move(model)), parts.vocabulary).WithContext(vocabulary_path));
+  // CLIP's, whose words are split and lower-cased otherwise and end in this.
+  if (parts.vocabulary.Find("a</w>")) {
+    return UnimplementedError(vocabulary_path,
+                              ": a vocabulary whose words end in '</w>' is read from "
+                              "tokenizer.json, which is not here");
+  }
 
   // One merge a line; the first line may be a "#version" header.
   std::vector<std::pair<std::string, std::string>> merges;

@@ -28,7 +28,7 @@ Result<std::unique_ptr<Tokenizer>> LoadTokenizerJson(const std::string& path,
                                                      const TokenizerConfig& config);
 Result<std::unique_ptr<Tokenizer>> LoadWordPieceVocabulary(const std::string& path,
                                                            const TokenizerConfig& config);
-// vocab.json and merges.txt, as GPT-2 and RoBERTa have them.
+// vocab.json and merges.txt, as GPT-2 and RoBERTa have them. Errors: unimplemented for CLIP's.
 Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vocabulary_path,
                                                            const std::string& merges_path,
                                                            const TokenizerConfig& config);

@@ -294,6 +294,23 @@ TEST_CASE("OpenCLIP's folders are read in all the forms they have") {
   CHECK((*before)->info().fingerprint == (*after)->info().fingerprint);
 }
 
+TEST_CASE("CLIP's vocabulary without tokenizer.json is refused") {
+  const auto runtime = MakeRuntime();
+  for (const char* name : {"clip", "open-clip-own"}) {
+    const ImageEncoderFolder folder(name);
+    const Result<Value> tokenizer = ParseJson(ReadAll(folder.path() / "tokenizer.json"));
+    REQUIRE_OK(tokenizer);
+    folder.Write("vocab.json", ToJson(*tokenizer->Find("model")->Find("vocab")));
+    folder.Write("merges.txt", "#version: 0.2\n");
+    std::filesystem::remove(folder.path() / "tokenizer.json");
+    const Status status = folder.Load(*runtime).status();
+    INFO(status.ToString());
+    CHECK(status.code() == StatusCode::kUnimplemented);
+    CHECK(status.message().find("vocab.json") != std::string::npos);
+    CHECK(status.message().find("tokenizer.json") != std::string::npos);
+  }
+}
+
 TEST_CASE("SigLIP's padding is the tokenizer's") {
   const auto runtime = MakeRuntime();
   const ImageEncoderFolder folder("siglip");
