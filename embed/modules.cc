@@ -123,6 +123,21 @@ Result<ConfigFile> ReadPart(const ConfigFile& file, std::string_view key) {
   return ConfigFile(StrCat(file.path(), ": ", key), *part);
 }
 
+// Routes and rules of a file's own would not be taken.
+Status CheckRoutes(const ConfigFile& file, const ConfigFile& structure) {
+  for (const auto& [route, names] : structure.value().as_object()) {
+    if (route == "query" || route == "document") continue;
+    return UnimplementedError(structure.path(), ": a route '", route,
+                              "' is not known; known are query and document");
+  }
+  if (!file.Has("parameters")) return OkStatus();
+  RAG_ASSIGN_OR_RETURN(const ConfigFile parameters, ReadPart(file, "parameters"));
+  if (!parameters.Has("route_mappings")) return OkStatus();
+  RAG_ASSIGN_OR_RETURN(const ConfigFile rules, ReadPart(parameters, "route_mappings"));
+  if (rules.value().as_object().size() == 0) return OkStatus();
+  return UnimplementedError(rules.path(), ": rules for routes are not known");
+}
+
 // Modules for queries and others for documents: the queries' may be a weight for each token.
 Status AddRouter(const std::string& folder, Modules& modules, std::string& source_bytes) {
   const std::string own = JoinPath(folder, "router_config.json");
@@ -133,6 +148,7 @@ Status AddRouter(const std::string& folder, Modules& modules, std::string& sourc
   RAG_ASSIGN_OR_RETURN(const ConfigFile structure, ReadPart(file, "structure"));
   RAG_ASSIGN_OR_RETURN(const std::vector<std::string> documents, ReadRoute(structure, "document"));
   RAG_ASSIGN_OR_RETURN(const std::vector<std::string> queries, ReadRoute(structure, "query"));
+  RAG_RETURN_IF_ERROR(CheckRoutes(file, structure));
   const auto folder_of = [&](const std::string& name) {
     return ModuleFolder(folder, ConfigFile(types.path(), Value(Value::Object{{"path", name}})));
   };

@@ -159,6 +159,7 @@ Result<SparseEmbeddings> SparseEncoder::LookUp(std::span<const std::string_view>
                            },
                            cancel));
   SparseEmbeddings result;
+  CountEncodings(encodings, result.stats);
   for (const Encoding& encoding : encodings) {
     result.truncated.push_back(static_cast<uint32_t>(encoding.truncated));
     std::vector<TokenId> ids = encoding.ids;

@@ -41,6 +41,15 @@ Result<std::unique_ptr<const TextNetwork>> TextNetwork::Load(const std::string& 
       new TextNetwork(config, limits, std::move(weights), std::move(tokenizer), runtime));
 }
 
+void CountEncodings(std::span<const Encoding> encodings, EncodeStats& stats) {
+  stats.texts += encodings.size();
+  for (const Encoding& encoding : encodings) {
+    stats.tokens += encoding.ids.size();
+    stats.truncated_texts += encoding.truncated > 0;
+    stats.truncated_tokens += encoding.truncated;
+  }
+}
+
 Encoding TextNetwork::Tokenize(std::string_view text) const {
   const EncodeOptions options{.max_tokens = limits_.max_tokens};
   return limits_.lower_case ? tokenizer_->Encode(ToLower(text), options)
@@ -86,11 +95,8 @@ Status TextNetwork::Run(std::span<const Encoding> encodings, SequenceConsumer co
       sequences.push_back({.ids = encoding.ids, .type_ids = encoding.type_ids});
     }
     if (!seen.empty()) sequences.back().seen = seen[sequences.size() - 1];
-    stats.tokens += encoding.ids.size();
-    stats.truncated_texts += encoding.truncated > 0;
-    stats.truncated_tokens += encoding.truncated;
   }
-  stats.texts += encodings.size();
+  CountEncodings(encodings, stats);
   return RunSequences(transformer_, runtime_, sequences, consume, cancel);
 }
 

@@ -22,6 +22,9 @@
 
 namespace rag {
 
+// What texts with these tokens add to `stats`.
+void CountEncodings(std::span<const Encoding> encodings, EncodeStats& stats);
+
 // Immutable after loading; all methods may be called from several threads (they share the pool).
 class TextNetwork {
  public:

@@ -1,6 +1,8 @@
 // Learned sparse vectors against sentence-transformers (tests/golden/sparse/make_sparse.py).
 #include "embed/sparse_encoder.h"
 
+#include <tuple>
+
 #include "tests/embed/encoder_support.h"
 
 namespace rag::test {
@@ -18,6 +20,8 @@ std::vector<SparseVector> EncodeGolden(const FamilyFolder& folder, const Runtime
   Result<SparseEmbeddings> embeddings = (*encoder)->Encode(views, role);
   REQUIRE_OK(embeddings);
   CHECK(embeddings->truncated.size() == kTexts);
+  CHECK(embeddings->stats.texts == kTexts);
+  CHECK(embeddings->stats.tokens > kTexts);
   return std::move(embeddings->vectors);
 }
 
@@ -71,6 +75,40 @@ class RouterFolder : public FamilyFolder {
     std::filesystem::remove(path() / "tokenizer.json");
   }
 };
+
+TEST_CASE("A router's network may lie beside it, under no name") {
+  const auto runtime = MakeRuntime();
+  const RouterFolder folder;
+  const std::filesystem::path network = folder.path() / "document_0_MLMTransformer";
+  for (const auto& file : std::filesystem::directory_iterator(network)) {
+    std::filesystem::copy(file.path(), folder.path() / file.path().filename());
+  }
+  std::filesystem::remove_all(network);
+  for (int i = 0; i < 2; ++i) {
+    folder.Replace("router_config.json", "\"document_0_MLMTransformer\"", "\"\"");
+  }
+  CheckVectors(EncodeGolden(folder, *runtime), folder.path() / "expected.json");
+  CheckVectors(EncodeGolden(folder, *runtime, TextRole::kQuery),
+               folder.path() / "expected_queries.json");
+}
+
+TEST_CASE("A router's further routes and rules are refused") {
+  const auto runtime = MakeRuntime();
+  for (const auto& [from, to, word] :
+       {std::tuple{"\"query\": [", "\"image\": [], \"query\": [", "image"},
+        std::tuple{"\"route_mappings\": {", "\"route_mappings\": {\"(None, 'text')\": \"query\"",
+                   "route_mappings"},
+        std::tuple{"\"route_mappings\": {}", "\"route_mappings\": 3", "route_mappings"}}) {
+    const RouterFolder folder;
+    folder.Replace("router_config.json", from, to);
+    const Status status = SparseEncoder::Load(folder.path().string(), *runtime).status();
+    INFO(status.ToString());
+    CHECK((status.code() == StatusCode::kUnimplemented ||
+           status.code() == StatusCode::kInvalidArgument));
+    CHECK(status.message().find("router_config.json") != std::string::npos);
+    CHECK(status.message().find(word) != std::string::npos);
+  }
+}
 
 TEST_CASE("Queries of a router are looked up, with the reference's weights") {
   const auto runtime = MakeRuntime();
