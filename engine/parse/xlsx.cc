@@ -4,7 +4,6 @@
 // and charts are left out.
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <map>
 #include <pugixml.hpp>
 #include <set>
@@ -254,8 +253,10 @@ class SheetReader {
       if (!date.empty()) return date;
     }
     char text[40];
-    std::snprintf(text, sizeof text, "%.15g", number);
-    return text;
+    // As "%.15g", whatever the program's locale.
+    char* const shown =
+        std::to_chars(text, text + sizeof text, number, std::chars_format::general, 15).ptr;
+    return std::string(text, shown);
   }
 
   const std::vector<std::string>& strings_;
