@@ -100,9 +100,7 @@ Result<ParsedFile> ParseCode(std::string_view content, const ParseSource& source
   Value::Object& metadata = document.metadata.as_object();
   metadata.Set("language", Value(LanguageOf(LowerExtension(source.path))));
   metadata.Set("lines", lines.size());
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

@@ -80,7 +80,7 @@ class BodyReader {
     for (const pugi::xml_node& node : parent.children()) {
       const std::string_view name = LocalName(node);
       if (name == "t") {
-        text += RepairUtf8(node.child_value());
+        text += RepairUtf8(TextOf(node));
       } else if (name == "tab" || name == "ptab") {
         text += '\t';
       } else if (name == "br" || name == "cr") {
@@ -200,9 +200,7 @@ Result<ParsedFile> ParseDocx(std::string_view content, const ParseSource& source
   }
   RAG_RETURN_IF_ERROR(std::move(builder).Finish(document));
   TitleFromHeading(document, source, 1);
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

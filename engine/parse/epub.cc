@@ -19,13 +19,14 @@ namespace rag {
 namespace {
 
 constexpr size_t kMaxChapters = 10'000;
+constexpr size_t kMaxProblems = 100;
 
 // Parts that hold no text; everything else may be a chapter, whatever its name ends in.
 bool IsWanted(std::string_view name) {
   std::string extension = LowerExtension(name);
-  static constexpr std::string_view kMedia[] = {"jpg", "jpeg", "png",  "gif",   "svg",  "webp",
-                                                "ttf", "otf",  "woff", "woff2", "mp3",  "m4a",
-                                                "mp4", "css",  "js",   "ncx",   "smil", "pdf"};
+  static constexpr std::string_view kMedia[] = {
+      "jpg", "jpeg", "png", "gif", "svg",  "webp", "ttf", "otf", "woff", "woff2", "mp3", "m4a",
+      "mp4", "css",  "js",  "ncx", "smil", "pdf",  "ogg", "ogv", "opus", "webm",  "wav", "mov"};
   return std::find(std::begin(kMedia), std::end(kMedia), extension) == std::end(kMedia);
 }
 
@@ -60,8 +61,25 @@ bool IsVoid(std::string_view name) {
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
-// XHTML as HTML reads it: "<title/>" becomes "<title></title>", which would else take in the page.
-std::string CloseEmptyElements(std::string_view xhtml) {
+// Where the tag that begins at `at` ends: its '>', or the end of all.
+size_t EndOfTag(std::string_view xhtml, size_t at) {
+  char quote = 0;
+  for (size_t end = at + 1; end < xhtml.size(); ++end) {
+    const char c = xhtml[end];
+    if (quote == 0 && c == '>') return end;
+    if (quote != 0) {
+      if (c == quote) quote = 0;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+    }
+  }
+  return xhtml.size();
+}
+
+// XHTML as HTML reads it: "<title/>" becomes "<title></title>", which would else take in the page,
+// and "<![CDATA[a < b]]>" text.
+std::string ToHtml(std::string_view xhtml) {
+  static constexpr std::string_view kData = "<![CDATA[";
   std::string out;
   out.reserve(xhtml.size());
   size_t copied = 0;
@@ -70,26 +88,32 @@ std::string CloseEmptyElements(std::string_view xhtml) {
       at = xhtml.find("-->", at);
       continue;
     }
-    size_t end = at + 1;
-    char quote = 0;
-    for (; end < xhtml.size() && (quote != 0 || xhtml[end] != '>'); ++end) {
-      if (quote != 0) {
-        if (xhtml[end] == quote) quote = 0;
-      } else if (xhtml[end] == '"' || xhtml[end] == '\'') {
-        quote = xhtml[end];
+    if (xhtml.substr(at, kData.size()) == kData) {
+      const size_t end = std::min(xhtml.find("]]>", at), xhtml.size());
+      out += xhtml.substr(copied, at - copied);
+      const size_t begin = at + kData.size();
+      for (const char c : xhtml.substr(begin, end - begin)) {
+        c == '<' ? out += "&lt;" : c == '&' ? out += "&amp;" : out += c;
       }
+      at = copied = std::min(end + 3, xhtml.size());
+      continue;
     }
-    if (end >= xhtml.size()) break;
+    const size_t end = EndOfTag(xhtml, at);
+    if (end == xhtml.size()) break;
     const std::string_view tag = xhtml.substr(at + 1, end - at - 1);
     const std::string_view name = tag.substr(0, tag.find_first_of(" \t\r\n/"));
-    if (tag.ends_with('/') && !name.empty() && !IsVoid(name)) {
+    at = end;
+    if (tag.ends_with('/')) {
+      if (name.empty() || IsVoid(name)) continue;
       out += xhtml.substr(copied, end - 1 - copied);
       out += "></";
       out += name;
       out += '>';
       copied = end + 1;
+    } else if (name == "script" || name == "style") {
+      // What looks like tags and quotes in there is none.
+      at = xhtml.find(StrCat("</", name), end);
     }
-    at = end;
   }
   out += xhtml.substr(copied);
   return out;
@@ -145,16 +169,26 @@ Result<ParsedFile> ParseEpub(std::string_view content, const ParseSource& source
   TextBuilder builder(source.options.max_text_bytes);
   std::set<std::string> read;  // a chapter stands in a spine once
   size_t chapters = 0;
+  // A book of which something is missing is read without it.
+  ParsedFile file;
+  const auto problem = [&](Status status) {
+    if (file.problems.size() < kMaxProblems) {
+      file.problems.push_back(std::move(status).WithContext(source.path));
+    }
+  };
   for (const pugi::xml_node& node : ChildOf(xml.document_element(), "spine").children()) {
     if (builder.full()) break;
     const auto item = items.find(AttributeOf(node, "idref"));
     if (item == items.end()) {
-      return InvalidArgumentError("the document is damaged: ", RepairUtf8(package),
-                                  " names no part for chapter '",
-                                  RepairUtf8(AttributeOf(node, "idref")), "'");
+      problem(InvalidArgumentError(RepairUtf8(package), " names no part for chapter '",
+                                   RepairUtf8(AttributeOf(node, "idref")), "'"));
+      continue;
     }
     const auto& [part, media_type] = item->second;
-    if (media_type != "application/xhtml+xml" && media_type != "text/html") continue;
+    if (media_type != "application/xhtml+xml" && media_type != "text/html" &&
+        media_type != "text/x-oeb1-document") {
+      continue;
+    }
     if (!read.insert(part).second) continue;
     if (++chapters > kMaxChapters) {
       return ResourceExhaustedError("the book has more than ", kMaxChapters, " chapters");
@@ -163,14 +197,18 @@ Result<ParsedFile> ParseEpub(std::string_view content, const ParseSource& source
       return InvalidArgumentError("the book is encrypted: ", RepairUtf8(part));
     }
     const auto chapter = parts.find(part);
-    if (chapter == parts.end()) return MissingPartError(part);
+    if (chapter == parts.end()) {
+      problem(MissingPartError(part));
+      continue;
+    }
     if (chapter->second.empty()) continue;
-    Status status = ReadHtml(CloseEmptyElements(chapter->second), source.cancel, builder, nullptr);
+    const Result<std::string> xhtml = DecodeHtml(chapter->second);
+    Status status =
+        xhtml.ok() ? ReadHtml(ToHtml(*xhtml), source.cancel, builder, nullptr) : xhtml.status();
     if (!status.ok()) return std::move(status).WithContext(RepairUtf8(part));
   }
   RAG_RETURN_IF_ERROR(std::move(builder).Finish(document));
   TitleFromHeading(document, source, 6);
-  ParsedFile file;
   file.documents.push_back(std::move(document));
   return file;
 }

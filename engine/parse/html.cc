@@ -399,13 +399,21 @@ class Walker {
   std::vector<bool> layout_;  // of the open tables
 };
 
-// The charset of <meta charset=…> or <meta http-equiv… content="…; charset=…">.
+// The charset of <meta charset=…> or <meta http-equiv… content="…; charset=…">, or of an XML
+// declaration.
 std::string DeclaredCharset(std::string_view html) {
   std::string head(html.substr(0, kPrescanBytes));
   for (char& c : head) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  const size_t found = head.find("charset=");
-  if (found == std::string::npos) return "";
-  size_t begin = found + 8;
+  size_t begin = head.find("charset=");
+  if (begin != std::string::npos) {
+    begin += std::string_view("charset=").size();
+  } else {
+    const std::string_view declaration =
+        head.starts_with("<?xml") ? std::string_view(head).substr(0, head.find("?>")) : "";
+    begin = declaration.find("encoding=");
+    if (begin == std::string::npos) return "";
+    begin += std::string_view("encoding=").size();
+  }
   while (begin < head.size() && (head[begin] == '"' || head[begin] == '\'' || head[begin] == ' ')) {
     ++begin;
   }
@@ -463,9 +471,12 @@ void ReadHead(const GumboNode* html, Document& document) {
 
 }  // namespace
 
-Status ReadHtml(std::string_view content, const CancelToken* cancel, TextBuilder& builder,
+Result<std::string> DecodeHtml(std::string_view content) {
+  return DecodeText(content, DeclaredCharset(content));
+}
+
+Status ReadHtml(std::string_view html, const CancelToken* cancel, TextBuilder& builder,
                 Document* head) {
-  RAG_ASSIGN_OR_RETURN(const std::string html, DecodeText(content, DeclaredCharset(content)));
   RAG_RETURN_IF_ERROR(CheckHtmlBounds(html));
   Arena arena;
   GumboOptions options = kGumboDefaultOptions;
@@ -481,12 +492,11 @@ Status ReadHtml(std::string_view content, const CancelToken* cancel, TextBuilder
 Result<ParsedFile> ParseHtml(std::string_view content, const ParseSource& source) {
   Document document = MakeDocument(source, "text/html");
   TextBuilder builder(source.options.max_text_bytes);
-  RAG_RETURN_IF_ERROR(ReadHtml(content, source.cancel, builder, &document));
+  RAG_ASSIGN_OR_RETURN(const std::string html, DecodeHtml(content));
+  RAG_RETURN_IF_ERROR(ReadHtml(html, source.cancel, builder, &document));
   RAG_RETURN_IF_ERROR(std::move(builder).Finish(document));
   TitleFromHeading(document, source, 6);
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

@@ -15,9 +15,7 @@ Result<ParsedFile> ParseImage(std::string_view content, const ParseSource& sourc
   RAG_ASSIGN_OR_RETURN(document.text, DecodeText(FileName(source.path)));
   document.blocks = {{.begin = 0, .end = static_cast<uint32_t>(document.text.size())}};
   document.image = content;
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

@@ -114,9 +114,7 @@ ParsedFile ReadWhole(Value value, std::string text, const ParseSource& source) {
   if (HasText(value)) {
     Result<Document> document = ReadObject(std::move(value), source.path, source);
     if (document.ok()) {
-      ParsedFile file;
-      file.documents.push_back(std::move(document).value());
-      return file;
+      return OneDocument(std::move(document).value());
     }
   }
   Document document = MakeDocument(source, "application/json");
@@ -127,9 +125,7 @@ ParsedFile ReadWhole(Value value, std::string text, const ParseSource& source) {
   block.begin = all.begin;
   block.end = all.end;
   document.blocks.push_back(block);
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace

@@ -265,9 +265,7 @@ Result<ParsedFile> ParseMarkdown(std::string_view content, const ParseSource& so
           std::string_view(document.text).substr(best->begin, best->end - best->begin));
     }
   }
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

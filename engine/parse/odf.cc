@@ -4,6 +4,7 @@
 // headers and footers are left out.
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <pugixml.hpp>
 #include <string>
@@ -25,7 +26,9 @@ namespace {
 // A style that is based on itself through others would never end.
 constexpr int kMaxBases = 16;
 constexpr int kMaxHeading = 6;
+// Of a row, and of a paragraph: what says how often it stands there may swell past its file.
 constexpr size_t kMaxRowBytes = size_t{16} << 20;
+constexpr size_t kMaxRows = 1'048'576;  // of a sheet
 // Of a document; a cell may say that it stands in many columns.
 constexpr size_t kMaxCells = 20'000'000;
 
@@ -38,6 +41,15 @@ bool IsLeftOut(std::string_view name) {
   return name == "tracked-changes" || name == "annotation" || name == "forms" ||
          name == "note-citation" || name == "ruby-text" || name == "title" || name == "desc" ||
          name == "page-number";
+}
+
+// Drawings that stand in a paragraph; their texts are paragraphs of their own.
+bool IsDrawing(std::string_view name) {
+  static constexpr std::string_view kNames[] = {
+      "frame",   "custom-shape",    "g",        "rect",   "line",    "polyline",
+      "polygon", "regular-polygon", "path",     "circle", "ellipse", "connector",
+      "caption", "measure",         "text-box", "control"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
 // The names of paragraph styles lead to those that an author chooses from.
@@ -160,7 +172,7 @@ class BodyReader {
     return OkStatus();
   }
 
-  // Appends a paragraph's text (white space as in 6.1.2); text boxes that hang in it are given back
+  // Appends a paragraph's text (white space as in 6.1.2); drawings that hang in it are given back
   // for later, and notes are kept.
   Status Inline(const pugi::xml_node& parent, int depth, std::string& text,
                 std::vector<pugi::xml_node>& frames) {
@@ -168,6 +180,7 @@ class BodyReader {
     for (const pugi::xml_node& node : parent.children()) {
       const std::string_view name = LocalName(node);
       if (node.type() == pugi::node_pcdata || node.type() == pugi::node_cdata) {
+        if (text.size() > kMaxRowBytes) return ParagraphError();
         for (const char c : RepairUtf8(node.value())) {
           if (!IsSpace(c)) {
             text += c;
@@ -176,6 +189,7 @@ class BodyReader {
           }
         }
       } else if (name == "s") {
+        if (text.size() > kMaxRowBytes) return ParagraphError();
         text.append(CountOf(AttributeOf(node, "c"), 1), ' ');
       } else if (name == "tab") {
         text += '\t';
@@ -183,7 +197,7 @@ class BodyReader {
         text += '\n';
       } else if (name == "note") {
         notes_.push_back(ChildOf(node, "note-body"));
-      } else if (name == "text-box") {
+      } else if (IsDrawing(name)) {
         frames.push_back(node);
       } else if (!IsLeftOut(name)) {
         RAG_RETURN_IF_ERROR(Inline(node, depth + 1, text, frames));
@@ -203,6 +217,7 @@ class BodyReader {
         RAG_RETURN_IF_ERROR(Inline(node, depth + 1, line, frames));
         text += ' ';
         text += line;
+        if (text.size() > kMaxRowBytes) return ParagraphError();
         for (const pugi::xml_node& frame : frames) {
           RAG_RETURN_IF_ERROR(Flatten(frame, depth + 1, text));
         }
@@ -264,6 +279,10 @@ class BodyReader {
     return ResourceExhaustedError("its tables have more than ", kMaxCells, " cells");
   }
 
+  static Status ParagraphError() {
+    return ResourceExhaustedError("a paragraph has more than ", kMaxRowBytes, " bytes of text");
+  }
+
   static Status RowError() {
     return ResourceExhaustedError("a table's row has more than ", kMaxRowBytes, " bytes of text");
   }
@@ -278,7 +297,7 @@ class BodyReader {
     return OkStatus();
   }
 
-  // What is shown; of a date or a time what it is.
+  // What is shown, or where nothing is what is stored; of a date what it is.
   Result<std::string> ValueOf(const pugi::xml_node& cell, int depth) {
     if (AttributeOf(cell, "value-type") == "date") {
       std::string date = RepairUtf8(AttributeOf(cell, "date-value"));
@@ -288,7 +307,12 @@ class BodyReader {
     }
     std::string text;
     RAG_RETURN_IF_ERROR(Flatten(cell, depth, text));
-    return CollapseSpace(text);
+    text = CollapseSpace(text);
+    for (const std::string_view stored :
+         {"string-value", "boolean-value", "time-value", "date-value", "value"}) {
+      if (text.empty()) text = CollapseSpace(RepairUtf8(AttributeOf(cell, stored)));
+    }
+    return text;
   }
 
   Status Sheet(const pugi::xml_node& table) {
@@ -311,7 +335,8 @@ class BodyReader {
       for (const pugi::xml_node& cell : node.children()) {
         const bool covered = LocalName(cell) == "covered-table-cell";
         if (!covered && LocalName(cell) != "table-cell") continue;
-        const size_t repeated = CountOf(AttributeOf(cell, "number-columns-repeated"), 1);
+        const size_t repeated =
+            CountOf(AttributeOf(cell, "number-columns-repeated"), 1, kMaxColumns);
         RAG_ASSIGN_OR_RETURN(const std::string text, ValueOf(cell, 1));
         if (text.empty() && !covered) {
           column += repeated;
@@ -327,7 +352,7 @@ class BodyReader {
             value = above->second.text;
           }
           if (value.empty()) continue;
-          const size_t spanned = CountOf(AttributeOf(cell, "number-rows-spanned"), 1);
+          const size_t spanned = CountOf(AttributeOf(cell, "number-rows-spanned"), 1, kMaxRows);
           if (spanned > 1) down[column] = {spanned - 1, value};
           bytes += value.size();
           row.all_text = row.all_text && (type.empty() || type == "string");
@@ -339,8 +364,10 @@ class BodyReader {
         builder_.Add(BlockKind::kHeading, RepairUtf8(AttributeOf(table, "name")), 1);
         headed = true;
       }
-      const size_t repeated = CountOf(AttributeOf(node, "number-rows-repeated"), 1);
+      const size_t repeated = CountOf(AttributeOf(node, "number-rows-repeated"), 1, kMaxRows);
       for (size_t i = 0; i < (row.fields.empty() ? 0 : repeated); ++i) {
+        if (cancel_ != nullptr && cancel_->cancelled()) return CancelledError("cancelled");
+        if (i > 0) RAG_RETURN_IF_ERROR(CountCells(row.fields.size()));
         row.number = number + i;
         rows.Add(row);
         if (builder_.full()) return OkStatus();
@@ -393,7 +420,7 @@ Result<ParsedFile> ParseOdf(std::string_view content, const ParseSource& source)
     RAG_RETURN_IF_ERROR(LoadPart(parts, "styles.xml", xml));
     styles.Add(ChildOf(xml.document_element(), "styles"));
   }
-  RAG_RETURN_IF_ERROR(LoadPart(parts, "content.xml", xml));
+  RAG_RETURN_IF_ERROR(LoadPart(parts, "content.xml", xml, BlankText::kKept));
   styles.Add(ChildOf(xml.document_element(), "automatic-styles"));
   const pugi::xml_node body = ChildOf(xml.document_element(), "body");
   TextBuilder builder(source.options.max_text_bytes);
@@ -421,9 +448,7 @@ Result<ParsedFile> ParseOdf(std::string_view content, const ParseSource& source)
   document.media_type = StrCat("application/vnd.oasis.opendocument.", kind);
   RAG_RETURN_IF_ERROR(std::move(builder).Finish(document));
   if (kind == "text") TitleFromHeading(document, source, 1);
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

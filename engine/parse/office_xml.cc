@@ -11,11 +11,19 @@
 namespace rag {
 namespace {
 
-constexpr size_t kMaxCount = 1'000;
+constexpr size_t kMaxPropertyBytes = size_t{64} << 10;
 
 std::string RelationshipsOf(std::string_view part) {
   const size_t name = part.find_last_of('/') + 1;
   return StrCat(part.substr(0, name), "_rels/", part.substr(name), ".rels");
+}
+
+bool SameButForCase(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return lower(x) == lower(y); });
 }
 
 }  // namespace
@@ -48,10 +56,21 @@ std::string_view AttributeOf(const pugi::xml_node& node, std::string_view local_
   return {};
 }
 
-size_t CountOf(std::string_view value, size_t least) {
+std::string TextOf(const pugi::xml_node& node) {
+  std::string text;
+  for (const pugi::xml_node& child : node.children()) {
+    if (child.type() == pugi::node_pcdata || child.type() == pugi::node_cdata) {
+      text += child.value();
+    }
+  }
+  return text;
+}
+
+size_t CountOf(std::string_view value, size_t least, size_t most) {
   size_t count = least;
-  std::from_chars(value.data(), value.data() + value.size(), count);
-  return std::clamp(count, least, kMaxCount);
+  const auto end = std::from_chars(value.data(), value.data() + value.size(), count);
+  if (end.ec == std::errc::result_out_of_range) count = most;
+  return std::clamp(count, least, most);
 }
 
 Result<ZipParts> ReadParts(std::string_view content, std::string_view kind,
@@ -70,13 +89,18 @@ Status MissingPartError(std::string_view name) {
                               "' is missing");
 }
 
-Status LoadPart(const ZipParts& parts, const std::string& name, pugi::xml_document& xml) {
-  const auto part = parts.find(name);
+Status LoadPart(const ZipParts& parts, const std::string& name, pugi::xml_document& xml,
+                BlankText blanks) {
+  auto part = parts.find(name);
   if (part == parts.end()) {
-    return MissingPartError(name);
+    part = std::find_if(parts.begin(), parts.end(),
+                        [&](const auto& entry) { return SameButForCase(entry.first, name); });
   }
-  const pugi::xml_parse_result parsed = xml.load_buffer(
-      part->second.data(), part->second.size(), pugi::parse_default | pugi::parse_ws_pcdata_single);
+  if (part == parts.end()) return MissingPartError(name);
+  const unsigned how =
+      blanks == BlankText::kKept ? pugi::parse_ws_pcdata : pugi::parse_ws_pcdata_single;
+  const pugi::xml_parse_result parsed =
+      xml.load_buffer(part->second.data(), part->second.size(), pugi::parse_default | how);
   if (parsed) return OkStatus();
   return InvalidArgumentError("the document is damaged: ", RepairUtf8(name), " at byte ",
                               parsed.offset, ": ", parsed.description());
@@ -119,10 +143,11 @@ void ReadProperties(const pugi::xml_node& properties, Document& document) {
   // OpenDocument's creator is who changed the document last.
   const bool changed_since = ChildOf(properties, "initial-creator");
   bool has_title = false;
+  std::map<std::string_view, std::string> values;
   for (const pugi::xml_node& node : properties.children()) {
     const std::string_view name = LocalName(node);
-    const std::string value = RepairUtf8(CollapseSpace(node.child_value()));
-    if (value.empty()) continue;
+    std::string value = RepairUtf8(CollapseSpace(TextOf(node)));
+    if (value.empty() || value.size() > kMaxPropertyBytes) continue;
     // PowerPoint's own for a presentation that was given none.
     if (name == "title" && !has_title && value != "PowerPoint Presentation") {
       document.title = value;
@@ -131,9 +156,12 @@ void ReadProperties(const pugi::xml_node& properties, Document& document) {
     const auto* known = std::find_if(std::begin(kNames), std::end(kNames),
                                      [&](const auto& entry) { return entry.from == name; });
     if (known == std::end(kNames) || (changed_since && name == "creator")) continue;
-    const Value* before = metadata.Find(known->to);
-    metadata.Set(known->to, before == nullptr ? value : StrCat(before->as_string(), "; ", value));
+    std::string& joined = values[known->to];
+    if (joined.size() + value.size() > kMaxPropertyBytes) continue;
+    if (!joined.empty()) joined += "; ";
+    joined += value;
   }
+  for (auto& [name, value] : values) metadata.Set(name, std::move(value));
 }
 
 bool IsOfficePart(std::string_view name) {

@@ -25,9 +25,11 @@ std::string_view LocalName(const pugi::xml_node& node);
 pugi::xml_node ChildOf(const pugi::xml_node& node, std::string_view local_name);
 // The attribute of that local name ("val" of w:val); "" when there is none.
 std::string_view AttributeOf(const pugi::xml_node& node, std::string_view local_name);
+// The text that stands in an element itself, in however many pieces.
+std::string TextOf(const pugi::xml_node& node);
 // How many columns, rows or characters an attribute says, from `least` (also when it says nothing)
-// to 1,000.
-size_t CountOf(std::string_view value, size_t least);
+// to `most`.
+size_t CountOf(std::string_view value, size_t least, size_t most = 1'000);
 
 using ZipParts = std::map<std::string, std::string>;
 
@@ -35,16 +37,20 @@ using ZipParts = std::map<std::string, std::string>;
 // and the kind ("a DOCX file").
 Result<ZipParts> ReadParts(std::string_view content, std::string_view kind,
                            bool (*wanted)(std::string_view name));
-// Errors: invalid_argument naming the part, when it is missing or damaged. No entities of a
-// document type are expanded.
-Status LoadPart(const ZipParts& parts, const std::string& name, pugi::xml_document& xml);
+// White space between two elements: in a few formats it is text.
+enum class BlankText { kLeftOut, kKept };
+// Names differ in more than the case of their letters (ECMA-376, part 2, 6.2.2.3). Errors:
+// invalid_argument naming the part, when it is missing or damaged. No entities of a document type
+// are expanded.
+Status LoadPart(const ZipParts& parts, const std::string& name, pugi::xml_document& xml,
+                BlankText blanks = BlankText::kLeftOut);
 // "a/d.xml" of "a/b/c.xml" and "../d.xml"; a target that begins with '/' stands at the root.
 std::string ResolvePart(std::string_view base, std::string_view target);
 
 // invalid_argument that names the part.
 Status MissingPartError(std::string_view name);
 // Dublin Core and its like: the children's names as metadata calls them, and the title. What stands
-// there several times is joined.
+// there several times is joined, up to 64 KiB; longer values are left out.
 void ReadProperties(const pugi::xml_node& properties, Document& document);
 
 // ECMA-376, part 2 (OPC): the parts of DOCX, PPTX and XLSX, found through their relationships.

@@ -134,6 +134,12 @@ Document MakeDocument(const ParseSource& source, std::string_view media_type) {
   return document;
 }
 
+ParsedFile OneDocument(Document document) {
+  ParsedFile file;
+  file.documents.push_back(std::move(document));
+  return file;
+}
+
 void TitleFromHeading(Document& document, const ParseSource& source, uint8_t max_level) {
   if (document.title != FileStem(source.path)) return;
   const auto heading =

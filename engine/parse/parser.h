@@ -34,6 +34,8 @@ Result<ParsedFile> ParseImage(std::string_view content, const ParseSource& sourc
 // A document with key, source and title (the file's name without its extension) from the path, and
 // an empty object as metadata.
 Document MakeDocument(const ParseSource& source, std::string_view media_type);
+// What a file gives that is one document.
+ParsedFile OneDocument(Document document);
 // When the title is still the file's name, the first heading of a level up to `max_level` becomes
 // it.
 void TitleFromHeading(Document& document, const ParseSource& source, uint8_t max_level);

@@ -150,9 +150,7 @@ Result<ParsedFile> ParsePdf(std::string_view content, const ParseSource& source)
                                 "); scanned pages need to go through OCR first");
   }
   document.metadata.as_object().Set("pages", pages.size());
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

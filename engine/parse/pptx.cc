@@ -51,7 +51,7 @@ Status Inline(const pugi::xml_node& parent, int depth, std::string& text) {
   for (const pugi::xml_node& node : parent.children()) {
     const std::string_view name = LocalName(node);
     if (name == "t") {
-      text += RepairUtf8(node.child_value());
+      text += RepairUtf8(TextOf(node));
     } else if (name == "br") {
       text += '\n';
     } else if (name != "pPr" && name != "rPr" && name != "endParaRPr" && name != "Fallback") {
@@ -75,8 +75,17 @@ Result<std::string> OneLine(const pugi::xml_node& body, int depth) {
 class SlideReader {
  public:
   SlideReader(const ZipParts& parts, const std::vector<Relationship>& related, uint32_t number,
-              TextBuilder& builder, std::set<std::string>& read)
-      : parts_(parts), related_(related), number_(number), builder_(builder), read_(read) {}
+              TextBuilder& builder, std::set<std::string>& read, const CancelToken* cancel)
+      : parts_(parts),
+        related_(related),
+        number_(number),
+        builder_(builder),
+        read_(read),
+        cancel_(cancel) {
+    for (const Relationship& relationship : related) {
+      if (relationship.type == "diagramData") diagrams_.emplace(relationship.id, &relationship);
+    }
+  }
 
   Status Read(const pugi::xml_node& slide) {
     const pugi::xml_node shapes = ChildOf(ChildOf(slide, "cSld"), "spTree");
@@ -119,6 +128,7 @@ class SlideReader {
 
   Status Shapes(const pugi::xml_node& parent, int depth) {
     if (depth > kMaxXmlDepth) return XmlDepthError();
+    if (cancel_ != nullptr && cancel_->cancelled()) return CancelledError("cancelled");
     for (const pugi::xml_node& node : parent.children()) {
       if (builder_.full()) return OkStatus();
       const std::string_view name = LocalName(node);
@@ -181,16 +191,14 @@ class SlideReader {
 
   // The texts of a SmartArt diagram's points.
   Status Diagram(std::string_view id) {
-    for (const Relationship& relationship : related_) {
-      if (relationship.id != id || relationship.type != "diagramData" ||
-          !read_.insert(relationship.target).second) {
-        continue;
-      }
-      pugi::xml_document xml;
-      RAG_RETURN_IF_ERROR(LoadPart(parts_, relationship.target, xml));
-      for (const pugi::xml_node& point : ChildOf(xml.document_element(), "ptLst").children()) {
-        RAG_RETURN_IF_ERROR(Text(ChildOf(point, "t"), true, 0));
-      }
+    const auto found = diagrams_.find(id);
+    if (found == diagrams_.end()) return OkStatus();
+    const std::string& part = found->second->target;
+    if (!read_.insert(part).second) return OkStatus();
+    pugi::xml_document xml;
+    RAG_RETURN_IF_ERROR(LoadPart(parts_, part, xml));
+    for (const pugi::xml_node& point : ChildOf(xml.document_element(), "ptLst").children()) {
+      RAG_RETURN_IF_ERROR(Text(ChildOf(point, "t"), true, 0));
     }
     return OkStatus();
   }
@@ -200,6 +208,8 @@ class SlideReader {
   const uint32_t number_;
   TextBuilder& builder_;
   std::set<std::string>& read_;
+  const CancelToken* cancel_;
+  std::unordered_map<std::string_view, const Relationship*> diagrams_;  // by id
   std::string title_;
   bool headed_ = false;
 };
@@ -241,15 +251,13 @@ Result<ParsedFile> ParsePptx(std::string_view content, const ParseSource& source
     pugi::xml_document xml;
     RAG_RETURN_IF_ERROR(LoadPart(parts, part, xml));
     RAG_ASSIGN_OR_RETURN(const std::vector<Relationship> of_slide, ReadRelationships(parts, part));
-    SlideReader reader(parts, of_slide, slides, builder, read);
+    SlideReader reader(parts, of_slide, slides, builder, read, source.cancel);
     RAG_RETURN_IF_ERROR(reader.Read(xml.document_element()));
     if (document.title == file_name && !reader.title().empty()) document.title = reader.title();
   }
   RAG_RETURN_IF_ERROR(std::move(builder).Finish(document));
   document.metadata.as_object().Set("slides", slides);
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

@@ -9,9 +9,7 @@ Result<ParsedFile> ParseText(std::string_view content, const ParseSource& source
   RAG_ASSIGN_OR_RETURN(document.text, DecodeText(content));
   AppendParagraphs(document.text, 0, static_cast<uint32_t>(document.text.size()),
                    BlockKind::kParagraph, document.blocks);
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

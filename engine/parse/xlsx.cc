@@ -1,7 +1,7 @@
 // XLSX (ECMA-376 SpreadsheetML): the worksheets in the workbook's order, each below its name, their
-// rows as records (sheet_rows.h). Of a formula the value that was stored with it. Numbers have the
-// 15 digits that Excel keeps, dates are ISO 8601's; other number formats are not applied. Comments
-// and charts are left out.
+// rows as records (sheet_rows.h). Of a formula the value that was stored with it. Whole numbers are
+// as they are stored, others have the 15 digits that Excel keeps, dates are ISO 8601's; other
+// number formats are not applied. Comments and charts are left out.
 #include <algorithm>
 #include <charconv>
 #include <map>
@@ -13,6 +13,7 @@
 
 #include "engine/parse/number_format.h"
 #include "engine/parse/office_xml.h"
+#include "engine/parse/paragraphs.h"
 #include "engine/parse/parser.h"
 #include "engine/parse/sheet_rows.h"
 #include "engine/parse/text_builder.h"
@@ -47,8 +48,8 @@ std::string StringOf(const pugi::xml_node& item) {
   std::string text;
   for (const pugi::xml_node& node : item.children()) {
     const std::string_view name = LocalName(node);
-    if (name == "t") text += node.child_value();
-    if (name == "r") text += ChildOf(node, "t").child_value();
+    if (name == "t") text += TextOf(node);
+    if (name == "r") text += TextOf(ChildOf(node, "t"));
   }
   return Unescape(text);
 }
@@ -75,6 +76,13 @@ std::vector<DateParts> ReadFormats(const pugi::xml_node& styles) {
     formats.push_back(found != custom.end() ? found->second : BuiltInDateParts(id));
   }
   return formats;
+}
+
+// Digits alone, as many as a number may have that is not shown by its exponent.
+bool IsWhole(std::string_view number) {
+  if (number.starts_with('-')) number.remove_prefix(1);
+  return !number.empty() && number.size() <= 20 &&
+         number.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
 struct CellPlace {
@@ -190,8 +198,8 @@ class SheetReader {
                                       " columns");
       }
       bool text_cell = true;
-      std::string text = CellText(cell, &text_cell);
-      if (!text.empty()) {
+      RAG_ASSIGN_OR_RETURN(std::string text, CellText(cell, &text_cell));
+      if (!Trim(text).empty()) {
         add_spans(column);
         if (span != spans_.end() && span->first == column) ++span;
         bytes += text.size();
@@ -226,18 +234,21 @@ class SheetReader {
     return &*found;
   }
 
-  std::string CellText(const pugi::xml_node& cell, bool* is_text) const {
+  Result<std::string> CellText(const pugi::xml_node& cell, bool* is_text) const {
     const std::string_view type = AttributeOf(cell, "t");
     if (type == "inlineStr") return StringOf(ChildOf(cell, "is"));
-    const std::string_view value = ChildOf(cell, "v").child_value();
+    const std::string value = TextOf(ChildOf(cell, "v"));
+    if (value.empty()) return std::string();
     if (type == "s") {
       size_t index = strings_.size();
       std::from_chars(value.data(), value.data() + value.size(), index);
-      return index < strings_.size() ? strings_[index] : "";
+      if (index < strings_.size()) return strings_[index];
+      return InvalidArgumentError("cell ", RepairUtf8(AttributeOf(cell, "r")), " is string '",
+                                  RepairUtf8(value), "' of ", strings_.size(), " shared ones");
     }
     if (type == "str" || type == "e") return Unescape(value);
     *is_text = false;
-    if (type == "b") return value == "1" ? "TRUE" : value == "0" ? "FALSE" : "";
+    if (type == "b") return std::string(value == "1" ? "TRUE" : value == "0" ? "FALSE" : "");
     if (type == "d") return RepairUtf8(value);
     return NumberText(value, cell.attribute("s").as_uint());
   }
@@ -252,6 +263,8 @@ class SheetReader {
       std::string date = DateText(number, formats_[format], system_1904_);
       if (!date.empty()) return date;
     }
+    // Identifiers are written as numbers too: Excel shows such a one with an exponent.
+    if (IsWhole(value)) return std::string(value);
     char text[40];
     // As "%.15g", whatever the program's locale.
     char* const shown =
@@ -315,9 +328,7 @@ Result<ParsedFile> ParseXlsx(std::string_view content, const ParseSource& source
   }
   RAG_RETURN_IF_ERROR(std::move(builder).Finish(document));
   document.metadata.as_object().Set("sheets", sheets);
-  ParsedFile file;
-  file.documents.push_back(std::move(document));
-  return file;
+  return OneDocument(std::move(document));
 }
 
 }  // namespace rag

@@ -324,6 +324,117 @@ TEST_CASE("the structure of presentations, workbooks, books and OpenDocument tex
   CHECK(text(Odf(), Format::kOdf) == "Title\n\nPart\n\na  b\n\nitem\n\nx | y\nx | z\n\nnote");
 }
 
+TEST_CASE("what writers of office files and books put differently means the same") {
+  const auto text = [](const std::string& content, Format format) {
+    const Result<ParsedFile> parsed = ParseContent(content, "/d/x", format);
+    REQUIRE_OK(parsed);
+    return parsed->documents.at(0).text;
+  };
+  const auto odf = [&](const std::string& body, const std::string& kind = "text") {
+    return text(Odf("<d><o:body><o:" + kind + ">" + body + "</o:" + kind + "></o:body></d>"),
+                Format::kOdf);
+  };
+  // A blank by itself between two spans; drawings in a paragraph.
+  CHECK(odf("<p><span>Hello</span> <span>bold</span>\n<span>world</span></p>") ==
+        "Hello bold world");
+  CHECK(odf("<p>before<draw:custom-shape><p>one</p><p>two</p></draw:custom-shape>after</p>") ==
+        "beforeafter\n\none\n\ntwo");
+  // Rows and columns that stand there many times; cells that show nothing of what they hold.
+  const std::string head = "<table name=\"T\"><table-row><table-cell><p>n</p></table-cell>";
+  const std::string gap = "<table-cell number-columns-repeated=\"1499\"/>";
+  CHECK(odf(head + gap + "<table-cell><p>far</p></table-cell></table-row><table-row>" +
+                "<table-cell value-type=\"string\" string-value=\"a\"/>" + gap +
+                "<table-cell value-type=\"float\" value=\"7\"/></table-row></table>",
+            "spreadsheet") == "T\n\nn: a; far: 7");
+  const std::string many = odf(head + "</table-row><table-row number-rows-repeated=\"1500\">" +
+                                   "<table-cell><p>5</p></table-cell></table-row></table>",
+                               "spreadsheet");
+  CHECK(std::count(many.begin(), many.end(), '5') == 1'500);
+  // A cell of one blank is none; whole numbers keep their digits; text in pieces; names' case.
+  CHECK(
+      text(Xlsx("<worksheet><sheetData><row><c t=\"str\"><v>Report</v></c><c t=\"str\"><v> </v></c>"
+                "</row><row><c t=\"s\"><v>0</v></c><c t=\"str\"><v>b</v></c></row><row><c>"
+                "<v>1234567890123456</v></c><c t=\"s\"/><c t=\"str\"><v>x<![CDATA[ y]]> z</v></c>"
+                "</row></sheetData></worksheet>"),
+           Format::kXlsx) == "S\n\nReport\n\nname: 1234567890123456; column 3: x y z");
+  std::string other_case = Xlsx();
+  for (size_t at = 0; (at = other_case.find("xl/sharedStrings", at)) != std::string::npos; ++at) {
+    other_case.replace(at, 16, "xl/SharedStrings");
+  }
+  CHECK(text(other_case, Format::kXlsx) == text(Xlsx(), Format::kXlsx));
+  // Chapters: quotes in scripts, character data, other encodings.
+  const auto epub = [&](const std::string& chapter) {
+    return text(Epub(kPackage, chapter), Format::kEpub);
+  };
+  CHECK(epub("<html><head><script>if (a<b) x='don\"t</script><title/></head><body><p>Some "
+             "<![CDATA[a < b & c]]> here</p></body></html>") == "Some a < b & c here");
+  CHECK(epub("<?xml version=\"1.0\" encoding=\"windows-1251\"?><html><body><p>"
+             "\xCF\xF0\xE8\xE2\xE5\xF2</p></body></html>") == "Привет");
+  std::string wide = "\xFF\xFE";
+  for (const char c : std::string("<html><head><title/></head><body><p>wide</p></body></html>")) {
+    wide += c;
+    wide += '\0';
+  }
+  CHECK(epub(wide) == "wide");
+  // Names of entries beyond ASCII, whatever the program's locale.
+  std::string package = kPackage;
+  package.replace(package.find("a%20b.xhtml"), 11, "cap%C3%ADtulo.xhtml");
+  const std::string book =
+      Zip({{"mimetype", "application/epub+zip", 0},
+           {"META-INF/container.xml",
+            "<container><rootfiles><rootfile full-path=\"O/p.opf\"/></rootfiles></container>", 0},
+           {"O/p.opf", package, 0},
+           {"O/capítulo.xhtml", "<html><body><p>Uno</p></body></html>", 0}});
+  CHECK(text(book, Format::kEpub) == "Uno");
+}
+
+TEST_CASE("a book of which a chapter is missing is read without it") {
+  std::string package = kPackage;
+  package.replace(package.find("<itemref"), 0, "<itemref idref=\"gone\"/><itemref idref=\"b\"/>");
+  package.replace(package.find("</manifest>"), 0,
+                  "<item id=\"b\" href=\"b.xhtml\" media-type=\"application/xhtml+xml\"/>");
+  const Result<ParsedFile> parsed = ParseContent(Epub(package), "/d/x", Format::kEpub);
+  REQUIRE_OK(parsed);
+  CHECK(parsed->documents.at(0).text == "Text");
+  REQUIRE(parsed->problems.size() == 2);
+  CHECK(parsed->problems[0].message().find("'gone'") != std::string::npos);
+  CHECK(parsed->problems[1].message().find("O/b.xhtml") != std::string::npos);
+}
+
+// Each is small, and took minutes or gigabytes.
+TEST_CASE("what stands there again and again costs no more than its bytes") {
+  const auto repeat = [](const std::string& piece, size_t times) {
+    std::string out;
+    for (size_t i = 0; i < times; ++i) out += piece;
+    return out;
+  };
+  const Status spaces =
+      ParseContent(Odf("<d><o:body><o:text><p>a" + repeat("<text:s text:c=\"1000\"/>", 100'000) +
+                       "</p></o:text></o:body></d>"),
+                   "/d/x", Format::kOdf)
+          .status();
+  CHECK(spaces.code() == StatusCode::kResourceExhausted);
+  CHECK(spaces.message().find("paragraph") != std::string::npos);
+  const Result<ParsedFile> words = ParseContent(
+      Zip({{"content.xml", kOdfContent, 0},
+           {"meta.xml", "<m><meta>" + repeat("<keyword>word</keyword>", 200'000) + "</meta></m>",
+            0}}),
+      "/d/x", Format::kOdf);
+  REQUIRE_OK(words);
+  CHECK(words->documents.at(0).metadata.Find("keywords")->as_string().size() <= 64 << 10);
+  const std::string frame = "<dgm:relIds r:dm=\"r1\"/>";
+  CHECK(ParseContent(Pptx("<p:sld><p:cSld><p:spTree>" + repeat(frame, 100'000) +
+                          "</p:spTree></p:cSld></p:sld>"),
+                     "/d/x", Format::kPptx)
+            .ok());
+  const Status string = ParseContent(Xlsx("<worksheet><sheetData><row><c r=\"A1\" t=\"s\"><v>9</v>"
+                                          "</c></row></sheetData></worksheet>"),
+                                     "/d/x", Format::kXlsx)
+                            .status();
+  CHECK(string.code() == StatusCode::kInvalidArgument);
+  CHECK(string.message().find("cell A1 is string '9' of 1") != std::string::npos);
+}
+
 TEST_CASE("traps of presentations, workbooks, books and OpenDocument files are refused") {
   const auto refused = [](const std::string& content, Format format, StatusCode code,
                           const std::string& names) {
