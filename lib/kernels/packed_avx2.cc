@@ -19,7 +19,7 @@ namespace {
 
 constexpr size_t kHalfRows = 8;           // of a tile, in a register
 constexpr size_t kHalfBytes = 32;         // of a quad
-constexpr size_t kMostTokens = 4;         // of one pass
+constexpr size_t kMostTokens = 4;         // of one pass, and tiles of one token
 constexpr size_t kUnpackFromTokens = 16;  // a group is unpacked once for as many
 constexpr size_t kTokenTile = 64;         // of a call: so many rows stay in the second-level cache
 // As in quantized_avx512.cc.
@@ -54,6 +54,10 @@ constexpr bool kSigned = F::kValues || kBytes<F>;
 // Quads whose pairs are summed up in 16 bits.
 template <class F>
 constexpr size_t kRun = kSigned<F> ? 1 : kQuads >> F::Codes::kPlanes;
+
+// Tiles that are multiplied side by side with one token.
+template <class F>
+constexpr size_t kSideBySide = F::kValues || (F::Codes::kPlanes > 0) ? 1 : 4;
 
 // Four columns of eight rows: codes, or signed values with their magnitudes.
 struct Quad {
@@ -205,34 +209,50 @@ struct Sums {
   __m256i wholes[kTokens][2];  // of the group so far, where scales are of 256 columns
 };
 
-// Sums up the products of kRun<F> quads from `first` of a block with the activations at `at`, times
-// `scales` (pairs of 16 bits for each half): add(t, side, sum) gets those of each token and half.
-template <class F, size_t kTokens, class Group, class Add>
-inline __attribute__((always_inline)) void SumRun(const Group& group, size_t block, size_t first,
-                                                  const Activations8& x, size_t at,
-                                                  const __m256i (&scales)[2], const Add& add) {
-  __m256i pairs[kTokens][2];
+// The i-th quad that is multiplied: the two that share bytes follow each other.
+template <class F>
+constexpr size_t QuadAt(size_t i) {
+  if (kBytes<F> || F::Codes::kPlanes > 0) return i;
+  return i / 2 + i % 2 * (kQuads / 2);
+}
+
+// Sums up the products of kRun<F> quads from `first` of a block of each tile with the activations
+// at `at`, times `scales` (pairs of 16 bits for each half): add(tile, t, side, sum) gets those of
+// each token and half. The tiles take turns quad by quad.
+template <class F, size_t kTokens, size_t kTiles, class Group, class Add>
+inline __attribute__((always_inline)) void SumRun(const Group (&groups)[kTiles], size_t block,
+                                                  size_t first, const Activations8& x, size_t at,
+                                                  const __m256i (&scales)[kTiles][2],
+                                                  const Add& add) {
+  __m256i pairs[kTiles][kTokens][2];
 #pragma GCC unroll 8
   for (size_t i = 0; i < kRun<F>; ++i) {
-    const Quad quads[2] = {group.Codes(block, first + i, 0), group.Codes(block, first + i, 1)};
+    const size_t quad = QuadAt<F>(first + i);
 #pragma GCC unroll 4
-    for (size_t t = 0; t < kTokens; ++t) {
-      const __m256i four = BroadcastFour(x.values + at + t * x.stride + 4 * (first + i));
+    for (size_t k = 0; k < kTiles; ++k) {
+      const Quad quads[2] = {groups[k].Codes(block, quad, 0), groups[k].Codes(block, quad, 1)};
+#pragma GCC unroll 4
+      for (size_t t = 0; t < kTokens; ++t) {
+        const __m256i four = BroadcastFour(x.values + at + t * x.stride + 4 * quad);
 #pragma GCC unroll 2
-      for (size_t side = 0; side < 2; ++side) {
-        const __m256i products = Multiply(quads[side], four, kSigned<F>);
-        __m256i& sum = pairs[t][side];
-        sum = i == 0 ? products : _mm256_add_epi16(sum, products);
-        // Keeps g++ from adding in another order, for which it stores all products first.
-        __asm__("" : "+x"(sum));
+        for (size_t side = 0; side < 2; ++side) {
+          const __m256i products = Multiply(quads[side], four, kSigned<F>);
+          __m256i& sum = pairs[k][t][side];
+          sum = i == 0 ? products : _mm256_add_epi16(sum, products);
+          // Keeps g++ from adding in another order, for which it stores all products first.
+          __asm__("" : "+x"(sum));
+        }
       }
     }
   }
 #pragma GCC unroll 4
-  for (size_t t = 0; t < kTokens; ++t) {
+  for (size_t k = 0; k < kTiles; ++k) {
+#pragma GCC unroll 4
+    for (size_t t = 0; t < kTokens; ++t) {
 #pragma GCC unroll 2
-    for (size_t side = 0; side < 2; ++side) {
-      add(t, side, _mm256_madd_epi16(pairs[t][side], scales[side]));
+      for (size_t side = 0; side < 2; ++side) {
+        add(k, t, side, _mm256_madd_epi16(pairs[k][t][side], scales[k][side]));
+      }
     }
   }
 }
@@ -243,68 +263,84 @@ inline __attribute__((always_inline)) void AddWhole(__m256i& sum, __m256i more) 
   __asm__("" : "+x"(sum));
 }
 
-// Adds a block of a group; `at` is the first token's first activation of it. As PackedKernels says.
-template <class F, size_t kTokens, class Group>
-inline __attribute__((always_inline)) void AddBlock(const Group& group, size_t block,
+// Adds a block of a group of each tile; `at` is the first token's first activation of it. As
+// PackedKernels says.
+template <class F, size_t kTokens, size_t kTiles, class Group>
+inline __attribute__((always_inline)) void AddBlock(const Group (&groups)[kTiles], size_t block,
                                                     const Activations8& x, size_t at,
-                                                    Sums<kTokens>& sums) {
+                                                    Sums<kTokens> (&sums)[kTiles]) {
   constexpr size_t kRuns = kQuads / kRun<F>;
   constexpr size_t kParts = F::Scales::kParts;
   // What a zero point adds to unsigned codes is taken off again.
   constexpr bool kZeroPoint = !F::kMinima && !kSigned<F>;
   if constexpr (kIsShort<F>) {
-    const __m256i ones[2] = {_mm256_set1_epi16(1), _mm256_set1_epi16(1)};
-    __m256i wholes[kTokens][2];
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i scales[kTiles][2];
+#pragma GCC unroll 4
+    for (size_t k = 0; k < kTiles; ++k) scales[k][0] = scales[k][1] = ones;
+    __m256i wholes[kTiles][kTokens][2];
 #pragma GCC unroll 8
     for (size_t run = 0; run < kRuns; ++run) {
-      const auto add = [&](size_t t, size_t side, __m256i sum) __attribute__((always_inline)) {
-        if (run > 0) return AddWhole(wholes[t][side], sum);
-        wholes[t][side] = sum;
+      const auto add = [&](size_t k, size_t t, size_t side, __m256i sum)
+          __attribute__((always_inline)) {
+        if (run > 0) return AddWhole(wholes[k][t][side], sum);
+        wholes[k][t][side] = sum;
         if (!kZeroPoint) return;
         const __m256i minus = _mm256_set1_epi32(x.minus32[(at + t * x.stride) / kPackedBlock]);
-        AddWhole(wholes[t][side], _mm256_slli_epi32(minus, F::kZeroBits));
+        AddWhole(wholes[k][t][side], _mm256_slli_epi32(minus, F::kZeroBits));
       };
-      SumRun<F, kTokens>(group, block, run * kRun<F>, x, at, ones, add);
+      SumRun<F, kTokens>(groups, block, run * kRun<F>, x, at, scales, add);
     }
-#pragma GCC unroll 2
-    for (size_t side = 0; side < 2; ++side) {
-      const __m256 scale = group.Scale(block, side);
-      const __m256 minimum = F::kMinima ? group.Minimum(block, side) : _mm256_setzero_ps();
 #pragma GCC unroll 4
-      for (size_t t = 0; t < kTokens; ++t) {
-        __m256& sum = sums.sums[t][side];
-        const size_t row = (at + t * x.stride) / kPackedBlock;
-        if (F::kMinima) sum = _mm256_fnmadd_ps(minimum, _mm256_set1_ps(x.sums32[row]), sum);
-        const __m256 factor = _mm256_mul_ps(scale, _mm256_set1_ps(x.scales[row]));
-        sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wholes[t][side]), factor, sum);
+    for (size_t k = 0; k < kTiles; ++k) {
+#pragma GCC unroll 2
+      for (size_t side = 0; side < 2; ++side) {
+        const __m256 factors = groups[k].Scale(block, side);
+        const __m256 minimum = F::kMinima ? groups[k].Minimum(block, side) : _mm256_setzero_ps();
+#pragma GCC unroll 4
+        for (size_t t = 0; t < kTokens; ++t) {
+          __m256& sum = sums[k].sums[t][side];
+          const size_t row = (at + t * x.stride) / kPackedBlock;
+          if (F::kMinima) sum = _mm256_fnmadd_ps(minimum, _mm256_set1_ps(x.sums32[row]), sum);
+          const __m256 factor = _mm256_mul_ps(factors, _mm256_set1_ps(x.scales[row]));
+          sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(wholes[k][t][side]), factor, sum);
+        }
       }
     }
   } else {
     constexpr size_t kRunsOfPart = kRuns / kParts;
 #pragma GCC unroll 2
     for (size_t part = 0; part < kParts; ++part) {
-      const __m256i scales[2] = {group.WholeScale(block, part, 0),
-                                 group.WholeScale(block, part, 1)};
+      __m256i scales[kTiles][2];
+#pragma GCC unroll 4
+      for (size_t k = 0; k < kTiles; ++k) {
+        scales[k][0] = groups[k].WholeScale(block, part, 0);
+        scales[k][1] = groups[k].WholeScale(block, part, 1);
+      }
+      const auto add = [&](size_t k, size_t t, size_t side, __m256i sum)
+          __attribute__((always_inline)) {
+        AddWhole(sums[k].wholes[t][side], sum);
+      };
 #pragma GCC unroll 8
       for (size_t run = part * kRunsOfPart; run < (part + 1) * kRunsOfPart; ++run) {
-        const auto add = [&](size_t t, size_t side, __m256i sum) __attribute__((always_inline)) {
-          AddWhole(sums.wholes[t][side], sum);
-        };
-        SumRun<F, kTokens>(group, block, run * kRun<F>, x, at, scales, add);
+        SumRun<F, kTokens>(groups, block, run * kRun<F>, x, at, scales, add);
       }
       if constexpr (kZeroPoint) {
-#pragma GCC unroll 2
-        for (size_t side = 0; side < 2; ++side) {
-          // Both factors fit in 16 bits.
-          const __m256i zero = _mm256_and_si256(_mm256_slli_epi16(scales[side], F::kZeroBits),
-                                                _mm256_set1_epi32(0xffff));
 #pragma GCC unroll 4
-          for (size_t t = 0; t < kTokens; ++t) {
-            const size_t row = at + t * x.stride;
-            const int32_t minus =
-                kParts == 1 ? x.minus32[row / kPackedBlock] : x.minus16[row / kScaleGroup + part];
-            __m256i& sum = sums.wholes[t][side];
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_set1_epi32(minus), zero));
+        for (size_t k = 0; k < kTiles; ++k) {
+#pragma GCC unroll 2
+          for (size_t side = 0; side < 2; ++side) {
+            // Both factors fit in 16 bits.
+            const __m256i zero = _mm256_and_si256(_mm256_slli_epi16(scales[k][side], F::kZeroBits),
+                                                  _mm256_set1_epi32(0xffff));
+#pragma GCC unroll 4
+            for (size_t t = 0; t < kTokens; ++t) {
+              const size_t row = at + t * x.stride;
+              const int32_t minus =
+                  kParts == 1 ? x.minus32[row / kPackedBlock] : x.minus16[row / kScaleGroup + part];
+              __m256i& sum = sums[k].wholes[t][side];
+              sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_set1_epi32(minus), zero));
+            }
           }
         }
       }
@@ -343,18 +379,25 @@ inline __attribute__((always_inline)) void EndGroup(const std::byte* header, con
   }
 }
 
-// Adds a group's products with kTokens tokens; sums.wholes is zero before and after.
-template <class F, size_t kTokens, class Group>
-inline __attribute__((always_inline)) void AddGroup(const std::byte* header, const Group& group,
-                                                    size_t blocks, const Activations8& x, size_t at,
-                                                    Sums<kTokens>& sums) {
-  Sums<kTokens> own = sums;
+// Adds the products of a group of each tile with kTokens tokens; sums.wholes is zero before and
+// after. headers[k] is where the group of the k-th tile begins.
+template <class F, size_t kTokens, size_t kTiles, class Group>
+inline __attribute__((always_inline)) void AddGroup(const std::byte* const (&headers)[kTiles],
+                                                    const Group (&groups)[kTiles], size_t blocks,
+                                                    const Activations8& x, size_t at,
+                                                    Sums<kTokens> (&sums)[kTiles]) {
+  Sums<kTokens> own[kTiles];
+#pragma GCC unroll 4
+  for (size_t k = 0; k < kTiles; ++k) own[k] = sums[k];
   for (size_t block = 0; block < blocks; ++block) {
-    group.Prefetch(block);
-    AddBlock<F, kTokens>(group, block, x, at + block * kPackedBlock, own);
+    if (kTiles == 1) groups[0].Prefetch(block);
+    AddBlock<F, kTokens>(groups, block, x, at + block * kPackedBlock, own);
   }
-  if constexpr (!kIsShort<F>) EndGroup<F, kTokens>(header, group, x, at, own);
-  sums = own;
+#pragma GCC unroll 4
+  for (size_t k = 0; k < kTiles; ++k) {
+    if constexpr (!kIsShort<F>) EndGroup<F, kTokens>(headers[k], groups[k], x, at, own[k]);
+    sums[k] = own[k];
+  }
 }
 
 template <size_t kTokens>
@@ -371,26 +414,46 @@ __m256i First(size_t n) {
                             _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
-// Few tokens: a tile's sums stay in registers.
-template <class F, size_t kTokens>
+// Few tokens: the sums of kTiles neighbouring tiles stay in registers. Each tile is a stream of
+// memory of its own, and four are fetched ahead faster than one is, also with prefetches.
+template <class F, size_t kTokens, size_t kTiles>
 void DotFew(const std::byte* tile, size_t cols, const Activations8& x, size_t first, size_t rows,
             float* out, size_t out_stride) {
   const size_t blocks = cols / kPackedBlock;
-  Sums<kTokens> sums;
-  Clear(sums);
+  Sums<kTokens> sums[kTiles];
+  for (Sums<kTokens>& of_tile : sums) Clear(of_tile);
   for (size_t begin = 0; begin < blocks; begin += kGroupBlocks) {
-    const std::byte* const group = tile + begin / kGroupBlocks * F::kGroupBytes;
+    const std::byte* headers[kTiles];
+    TileGroup<F> groups[kTiles];
+    for (size_t k = 0; k < kTiles; ++k) {
+      headers[k] = tile + k * F::TileBytes(cols) + begin / kGroupBlocks * F::kGroupBytes;
+      groups[k] = {headers[k]};
+    }
     const size_t count = blocks - begin < kGroupBlocks ? blocks - begin : kGroupBlocks;
-    AddGroup<F, kTokens>(group, TileGroup<F>{group}, count, x,
-                         first * x.stride + begin * kPackedBlock, sums);
+    AddGroup<F, kTokens>(headers, groups, count, x, first * x.stride + begin * kPackedBlock, sums);
   }
-  for (size_t side = 0; side < 2; ++side) {
-    const size_t row = side * kHalfRows;
-    if (row >= rows) break;
+  for (size_t row = 0; row < rows && row < kTiles * kTileRows; row += kHalfRows) {
     const __m256i mask = First(rows - row);
     for (size_t t = 0; t < kTokens; ++t) {
-      _mm256_maskstore_ps(out + (first + t) * out_stride + row, mask, sums.sums[t][side]);
+      _mm256_maskstore_ps(out + (first + t) * out_stride + row, mask,
+                          sums[row / kTileRows].sums[t][row / kHalfRows % 2]);
     }
+  }
+}
+
+// As many tiles side by side as leave their sums in registers.
+template <class F, size_t kTokens>
+void DotTokens(const std::byte* tile, size_t cols, const Activations8& x, size_t first, size_t rows,
+               float* out, size_t out_stride) {
+  constexpr size_t kTiles = kTokens == 1 ? kSideBySide<F> : 1;
+  size_t row = 0;
+  for (; row + (kTiles - 1) * kTileRows < rows; row += kTiles * kTileRows) {
+    DotFew<F, kTokens, kTiles>(tile + row / kTileRows * F::TileBytes(cols), cols, x, first,
+                               rows - row, out + row, out_stride);
+  }
+  for (; row < rows; row += kTileRows) {
+    DotFew<F, kTokens, 1>(tile + row / kTileRows * F::TileBytes(cols), cols, x, first, rows - row,
+                          out + row, out_stride);
   }
 }
 
@@ -400,23 +463,23 @@ void DotMany(const std::byte* tile, size_t cols, const Activations8& x, size_t t
              float* out, size_t out_stride) {
   alignas(32) float waiting[kTokenTile][kTileRows];
   for (size_t t = 0; t < tokens; ++t) std::memset(waiting[t], 0, sizeof(waiting[t]));
-  UnpackedGroup<F> unpacked;
+  UnpackedGroup<F> unpacked[1];
   const size_t blocks = cols / kPackedBlock;
   for (size_t begin = 0; begin < blocks; begin += kGroupBlocks) {
     const std::byte* const group = tile + begin / kGroupBlocks * F::kGroupBytes;
     const size_t count = blocks - begin < kGroupBlocks ? blocks - begin : kGroupBlocks;
-    unpacked.Unpack(TileGroup<F>{group}, count);
+    unpacked[0].Unpack(TileGroup<F>{group}, count);
     const auto add = [&]<size_t kTokens>(std::integral_constant<size_t, kTokens>, size_t t) {
-      Sums<kTokens> sums;
-      Clear(sums);
+      Sums<kTokens> sums[1];
+      Clear(sums[0]);
       for (size_t i = 0; i < kTokens; ++i) {
-        sums.sums[i][0] = _mm256_load_ps(waiting[t + i]);
-        sums.sums[i][1] = _mm256_load_ps(waiting[t + i] + kHalfRows);
+        sums[0].sums[i][0] = _mm256_load_ps(waiting[t + i]);
+        sums[0].sums[i][1] = _mm256_load_ps(waiting[t + i] + kHalfRows);
       }
-      AddGroup<F, kTokens>(group, unpacked, count, x, t * x.stride + begin * kPackedBlock, sums);
+      AddGroup<F, kTokens>({group}, unpacked, count, x, t * x.stride + begin * kPackedBlock, sums);
       for (size_t i = 0; i < kTokens; ++i) {
-        _mm256_store_ps(waiting[t + i], sums.sums[i][0]);
-        _mm256_store_ps(waiting[t + i] + kHalfRows, sums.sums[i][1]);
+        _mm256_store_ps(waiting[t + i], sums[0].sums[i][0]);
+        _mm256_store_ps(waiting[t + i] + kHalfRows, sums[0].sums[i][1]);
       }
     };
     size_t t = 0;
@@ -433,22 +496,20 @@ void DotMany(const std::byte* tile, size_t cols, const Activations8& x, size_t t
 template <class F>
 void Dot(const std::byte* tile, size_t cols, const Activations8& x, size_t tokens, size_t rows,
          float* out, size_t out_stride) {
-  for (size_t row = 0; row < rows; row += kTileRows) {
-    const size_t count = rows - row < kTileRows ? rows - row : kTileRows;
-    if (tokens >= kUnpackFromTokens) {
+  if (tokens >= kUnpackFromTokens) {
+    for (size_t row = 0; row < rows; row += kTileRows) {
+      const size_t count = rows - row < kTileRows ? rows - row : kTileRows;
       DotMany<F>(tile, cols, x, tokens, count, out + row, out_stride);
-    } else {
-      size_t t = 0;
-      for (; t + kMostTokens <= tokens; t += kMostTokens) {
-        DotFew<F, kMostTokens>(tile, cols, x, t, count, out + row, out_stride);
-      }
-      for (; t + 2 <= tokens; t += 2) {
-        DotFew<F, 2>(tile, cols, x, t, count, out + row, out_stride);
-      }
-      if (t < tokens) DotFew<F, 1>(tile, cols, x, t, count, out + row, out_stride);
+      tile += F::TileBytes(cols);
     }
-    tile += F::TileBytes(cols);
+    return;
   }
+  size_t t = 0;
+  for (; t + kMostTokens <= tokens; t += kMostTokens) {
+    DotTokens<F, kMostTokens>(tile, cols, x, t, rows, out, out_stride);
+  }
+  for (; t + 2 <= tokens; t += 2) DotTokens<F, 2>(tile, cols, x, t, rows, out, out_stride);
+  if (t < tokens) DotTokens<F, 1>(tile, cols, x, t, rows, out, out_stride);
 }
 
 }  // namespace
