@@ -24,6 +24,9 @@ std::vector<std::string> TokenizerFiles(const std::string& folder) {
   const fs::path base(folder);
   if (fs::exists(base / "tokenizer.json", error)) return {(base / "tokenizer.json").string()};
   if (fs::exists(base / "vocab.txt", error)) return {(base / "vocab.txt").string()};
+  if (fs::exists(base / "vocab.json", error)) {
+    return {(base / "vocab.json").string(), (base / "merges.txt").string()};
+  }
   std::vector<std::string> files;
   for (const auto& entry : fs::directory_iterator(base, error)) {
     if (entry.path().extension() == ".model") files.push_back(entry.path().string());

@@ -3,29 +3,14 @@
 #include "lib/tokenizer/loaders.h"
 
 namespace rag {
+namespace {
 
-Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vocabulary_path,
-                                                           const std::string& merges_path,
-                                                           const TokenizerConfig& config) {
-  RAG_ASSIGN_OR_RETURN(const std::string vocabulary_text,
-                       ReadFile(vocabulary_path, kMaxTokenizerBytes));
-  RAG_ASSIGN_OR_RETURN(const std::string merges_text, ReadFile(merges_path, kMaxTokenizerBytes));
-  auto json = ParseJson(vocabulary_text);
-  if (!json.ok()) return std::move(json).status().WithContext(vocabulary_path);
-  TokenizerParts parts;
-  Value::Object model;
-  model.Set("vocab", std::move(json).value());
-  RAG_RETURN_IF_ERROR(
-      ReadModelVocabulary(Value(std::move(model)), parts.vocabulary).WithContext(vocabulary_path));
-  // CLIP's, whose words are split and lower-cased otherwise and end in this.
-  if (parts.vocabulary.Find("a</w>")) {
-    return UnimplementedError(vocabulary_path,
-                              ": a vocabulary whose words end in '</w>' is read from "
-                              "tokenizer.json, which is not here");
-  }
+using Merges = std::vector<std::pair<std::string, std::string>>;
 
-  // One merge a line; the first line may be a "#version" header.
-  std::vector<std::pair<std::string, std::string>> merges;
+// One merge a line; the first line may be a "#version" header.
+Result<Merges> ReadMerges(const std::string& path) {
+  RAG_ASSIGN_OR_RETURN(const std::string merges_text, ReadFile(path, kMaxTokenizerBytes));
+  Merges merges;
   size_t line = 0;
   for (size_t begin = 0; begin < merges_text.size(); ++line) {
     size_t end = merges_text.find('\n', begin);
@@ -36,9 +21,93 @@ Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vo
     if (text.empty() || (line == 0 && text.starts_with("#version"))) continue;
     const size_t space = text.find(' ');
     if (space == std::string_view::npos) {
-      return InvalidArgumentError(merges_path, ": line ", line + 1, " is no pair of pieces");
+      return InvalidArgumentError(path, ": line ", line + 1, " is no pair of pieces");
     }
     merges.emplace_back(text.substr(0, space), text.substr(space + 1));
+  }
+  return merges;
+}
+
+// CLIP's words are split and lower-cased otherwise than GPT-2's, and end in this.
+constexpr std::string_view kClipSuffix = "</w>";
+
+// What transformers' conversion of CLIPTokenizer writes (convert_slow_tokenizer.py).
+Result<Value> ClipTokenizerJson(Value vocabulary, const Vocabulary& pieces, const Merges& merges,
+                                const TokenizerConfig& config) {
+  const auto token = [&](std::string_view key, std::string_view usual) {
+    const std::string name = config.Token(key);
+    return name.empty() ? std::string(usual) : name;
+  };
+  const std::string begin = token("bos_token", "<|startoftext|>");
+  const std::string end = token("eos_token", "<|endoftext|>");
+  Value::Array added;
+  for (const std::string& name : {begin, end}) {
+    const auto id = pieces.Find(name);
+    if (!id) return InvalidArgumentError("the vocabulary lacks '", name, "'");
+    added.push_back(Value::Object(
+        {{"id", int64_t{*id}}, {"content", name}, {"special", true}, {"normalized", false}}));
+  }
+  const auto name_and_id = [&](const std::string& name) {
+    return Value::Array{Value(name), Value(int64_t{*pieces.Find(name)})};
+  };
+  Value::Array pairs;
+  for (const auto& [left, right] : merges) pairs.push_back(Value::Array{Value(left), Value(right)});
+  const auto regex = [](std::string_view pattern) {
+    return Value::Object({{"Regex", std::string(pattern)}});
+  };
+  const auto sequence = [](std::string_view key, Value::Array parts) {
+    return Value::Object({{"type", "Sequence"}, {std::string(key), std::move(parts)}});
+  };
+  Value::Object model({{"type", "BPE"},
+                       {"unk_token", token("unk_token", "<|endoftext|>")},
+                       {"end_of_word_suffix", std::string(kClipSuffix)}});
+  model.Append("vocab", std::move(vocabulary));
+  model.Append("merges", std::move(pairs));
+  return Value::Object(
+      {{"added_tokens", std::move(added)},
+       {"normalizer",
+        sequence(
+            "normalizers",
+            {Value::Object({{"type", "NFC"}}),
+             Value::Object({{"type", "Replace"}, {"pattern", regex("\\s+")}, {"content", " "}}),
+             Value::Object({{"type", "Lowercase"}})})},
+       {"pre_tokenizer",
+        sequence("pretokenizers",
+                 {Value::Object({{"type", "Split"},
+                                 {"pattern", regex("<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|"
+                                                   "'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|"
+                                                   "[^\\s\\p{L}\\p{N}]+")},
+                                 {"behavior", "Removed"},
+                                 {"invert", true}}),
+                  Value::Object({{"type", "ByteLevel"}, {"add_prefix_space", false}})})},
+       {"post_processor", Value::Object({{"type", "RobertaProcessing"},
+                                         {"cls", name_and_id(begin)},
+                                         {"sep", name_and_id(end)},
+                                         {"trim_offsets", false},
+                                         {"add_prefix_space", false}})},
+       {"decoder", Value::Object({{"type", "ByteLevel"}})},
+       {"model", std::move(model)}});
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vocabulary_path,
+                                                           const std::string& merges_path,
+                                                           const TokenizerConfig& config) {
+  RAG_ASSIGN_OR_RETURN(const std::string vocabulary_text,
+                       ReadFile(vocabulary_path, kMaxTokenizerBytes));
+  auto json = ParseJson(vocabulary_text);
+  if (!json.ok()) return std::move(json).status().WithContext(vocabulary_path);
+  RAG_ASSIGN_OR_RETURN(const Merges merges, ReadMerges(merges_path));
+  TokenizerParts parts;
+  Value model = Value::Object();
+  model.as_object().Set("vocab", std::move(json).value());
+  RAG_RETURN_IF_ERROR(ReadModelVocabulary(model, parts.vocabulary).WithContext(vocabulary_path));
+  if (parts.vocabulary.Find(StrCat("a", kClipSuffix))) {
+    auto clip = ClipTokenizerJson(std::move(*model.as_object().Find("vocab")), parts.vocabulary,
+                                  merges, config);
+    if (!clip.ok()) return std::move(clip).status().WithContext(vocabulary_path);
+    return TokenizerFromJson(*clip, config);
   }
   BpeSettings settings;
   settings.byte_level = true;

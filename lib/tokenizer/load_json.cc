@@ -265,15 +265,22 @@ Result<std::unique_ptr<TokenizerModel>> ParseModel(const Value& model, const Voc
   return UnimplementedError("tokenizer model '", type, "' is not supported");
 }
 
+Result<std::unique_ptr<Tokenizer>> TokenizerFromJson(const Value& json,
+                                                     const TokenizerConfig& config) {
+  if (!json.is_object()) return InvalidArgumentError("is no JSON object");
+  TokenizerParts parts;
+  RAG_RETURN_IF_ERROR(Assemble(json, config, parts));
+  return std::unique_ptr<Tokenizer>(new PipelineTokenizer(std::move(parts)));
+}
+
 Result<std::unique_ptr<Tokenizer>> LoadTokenizerJson(const std::string& path,
                                                      const TokenizerConfig& config) {
   RAG_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxTokenizerBytes));
   auto json = ParseJson(text);
   if (!json.ok()) return std::move(json).status().WithContext(path);
-  if (!json->is_object()) return InvalidArgumentError(path, ": is no JSON object");
-  TokenizerParts parts;
-  RAG_RETURN_IF_ERROR(Assemble(*json, config, parts).WithContext(path));
-  return std::unique_ptr<Tokenizer>(new PipelineTokenizer(std::move(parts)));
+  auto tokenizer = TokenizerFromJson(*json, config);
+  if (!tokenizer.ok()) return std::move(tokenizer).status().WithContext(path);
+  return tokenizer;
 }
 
 }  // namespace rag

@@ -26,9 +26,12 @@ struct TokenizerConfig {
 
 Result<std::unique_ptr<Tokenizer>> LoadTokenizerJson(const std::string& path,
                                                      const TokenizerConfig& config);
+// Of what a tokenizer.json says.
+Result<std::unique_ptr<Tokenizer>> TokenizerFromJson(const Value& json,
+                                                     const TokenizerConfig& config);
 Result<std::unique_ptr<Tokenizer>> LoadWordPieceVocabulary(const std::string& path,
                                                            const TokenizerConfig& config);
-// vocab.json and merges.txt, as GPT-2 and RoBERTa have them. Errors: unimplemented for CLIP's.
+// vocab.json and merges.txt, as GPT-2, RoBERTa and CLIP have them.
 Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vocabulary_path,
                                                            const std::string& merges_path,
                                                            const TokenizerConfig& config);

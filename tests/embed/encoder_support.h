@@ -145,6 +145,11 @@ inline Embeddings EncodeAll(const Encoder& encoder, const std::vector<std::strin
   return std::move(embeddings).value();
 }
 
+inline bool SameBits(const Matrix& a, const Matrix& b) {
+  return a.rows() == b.rows() && a.cols() == b.cols() &&
+         std::memcmp(a.data(), b.data(), a.rows() * a.cols() * sizeof(float)) == 0;
+}
+
 // The places of the scores, the best first.
 inline std::vector<size_t> Order(std::span<const float> scores) {
   std::vector<size_t> order(scores.size());

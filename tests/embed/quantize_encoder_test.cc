@@ -15,11 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool SameBits(const Matrix& a, const Matrix& b) {
-  return a.rows() == b.rows() && a.cols() == b.cols() &&
-         std::memcmp(a.data(), b.data(), a.rows() * a.cols() * sizeof(float)) == 0;
-}
-
 // The folder in 8 bits beside the folder opened with Precision::kInt8.
 void CheckInt8(const GoldenFolder& source, const Runtime& runtime,
                const std::vector<std::string>& texts) {

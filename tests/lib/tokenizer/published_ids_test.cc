@@ -74,6 +74,22 @@ TEST_CASE("CLIP gives transformers.js's ids") {
   CHECK((*tokenizer)->Decode((*tokenizer)->Encode("A photo of a cat").ids) == "a photo of a cat");
 }
 
+TEST_CASE("CLIP's vocab.json and merges.txt give the same ids") {
+  const auto data = test::SharedData("tok-clip");
+  if (!data) RAG_SKIP("no shared data");
+  const test::TemporaryFolder folder;
+  const Value json = Json(*data / "tokenizer.json");
+  const Value& model = *json.Find("model");
+  test::WriteBytes(folder.file("vocab.json"), ToJson(*model.Find("vocab")));
+  std::string merges = "#version: 0.2\n";
+  for (const Value& merge : model.Find("merges")->as_array()) merges += merge.as_string() + "\n";
+  test::WriteBytes(folder.file("merges.txt"), merges);
+  const auto tokenizer = Tokenizer::Load(folder.path().string());
+  REQUIRE_OK(tokenizer);
+  CHECK(CheckCases(**tokenizer, Json(*data / "cases_clip.json")) == 25);
+  CHECK((*tokenizer)->Decode((*tokenizer)->Encode("A photo of a cat").ids) == "a photo of a cat");
+}
+
 TEST_CASE("GPT-2 gives transformers.js's and .NET's ids") {
   const auto data = test::SharedData("tok-gpt2");
   if (!data) RAG_SKIP("no shared data");
