@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "index/vector/hnsw_index.h"
+#include "index/vector/projection.h"
 
 namespace rag {
 namespace {
@@ -57,11 +58,16 @@ Status HnswIndex::CheckCodes() const {
 Status HnswIndex::LearnCodes(MatrixView coming) {
   const CodeKind kind = options_.hnsw.codes;
   if (kind == CodeKind::kNone || options_.dim < NodeCodec::MinDim(kind)) return OkStatus();
+  // Few vectors do not tell which components may be left out: what comes later, and what is asked,
+  // may lie in those. All are kept until there are enough.
+  const size_t enough = options_.hnsw.code_dims == 0 && NodeCodec::HasAxes(kind)
+                            ? NodeCodec::MaxSample(options_.dim)
+                            : 0;
   const auto wanted = [&] {
     const NodeCodes* const codes = this->codes();
-    return codes == nullptr
-               ? slots_.size() + coming.rows >= NodeCodec::MinSample(kind, options_.dim)
-               : codes->Drifted();
+    const size_t rows = slots_.size() + coming.rows;
+    if (codes == nullptr) return rows >= NodeCodec::MinSample(kind, options_.dim);
+    return (codes->learned_rows() < enough && rows >= enough) || codes->Drifted();
   };
   if (!wanted()) return OkStatus();
   const auto gate = gate_.Exclusive();
@@ -89,9 +95,10 @@ Status HnswIndex::LearnCodes(MatrixView coming) {
       rows.Decode(row.data(), sample.row(i).data());
     }
   }
+  const size_t dims =
+      all < enough ? std::min(options_.dim, Projection::kMostChosen) : options_.hnsw.code_dims;
   auto codes = std::make_unique<NodeCodes>(
-      NodeCodec::Train(sample.view(), kind, options_.hnsw.code_dims, options_.metric, runtime_),
-      all);
+      NodeCodec::Train(sample.view(), kind, dims, options_.metric, runtime_), all);
   for (const uint32_t slot : live) RAG_RETURN_IF_ERROR(codes->Ensure(slot));
   const auto encode = [&](size_t begin, size_t end, int) {
     std::vector<float> vector(options_.dim);

@@ -16,6 +16,8 @@ constexpr size_t kWidePool = 1'024;
 // What a walk costs for each unit of ef, and how many questions to a filter cost as much as one,
 // both in distances of a scan.
 constexpr size_t kDistancesPerEf = 16;
+// Codes that are read one after another in the time of a walk's distance, which waits for memory.
+constexpr size_t kCodesPerDistance = 4;
 constexpr size_t kAsksPerDistance = 8;
 // A walk among the allowed nodes alone needs so many of them within two links to find its way.
 constexpr double kAllowedAround = 8;
@@ -229,39 +231,50 @@ HnswIndex::Plan HnswIndex::MakePlan(const SearchOptions& options) const {
     }
     plan.budget = 2 * std::max(scan_cost, walk_cost);
   }
-  if (options.exact || live <= kScanBelow || scan_cost <= walk_cost) {
+  const bool cheap = live <= kScanBelow || scan_cost <= walk_cost;  // a scan of the vectors
+  const bool few =
+      codes() != nullptr && live / kCodesPerDistance <= kDistancesPerEf * plan.ef;  // of the codes
+  if (options.exact || cheap || few) {
     const bool listed = filter != nullptr && !filter->Ids().empty();
     // Codes are worth it for more than are compared exactly in the end.
-    plan.kind = !options.exact && listed && options_.hnsw.codes != CodeKind::kNone &&
-                        filter->Count() > 2 * ScanKept(0, options.k)
-                    ? Plan::kScanCodes
-                    : Plan::kExact;
+    const bool many = filter == nullptr ? !cheap : filter->Count() > 2 * ScanKept(0, options.k);
+    const bool by_codes = options_.hnsw.codes != CodeKind::kNone && (listed || filter == nullptr);
+    plan.kind = !options.exact && by_codes && many ? Plan::kScanCodes : Plan::kExact;
   }
   return plan;
 }
 
-// Over the codes where the filter lists what it allows, over the vectors else.
+// Over the codes where the filter lists what it allows, or that is the plan; over the vectors else.
 void HnswIndex::ScanIncomplete(const Matrix& queries, const SearchOptions& options,
-                               std::span<const uint8_t> incomplete,
+                               const Plan& plan, std::span<const uint8_t> incomplete,
                                std::vector<std::vector<Neighbor>>& results) const {
   std::vector<size_t> left;
   for (size_t i = 0; i < queries.rows(); ++i) {
     if (incomplete[i] != 0) left.push_back(i);
   }
   if (left.empty()) return;
-  if (options.filter != nullptr && !options.filter->Ids().empty() && codes() != nullptr) {
+  const bool lists = options.filter != nullptr && !options.filter->Ids().empty();
+  if (codes() != nullptr && (lists || plan.kind == Plan::kScanCodes)) {
     // At the version at which the slots are found, so that nothing which is replaced meanwhile is
     // missed; they stay while this reader is here, who does not wait for the pool.
     Readers::Guard guard(slots_.readers());
-    uint64_t version = 0;
-    const std::vector<uint32_t> listed = slots_.Find(options.filter->Ids(), version);
-    Plan plan;
-    plan.kind = Plan::kScanCodes;
+    uint64_t version = slots_.version();
+    std::vector<uint32_t> listed;
+    if (lists) {
+      listed = slots_.Find(options.filter->Ids(), version);
+    } else {
+      const uint32_t end = slots_.end();
+      for (uint32_t slot = 0; slot < end; ++slot) {
+        if (slots_.Visible(slot, version)) listed.push_back(slot);
+      }
+    }
+    Plan scanning = plan;
+    scanning.kind = Plan::kScanCodes;
     const auto scan = [&](size_t begin, size_t end, int) {
       bool complete;
       for (size_t i = begin; i < end; ++i) {
         results[left[i]] =
-            SearchOne(queries.row(left[i]).data(), options, plan, listed, version, complete);
+            SearchOne(queries.row(left[i]).data(), options, scanning, listed, version, complete);
       }
     };
     if (left.size() == 1 || !runtime_.pool().TryParallelFor(left.size(), 4, scan)) {

@@ -184,7 +184,7 @@ class HnswIndex : public IndexBase {
   std::vector<Neighbor> SearchOne(const float* query, const SearchOptions& options,
                                   const Plan& plan, std::span<const uint32_t> listed,
                                   uint64_t version, bool& complete) const;
-  void ScanIncomplete(const Matrix& queries, const SearchOptions& options,
+  void ScanIncomplete(const Matrix& queries, const SearchOptions& options, const Plan& plan,
                       std::span<const uint8_t> incomplete,
                       std::vector<std::vector<Neighbor>>& results) const;
 

@@ -17,9 +17,28 @@ constexpr size_t kTogether = 4;
 // many standard deviations.
 constexpr size_t kLeastReranked = 20;
 constexpr size_t kRerankedTogether = 8;
+// Besides the nearest, one in kSpread of the others is compared before the first look, at most
+// kMostSpread: the nearest may be as alike as copies, and say nothing of what codes do to others.
+constexpr size_t kSpread = 8;
+constexpr size_t kMostSpread = 8;
 // From a disk more are asked for together.
 constexpr size_t kReadTogether = 32;
 constexpr double kSurprise = 3;
+
+// By how much distances are off from what codes told.
+struct Errors {
+  void Add(double off) {
+    ++count;
+    sum += off;
+    squares += off * off;
+  }
+  double Mean() const { return sum / std::max(count, 1.0); }
+  double Deviation() const {
+    return std::sqrt(std::max(0.0, squares / std::max(count, 1.0) - Mean() * Mean()));
+  }
+
+  double count = 0, sum = 0, squares = 0;
+};
 
 bool Better(const Neighbor& a, const Neighbor& b) {
   return a.score > b.score || (a.score == b.score && a.id < b.id);
@@ -118,22 +137,29 @@ void HnswIndex::TakePool(size_t k, uint64_t version, WalkScratch& scratch) const
 
 void HnswIndex::Rerank(const float* query, size_t k, WalkScratch& scratch) const {
   std::vector<Candidate>& candidates = scratch.candidates;
+  const size_t nearest = std::min(std::max(2 * k, kLeastReranked), candidates.size());
+  const size_t others = candidates.size() - nearest;
+  const size_t spread = std::min(others / kSpread, kMostSpread);
+  for (size_t i = 0; i < spread; ++i) {  // the rest stays sorted
+    const auto to = candidates.begin() + static_cast<ptrdiff_t>(nearest + i);
+    const auto from =
+        candidates.begin() + static_cast<ptrdiff_t>(nearest + (i + 1) * others / (spread + 1));
+    std::rotate(to, from, from + 1);
+  }
   scratch.fresh.clear();
   for (const Candidate& candidate : candidates) scratch.fresh.push_back(candidate.slot);
   scratch.distances.resize(candidates.size());
   scratch.origin.SetQuery(slots_, nullptr, query);
   // Codes compare normalized vectors by their squared distance.
   const double scale = options_.metric == Metric::kCosine ? 0.5 : 1;
-  double sum = 0, squares = 0;
+  Errors all;
   std::vector<float> best;  // a heap of the k best, the worst first
   size_t done = 0, read = 0;
   while (done < candidates.size()) {
-    size_t end = std::max(2 * k, kLeastReranked);
+    size_t end = nearest + spread;
     if (done > 0) {
-      const double mean = sum / static_cast<double>(done);
-      const double variance = std::max(0.0, squares / static_cast<double>(done) - mean * mean);
       const double hoped =
-          scale * candidates[done].distance + mean - kSurprise * std::sqrt(variance);
+          scale * candidates[done].distance + all.Mean() - kSurprise * all.Deviation();
       if (best.size() == k && hoped > best.front()) break;
       end = done + kRerankedTogether;
     }
@@ -147,8 +173,7 @@ void HnswIndex::Rerank(const float* query, size_t k, WalkScratch& scratch) const
     for (; done < end; ++done) {
       const float distance = scratch.distances[done];
       const double off = distance - scale * candidates[done].distance;
-      sum += off;
-      squares += off * off;
+      all.Add(off);
       candidates[done].distance = distance;
       if (best.size() == k && distance >= best.front()) continue;
       best.push_back(distance);
@@ -270,7 +295,7 @@ std::vector<std::vector<Neighbor>> HnswIndex::SearchPrepared(const Matrix& queri
   } else {
     runtime_.pool().ParallelFor(queries.rows(), 4 * kTogether, search);
   }
-  ScanIncomplete(queries, options, incomplete, results);
+  ScanIncomplete(queries, options, plan, incomplete, results);
   return results;
 }
 

@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "index/vector/principal_axes.h"
 #include "index/vector/rabitq_codec.h"
 #include "index/vector/sq8_codec.h"
 #include "lib/kernels/kernels.h"
@@ -118,6 +119,10 @@ Result<std::unique_ptr<NodeCodec>> NodeCodec::Parse(std::span<const std::byte> b
                 bytes.size() - dim * sizeof(float));
     if (!AllFinite({axes.data(), axes.rows() * axes.cols()})) {
       return DataLossError("codes along axes that are no numbers");
+    }
+    // Those of vectors with many copies were not, once: such codes tell distances wrong.
+    if (!AreOrthonormal(axes, runtime)) {
+      return DataLossError("codes along axes that are not orthonormal");
     }
     projection.SetAxes(std::move(axes));
   }

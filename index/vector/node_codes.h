@@ -21,6 +21,7 @@ class NodeCodes {
       : codec_(std::move(codec)), learned_rows_(learned_rows), codes_(codec_->code_bytes()) {}
 
   const NodeCodec& codec() const { return *codec_; }
+  size_t learned_rows() const { return learned_rows_; }
   const Arena& codes() const { return codes_; }
   Arena& mutable_codes() { return codes_; }
   const std::byte* code(uint32_t slot) const { return codes_.Record(slot); }

@@ -30,27 +30,42 @@ Matrix Multiply(const Matrix& a, const Matrix& b, const Runtime& runtime) {
   return c;
 }
 
-// Gram-Schmidt, each row against those before it, twice: once is not enough when little is left.
-void Orthonormalize(Matrix& rows, const Kernels& kernels) {
+// Scales a row to length 1; returns the length that it had. One that is not longer than `nothing`
+// becomes any other.
+float Normalize(std::span<float> row, float nothing, const Kernels& kernels, std::mt19937& random) {
+  const auto scale = [&](float factor) {
+    for (float& x : row) x *= factor;
+  };
+  float largest = 0;  // whose square may be below what a float holds
+  for (const float x : row) largest = std::max(largest, std::fabs(x));
+  if (!(largest > 0) || !std::isfinite(1 / largest)) largest = 0;
+  if (largest > 0) scale(1 / largest);
+  float length = largest * std::sqrt(kernels.dot(row.data(), row.data(), row.size()));
+  if (!(length > nothing)) {
+    length = 0;
+    std::normal_distribution<float> normal;
+    for (float& x : row) x = normal(random);
+  }
+  scale(1 / std::sqrt(kernels.dot(row.data(), row.data(), row.size())));
+  return length;
+}
+
+// Gram-Schmidt, each row against those before it, until a pass leaves most of it: what is left of a
+// row that lies nearly in their span is far from orthogonal to them, rounded as it is.
+void Orthonormalize(Matrix& rows, const Kernels& kernels, std::mt19937& random) {
+  constexpr float kMost = 0.7f;
+  constexpr float kNoise = 1e-6f;  // of a row of length 1: what rounding leaves of it
+  constexpr int kPasses = 10;      // two, or four where nothing is left
   const size_t dim = rows.cols();
   for (size_t i = 0; i < rows.rows(); ++i) {
-    float* const row = rows.row(i).data();
-    for (int pass = 0; pass < 2; ++pass) {
+    const std::span<float> row = rows.row(i);
+    Normalize(row, 0, kernels, random);
+    for (int pass = 0; pass < kPasses; ++pass) {
       for (size_t j = 0; j < i; ++j) {
         const float* const other = rows.row(j).data();
-        kernels.axpy(-kernels.dot(row, other, dim), other, row, dim);
+        kernels.axpy(-kernels.dot(row.data(), other, dim), other, row.data(), dim);
       }
-      const float length = std::sqrt(kernels.dot(row, row, dim));
-      if (length <= 1e-12f) {
-        // Nothing is left in this direction (fewer distinct vectors than axes): any other does.
-        for (size_t k = 0; k < dim; ++k) row[k] = k == (i + static_cast<size_t>(pass)) % dim;
-        continue;
-      }
-      for (size_t k = 0; k < dim; ++k) row[k] /= length;
-    }
-    const float length = std::sqrt(kernels.dot(row, row, dim));
-    if (length > 0) {
-      for (size_t k = 0; k < dim; ++k) row[k] /= length;
+      if (Normalize(row, kNoise, kernels, random) >= kMost) break;
     }
   }
 }
@@ -76,10 +91,10 @@ PrincipalAxes FindPrincipalAxes(MatrixView sample, std::span<const float> mean, 
   std::mt19937 random(20'240'229);
   std::normal_distribution<float> normal;
   for (size_t i = 0; i < count * dim; ++i) axes.data()[i] = normal(random);
-  Orthonormalize(axes, kernels);
+  Orthonormalize(axes, kernels, random);
   for (size_t round = 0; round < kRounds; ++round) {
     axes = Multiply(axes, covariance, runtime);  // symmetric: the transpose is itself
-    Orthonormalize(axes, kernels);
+    Orthonormalize(axes, kernels, random);
   }
   const Matrix images = Multiply(axes, covariance, runtime);
   std::vector<double> variances(count);
@@ -96,6 +111,17 @@ PrincipalAxes FindPrincipalAxes(MatrixView sample, std::span<const float> mean, 
     out.variances.push_back(variances[order[i]]);
   }
   return out;
+}
+
+bool AreOrthonormal(const Matrix& axes, const Runtime& runtime) {
+  constexpr float kTolerance = 0.01f;
+  const Matrix dots = Multiply(axes, axes, runtime);
+  for (size_t i = 0; i < axes.rows(); ++i) {
+    for (size_t j = 0; j <= i; ++j) {
+      if (!(std::fabs(dots.row(i)[j] - (i == j ? 1.0f : 0.0f)) <= kTolerance)) return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace rag

@@ -22,4 +22,7 @@ struct PrincipalAxes {
 PrincipalAxes FindPrincipalAxes(MatrixView sample, std::span<const float> mean, size_t count,
                                 const Runtime& runtime);
 
+// Whether the rows of axes [n, dim] are, to a hundredth.
+bool AreOrthonormal(const Matrix& axes, const Runtime& runtime);
+
 }  // namespace rag

@@ -16,8 +16,6 @@ constexpr int kMiddle = 128;
 constexpr int kSteps = 127;
 // The components kept hold this much of the variance.
 constexpr double kVarianceKept = 0.95;
-// More are not chosen, only taken when asked for.
-constexpr size_t kMostChosen = 508;
 
 // To nearest: the sum's last bits are those of a whole number.
 int32_t Nearest(float x) {

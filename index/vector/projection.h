@@ -17,6 +17,9 @@ namespace rag {
 
 class Projection {
  public:
+  // More components are not chosen, only taken when asked for.
+  static constexpr size_t kMostChosen = 508;
+
   // What ProjectQuery needs, kept between uses.
   struct Scratch {
     Matrix rounded;
