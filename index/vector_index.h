@@ -95,7 +95,7 @@ Result<CodeKind> ParseCodeKind(std::string_view name);
 struct HnswOptions {
   size_t m = 16;                     // links a node on the upper layers, 2m on layer 0; 2 .. 128
   size_t ef_construction = 200;      // 1 .. 65,535
-  size_t ef_search = 64;             // default of SearchOptions::ef_search
+  size_t ef_search = 128;            // default of SearchOptions::ef_search; at least 2k is used
   uint64_t seed = 42;                // of the level generator
   CodeKind codes = CodeKind::kNone;  // learned once there are some thousand vectors
   // Components that kPca8 and kPca4 keep, 1 .. 4,092 and at most dim; 0: chosen by the variance

@@ -63,7 +63,7 @@ struct Settings {
     bool token_vectors = false;      // RAG_INDEX_TOKEN_VECTORS; by the reranker
     uint64_t m = 16;                 // RAG_INDEX_M
     uint64_t ef_construction = 200;  // RAG_INDEX_EF_CONSTRUCTION
-    uint64_t ef_search = 64;         // RAG_INDEX_EF_SEARCH
+    uint64_t ef_search = 128;        // RAG_INDEX_EF_SEARCH
   } index;
 
   struct Search {

@@ -207,8 +207,8 @@ void HnswIndex::ScanCodes(const Origin& origin, std::span<const uint32_t> slots,
 
 HnswIndex::Plan HnswIndex::MakePlan(const SearchOptions& options) const {
   Plan plan;
-  plan.ef =
-      std::max(options.k, options.ef_search != 0 ? options.ef_search : options_.hnsw.ef_search);
+  plan.ef = options.ef_search != 0 ? std::max(options.k, options.ef_search)
+                                   : std::max(2 * options.k, options_.hnsw.ef_search);
   const size_t live = slots_.size();
   size_t scan_cost = live, walk_cost = kDistancesPerEf * plan.ef;  // in distances
   const IdFilter* const filter = options.filter;
