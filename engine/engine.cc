@@ -571,16 +571,13 @@ Status DescribeImage(Document& document) {
   return OkStatus();
 }
 
-}  // namespace
-
-Result<DocumentStatus> Engine::AddDocument(std::string_view collection, Document document,
-                                           const CollectionOptions& create) {
+// Checks a document from memory, and finds what its caller left out.
+Status Complete(Document& document) {
   if (!document.metadata.is_null() && !document.metadata.is_object()) {
     return InvalidArgumentError("metadata is of type ", document.metadata.type_name(),
                                 ", not an object");
   }
   if (document.key.empty()) return InvalidArgumentError("the document's key is empty");
-  RAG_RETURN_IF_ERROR(CheckWrites());
   if (!document.image.empty()) RAG_RETURN_IF_ERROR(DescribeImage(document));
   if (document.media_type.empty()) document.media_type = "text/plain";
   if (document.blocks.empty()) {
@@ -601,13 +598,46 @@ Result<DocumentStatus> Engine::AddDocument(std::string_view collection, Document
     if (document.title.empty() && markdown) document.title = std::move(found.title);
   }
   if (document.metadata.is_null()) document.metadata = Value(Value::Object());
+  return OkStatus();
+}
+
+}  // namespace
+
+Result<DocumentStatus> Engine::AddDocument(std::string_view collection, Document document,
+                                           const CollectionOptions& create) {
+  std::vector<Document> one;
+  one.push_back(std::move(document));
+  RAG_ASSIGN_OR_RETURN(std::vector<Result<DocumentStatus>> added,
+                       AddDocuments(collection, std::move(one), create));
+  return std::move(added.front());
+}
+
+Result<std::vector<Result<DocumentStatus>>> Engine::AddDocuments(std::string_view collection,
+                                                                 std::vector<Document> documents,
+                                                                 const CollectionOptions& create,
+                                                                 const CancelToken* cancel) {
+  RAG_RETURN_IF_ERROR(CheckWrites());
+  std::vector<Result<DocumentStatus>> results(documents.size(), DocumentStatus());
+  std::vector<Document> complete;
+  std::vector<size_t> places;
+  for (size_t i = 0; i < documents.size(); ++i) {
+    if (Status status = Complete(documents[i]); !status.ok()) {
+      results[i] = std::move(status);
+      continue;
+    }
+    complete.push_back(std::move(documents[i]));
+    places.push_back(i);
+  }
+  if (complete.empty()) return results;
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened,
                        impl_->OpenOrCreate(collection, create));
   RAG_ASSIGN_OR_RETURN(const IngestModels models, impl_->ModelsFor(opened->config()));
   RAG_ASSIGN_OR_RETURN(const CollectionProperties properties, UnpackProperties(opened->config()));
   RAG_ASSIGN_OR_RETURN(Manifest manifest, Manifest::Open(*impl_->store));
-  return WriteDocument(document,
-                       {*opened, manifest, models, properties.chunk, impl_->runtime.pool()});
+  std::vector<Result<DocumentStatus>> written = WriteDocuments(
+      complete, {*opened, manifest, models, properties.chunk, impl_->runtime.pool()}, cancel);
+  for (size_t i = 0; i < places.size(); ++i) results[places[i]] = std::move(written[i]);
+  return results;
 }
 
 Result<StoredDocument> Engine::GetDocument(std::string_view collection,

@@ -116,6 +116,14 @@ class Engine {
   // return.
   Result<DocumentStatus> AddDocument(std::string_view collection, Document document,
                                      const CollectionOptions& create = {});
+  // Many, encoded together and written with one sync for some hundred chunks: how each went, a bad
+  // one without harm to the others. Where a key stands twice the later document replaces the
+  // earlier one. Once `cancel` is cancelled, those that are not under way are cancelled. Errors:
+  // what keeps all of them out.
+  Result<std::vector<Result<DocumentStatus>>> AddDocuments(std::string_view collection,
+                                                           std::vector<Document> documents,
+                                                           const CollectionOptions& create = {},
+                                                           const CancelToken* cancel = nullptr);
   Result<StoredDocument> GetDocument(std::string_view collection, std::string_view key) const;
   Result<Hit> GetChunk(std::string_view collection, ChunkId id) const;
   // Keys in order from `after` (exclusive).

@@ -70,7 +70,10 @@ void ReadMessages(Fields& fields, ChatRequest& chat) {
                   "unsupported_role");
       return;
     }
-    parsed.content = ReadContent(fields, message, place);
+    // An assistant's message that called tools has null there.
+    const Value* content = message.Find("content");
+    const bool empty = parsed.role == "assistant" && content != nullptr && content->is_null();
+    if (!empty) parsed.content = ReadContent(fields, message, place);
     chat.messages.push_back(std::move(parsed));
   }
 }
@@ -205,8 +208,9 @@ void ReadRag(Fields& fields, const Service& service, ChatRequest& chat) {
   if (member == nullptr) return;
   chat.has_rag = true;
   Fields own(*member, "rag.");
-  own.AllowOnly({"collection", "k", "top_k", "mode", "filter", "ef_search", "exact", "rerank",
-                 "rerank_top", "strategy"});
+  own.AllowOnly({"collection", "k", "top_k", "mode", "filter", "ef_search", "exact", "rrf_k",
+                 "dense_weight", "lexical_weight", "sparse_weight", "rerank", "rerank_top",
+                 "strategy"});
   chat.collection = own.String("collection", service.settings.collection);
   ReadSearch(own, service.search_defaults(service.settings.ask.k), chat.ask.search);
   const Result<PromptStrategy> strategy =

@@ -95,8 +95,9 @@ std::vector<Item> ReadItems(const Value& body, std::string_view default_collecti
   return items;
 }
 
-// Nothing is written unless every document of the request is well-formed. Then each is written and
-// durable by itself: when one fails, the answer has its error's code, and says of each how it went.
+// Nothing is written unless every document of the request is well-formed. Then they are written,
+// those of a collection together, and are durable: when one fails, the answer has its error's code,
+// and says of each how it went.
 void Add(const Service& service, const HttpRequest& request, ResponseWriter& out) {
   const Result<Value> body = ParseBody(request);
   if (!body.ok()) {
@@ -109,17 +110,31 @@ void Add(const Service& service, const HttpRequest& request, ResponseWriter& out
   std::vector<Item> items = ReadItems(*body, service.settings.collection, fields);
   if (SentError(fields, out)) return;
 
+  std::vector<Result<DocumentStatus>> statuses;
   Value::Array results;
+  for (size_t begin = 0, end = 0; begin < items.size(); begin = end) {
+    std::vector<Document> documents;  // neighbours of one collection
+    for (; end < items.size() && items[end].collection == items[begin].collection; ++end) {
+      results.emplace_back(
+          Value::Object{{"key", items[end].document.key}, {"collection", items[end].collection}});
+      documents.push_back(std::move(items[end].document));
+    }
+    const Result<std::vector<Result<DocumentStatus>>> added =
+        begin > 0 && out.cancel().cancelled()
+            ? CancelledError("the client closed the connection")
+            : service.engine.AddDocuments(items[begin].collection, std::move(documents),
+                                          service.create, &out.cancel());
+    for (size_t i = begin; i < end; ++i) {
+      statuses.push_back(added.ok() ? (*added)[i - begin] : added.status());
+    }
+  }
   size_t written = 0;
   size_t failed = 0;
   bool all_new = true;
   Status first_error;
-  for (Item& item : items) {
-    Value::Object result{{"key", item.document.key}, {"collection", item.collection}};
-    Result<DocumentStatus> added =
-        !results.empty() && out.cancel().cancelled()
-            ? Result<DocumentStatus>(CancelledError("the client closed the connection"))
-            : service.engine.AddDocument(item.collection, std::move(item.document), service.create);
+  for (size_t i = 0; i < items.size(); ++i) {
+    const Result<DocumentStatus>& added = statuses[i];
+    Value::Object& result = results[i].as_object();
     if (added.ok()) {
       ++written;
       all_new = all_new && !added->replaced && !added->unchanged;
@@ -131,7 +146,6 @@ void Add(const Service& service, const HttpRequest& request, ResponseWriter& out
       if (first_error.ok()) first_error = added.status();
       result.Set("error", *ErrorBody(ToApiError(added.status())).Find("error"));
     }
-    results.emplace_back(std::move(result));
   }
   service.metrics.documents_written += written;
   if (single) {

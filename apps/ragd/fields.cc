@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kMaxPriority = 1'000'000;
 constexpr int64_t kMaxHits = 10'000;
+constexpr double kMaxWeight = 1e6;
 constexpr size_t kMaxBodyBytes = size_t{1} << 40;  // the server bounds it first
 
 }  // namespace
@@ -154,9 +155,10 @@ bool SentError(const Fields& fields, ResponseWriter& out) {
 }
 
 void ReadSearch(Fields& fields, const SearchDefaults& defaults, SearchRequest& request) {
-  if (fields.Has("k") && fields.Has("top_k")) fields.Fail("top_k", "and 'k' say the same thing");
-  request.k = static_cast<size_t>(fields.Int(fields.Has("top_k") ? "top_k" : "k",
-                                             static_cast<int64_t>(defaults.k), 1, kMaxHits));
+  const bool top_k = defaults.top_k_is_k && fields.Has("top_k");
+  if (top_k && fields.Has("k")) fields.Fail("top_k", "and 'k' say the same thing");
+  request.k = static_cast<size_t>(
+      fields.Int(top_k ? "top_k" : "k", static_cast<int64_t>(defaults.k), 1, kMaxHits));
   const Result<SearchMode> mode = ParseSearchMode(fields.String("mode", defaults.mode));
   if (mode.ok()) {
     request.mode = *mode;
@@ -167,6 +169,11 @@ void ReadSearch(Fields& fields, const SearchDefaults& defaults, SearchRequest& r
   request.ef_search = static_cast<size_t>(fields.Int("ef_search", 0, 0, 65'535));
   request.exact = fields.Bool("exact", false);
   request.per_document = static_cast<size_t>(fields.Int("per_document", 0, 0, kMaxHits));
+  request.rrf_k =
+      static_cast<size_t>(fields.Int("rrf_k", static_cast<int64_t>(request.rrf_k), 0, 1'000'000));
+  request.dense_weight = fields.Number("dense_weight", request.dense_weight, 0, kMaxWeight);
+  request.lexical_weight = fields.Number("lexical_weight", request.lexical_weight, 0, kMaxWeight);
+  request.sparse_weight = fields.Number("sparse_weight", request.sparse_weight, 0, kMaxWeight);
   const bool rerank = fields.Bool("rerank", defaults.rerank_top != 0);
   if (rerank && defaults.rerank_top == 0) {
     fields.Fail("rerank", "cannot be had: this daemon runs without a reranker", 400, "no_reranker");

@@ -61,11 +61,13 @@ bool SentError(const Fields& fields, ResponseWriter& out);
 struct SearchDefaults {
   size_t k = 10;
   std::string_view mode;
-  size_t rerank_top = 0;  // 0: there is no reranker
+  size_t rerank_top = 0;   // 0: there is no reranker
+  bool top_k_is_k = true;  // else it is the sampler's, and read elsewhere
 };
 
-// `k` (or OpenAI-style `top_k`), `mode`, `filter`, `ef_search`, `exact`, `rerank`, `rerank_top`:
-// what /v1/search, /v1/ask and the `rag` member of a chat have in common.
+// `k` (or `top_k`), `mode`, `filter`, `ef_search`, `exact`, `rrf_k`, `dense_weight`,
+// `lexical_weight`, `sparse_weight`, `rerank`, `rerank_top`: what /v1/search, /v1/ask and the `rag`
+// member of a chat have in common.
 void ReadSearch(Fields& fields, const SearchDefaults& defaults, SearchRequest& request);
 
 // `priority` as vLLM has it: requests with a lower one go first. Gives the engine's, where higher

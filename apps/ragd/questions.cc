@@ -19,7 +19,8 @@ void Search(const Service& service, const HttpRequest& request, ResponseWriter& 
   }
   Fields fields(*body);
   fields.AllowOnly({"query", "image", "collection", "k", "top_k", "mode", "filter", "ef_search",
-                    "exact", "per_document", "rerank", "rerank_top"});
+                    "exact", "per_document", "rrf_k", "dense_weight", "lexical_weight",
+                    "sparse_weight", "rerank", "rerank_top"});
   SearchRequest search;
   if (fields.Has("image")) {
     search.image = ReadImageField(fields, "image");
@@ -51,15 +52,21 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
     return;
   }
   Fields fields(*body);
-  fields.AllowOnly({"question",   "collection", "k",          "top_k",        "mode",
-                    "filter",     "ef_search",  "exact",      "per_document", "rerank",
-                    "rerank_top", "strategy",   "max_tokens", "temperature",  "top_p",
-                    "seed",       "stop",       "stream",     "lora",         "priority"});
+  fields.AllowOnly({"question",      "collection",   "k",
+                    "top_k",         "mode",         "filter",
+                    "ef_search",     "exact",        "per_document",
+                    "rrf_k",         "dense_weight", "lexical_weight",
+                    "sparse_weight", "rerank",       "rerank_top",
+                    "strategy",      "max_tokens",   "temperature",
+                    "top_p",         "seed",         "stop",
+                    "stream",        "lora",         "priority"});
   const Settings::Ask& defaults = service.settings.ask;
   AskRequest ask;
   ask.search.query = fields.RequiredString("question");
   const std::string collection = fields.String("collection", service.settings.collection);
-  ReadSearch(fields, service.search_defaults(defaults.k), ask.search);
+  SearchDefaults search_defaults = service.search_defaults(defaults.k);
+  search_defaults.top_k_is_k = false;
+  ReadSearch(fields, search_defaults, ask.search);
   const Result<PromptStrategy> strategy =
       ParsePromptStrategy(fields.String("strategy", defaults.strategy));
   if (strategy.ok()) {
@@ -74,6 +81,7 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
   ask.max_tokens = static_cast<size_t>(
       fields.Int("max_tokens", static_cast<int64_t>(defaults.max_tokens), 1, kMaxTokens));
   ask.sampling.temperature = fields.Number("temperature", defaults.temperature, 0, 100);
+  ask.sampling.top_k = static_cast<size_t>(fields.Int("top_k", 0, 0, 1 << 24));
   ask.sampling.top_p = fields.Number("top_p", 1, 0, 1);
   if (ask.sampling.top_p == 0) fields.Fail("top_p", "must be above 0");
   ask.sampling.seed = static_cast<uint64_t>(fields.Int("seed", 0, INT64_MIN, INT64_MAX));

@@ -377,6 +377,11 @@ std::optional<ApiError> Connection::CheckHead(const Parser& parser) {
                       "bad_request", ""};
     }
   }
+  const std::string* coding = request_.Header("content-encoding");
+  if (coding != nullptr && *coding != "identity") {
+    return ApiError{415, StrCat("Content-Encoding '", *coding, "' is not known; send it as it is"),
+                    "unsupported_content_encoding", ""};
+  }
   return std::nullopt;
 }
 

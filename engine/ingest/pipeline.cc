@@ -455,6 +455,91 @@ class Pipeline {
   Status error_;
 };
 
+// Some of WriteDocuments' documents; `results` gets one for each that is added, known once it is
+// written.
+class DocumentBatch {
+ public:
+  DocumentBatch(const PipelineContext& context, std::vector<Result<DocumentStatus>>& results)
+      : context_(context), budget_(BudgetOf(context)), results_(results) {}
+
+  bool Takes(const Document& document) const {
+    return chunks_ < kBatchChunks && bytes_ < kBatchBytes && !keys_.contains(document.key);
+  }
+
+  void Add(const Document& document) {
+    const Result<DocumentStatus> prepared = Prepare(document);
+    if (prepared.ok() && !prepared->unchanged) {
+      places_.push_back(results_.size());
+      keys_.insert(document.key);
+      chunks_ += unencoded_.back().input.chunks.size();
+      bytes_ += document.text.size() + document.image.size();
+    }
+    results_.push_back(prepared);
+  }
+
+  void Write() {
+    const Result<EncodeReport> encoded =
+        EncodeDocuments(unencoded_, context_.models, context_.pool, nullptr, nullptr);
+    if (!encoded.ok()) return Fail(encoded.status());
+    std::vector<DocumentInput> inputs;
+    std::vector<size_t> places;
+    auto refused = encoded->refused.begin();
+    for (size_t i = 0; i < unencoded_.size(); ++i) {
+      if (refused != encoded->refused.end() && refused->first == i) {
+        results_[places_[i]] = (refused++)->second;
+        continue;
+      }
+      inputs.push_back(std::move(unencoded_[i].input));
+      places.push_back(places_[i]);
+    }
+    places_ = std::move(places);
+    if (inputs.empty()) return;
+    const Result<std::vector<WriteResult>> written = context_.collection.ReplaceMany(inputs);
+    if (!written.ok() &&
+        (inputs.size() == 1 || written.status().code() != StatusCode::kInvalidArgument)) {
+      return Fail(written.status());
+    }
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      // Where one of them is refused the others must not suffer for it.
+      const Result<WriteResult> one = written.ok() ? Result<WriteResult>((*written)[i])
+                                                   : context_.collection.Replace(inputs[i]);
+      if (one.ok()) {
+        results_[places_[i]] =
+            DocumentStatus{.replaced = one->replaced, .chunks = one->chunks_added};
+      } else {
+        results_[places_[i]] = one.status();
+      }
+    }
+  }
+
+ private:
+  // Of one that is not stored already, unencoded_ gets what is to be written.
+  Result<DocumentStatus> Prepare(const Document& document) {
+    DocumentStatus status;
+    RAG_RETURN_IF_ERROR(CheckImages(document, context_));
+    std::string hash = HashDocument(document);
+    UnencodedDocument unencoded{.input = {}, .image = document.image};
+    RAG_ASSIGN_OR_RETURN(unencoded.input,
+                         PrepareDocument(document, context_.chunk, budget_, hash, ""));
+    RAG_ASSIGN_OR_RETURN(status.unchanged, IsStored(context_.collection, document.key, hash, ""));
+    if (!status.unchanged) unencoded_.push_back(std::move(unencoded));
+    return status;
+  }
+
+  void Fail(const Status& status) {
+    for (const size_t place : places_) results_[place] = status;
+  }
+
+  const PipelineContext& context_;
+  const ChunkBudget budget_;
+  std::vector<Result<DocumentStatus>>& results_;
+  std::vector<UnencodedDocument> unencoded_;
+  std::vector<size_t> places_;  // of their results
+  std::unordered_set<std::string> keys_;
+  size_t chunks_ = 0;
+  size_t bytes_ = 0;
+};
+
 bool IsGone(const std::string& path) {
   struct stat info;
   return ::stat(path.c_str(), &info) != 0 && (errno == ENOENT || errno == ENOTDIR);
@@ -472,22 +557,23 @@ Status RunPipeline(DocumentSource& source, const PipelineContext& context, Inges
   return Pipeline(source, context, report, progress, cancel).Run();
 }
 
-Result<DocumentStatus> WriteDocument(const Document& document, const PipelineContext& context) {
-  DocumentStatus status;
-  RAG_RETURN_IF_ERROR(CheckImages(document, context));
-  std::string hash = HashDocument(document);
-  UnencodedDocument unencoded{.input = {}, .image = document.image};
-  RAG_ASSIGN_OR_RETURN(unencoded.input,
-                       PrepareDocument(document, context.chunk, BudgetOf(context), hash, ""));
-  RAG_ASSIGN_OR_RETURN(status.unchanged, IsStored(context.collection, document.key, hash, ""));
-  if (status.unchanged) return status;
-  RAG_ASSIGN_OR_RETURN(const EncodeReport encoded, EncodeDocuments({&unencoded, 1}, context.models,
-                                                                   context.pool, nullptr, nullptr));
-  if (!encoded.refused.empty()) return encoded.refused.front().second;
-  RAG_ASSIGN_OR_RETURN(const WriteResult written, context.collection.Replace(unencoded.input));
-  status.replaced = written.replaced;
-  status.chunks = written.chunks_added;
-  return status;
+std::vector<Result<DocumentStatus>> WriteDocuments(std::span<const Document> documents,
+                                                   const PipelineContext& context,
+                                                   const CancelToken* cancel) {
+  std::vector<Result<DocumentStatus>> results;
+  results.reserve(documents.size());
+  while (results.size() < documents.size()) {
+    if (!results.empty() && IsCancelled(cancel)) {
+      results.emplace_back(CancelledError("cancelled before it was written"));
+      continue;
+    }
+    DocumentBatch batch(context, results);
+    while (results.size() < documents.size() && batch.Takes(documents[results.size()])) {
+      batch.Add(documents[results.size()]);
+    }
+    batch.Write();
+  }
+  return results;
 }
 
 Result<PruneReport> PruneVanished(std::span<const std::string> paths, Collection& collection,

@@ -41,8 +41,12 @@ struct PipelineContext {
 Status RunPipeline(DocumentSource& source, const PipelineContext& context, IngestReport& report,
                    IngestProgress* progress, const CancelToken* cancel);
 
-// One document, by the same steps. Durable on return.
-Result<DocumentStatus> WriteDocument(const Document& document, const PipelineContext& context);
+// Documents by the same steps, some hundred chunks at a time, each of these durable before the
+// next: how each went. Where a key stands twice the later document replaces the earlier one. Once
+// `cancel` (may be null) is cancelled, the batch under way is the last.
+std::vector<Result<DocumentStatus>> WriteDocuments(std::span<const Document> documents,
+                                                   const PipelineContext& context,
+                                                   const CancelToken* cancel);
 
 struct PruneReport {
   uint64_t removed = 0;              // documents

@@ -195,6 +195,16 @@ class Questions(Api):
                                                     "filter": 'lang = "ko"'})
         self.assertNotIn("keys", [h["document"] for h in filtered["hits"]])
 
+    def test_ask_s_top_k_is_the_sampler_s(self):
+        body = {"question": "day key bread sky", "collection": "notes", "mode": "lexical", "k": 2}
+        answer = self.call("POST", "/v1/ask", body | {"top_k": 1})
+        self.assertEqual(answer["answer"], self.call("POST", "/v1/ask", body)["answer"])
+
+    def test_a_compressed_body_is_refused(self):
+        answer = self.daemon.request("POST", "/v1/search", b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
+        self.assertEqual(answer.status, 415)
+        self.assertIn("Content-Encoding 'gzip'", answer.json()["error"]["message"])
+
     def test_ask_quotes_its_sources(self):
         answer = self.call("POST", "/v1/ask", {"question": "How often must the signing key be rotated?",
                                                "collection": "notes", "mode": "lexical"})
@@ -221,7 +231,8 @@ class Questions(Api):
         for path, word in (("/v1/search", "query"), ("/v1/ask", "question")):
             good = {word: "x", "collection": "notes", "mode": "lexical"}
             cases = [({word: None}, word), ({word: ""}, word), ({word: 5}, word), ({"k": 0}, "k"), ({"k": 10_001}, "k"),
-                     ({"k": 2.5}, "k"), ({"k": "2"}, "k"), ({"k": 1, "top_k": 1}, "top_k"), ({"mode": "both"}, "mode"),
+                     ({"k": 2.5}, "k"), ({"k": "2"}, "k"), ({"mode": "both"}, "mode"), ({"dense_weight": -1}, "dense_weight"),
+                     ({"rrf_k": 1.5}, "rrf_k"), ({"top_k": -1}, "top_k"),
                      ({"mode": 1}, "mode"), ({"filter": 5}, "filter"), ({"exact": "yes"}, "exact"),
                      ({"ef_search": -1}, "ef_search"), ({"collection": 4}, "collection")]
             if path == "/v1/ask":
@@ -229,6 +240,8 @@ class Questions(Api):
                           ({"temperature": -1}, "temperature"), ({"temperature": "hot"}, "temperature"),
                           ({"top_p": 0}, "top_p"), ({"stop": [1]}, "stop"), ({"stop": ["x"] * 17}, "stop"),
                           ({"stream": 1}, "stream"), ({"seed": 1.5}, "seed")]
+            else:
+                cases += [({"k": 1, "top_k": 1}, "top_k")]
             for change, param in cases:
                 with self.subTest(path=path, change=change):
                     self.fails("POST", path, good | change, 400, "invalid_argument", param)
@@ -248,6 +261,8 @@ class Questions(Api):
         self.assertEqual(answer["rag"]["mode"], "extractive")
         self.assertEqual(answer["rag"]["citations"][0]["document"], "sky")
         self.assertTrue(answer["rag"]["citations"][0]["verified"])
+        called = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": None}] + body["messages"]
+        self.call("POST", "/v1/chat/completions", body | {"messages": called})
         streamed = events(self.daemon.request("POST", "/v1/chat/completions", body | {"stream": True}).body)
         self.assertEqual(streamed[-1][1], "[DONE]")
         chunks = [json.loads(data) for _, data in streamed[:-1]]
@@ -353,6 +368,15 @@ class Embedding(Api):
             self.fails("POST", "/v1/embeddings", good | {"input": tokens}, 400, "tokens_not_supported", "input")
         self.fails("POST", "/v1/embeddings", good | {"model": "text-embedding-3-small"}, 404, "model_not_found",
                    "model")
+
+    def test_the_fusion_is_the_request_s(self):
+        self.add_passages("fusion")
+        body = {"query": "rotate signing key", "collection": "fusion", "mode": "hybrid"}
+        words = self.call("POST", "/v1/search", body | {"lexical_weight": 2, "dense_weight": 0, "rrf_k": 9})["hits"][0]
+        self.assertEqual(words["document"], "keys")
+        self.assertAlmostEqual(words["score"], 2 / (9 + 1), places=6)
+        both = self.call("POST", "/v1/search", body | {"rrf_k": 4, "dense_weight": 3})["hits"][0]
+        self.assertAlmostEqual(both["score"], 1 / (4 + 1) + 3 / (4 + 1), places=6)
 
     def test_dense_search_finds_what_shares_no_word(self):
         self.add_passages("dense")

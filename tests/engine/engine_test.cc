@@ -103,6 +103,49 @@ TEST_CASE("a document that cannot be added says why") {
   CHECK(code(document) == StatusCode::kInvalidArgument);
 }
 
+TEST_CASE("many documents are added together, and a bad one harms no other") {
+  Opened opened;
+  REQUIRE_OK(opened.engine->AddDocument("notes", TextDocument("old", "An old text.")));
+  REQUIRE_OK(opened.engine->AddDocument("notes", TextDocument("same", "The same text.")));
+  std::vector<Document> documents;
+  for (size_t i = 0; i < 700; ++i) {  // of more than one write
+    documents.push_back(TextDocument(StrCat("k", i), StrCat("Text of number ", i, ".")));
+  }
+  documents[3] = TextDocument("empty", "");
+  documents[4] = TextDocument(std::string(5'000, 'k'), "A key that is too long.");
+  documents[5] = TextDocument("old", "A new text.");
+  documents[6] = TextDocument("same", "The same text.");
+  documents[8] = TextDocument("k7", "Another text of number 7.");
+  const auto added = opened.engine->AddDocuments("notes", documents);
+  REQUIRE_OK(added);
+  REQUIRE(added->size() == documents.size());
+  for (size_t i = 0; i < documents.size(); ++i) {
+    INFO(i << " " << (*added)[i].status().ToString());
+    const bool bad = i == 3 || i == 4;
+    REQUIRE((*added)[i].status().code() == (bad ? StatusCode::kInvalidArgument : StatusCode::kOk));
+    if (bad) continue;
+    CHECK((*added)[i]->replaced == (i == 5 || i == 8));
+    CHECK((*added)[i]->unchanged == (i == 6));
+    CHECK((*added)[i]->chunks == (i == 6 ? 0 : 1));
+  }
+  opened.Open();
+  CHECK(opened.engine->GetDocument("notes", "k7")->text == "Another text of number 7.");
+  CHECK(opened.engine->GetDocument("notes", "old")->text == "A new text.");
+  CHECK(opened.engine->GetDocument("notes", "k699")->text == "Text of number 699.");
+  const Result<VerifyReport> report = opened.engine->Verify("notes");
+  REQUIRE_OK(report);
+  CHECK(report->problems.empty());
+  CHECK(report->documents == 697);
+
+  CancelToken cancel;
+  cancel.Cancel();
+  for (Document& document : documents) document.text += " More.";
+  const auto cancelled = opened.engine->AddDocuments("notes", documents, {}, &cancel);
+  REQUIRE_OK(cancelled);
+  CHECK((*cancelled)[0].ok());  // of the first write
+  CHECK(cancelled->back().status().code() == StatusCode::kCancelled);
+}
+
 TEST_CASE("documents are listed in pages and removed") {
   Opened opened;
   for (const char* key : {"a", "b", "c"}) {
