@@ -141,7 +141,12 @@ std::string DescribeParseError(const CLI::App& app, const CLI::ParseError& error
   }
   const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
   for (const std::string& word : unknown) {
+    if (word == "--") return "what follows '--' is text, also what looks like an option";
     if (word.size() < 2 || word.front() != '-') continue;
+    if (word.find(' ') != std::string::npos) {
+      return StrCat("there is no option '", word,
+                    "'; a text that begins with '-' goes last, after '--'");
+    }
     const std::string name = word.substr(0, word.find('='));
     return StrCat("there is no option '", name, "'", Suggestion(name, flags));
   }

@@ -109,6 +109,10 @@ class Usage(CliTest):
                                 "there is no option '--colection'; did you mean '--collection'?"),
                                (["ask", "x", "--wholly-unknown=1"], "there is no option '--wholly-unknown'\n"),
                                (["search", "two", "words"], "what has spaces in it wants quotes"),
+                               (["search", "-Xmx option", "-c", "notes"],
+                                "there is no option '-Xmx option'; a text that begins with '-' goes last, after '--'"),
+                               (["search", "--", "-Xmx option", "-c", "notes"],
+                                "what follows '--' is text, also what looks like an option"),
                                (["search", "x", "--ef-search", "-1"], "--ef-search: Value -1 is negative"),
                                (["index", "x", "--max-file-bytes", "-1"], "--max-file-bytes: Value -1")):
             self.assertIn(message, self.run_rag(*wrong, code=2).stderr, wrong)
