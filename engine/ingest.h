@@ -41,7 +41,7 @@ struct IngestFailure {
 struct IngestReport {
   uint64_t files = 0;      // looked at
   uint64_t indexed = 0;    // files of which at least one document was written
-  uint64_t unchanged = 0;  // files skipped, their content hash being equal
+  uint64_t unchanged = 0;  // files of which all that could be read was stored already
   uint64_t removed = 0;    // documents removed, by prune or because they left their file
   uint64_t documents = 0;  // documents written
   uint64_t chunks = 0;     // chunks written

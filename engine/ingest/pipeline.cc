@@ -37,6 +37,7 @@ struct FileEnd {
   bool tracked = false;
   std::string content_hash;
   std::vector<IngestFailure> problems;
+  uint64_t stored = 0;                   // documents that the collection had already
   std::unordered_set<std::string> keys;  // of its documents, when `many`
 };
 
@@ -255,7 +256,10 @@ class Pipeline {
     if (document.key.size() <= kMaxHashedKey) {
       RAG_ASSIGN_OR_RETURN(const bool stored, IsStored(context_.collection, document.key, hash,
                                                        source_hash, file.only_missing));
-      if (stored) return OkStatus();
+      if (stored) {
+        ++end.stored;
+        return OkStatus();
+      }
     }
     if (Status images = CheckImages(document, context_); !images.ok()) {
       end.problems.push_back({file.path, std::move(images)});
@@ -398,7 +402,11 @@ class Pipeline {
       progress_->bytes_done.fetch_add(end.bytes - tally.bytes, std::memory_order_relaxed);
     }
     // Of a file that could not be read whole, what is missing may only be unreadable.
-    if (end.unchanged || !whole || !end.tracked) return OkStatus();
+    if (end.unchanged) return OkStatus();
+    if (!whole || !end.tracked) {
+      if (tally.documents == 0 && end.stored != 0) ++report_.unchanged;
+      return OkStatus();
+    }
     const uint64_t removed_before = report_.removed;
     RAG_RETURN_IF_ERROR(RemoveLeft(end));
     if (!end.many) return OkStatus();

@@ -223,6 +223,20 @@ TEST_CASE("a JSONL file is followed line by line") {
     CHECK(report.removed == 0);
     CHECK(files.Hits("honey") == 1);
   }
+  SECTION("a file of which nothing is new is unchanged, also beside what cannot be taken") {
+    const std::string good = "{\"id\": \"one\", \"text\": \"Apples are green.\"}\n";
+    const std::string no_text = "{\"text\": null}\n";
+    for (const std::string& bad : {no_text, good}) {
+      files.Put("d.jsonl", good + bad);
+      files.Ingest();
+      report = files.Ingest();
+      CHECK(report.indexed == 0);
+      CHECK(report.unchanged == 1);
+      CHECK(report.failed.size() == 1);
+    }
+    files.Put("d.jsonl", no_text);
+    CHECK(files.Ingest().unchanged == 0);
+  }
   SECTION("a document removed by hand comes back with its file") {
     REQUIRE_OK(files.engine->RemoveDocument("notes", "two"));
     CHECK(files.Ingest().documents == 1);
