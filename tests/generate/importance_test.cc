@@ -205,8 +205,9 @@ TEST_CASE("a model quantized with its importance loses less where it matters") {
                            .status();
   CHECK(other.code() == StatusCode::kInvalidArgument);
   CHECK_THAT(other.message(), Catch::Matchers::Contains("128 columns"));
-  importance.entries.clear();
-  importance.entries["blk.9000.ffn_up.weight"] = entry;
+  auto moved = importance.entries.extract(name);
+  moved.key() = "blk.9000.ffn_up.weight";
+  importance.entries.insert(std::move(moved));
   CHECK(QuantizeModel(model, temporary.file("to.gguf"), {.type = "Q4_K", .importance = &importance},
                       *runtime)
             .status()
