@@ -62,7 +62,9 @@ void StoreQ4(const float* x, size_t n, std::byte* block, At at, ScaleAt scale_at
     if (!std::isfinite(inverse)) inverse = 0;  // all are 0, or as good as
     const auto code = [&](size_t i) {
       if (i >= count || inverse == 0) return 8u;
-      return static_cast<unsigned>(std::clamp(std::trunc(from[i] * inverse + 8.5f), 0.0f, 15.0f));
+      // In this order also of what is no number.
+      const float code = std::min(15.0f, std::trunc(from[i] * inverse + 8.5f));
+      return static_cast<unsigned>(std::max(0.0f, code));
     };
     const size_t pairs = KvPairBytes(count);
     for (size_t i = 0; i < pairs; ++i) {
