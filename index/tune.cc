@@ -280,9 +280,12 @@ void SetWidth(const SearchOptions& width, VectorIndexOptions& options) {
   if (width.rerank != 0) options.ivf.rerank = width.rerank;
 }
 
-SearchOptions WidthOf(const VectorIndexOptions& options) {
+SearchOptions WidthOf(const VectorIndexOptions& options, size_t k) {
   SearchOptions width;
-  if (options.kind == IndexKind::kHnsw) width.ef_search = options.hnsw.ef_search;
+  width.k = k;
+  if (options.kind == IndexKind::kHnsw) {
+    width.ef_search = std::max(2 * k, options.hnsw.ef_search);
+  }
   if (options.kind == IndexKind::kIvf) {
     width.probes = options.ivf.probes;
     width.rerank = options.ivf.rerank;

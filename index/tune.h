@@ -74,6 +74,8 @@ Result<TuneReport> TuneIndex(MatrixView sample, const TuneOptions& options, cons
 std::vector<SearchOptions> TuneWidths(const VectorIndexOptions& options, size_t k);
 // A width as the index's default.
 void SetWidth(const SearchOptions& width, VectorIndexOptions& options);
-SearchOptions WidthOf(const VectorIndexOptions& options);
+// What a search of k with the defaults is given: a graph's walk is at least 2k wide, as the index
+// does where none is given.
+SearchOptions WidthOf(const VectorIndexOptions& options, size_t k);
 
 }  // namespace rag

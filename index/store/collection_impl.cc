@@ -151,7 +151,10 @@ Status CollectionImpl::LoadVectorIndex(const CollectionState& state) {
     if (!loaded.ok() || loaded->tag != sequence) {
       runtime_.Log(LogLevel::kWarning,
                    StrCat("collection '", config().name, "': snapshot ", SnapshotPath(sequence),
-                          " cannot be used: ", loaded.status().ToString()));
+                          " cannot be used: ", loaded.status().ToString(),
+                          read_only_ ? "; its index is made anew at each opening until a process "
+                                       "that writes has opened the store and saved it"
+                                     : ""));
       continue;
     }
     found = std::move(loaded->index);
@@ -912,8 +915,7 @@ Result<std::vector<Neighbor>> CollectionImpl::SearchVectors(std::span<const floa
                                 config().name, "' has ", config().vectors.dim);
   }
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<const ChunkSet> allowed, Allowed(filter));
-  SearchOptions options = WidthOf(config().vectors);
-  options.k = k;
+  SearchOptions options = WidthOf(config().vectors, k);
   if (ef_search != 0) options.ef_search = ef_search;
   options.filter = allowed.get();
   options.exact = exact;

@@ -50,8 +50,7 @@ Result<RecallReport> CollectionImpl::MeasureRecall(size_t sample, size_t k,
     }
     if (batch.empty()) continue;
     const MatrixView view(queries.data(), batch.size(), dim);
-    SearchOptions options = WidthOf(config().vectors);
-    options.k = k + 1;
+    SearchOptions options = WidthOf(config().vectors, k + 1);
     RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> walked, index->Search(view, options));
     options.exact = true;
     RAG_ASSIGN_OR_RETURN(std::vector<std::vector<Neighbor>> exact, index->Search(view, options));

@@ -193,7 +193,7 @@ Status CollectionImpl::Widen(const VectorIndex& index, const TuneGoal& goal,
     }
     return all == 0 ? 1.0 : static_cast<double>(good) / static_cast<double>(all);
   };
-  const SearchOptions least = WidthOf(options);
+  const SearchOptions least = WidthOf(options, goal.k);
   std::vector<SearchOptions> widths = {least};
   for (const SearchOptions& width : TuneWidths(options, goal.k)) {
     const bool wider = width.ef_search > least.ef_search ||

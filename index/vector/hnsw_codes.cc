@@ -69,7 +69,10 @@ Status HnswIndex::LearnCodes(MatrixView coming) {
     if (codes == nullptr) return rows >= NodeCodec::MinSample(kind, options_.dim);
     return (codes->learned_rows() < enough && rows >= enough) || codes->Drifted();
   };
-  if (!wanted()) return OkStatus();
+  {
+    const Readers::Guard guard(slots_.readers());  // others may replace the codes meanwhile
+    if (!wanted()) return OkStatus();
+  }
   const auto gate = gate_.Exclusive();
   if (!wanted()) return OkStatus();  // somebody else has learned them meanwhile
 

@@ -232,8 +232,10 @@ HnswIndex::Plan HnswIndex::MakePlan(const SearchOptions& options) const {
     plan.budget = 2 * std::max(scan_cost, walk_cost);
   }
   const bool cheap = live <= kScanBelow || scan_cost <= walk_cost;  // a scan of the vectors
-  const bool few =
-      codes() != nullptr && live / kCodesPerDistance <= kDistancesPerEf * plan.ef;  // of the codes
+  // A scan of the codes looks at every slot, also at those whose vectors were removed.
+  const size_t looked_at = filter == nullptr ? slots_.end() : live;
+  const bool few = codes() != nullptr &&
+                   looked_at / kCodesPerDistance <= kDistancesPerEf * plan.ef;  // of the codes
   if (options.exact || cheap || few) {
     const bool listed = filter != nullptr && !filter->Ids().empty();
     // Codes are worth it for more than are compared exactly in the end.

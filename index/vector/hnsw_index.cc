@@ -96,6 +96,7 @@ Result<size_t> HnswIndex::Remove(std::span<const uint64_t> ids) {
 }
 
 size_t HnswIndex::memory_bytes() const {
+  const Readers::Guard guard(slots_.readers());  // the codes may be learned anew meanwhile
   const NodeCodes* const codes = this->codes();
   const size_t code_bytes =
       codes == nullptr ? 0

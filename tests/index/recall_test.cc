@@ -73,6 +73,32 @@ TEST_CASE("the measured recall is that of the index") {
         Approx(static_cast<double>(found) / 4'500).margin(1e-3));
 }
 
+TEST_CASE("a search walks at least twice as wide as it asks for, where nobody names a width") {
+  const TemporaryFolder folder;
+  StoreOptions options;
+  options.sync_writes = false;
+  Opened opened(folder.file("db"), options);
+  CollectionConfig config = Config("poor");
+  config.vectors.hnsw = {.m = 2, .ef_construction = 2, .ef_search = 1, .seed = 42};
+  const auto collection = opened.Create(config);
+  std::vector<DocumentInput> documents;
+  for (int i = 0; i < 1'500; ++i) documents.push_back(Random(i));
+  REQUIRE_OK(collection->ReplaceMany(documents));
+  const auto ids = [&](int i, size_t ef_search) {
+    const auto hits =
+        collection->SearchVectors(Random(2'000 + i).chunks[0].vector, 4, nullptr, ef_search);
+    std::vector<uint64_t> out;
+    for (const Neighbor& hit : *hits) out.push_back(hit.id);
+    return out;
+  };
+  int narrower = 0;
+  for (int i = 0; i < 200; ++i) {
+    CHECK(ids(i, 0) == ids(i, 8));
+    narrower += ids(i, 0) == ids(i, 4) ? 0 : 1;
+  }
+  CHECK(narrower > 20);
+}
+
 TEST_CASE("recall of what cannot be measured") {
   const TemporaryFolder folder;
   Opened opened(folder.file("db"));

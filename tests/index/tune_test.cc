@@ -52,8 +52,7 @@ TEST_CASE("tune: what is picked finds as much as was asked for, among other vect
   const auto index = MakeIndex(picked.options, *runtime);
   REQUIRE_OK(index->Add(Sequence(held), Rows(*rows, 0, held)));
   const auto truth = Find(*index, Rows(*rows, held, 400), {.k = 10, .exact = true});
-  SearchOptions width = WidthOf(picked.options);
-  width.k = 10;
+  const SearchOptions width = WidthOf(picked.options, 10);
   // Of 4,000 neighbours, so that chance is some thousandths.
   REQUIRE(Recall(Find(*index, Rows(*rows, held, 400), width), truth) >= recall - 0.03);
 }

@@ -297,12 +297,25 @@ TEST_CASE("codes: searches go on while they are learned and learned anew") {
       if (!found.ok() || (*found)[0].size() != 3) ++wrong;
     }
   });
-  for (size_t first = 600; first < n; first += 200) {
-    const Status added = index->Add(Sequence(200, first), Rows(base, first, 200));
-    if (!added.ok()) ++wrong;
-  }
+  std::thread looker([&] {
+    while (!stop) {
+      if (index->memory_bytes() == 0) ++wrong;
+    }
+  });
+  // Two that add: one looks at the codes which the other replaces.
+  std::atomic<size_t> next{600};
+  const auto add = [&] {
+    for (size_t first; (first = next.fetch_add(200)) < n;) {
+      const Status added = index->Add(Sequence(200, first), Rows(base, first, 200));
+      if (!added.ok()) ++wrong;
+    }
+  };
+  std::thread writer(add);
+  add();
+  writer.join();
   stop = true;
   reader.join();
+  looker.join();
   REQUIRE(wrong == 0);
   REQUIRE_OK(index->Verify());
 }
