@@ -123,11 +123,18 @@ void GroupTile(const GroupArgs& args, size_t row, size_t column, size_t columns,
   typename G::Ends ends[N];
 #pragma GCC unroll 2
   for (size_t j = 0; j < N; ++j) ends[j] = G::LoadEnds(args, column + j * W, valid(j));
+  // What follows takes them from memory: g++ would store every sum at every step for it else.
+  typename G::Sum totals[R][N];
 #pragma GCC unroll 12
+  for (size_t r = 0; r < R; ++r) {
+#pragma GCC unroll 2
+    for (size_t j = 0; j < N; ++j) totals[r][j] = sums[r][j];
+  }
+#pragma GCC unroll 1
   for (size_t r = 0; r < R; ++r) {
     typename V::Reg values[N];
 #pragma GCC unroll 2
-    for (size_t j = 0; j < N; ++j) values[j] = G::Value(sums[r][j], ends[j], args, row + r);
+    for (size_t j = 0; j < N; ++j) values[j] = G::Value(totals[r][j], ends[j], args, row + r);
     if constexpr (G::kOutliers) AddOutliers<V>(args.a_rows[row + r], panel, values);
 #pragma GCC unroll 2
     for (size_t j = 0; j < N; ++j) {
