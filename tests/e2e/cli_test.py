@@ -108,6 +108,8 @@ class Usage(CliTest):
                                (["search", "x", "--colection", "notes"],
                                 "there is no option '--colection'; did you mean '--collection'?"),
                                (["ask", "x", "--wholly-unknown=1"], "there is no option '--wholly-unknown'\n"),
+                               (["search", "x", "--filtr=year > 2020"],
+                                "there is no option '--filtr'; did you mean '--filter'?"),
                                (["search", "two", "words"], "what has spaces in it wants quotes"),
                                (["search", "-Xmx option", "-c", "notes"],
                                 "there is no option '-Xmx option'; a text that begins with '-' goes last, after '--'"),
