@@ -17,7 +17,7 @@ import threading
 import unittest
 import urllib.parse
 
-from ragd_harness import Daemon, default_encoder, eventually, events, shared_data
+from ragd_harness import Daemon, default_encoder, eventually, events, shared_data, status_of
 
 PROGRAM = None
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
@@ -204,6 +204,13 @@ class Questions(Api):
         answer = self.daemon.request("POST", "/v1/search", b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
         self.assertEqual(answer.status, 415)
         self.assertIn("Content-Encoding 'gzip'", answer.json()["error"]["message"])
+        body = json.dumps({"query": "sky", "collection": "notes", "mode": "lexical"})
+        self.assertEqual(self.daemon.request("POST", "/v1/search", body, {"Content-Encoding": "Identity"}).status, 200)
+        head = f"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        for codings, status in ((("identity", "IDENTITY"), 200), (("identity", "gzip"), 415)):
+            fields = "".join(f"Content-Encoding: {coding}\r\n" for coding in codings)
+            raw = self.daemon.exchange(f"{head}{fields}\r\n{body}".encode())
+            self.assertEqual(status_of(raw), status, raw[:500])
 
     def test_ask_quotes_its_sources(self):
         answer = self.call("POST", "/v1/ask", {"question": "How often must the signing key be rotated?",
