@@ -105,7 +105,13 @@ Status CheckSearchOptions(const SearchRequest& request) {
   }
   RAG_RETURN_IF_ERROR(CheckWeight("dense_weight", request.dense_weight));
   RAG_RETURN_IF_ERROR(CheckWeight("lexical_weight", request.lexical_weight));
-  return CheckWeight("sparse_weight", request.sparse_weight);
+  RAG_RETURN_IF_ERROR(CheckWeight("sparse_weight", request.sparse_weight));
+  // A score is at most their sum.
+  const double sum = request.dense_weight + request.lexical_weight + request.sparse_weight;
+  if (std::isfinite(sum)) return OkStatus();
+  return InvalidArgumentError("dense_weight ", request.dense_weight, ", lexical_weight ",
+                              request.lexical_weight, " and sparse_weight ", request.sparse_weight,
+                              " are too large to be added up");
 }
 
 Result<std::vector<RankedChunk>> RankChunks(const Collection& collection,

@@ -252,6 +252,8 @@ class Questions(Api):
             for change, param in cases:
                 with self.subTest(path=path, change=change):
                     self.fails("POST", path, good | change, 400, "invalid_argument", param)
+            self.assertEqual(self.fails("POST", path, good | {"sparse_weight": -2}, 400, "invalid_argument", "sparse_weight"),
+                             "'sparse_weight' -2 is not a finite number of at least 0")
             self.fails("POST", path, good | {"quary": 1}, 400, "unknown_parameter", "quary")
             self.fails("POST", path, good | {"collection": "nowhere"}, 404, "not_found")
             self.fails("POST", path, good | {"filter": "year >="}, 400, "invalid_argument")
@@ -382,6 +384,10 @@ class Embedding(Api):
         words = self.call("POST", "/v1/search", body | {"lexical_weight": 2, "dense_weight": 0, "rrf_k": 9})["hits"][0]
         self.assertEqual(words["document"], "keys")
         self.assertAlmostEqual(words["score"], 2 / (9 + 1), places=6)
+        heavy = {"lexical_weight": 3e7, "dense_weight": 0, "rrf_k": 2}
+        self.assertAlmostEqual(self.call("POST", "/v1/search", body | heavy)["hits"][0]["score"], 3e7 / 3, places=3)
+        most = {"lexical_weight": 1e308, "dense_weight": 1e308}
+        self.assertIn("added up", self.fails("POST", "/v1/search", body | most, 400, "invalid_argument"))
         both = self.call("POST", "/v1/search", body | {"rrf_k": 4, "dense_weight": 3})["hits"][0]
         self.assertAlmostEqual(both["score"], 1 / (4 + 1) + 3 / (4 + 1), places=6)
 
