@@ -113,6 +113,23 @@ class Documents(Api):
         self.assertEqual(keys, [f"k{i:03}" for i in range(25)])
         self.assertEqual(self.call("GET", "/v1/documents?collection=pages2")["documents"], ["other"])
 
+    def writes(self):
+        """How many times the daemon has written to a file or socket."""
+        return int(re.search(r"syscw: (\d+)", pathlib.Path(f"/proc/{self.daemon.process.pid}/io").read_text()).group(1))
+
+    def test_collections_that_take_turns_are_written_together(self):
+        documents = [{"id": f"k{i:03}", "text": f"text number {i}" if i != 7 else " ", "collection": f"turn{i % 2}"}
+                     for i in range(400)]
+        before = self.writes()
+        answer = self.call("POST", "/v1/documents", documents, 400)
+        self.assertLess(self.writes() - before, 200)  # a document by itself is one at least
+        self.assertEqual((answer["written"], answer["failed"]), (399, 1))
+        self.assertEqual([(d["key"], d["collection"], "error" in d) for d in answer["documents"]],
+                         [(d["id"], d["collection"], d["id"] == "k007") for d in documents])
+        for turn in (0, 1):
+            keys = self.call("GET", f"/v1/documents?collection=turn{turn}&limit=1000")["documents"]
+            self.assertEqual(keys, [f"k{i:03}" for i in range(turn, 400, 2) if i != 7])
+
     def test_errors_write_nothing(self):
         good = {"key": "good", "text": "good text"}
         cases = [
