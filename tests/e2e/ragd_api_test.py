@@ -212,11 +212,6 @@ class Questions(Api):
                                                     "filter": 'lang = "ko"'})
         self.assertNotIn("keys", [h["document"] for h in filtered["hits"]])
 
-    def test_ask_s_top_k_is_the_sampler_s(self):
-        body = {"question": "day key bread sky", "collection": "notes", "mode": "lexical", "k": 2}
-        answer = self.call("POST", "/v1/ask", body | {"top_k": 1})
-        self.assertEqual(answer["answer"], self.call("POST", "/v1/ask", body)["answer"])
-
     def test_a_compressed_body_is_refused(self):
         answer = self.daemon.request("POST", "/v1/search", b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
         self.assertEqual(answer.status, 415)
@@ -277,6 +272,8 @@ class Questions(Api):
             self.fails("POST", path, good | {"template": "/etc/passwd"}, 400, "unknown_parameter", "template")
         # Also when it was to be streamed: nothing has been sent yet.
         self.fails("POST", "/v1/ask", {"question": "x", "collection": "nowhere", "stream": True}, 404, "not_found")
+        self.fails("POST", "/v1/ask", {"question": "x", "response_format": {"type": "json_object"}}, 409,
+                   "failed_precondition", "response_format")
 
     def test_chat_with_rag_quotes_without_a_decoder(self):
         body = {"model": "extractive", "messages": [{"role": "user", "content": "Why is the sky blue?"}],
@@ -837,6 +834,78 @@ class Chat(Api):
         connection.close()
         self.assertTrue(eventually(lambda: self.daemon.metric("rag_http_requests_in_flight") == 1))
         self.assertEqual(len(self.chat()["choices"]), 1)
+
+
+class Asking(Api):
+    """/v1/ask with a small decoder of random weights."""
+
+    @classmethod
+    def start(cls):
+        model = cls.copy_model("tiny", "decoders/llama3", "decoders/tokenizer.json")
+        config = pathlib.Path(model) / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 2048}))
+        return Daemon(PROGRAM, "--encoder", "none", "--llm", model)
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls("run_nothing").call("POST", "/v1/documents", {"collection": "n", "key": "a", "text": "A red ball."}, 201)
+
+    def run_nothing(self):
+        """Stands for a test, so that the class can use its own helpers once."""
+
+    def ask(self, status=200, **more):
+        return self.call("POST", "/v1/ask", {"question": "Which ball?", "collection": "n", "mode": "lexical",
+                                             "max_tokens": 12} | more, status)
+
+    def text(self, **more):
+        answer = self.ask(**more)
+        self.assertEqual(answer["mode"], "generative")
+        return answer["answer"]
+
+    def test_top_k_is_the_sampler_s(self):
+        greedy = self.text()
+        self.assertEqual({self.text(temperature=5, seed=seed, top_k=1) for seed in range(3)}, {greedy})
+        self.assertGreater(len({self.text(temperature=5, seed=seed, top_k=50) for seed in range(3)}), 1)
+        self.assertEqual(len(self.ask(top_k=1)["sources"]), 1)
+
+    def test_the_sampling_of_chats(self):
+        greedy = self.text()
+        for change in ({"min_p": 0.99}, {"xtc_threshold": 0.5}):
+            self.assertEqual(self.text(**change), greedy)
+        self.assertEqual(self.text(temperature=5, seed=1, min_p=0.999), greedy)
+        first = self.text(max_tokens=40)
+        self.assertNotEqual(self.text(max_tokens=40, frequency_penalty=2, presence_penalty=2, repetition_penalty=5), first)
+        self.assertEqual(self.text(logit_bias={"42": 100}, max_tokens=3), "JJJ")
+
+    def test_response_format(self):
+        schema = {"type": "object", "properties": {"color": {"enum": ["red", "blue"]}}, "required": ["color"],
+                  "additionalProperties": False}
+        answer = json.loads(self.text(temperature=2, seed=4, max_tokens=40, response_format={
+            "type": "json_schema", "json_schema": {"name": "ball", "schema": schema}}))
+        self.assertIn(answer["color"], ("red", "blue"))
+        self.assertIn(self.text(response_format={"type": "choice", "choices": ["yes", "no"]}), ("yes", "no"))
+        self.assertEqual(self.text(response_format={"type": "text"}), self.text())
+
+    def test_system_and_history(self):
+        plain = self.ask()["usage"]["prompt_tokens"]
+        short = self.ask(system="Be brief.")["usage"]["prompt_tokens"]
+        self.assertLess(short, plain)
+        turns = [{"role": "user", "content": "Hello, who are you?"}, {"role": "assistant", "content": "A machine."}]
+        self.assertGreater(self.ask(system="Be brief.", history=turns)["usage"]["prompt_tokens"], short)
+        self.assertEqual(self.ask(system="Be brief.", history=[])["usage"]["prompt_tokens"], short)
+
+    def test_errors(self):
+        good = {"question": "x", "collection": "n", "mode": "lexical"}
+        for change, param in [({"response_format": {"type": "xml"}}, "response_format.type"),
+                              ({"response_format": {"type": "grammar", "value": "root ::= x"}}, "response_format"),
+                              ({"frequency_penalty": 3}, "frequency_penalty"), ({"logit_bias": {"x": 1}}, "logit_bias"),
+                              ({"system": 1}, "system"), ({"history": "x"}, "history"), ({"history": [1]}, "history[0].role"),
+                              ({"history": [{"role": "system", "content": "x"}]}, "history[0].role"),
+                              ({"history": [{"role": "user"}]}, "history[0].content")]:
+            with self.subTest(change=change):
+                self.fails("POST", "/v1/ask", good | change, 400, "invalid_argument", param)
+        self.fails("POST", "/v1/ask", good | {"n": 2}, 400, "unknown_parameter", "n")
 
 
 class Adapters(Api):
