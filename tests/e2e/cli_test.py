@@ -119,6 +119,39 @@ class Usage(CliTest):
                                (["index", "x", "--max-file-bytes", "-1"], "--max-file-bytes: Value -1")):
             self.assertIn(message, self.run_rag(*wrong, code=2).stderr, wrong)
 
+    def test_settings_that_a_collection_does_not_take_are_told(self):
+        self.put_three()
+        self.assertNotIn("note", self.rag_json("index", self.docs, "--chunk-tokens", "64", "--index", "ivf:pq4,probes=3"))
+        for same in ([], ["--chunk-tokens", "64"], ["--index", "ivf:pq4"], ["--index", "ivf:probes=3,codes=pq4"],
+                     ["--chunk-overlap", "8"], ["--chunker", "structure"]):
+            done = self.run_rag("index", self.docs, *same)
+            self.assertEqual(done.stderr, "", same)
+        for flags, kept in ((["--chunk-tokens", "16"], "chunk-tokens 64 (not --chunk-tokens 16)"),
+                            (["--chunk-tokens", "64", "--chunk-overlap", "9"], "chunk-overlap 8 (not --chunk-overlap 9)"),
+                            (["--chunker", "fixed"], "chunker structure (not --chunker fixed)"),
+                            (["--index", "flat"], "index ivf:codes=pq4,probes=3 (not --index flat)"),
+                            (["--index", "ivf:pq4,probes=4"], "index ivf:codes=pq4,probes=3 (not --index ivf:pq4,probes=4)"),
+                            (["--index", "auto"], "index ivf:codes=pq4,probes=3 (not --index auto)"),
+                            (["--sparse", "splade"], "no sparse vectors (made without --sparse splade)"),
+                            (["--rerank", "colbert", "--token-vectors"],
+                             "no token vectors (made without --token-vectors)")):
+            done = self.run_rag("index", self.docs, *flags, "--json")
+            note = json.loads(done.stdout)["note"]
+            self.assertTrue(note.startswith(f"collection 'default' keeps what it was made with: {kept}; another is had by"), note)
+            self.assertEqual("rag tune" in note, "--index" in flags)
+            self.assertEqual(done.stderr, f"rag: {note}\n")
+        self.encoder = ENCODER
+        self.assertIn(f"no vectors (made with --encoder none, not --encoder {ENCODER})",
+                      self.run_rag("index", self.docs).stderr)
+        self.encoder = "none"
+        # What the environment says is not meant for this one collection.
+        self.env["RAG_CHUNK_TOKENS"] = "16"
+        self.assertEqual(self.run_rag("index", self.docs).stderr, "")
+        self.assertEqual(self.run_rag("index", self.docs, "-c", "other", "--index", "auto").stderr, "")
+        self.assertEqual(self.run_rag("index", self.docs, "-c", "other", "--index", "auto:k=10").stderr, "")
+        self.assertIn("index auto:recall=0.950,k=10 (not --index hnsw)",
+                      self.run_rag("index", self.docs, "-c", "other", "--index", "hnsw").stderr)
+
     def test_errors_are_json_when_asked(self):
         error = self.rag_json("search", "x", code=1)["error"]
         self.assertEqual(error["code"], "not_found")
