@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/check_text.h"
 #include "engine/record.h"
 #include "engine/search/rerank.h"
 #include "lib/image/image.h"
@@ -76,7 +77,8 @@ Status CheckSearchRequest(const SearchRequest& request) {
   RAG_RETURN_IF_ERROR(CheckSearchOptions(request));
   const bool has_query = request.query.find_first_not_of(" \t\r\n") != std::string::npos;
   if (request.image.empty()) {
-    return has_query ? OkStatus() : InvalidArgumentError("the query is empty");
+    return has_query ? CheckUtf8("the query", request.query)
+                     : InvalidArgumentError("the query is empty");
   }
   if (has_query) {
     return InvalidArgumentError("the query is a text or an image, and both are given");

@@ -168,6 +168,17 @@ class Usage(CliTest):
         self.assertIn("nothing", done.stderr)
         self.assertEqual(done.stdout, "")
 
+    def test_a_question_that_is_not_utf_8_is_refused(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        for command in ("search", "ask"):
+            for argument, stdin in (("-", b"pod\xff\n"), (b"pod\xff", b"")):
+                done = subprocess.run([RAG, "--encoder", "none", "--db", self.db, command, argument, "--json"],
+                                      input=stdin, capture_output=True, env=self.env, timeout=600)
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(json.loads(done.stdout)["error"],
+                                 {"code": "invalid_argument", "message": "the query is not UTF-8 at byte 3"})
+
     def test_output_that_is_lost_is_a_failure(self):
         self.put_three()
         self.run_rag("index", self.docs)
@@ -995,6 +1006,8 @@ class Models(CliTest):
         lines = self.run_rag("embed", "--analogy", wanted["expression"], db=False).stdout.splitlines()
         self.assertEqual(len(lines), 10)
         self.assertEqual(len(self.rag_json("embed", "king", db=False)["vectors"][0]), 12)
+        error = self.rag_json("embed", "king", "-", stdin="queen\n\n", code=1, db=False)["error"]
+        self.assertEqual((error["code"], error["message"]), ("invalid_argument", "texts[2] is empty"))
         self.assertIn("dragon", self.rag_json("embed", "--analogy", "dragon", code=1, db=False)["error"]["message"])
         self.run_rag("embed", code=2, db=False)
         self.run_rag("embed", "king", "--analogy", "king", code=2, db=False)

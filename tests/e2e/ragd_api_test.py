@@ -387,6 +387,8 @@ class Embedding(Api):
         for change, param in cases:
             with self.subTest(change=str(change)[:60]):
                 self.fails("POST", "/v1/embeddings", good | change, 400, "invalid_argument", param)
+        self.assertEqual(self.fails("POST", "/v1/embeddings", good | {"input": ["a", ""]}, 400, "invalid_argument", "input"),
+                         "texts[1] is empty")
         for tokens in ([1, 2, 3], [[1, 2], [3]]):
             self.fails("POST", "/v1/embeddings", good | {"input": tokens}, 400, "tokens_not_supported", "input")
         self.fails("POST", "/v1/embeddings", good | {"model": "text-embedding-3-small"}, 404, "model_not_found",
