@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "apps/ragd/fields.h"
-#include "generate/generator.h"
+#include "engine/engine.h"
 
 namespace rag {
 
