@@ -8,8 +8,8 @@
 
 namespace rag {
 
-// Which flags of `rag index` were given that are for new collections and say otherwise than this
-// collection: what it keeps, the flag, and how to have the other. "" when there are none.
+// Which flags were given that are for new collections and say otherwise than this collection: what
+// it keeps, the flag, and how to have the other. "" when there are none.
 std::string KeptSettings(const Options& options, const CollectionInfo& info);
 
 }  // namespace rag

@@ -143,7 +143,12 @@ class Usage(CliTest):
         self.encoder = ENCODER
         self.assertIn(f"no vectors (made with --encoder none, not --encoder {ENCODER})",
                       self.run_rag("index", self.docs).stderr)
+        for command in ("search", "ask"):
+            self.assertIn("no vectors (made with --encoder none", self.rag_json(command, "honey")["note"])
+        self.assertIsNone(self.rag_json("search", "honey", "--mode", "lexical")["note"])
         self.encoder = "none"
+        self.assertIn("no sparse vectors", self.rag_json("search", "honey", "--sparse", "splade")["note"])
+        self.assertIsNone(self.rag_json("search", "honey")["note"])
         # What the environment says is not meant for this one collection.
         self.env["RAG_CHUNK_TOKENS"] = "16"
         self.assertEqual(self.run_rag("index", self.docs).stderr, "")
