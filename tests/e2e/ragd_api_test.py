@@ -801,33 +801,6 @@ class Chat(Api):
                 self.assertNotIn(b'"finish_reason":"', answer.body)
                 self.assertLess(self.daemon.metric("rag_tokens_generated_total") - before, 60)
 
-    def test_priorities(self):
-        with Daemon(PROGRAM, "--encoder", "none", "--parallel", "1", "--llm",
-                    shared_data("models/stories260K/stories260K.gguf")) as daemon:
-            done = []
-            # What it may say takes some hundredths of a second to work out at every step.
-            slow = {"logit_bias": {"2": -100}, "response_format": {"type": "regex", "value": "([a-z ]?){4000}"}}
-
-            def ask(name, **more):
-                answer = daemon.request("POST", "/v1/chat/completions", self.body(max_tokens=40, **slow, **more))
-                done.append((name, answer.status))
-            first = daemon.connection()
-            first.request("POST", "/v1/chat/completions", json.dumps(self.body(stream=True, max_tokens=100, **slow)))
-            self.assertEqual(first.getresponse().read(5), b"data:")
-            threads = []
-            # As in vLLM, lower ones go first; those that come later among equals.
-            for waiting, (name, priority) in enumerate([("late", 7), ("plain", None), ("soon", -3), ("soon too", -3)]):
-                more = {} if priority is None else {"priority": priority}
-                threads.append(threading.Thread(target=ask, args=(name,), kwargs=more))
-                threads[-1].start()
-                if not eventually(lambda: daemon.metric("rag_generations_waiting") == waiting + 1, seconds=5):
-                    break
-            first.close()
-            for thread in threads:
-                thread.join()
-            self.assertEqual(done, [(name, 200) for name in ("soon", "soon too", "plain", "late")])
-        self.fails("POST", "/v1/chat/completions", self.body(priority="high"), 400, "invalid_argument", "priority")
-
     def test_a_closed_client_ends_its_generation(self):
         connection = self.daemon.connection()
         connection.request("POST", "/v1/chat/completions",
@@ -839,14 +812,18 @@ class Chat(Api):
 
 
 class Asking(Api):
-    """/v1/ask with a small decoder of random weights."""
+    """/v1/ask, and the order of chats, with a small decoder of random weights."""
 
     @classmethod
     def start(cls):
+        return Daemon(PROGRAM, "--encoder", "none", "--llm", cls.long_model(2048))
+
+    @classmethod
+    def long_model(cls, context_tokens):
         model = cls.copy_model("tiny", "decoders/llama3", "decoders/tokenizer.json")
         config = pathlib.Path(model) / "config.json"
-        config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": 2048}))
-        return Daemon(PROGRAM, "--encoder", "none", "--llm", model)
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": context_tokens}))
+        return model
 
     @classmethod
     def setUpClass(cls):
@@ -888,6 +865,32 @@ class Asking(Api):
         self.assertIn(answer["color"], ("red", "blue"))
         self.assertIn(self.text(response_format={"type": "choice", "choices": ["yes", "no"]}), ("yes", "no"))
         self.assertEqual(self.text(response_format={"type": "text"}), self.text())
+
+    def test_priorities(self):
+        with Daemon(PROGRAM, "--encoder", "none", "--parallel", "1", "--llm", self.long_model(1 << 16)) as daemon:
+            done = []
+            body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "logit_bias": {"95": -100}}
+
+            def ask(name, **more):
+                answer = daemon.request("POST", "/v1/chat/completions", body | {"max_tokens": 6_000} | more)
+                done.append((name, answer.status))
+            # It goes on for many seconds, if nobody ends it; the others take long enough to be told apart.
+            first = daemon.connection()
+            first.request("POST", "/v1/chat/completions", json.dumps(body | {"stream": True, "max_tokens": 65_000}))
+            self.assertEqual(first.getresponse().read(5), b"data:")
+            threads = []
+            # As in vLLM, lower ones go first; those that come later among equals.
+            for waiting, (name, priority) in enumerate([("late", 7), ("plain", None), ("soon", -3), ("soon too", -3)]):
+                more = {} if priority is None else {"priority": priority}
+                threads.append(threading.Thread(target=ask, args=(name,), kwargs=more))
+                threads[-1].start()
+                if not eventually(lambda: daemon.metric("rag_generations_waiting") == waiting + 1):
+                    break
+            first.close()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(done, [(name, 200) for name in ("soon", "soon too", "plain", "late")])
+        self.fails("POST", "/v1/ask", {"question": "x", "priority": "high"}, 400, "invalid_argument", "priority")
 
     def test_system_and_history(self):
         plain = self.ask()["usage"]["prompt_tokens"]
