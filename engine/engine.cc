@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/ask.h"
+#include "engine/check_text.h"
 #include "engine/classify/classify.h"
 #include "engine/classify/texts.h"
 #include "engine/evaluate/measure.h"
@@ -136,6 +137,13 @@ struct NamedModel {
   std::string name;
   std::string fingerprint;  // "": none
 };
+
+Status CheckMessages(std::string_view name, std::span<const ChatMessage> messages) {
+  for (size_t i = 0; i < messages.size(); ++i) {
+    RAG_RETURN_IF_ERROR(CheckUtf8(StrCat(name, "[", i, "]"), messages[i].content));
+  }
+  return OkStatus();
+}
 
 // A collection that was made with another model than the engine's.
 Status OtherModel(std::string_view collection, std::string_view kind, const NamedModel& made_with,
@@ -691,6 +699,8 @@ Result<Answer> Engine::Ask(std::string_view collection, const AskRequest& reques
   if (!request.search.image.empty()) {
     return InvalidArgumentError("a question is a text; only a search takes an image");
   }
+  RAG_RETURN_IF_ERROR(CheckUtf8("the system message", request.prompt.system));
+  RAG_RETURN_IF_ERROR(CheckMessages("history", request.history));
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));
   RAG_ASSIGN_OR_RETURN(SearchResponse sources, impl_->Search(*opened, request.search, cancel));
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->LoadEncoder());
@@ -712,6 +722,7 @@ Result<GenerateResult> Engine::Chat(std::span<const ChatMessage> messages,
                                     const ChatOptions& options,
                                     const Generator::TokenCallback* on_text,
                                     const CancelToken* cancel) const {
+  RAG_RETURN_IF_ERROR(CheckMessages("messages", messages));
   RAG_ASSIGN_OR_RETURN(Generator * generator, impl_->NeedGenerator());
   GenerateRequest request;
   RAG_ASSIGN_OR_RETURN(request.prompt, generator->RenderChat(messages));
@@ -735,6 +746,11 @@ Result<std::shared_ptr<const CompiledConstraint>> Engine::CompileConstraint(
 Result<Embeddings> Engine::Embed(std::span<const std::string_view> texts, TextRole role,
                                  const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(const Encoder* encoder, impl_->NeedEncoder());
+  // The vector of no text at all says nothing, and most often stands for a mistake.
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (texts[i].empty()) return InvalidArgumentError("texts[", i, "] is empty");
+  }
+  RAG_RETURN_IF_ERROR(CheckUtf8("texts", texts));
   return encoder->Encode(texts, role, cancel);
 }
 
@@ -756,6 +772,7 @@ Result<std::vector<Classification>> Engine::ClassifyTexts(std::span<const std::s
                                                           const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(const TextClassifier* classifier,
                        impl_->NeedClassifier(impl_->text_classifier));
+  RAG_RETURN_IF_ERROR(CheckUtf8("texts", texts));
   return rag::ClassifyTexts(*classifier, texts, request, cancel);
 }
 
@@ -763,6 +780,7 @@ Result<std::vector<std::vector<LabelledRange>>> Engine::LabelRanges(
     std::span<const std::string_view> texts, const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(const TokenClassifier* classifier,
                        impl_->NeedClassifier(impl_->token_classifier));
+  RAG_RETURN_IF_ERROR(CheckUtf8("texts", texts));
   return classifier->Find(texts, cancel);
 }
 
@@ -770,6 +788,8 @@ Result<RerankScores> Engine::Rerank(std::string_view query,
                                     std::span<const std::string_view> passages,
                                     const CancelToken* cancel) const {
   RAG_ASSIGN_OR_RETURN(const Reranker* reranker, impl_->NeedReranker());
+  RAG_RETURN_IF_ERROR(CheckUtf8("the query", query));
+  RAG_RETURN_IF_ERROR(CheckUtf8("passages", passages));
   return reranker->Score(query, passages, cancel);
 }
 

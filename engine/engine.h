@@ -133,6 +133,7 @@ class Engine {
   Status RemoveDocument(std::string_view collection, std::string_view key);
 
   // --- questions ---
+  // Texts are UTF-8: another is invalid_argument, naming it and the byte where it is broken.
   // Errors: cancelled, besides those above.
   Result<SearchResponse> Search(std::string_view collection, const SearchRequest& request,
                                 const CancelToken* cancel = nullptr) const;
@@ -151,7 +152,7 @@ class Engine {
   Result<std::shared_ptr<const CompiledConstraint>> CompileConstraint(
       const OutputConstraint& constraint) const;
   // With the role's prompt before each text: kQuery and kDocument give what search and ingestion
-  // use.
+  // use. Errors: invalid_argument naming an empty text.
   Result<Embeddings> Embed(std::span<const std::string_view> texts,
                            TextRole role = TextRole::kPlain,
                            const CancelToken* cancel = nullptr) const;

@@ -527,7 +527,11 @@ void FilterDiagnosis::Look(const Value& attributes) {
     if (comparison.comparable) continue;
     all = false;
     const Value* const found = comparison.node->Find(attributes);
-    if (found == nullptr || found->is_null()) continue;
+    if (found == nullptr) continue;
+    if (found->is_null()) {
+      comparison.has_null = true;
+      continue;
+    }
     if (comparison.found.empty()) comparison.found = found->type_name();
     comparison.comparable = comparison.node->IsComparable(*found);
   }
@@ -545,7 +549,9 @@ std::string FilterDiagnosis::Findings() const {
     if (comparison.comparable) continue;
     if (!findings.empty()) findings += "; ";
     const std::string& name = comparison.node->name;
-    if (comparison.found.empty()) {
+    if (comparison.found.empty() && comparison.has_null) {
+      findings += StrCat("'", name, "' is null in every passage that has it");
+    } else if (comparison.found.empty()) {
       findings += StrCat("no passage has a field '", name, "'");
       missing = true;
     } else {

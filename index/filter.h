@@ -52,7 +52,8 @@ class FilterDiagnosis {
  private:
   struct Comparison {
     const Filter::Node* node;
-    std::string_view found;  // the kind that the field had first; "": nothing had it
+    std::string_view found;  // the kind that the field had first; "": nothing but null
+    bool has_null = false;
     bool comparable = false;
   };
   std::vector<Comparison> comparisons_;

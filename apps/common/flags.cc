@@ -143,11 +143,11 @@ std::string DescribeParseError(const CLI::App& app, const CLI::ParseError& error
   for (const std::string& word : unknown) {
     if (word == "--") return "what follows '--' is text, also what looks like an option";
     if (word.size() < 2 || word.front() != '-') continue;
-    if (word.find(' ') != std::string::npos) {
+    const std::string name = word.substr(0, word.find('='));
+    if (name.find(' ') != std::string::npos) {
       return StrCat("there is no option '", word,
                     "'; a text that begins with '-' goes last, after '--'");
     }
-    const std::string name = word.substr(0, word.find('='));
     return StrCat("there is no option '", name, "'", Suggestion(name, flags));
   }
   const std::vector<std::string> commands = CommandNames(*innermost);

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "apps/rag/commands.h"
+#include "apps/rag/kept_settings.h"
 #include "apps/rag/output.h"
 #include "apps/rag/progress.h"
 #include "apps/rag/query.h"
@@ -53,7 +54,8 @@ void PrintReport(const IngestReport& report) {
   }
 }
 
-Result<IngestReport> Index(Session& session) {
+// `note` becomes what the command line says in vain.
+Result<IngestReport> Index(Session& session, std::string& note) {
   const Options& options = session.options();
   IngestOptions ingest;
   RAG_ASSIGN_OR_RETURN(ingest.metadata, ParseMetadata(options.index.metadata));
@@ -63,6 +65,11 @@ Result<IngestReport> Index(Session& session) {
   ingest.parse.max_file_bytes = options.index.max_file_bytes;
   RAG_ASSIGN_OR_RETURN(const CollectionOptions create, ToCollectionOptions(options.settings));
   RAG_ASSIGN_OR_RETURN(Engine * engine, session.OpenEngine(StoreUse::kMake));
+  if (const Result<CollectionInfo> info = engine->GetCollection(session.collection()); info.ok()) {
+    note = KeptSettings(options, *info);
+  }
+  // At once: reading the files may take long.
+  if (!note.empty()) std::fprintf(stderr, "rag: %s\n", Printable(note).c_str());
   IngestProgress progress;
   const ProgressBar bar(progress, options.quiet);
   return engine->Ingest(session.collection(), options.arguments, ingest, create, &progress,
@@ -96,10 +103,13 @@ Result<EvaluateReport> Evaluate(Session& session) {
 
 int RunIndex(Session& session) {
   const Options& options = session.options();
-  const Result<IngestReport> report = Index(session);
+  std::string note;
+  const Result<IngestReport> report = Index(session, note);
   if (!report.ok()) return Fail(report.status(), options.json);
   if (options.json) {
-    PrintJson(ToValue(*report));
+    Value value = ToValue(*report);
+    if (!note.empty()) value.as_object().Set("note", note);
+    PrintJson(value);
   } else {
     PrintReport(*report);
     if (report->cancelled) {

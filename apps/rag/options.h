@@ -47,6 +47,7 @@ struct Options {
   bool quiet = false;
 
   std::vector<std::string> arguments;  // what stands after the command
+  std::vector<std::string> given;      // the flags of the command line, as "chunk-tokens"
 
   struct Index {
     bool prune = false;

@@ -73,6 +73,7 @@ class CommandLine {
       std::fprintf(stderr, "rag: %s\n", error.what());
       return kUsage;
     }
+    NoteGiven(app_);
     options_.db_given = options_.db_given || db_flag_->count() != 0;
     options_.get.has_chunk = chunk_flag_->count() != 0;
     const auto given = [](const CLI::Option* flag) { return flag->count() != 0; };
@@ -91,6 +92,14 @@ class CommandLine {
 
  private:
   // --- pieces ---
+
+  void NoteGiven(const CLI::App& app) {
+    for (const CLI::Option* option : app.get_options()) {
+      if (option->count() == 0) continue;
+      for (const std::string& name : option->get_lnames()) options_.given.push_back(name);
+    }
+    for (const CLI::App* sub : app.get_subcommands()) NoteGiven(*sub);
+  }
 
   CLI::App* Add(CLI::App* parent, Command command, const std::string& name,
                 const std::string& description, const std::string& examples) {

@@ -1,10 +1,12 @@
 #include "apps/rag/query.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
 #include "apps/rag/commands.h"
 #include "apps/rag/images.h"
+#include "apps/rag/kept_settings.h"
 #include "apps/rag/output.h"
 #include "engine/json.h"
 #include "lib/base/file.h"
@@ -26,6 +28,20 @@ void PrintHit(const Hit& hit) {
   Print(StrCat("   ", Snippet(hit.text, kSnippetCharacters), "\n\n"));
 }
 
+// Before a note of the engine's: that hybrid search goes without vectors which the command line
+// names a model for and the collection has not.
+void NoteKept(const Session& session, const Engine& engine, SearchMode mode, std::string& note) {
+  const std::vector<std::string>& given = session.options().given;
+  const auto names_model = [](const std::string& flag) {
+    return flag == "encoder" || flag == "sparse";
+  };
+  if (mode != SearchMode::kHybrid || std::none_of(given.begin(), given.end(), names_model)) return;
+  const Result<CollectionInfo> info = engine.GetCollection(session.collection());
+  if (!info.ok()) return;
+  const std::string kept = KeptSettings(session.options(), *info);
+  if (!kept.empty()) note = note.empty() ? kept : StrCat(kept, "; ", note);
+}
+
 Result<SearchResponse> Search(Session& session) {
   const Options& options = session.options();
   std::string query;
@@ -41,7 +57,10 @@ Result<SearchResponse> Search(Session& session) {
     if (!options.search.rerank_given) request.rerank_top = 0;
   }
   RAG_ASSIGN_OR_RETURN(const Engine* engine, session.OpenEngine(StoreUse::kRead));
-  return engine->Search(session.collection(), request, &session.cancel());
+  RAG_ASSIGN_OR_RETURN(SearchResponse response,
+                       engine->Search(session.collection(), request, &session.cancel()));
+  NoteKept(session, *engine, request.mode, response.note);
+  return response;
 }
 
 Result<Answer> Ask(Session& session, bool& streamed) {
@@ -63,7 +82,10 @@ Result<Answer> Ask(Session& session, bool& streamed) {
   };
   const Generator::TokenCallback on_text(print);
   const bool stream = StdoutIsTerminal() && !options.json;
-  return engine->Ask(session.collection(), request, stream ? &on_text : nullptr, &session.cancel());
+  RAG_ASSIGN_OR_RETURN(Answer answer, engine->Ask(session.collection(), request,
+                                                  stream ? &on_text : nullptr, &session.cancel()));
+  NoteKept(session, *engine, request.search.mode, answer.note);
+  return answer;
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 // /v1/documents: add, read, list and remove.
+#include <map>
 #include <set>
 
 #include "apps/ragd/fields.h"
@@ -110,22 +111,30 @@ void Add(const Service& service, const HttpRequest& request, ResponseWriter& out
   std::vector<Item> items = ReadItems(*body, service.settings.collection, fields);
   if (SentError(fields, out)) return;
 
-  std::vector<Result<DocumentStatus>> statuses;
+  // The places of each collection's documents, the collections as they come first.
+  std::vector<std::vector<size_t>> groups;
+  std::map<std::string_view, size_t> group_of;
   Value::Array results;
-  for (size_t begin = 0, end = 0; begin < items.size(); begin = end) {
-    std::vector<Document> documents;  // neighbours of one collection
-    for (; end < items.size() && items[end].collection == items[begin].collection; ++end) {
-      results.emplace_back(
-          Value::Object{{"key", items[end].document.key}, {"collection", items[end].collection}});
-      documents.push_back(std::move(items[end].document));
-    }
+  for (size_t i = 0; i < items.size(); ++i) {
+    results.emplace_back(
+        Value::Object{{"key", items[i].document.key}, {"collection", items[i].collection}});
+    const auto [group, is_new] = group_of.emplace(items[i].collection, groups.size());
+    if (is_new) groups.emplace_back();
+    groups[group->second].push_back(i);
+  }
+  std::vector<Result<DocumentStatus>> statuses(items.size(), DocumentStatus());
+  bool begun = false;
+  for (const std::vector<size_t>& places : groups) {
+    std::vector<Document> documents;
+    for (const size_t place : places) documents.push_back(std::move(items[place].document));
     const Result<std::vector<Result<DocumentStatus>>> added =
-        begin > 0 && out.cancel().cancelled()
+        begun && out.cancel().cancelled()
             ? CancelledError("the client closed the connection")
-            : service.engine.AddDocuments(items[begin].collection, std::move(documents),
+            : service.engine.AddDocuments(items[places.front()].collection, std::move(documents),
                                           service.create, &out.cancel());
-    for (size_t i = begin; i < end; ++i) {
-      statuses.push_back(added.ok() ? (*added)[i - begin] : added.status());
+    begun = true;
+    for (size_t i = 0; i < places.size(); ++i) {
+      statuses[places[i]] = added.ok() ? (*added)[i] : added.status();
     }
   }
   size_t written = 0;

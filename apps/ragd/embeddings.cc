@@ -39,9 +39,6 @@ void Embed(const Service& service, const HttpRequest& request, ResponseWriter& o
   }
   const std::vector<std::string> texts = fields.Strings("input", kMaxTexts);
   if (texts.empty()) fields.Fail("input", "must hold at least one text");
-  for (size_t i = 0; i < texts.size(); ++i) {
-    if (texts[i].empty()) fields.Fail("input", StrCat("[", i, "] must not be an empty text"));
-  }
   if (format != "float" && format != "base64") {
     fields.Fail("encoding_format", StrCat("'", format, "' is not float or base64"));
   }
@@ -64,7 +61,8 @@ void Embed(const Service& service, const HttpRequest& request, ResponseWriter& o
   const Result<Embeddings> embeddings =
       service.engine.Embed(views, TextRole::kPlain, &out.cancel());
   if (!embeddings.ok()) {
-    SentError(embeddings.status(), out);
+    const bool of_input = embeddings.status().code() == StatusCode::kInvalidArgument;
+    SentError(embeddings.status(), out, of_input ? "input" : "");
     return;
   }
   service.metrics.texts_encoded += texts.size();

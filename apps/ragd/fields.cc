@@ -3,14 +3,26 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 
 namespace rag {
 namespace {
 
 constexpr int64_t kMaxPriority = 1'000'000;
 constexpr int64_t kMaxHits = 10'000;
-constexpr double kMaxWeight = 1e6;
 constexpr size_t kMaxBodyBytes = size_t{1} << 40;  // the server bounds it first
+
+// A list's weight in the fusion: what the engine takes.
+double ReadWeight(Fields& fields, std::string_view key, double fallback) {
+  const Value* found = fields.Find(key);
+  if (found != nullptr && found->is_number()) {
+    const double weight = found->as_double();
+    if (!std::isfinite(weight) || weight < 0) {
+      fields.Fail(key, StrCat(weight, " is not a finite number of at least 0"));
+    }
+  }
+  return fields.Number(key, fallback, 0, std::numeric_limits<double>::max());
+}
 
 }  // namespace
 
@@ -171,9 +183,9 @@ void ReadSearch(Fields& fields, const SearchDefaults& defaults, SearchRequest& r
   request.per_document = static_cast<size_t>(fields.Int("per_document", 0, 0, kMaxHits));
   request.rrf_k =
       static_cast<size_t>(fields.Int("rrf_k", static_cast<int64_t>(request.rrf_k), 0, 1'000'000));
-  request.dense_weight = fields.Number("dense_weight", request.dense_weight, 0, kMaxWeight);
-  request.lexical_weight = fields.Number("lexical_weight", request.lexical_weight, 0, kMaxWeight);
-  request.sparse_weight = fields.Number("sparse_weight", request.sparse_weight, 0, kMaxWeight);
+  request.dense_weight = ReadWeight(fields, "dense_weight", request.dense_weight);
+  request.lexical_weight = ReadWeight(fields, "lexical_weight", request.lexical_weight);
+  request.sparse_weight = ReadWeight(fields, "sparse_weight", request.sparse_weight);
   const bool rerank = fields.Bool("rerank", defaults.rerank_top != 0);
   if (rerank && defaults.rerank_top == 0) {
     fields.Fail("rerank", "cannot be had: this daemon runs without a reranker", 400, "no_reranker");

@@ -1,15 +1,13 @@
 // POST /v1/search and /v1/ask.
 #include "apps/ragd/adapters.h"
 #include "apps/ragd/fields.h"
+#include "apps/ragd/generation_fields.h"
 #include "apps/ragd/image_field.h"
 #include "apps/ragd/service.h"
 #include "engine/json.h"
 
 namespace rag {
 namespace {
-
-constexpr int64_t kMaxTokens = 1 << 24;
-constexpr size_t kMaxStops = 16;
 
 void Search(const Service& service, const HttpRequest& request, ResponseWriter& out) {
   const Result<Value> body = ParseBody(request);
@@ -52,14 +50,47 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
     return;
   }
   Fields fields(*body);
-  fields.AllowOnly({"question",      "collection",   "k",
-                    "top_k",         "mode",         "filter",
-                    "ef_search",     "exact",        "per_document",
-                    "rrf_k",         "dense_weight", "lexical_weight",
-                    "sparse_weight", "rerank",       "rerank_top",
-                    "strategy",      "max_tokens",   "temperature",
-                    "top_p",         "seed",         "stop",
-                    "stream",        "lora",         "priority"});
+  fields.AllowOnly({"question",
+                    "system",
+                    "history",
+                    "collection",
+                    "k",
+                    "mode",
+                    "filter",
+                    "ef_search",
+                    "exact",
+                    "per_document",
+                    "rrf_k",
+                    "dense_weight",
+                    "lexical_weight",
+                    "sparse_weight",
+                    "rerank",
+                    "rerank_top",
+                    "strategy",
+                    "max_tokens",
+                    "temperature",
+                    "top_k",
+                    "top_p",
+                    "min_p",
+                    "typical_p",
+                    "top_n_sigma",
+                    "repetition_penalty",
+                    "presence_penalty",
+                    "frequency_penalty",
+                    "logit_bias",
+                    "xtc_probability",
+                    "xtc_threshold",
+                    "mirostat_tau",
+                    "mirostat_eta",
+                    "dry_multiplier",
+                    "dry_base",
+                    "dry_allowed_length",
+                    "seed",
+                    "stop",
+                    "response_format",
+                    "stream",
+                    "lora",
+                    "priority"});
   const Settings::Ask& defaults = service.settings.ask;
   AskRequest ask;
   ask.search.query = fields.RequiredString("question");
@@ -77,17 +108,27 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
   // The files a prompt is made from are the daemon's own: no request names a path.
   ask.prompt.template_path = defaults.template_path;
   ask.prompt.examples_path = defaults.examples_path;
-  ask.prompt.system = defaults.system;
+  ask.prompt.system = fields.String("system", defaults.system);
+  ask.history = ReadMessages(fields, "history");
+  for (size_t i = 0; i < ask.history.size(); ++i) {
+    if (ask.history[i].role != "system") continue;
+    fields.Fail(StrCat("history[", i, "].role"), "is system; the member 'system' is for that");
+  }
   ask.max_tokens = static_cast<size_t>(
       fields.Int("max_tokens", static_cast<int64_t>(defaults.max_tokens), 1, kMaxTokens));
-  ask.sampling.temperature = fields.Number("temperature", defaults.temperature, 0, 100);
-  ask.sampling.top_k = static_cast<size_t>(fields.Int("top_k", 0, 0, 1 << 24));
-  ask.sampling.top_p = fields.Number("top_p", 1, 0, 1);
-  if (ask.sampling.top_p == 0) fields.Fail("top_p", "must be above 0");
+  ReadSampling(fields, defaults.temperature, ask.sampling);
   ask.sampling.seed = static_cast<uint64_t>(fields.Int("seed", 0, INT64_MIN, INT64_MAX));
   ask.stop = fields.Strings("stop", kMaxStops);
   ask.adapters = ReadAdapters(fields, service, service.decoder_name);
   ask.priority = ReadPriority(fields);
+  ask.constraint = ReadResponseFormat(fields);
+  std::shared_ptr<const CompiledConstraint> compiled;  // held: the answer shares it
+  if (fields.ok() && ask.constraint.kind != OutputConstraint::Kind::kNone) {
+    Result<std::shared_ptr<const CompiledConstraint>> made =
+        service.engine.CompileConstraint(ask.constraint);
+    fields.Check("response_format", made.status());
+    if (made.ok()) compiled = std::move(made).value();
+  }
   const bool stream = fields.Bool("stream", false);
   if (SentError(fields, out)) return;
 

@@ -377,9 +377,10 @@ std::optional<ApiError> Connection::CheckHead(const Parser& parser) {
                       "bad_request", ""};
     }
   }
-  const std::string* coding = request_.Header("content-encoding");
-  if (coding != nullptr && *coding != "identity") {
-    return ApiError{415, StrCat("Content-Encoding '", *coding, "' is not known; send it as it is"),
+  // Codings are named without regard to case, in one field or several (RFC 9110, 8.4.1 and 5.3).
+  for (const auto& [name, value] : request_.headers) {
+    if (name != "content-encoding" || boost::beast::iequals(value, "identity")) continue;
+    return ApiError{415, StrCat("Content-Encoding '", value, "' is not known; send it as it is"),
                     "unsupported_content_encoding", ""};
   }
   return std::nullopt;

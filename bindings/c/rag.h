@@ -284,7 +284,8 @@ RAG_API rag_code rag_chat(rag_engine* engine, const rag_message* messages, size_
 
 /* vectors [count, dim] f32 into `out`, which has room for out_floats; *dim is set also when out is
  * NULL. text_bytes [count], or NULL where texts are zero-terminated. role: "plain" (NULL), "query"
- * or "document": which prompt of the encoder stands before each. */
+ * or "document": which prompt of the encoder stands before each. An empty text is
+ * RAG_INVALID_ARGUMENT. */
 RAG_API rag_code rag_embed(rag_engine* engine, const char* const* texts, const size_t* text_bytes,
                            size_t count, const char* role, rag_call* call, float* out,
                            size_t out_floats, size_t* dim);

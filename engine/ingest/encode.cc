@@ -162,11 +162,28 @@ Result<EncodeReport> EncodeDocuments(std::span<UnencodedDocument> documents,
                                      const IngestModels& models, ThreadPool& pool,
                                      IngestProgress* progress, const CancelToken* cancel) {
   EncodeReport report;
-  RAG_RETURN_IF_ERROR(EncodeTexts(documents, models, progress, cancel, report));
+  const Status texts = EncodeTexts(documents, models, progress, cancel, report);
+  if (texts.code() == StatusCode::kInvalidArgument) {
+    // A text is refused: alone, each document tells whether it is one of its own.
+    report = {};
+    for (size_t i = 0; i < documents.size(); ++i) {
+      Status alone = EncodeTexts(documents.subspan(i, 1), models, nullptr, cancel, report);
+      if (alone.code() == StatusCode::kInvalidArgument) {
+        documents[i].image.clear();  // it is not encoded either
+        report.refused.emplace_back(i, std::move(alone));
+      } else {
+        RAG_RETURN_IF_ERROR(alone);
+      }
+    }
+  } else {
+    RAG_RETURN_IF_ERROR(texts);
+  }
   if (models.encoder != nullptr && models.encoder->info().images.has_value()) {
     RAG_RETURN_IF_ERROR(
         ImageBatch(documents, *models.encoder, pool, progress, cancel, report).Run());
   }
+  std::sort(report.refused.begin(), report.refused.end(),
+            [](const auto& one, const auto& other) { return one.first < other.first; });
   return report;
 }
 

@@ -34,12 +34,13 @@ struct IngestModels {
 
 struct EncodeReport {
   uint64_t truncated = 0;  // chunks that a model had to cut
-  // Documents whose picture could not be decoded, by their number, ascending; they have no vectors.
+  // Documents whose picture could not be decoded, or whose text a model refused, by their number,
+  // ascending; they have no vectors.
   std::vector<std::pair<size_t, Status>> refused;
 };
 
 // Fills in the vectors. Where one document has a picture, the encoder encodes images. progress and
-// cancel may be null. Errors: those of the encoders.
+// cancel may be null. Errors: those of the encoders, but for invalid_argument of texts.
 Result<EncodeReport> EncodeDocuments(std::span<UnencodedDocument> documents,
                                      const IngestModels& models, ThreadPool& pool,
                                      IngestProgress* progress, const CancelToken* cancel);

@@ -1,5 +1,7 @@
 // JSON Lines: a document a line; and .json files, an array of such objects or anything else as
 // text.
+#include <unordered_map>
+
 #include "engine/parse/encoding.h"
 #include "engine/parse/paragraphs.h"
 #include "engine/parse/parser.h"
@@ -76,8 +78,13 @@ class Collector {
     Result<Document> document = value.ok() ? ReadObject(std::move(value).value(), fallback, source_)
                                            : Result<Document>(std::move(value).status());
     if (document.ok()) {
-      file_.documents.push_back(std::move(document).value());
-      return;
+      const auto [first, is_new] = lines_.emplace(document->key, line);
+      if (is_new) {
+        file_.documents.push_back(std::move(document).value());
+        return;
+      }
+      document = InvalidArgumentError("document '", first->first, "' is there already, in ",
+                                      source_.path, ":", first->second, ", and is kept");
     }
     if (++problems_ > kMaxProblems) return;
     file_.problems.push_back(
@@ -95,6 +102,7 @@ class Collector {
  private:
   const ParseSource& source_;
   ParsedFile file_;
+  std::unordered_map<std::string, size_t> lines_;  // of each key
   size_t problems_ = 0;
 };
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/check_text.h"
 #include "engine/record.h"
 #include "engine/search/rerank.h"
 #include "lib/image/image.h"
@@ -76,7 +77,8 @@ Status CheckSearchRequest(const SearchRequest& request) {
   RAG_RETURN_IF_ERROR(CheckSearchOptions(request));
   const bool has_query = request.query.find_first_not_of(" \t\r\n") != std::string::npos;
   if (request.image.empty()) {
-    return has_query ? OkStatus() : InvalidArgumentError("the query is empty");
+    return has_query ? CheckUtf8("the query", request.query)
+                     : InvalidArgumentError("the query is empty");
   }
   if (has_query) {
     return InvalidArgumentError("the query is a text or an image, and both are given");
@@ -105,7 +107,13 @@ Status CheckSearchOptions(const SearchRequest& request) {
   }
   RAG_RETURN_IF_ERROR(CheckWeight("dense_weight", request.dense_weight));
   RAG_RETURN_IF_ERROR(CheckWeight("lexical_weight", request.lexical_weight));
-  return CheckWeight("sparse_weight", request.sparse_weight);
+  RAG_RETURN_IF_ERROR(CheckWeight("sparse_weight", request.sparse_weight));
+  // A score is at most their sum.
+  const double sum = request.dense_weight + request.lexical_weight + request.sparse_weight;
+  if (std::isfinite(sum)) return OkStatus();
+  return InvalidArgumentError("dense_weight ", request.dense_weight, ", lexical_weight ",
+                              request.lexical_weight, " and sparse_weight ", request.sparse_weight,
+                              " are too large to be added up");
 }
 
 Result<std::vector<RankedChunk>> RankChunks(const Collection& collection,

@@ -140,18 +140,31 @@ Result<SnapshotFile> SnapshotFile::Open(const std::string& path,
     return FailedPreconditionError("'", path, "' has format version ", header.version,
                                    "; this program knows ", kSnapshotVersion);
   }
-  const auto differs = [&](std::string_view name, uint64_t there, uint64_t asked) {
+  const auto differs = [&](std::string_view name, const auto& there, const auto& asked) {
     return FailedPreconditionError("'", path, "' was saved with ", name, " ", there, ", not ",
                                    asked);
   };
-  if (header.kind != expected.kind) return differs("kind", header.kind, expected.kind);
-  if (header.metric != expected.metric) return differs("metric", header.metric, expected.metric);
+  if (header.kind != expected.kind) {
+    return differs("kind", IndexKindName(static_cast<IndexKind>(header.kind)),
+                   IndexKindName(options.kind));
+  }
+  if (header.metric != expected.metric) {
+    return differs("metric", MetricName(static_cast<Metric>(header.metric)),
+                   MetricName(options.metric));
+  }
   if (header.dim != expected.dim) return differs("dimension", header.dim, expected.dim);
   if (header.element != expected.element) {
-    return differs("element type", header.element, expected.element);
+    return differs("element type", ElementTypeName(static_cast<ElementType>(header.element)),
+                   ElementTypeName(options.element));
   }
-  if (header.codes != expected.codes) return differs("codes", header.codes, expected.codes);
   const bool ivf = options.kind == IndexKind::kIvf;
+  if (header.codes != expected.codes) {
+    const auto name = [ivf](uint32_t codes) {
+      return ivf ? IvfCodesName(static_cast<IvfCodes>(codes))
+                 : CodeKindName(static_cast<CodeKind>(codes));
+    };
+    return differs("codes", name(header.codes), name(expected.codes));
+  }
   if (header.code_dims != expected.code_dims) {
     return differs(ivf ? "pq_bytes" : "code_dims", header.code_dims, expected.code_dims);
   }

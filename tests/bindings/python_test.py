@@ -396,6 +396,9 @@ class Vectors(Case):
         of_command = json.loads(printed)["vectors"]
         np.testing.assert_allclose(vectors, np.array(of_command, dtype=np.float32), atol=1e-6)
         self.assertEqual(engine.embed([]).shape, (0, 384))
+        for words, texts in (("texts[1] is empty", ["a", ""]), ("texts[0] is not UTF-8 at byte 1", [b"a\xff"])):
+            with self.assertRaisesRegex(rag.InvalidArgumentError, re.escape(words)):
+                engine.embed(texts)
 
     def test_find_what_words_do_not(self):
         engine = self.notes(encoder=default_encoder())
@@ -585,6 +588,9 @@ class Models(Case):
 class Errors(Case):
     def test_have_types_and_say_what_is_wrong(self):
         engine = self.notes()
+        nested = []
+        for _ in range(100):
+            nested = [nested]
         for error, words, call in (
                 (rag.NotFoundError, "absent", lambda: engine.search("absent", "x")),
                 (rag.InvalidArgumentError, "sideways", lambda: engine.search("notes", "x", mode="sideways")),
@@ -600,7 +606,35 @@ class Errors(Case):
                 (TypeError, "image must be bytes", lambda: engine.search("notes", image=5)),
                 (rag.InvalidArgumentError, "image is empty", lambda: engine.add("notes", "k", "caption", image=b"")),
                 (TypeError, "metadata", lambda: engine.add("notes", "k", "text", metadata=[1])),
-                (ValueError, "", lambda: engine.add("notes", "k", "text", metadata={"x": float("nan")})),
+                (rag.InvalidArgumentError, "metadata['x']['y'][1] is nan",
+                 lambda: engine.add("notes", "k", "text", metadata={"x": {"y": [1, float("nan")]}})),
+                (rag.InvalidArgumentError, "metadata['x'] is inf",
+                 lambda: engine.index("notes", self.folder, metadata={"x": np.float32("inf")})),
+                (rag.InvalidArgumentError, "metadata['x'] has a lone surrogate at 1",
+                 lambda: engine.add("notes", "k", "text", metadata={"x": "a\ud800"})),
+                (rag.InvalidArgumentError, "nested more than 64 deep",
+                 lambda: engine.add("notes", "k", "text", metadata={"x": nested})),
+                (TypeError, "metadata['x'] must be a number, str, bool, None, list or dict, not ndarray",
+                 lambda: engine.add("notes", "k", "text", metadata={"x": np.zeros(2)})),
+                (TypeError, "metadata has the key ('a',), which must be a str",
+                 lambda: engine.add("notes", "k", "text", metadata={("a",): 1})),
+                (TypeError, "texts[1] must be a str or bytes, not NoneType", lambda: engine.embed(["a", None])),
+                (TypeError, "texts must be a sequence of strings or bytes, not NoneType", lambda: engine.embed(None)),
+                (TypeError, "labels[1] must not be None", lambda: engine.classify(["a"], ["b", None])),
+                (TypeError, "paths[1] must be a path, not int", lambda: engine.index("notes", self.folder, 5)),
+                (TypeError, "text must be a str, not None", lambda: engine.add("notes", "k", None)),
+                (TypeError, "query must be a str, not None", lambda: engine.search("notes", None)),
+                (TypeError, "question must be a str, not None", lambda: engine.ask("notes", None)),
+                (TypeError, "collection must be a str, not None", lambda: engine.get(None, "k")),
+                (TypeError, "messages must be a sequence of messages, not NoneType", lambda: engine.chat(None)),
+                (TypeError, "ask() got an unexpected keyword argument 'max_token'; did you mean 'max_tokens'?",
+                 lambda: engine.ask("notes", "x", max_token=5)),
+                (TypeError, "chat() got an unexpected keyword argument 'flavour'",
+                 lambda: engine.chat([("user", "x")], flavour=1)),
+                (TypeError, "evaluate() got an unexpected keyword argument 'k'", lambda: engine.evaluate("x", k=3)),
+                (TypeError, "temperature must be a number, not str", lambda: engine.ask("notes", "x", temperature="hot")),
+                (TypeError, "max_tokens must be an integer, not float", lambda: engine.ask("notes", "x", max_tokens=1.5)),
+                (TypeError, "db must be a path, not int", lambda: rag.Engine(5)),
                 (rag.FailedPreconditionError, "encoder", lambda: engine.embed(["x"])),
                 (rag.FailedPreconditionError, "decoder", lambda: engine.chat([("user", "x")])),
                 (rag.FailedPreconditionError, "reranker", lambda: engine.rerank("x", ["y"])),
@@ -616,6 +650,16 @@ class Errors(Case):
         self.open()
         with self.assertRaises(rag.RagError):
             rag.Engine(self.folder / "db", encoder="none")
+
+    def test_metadata_of_numpy(self):
+        engine = self.notes()
+        engine.add("notes", "numbers", "some numbers", metadata={
+            "half": np.float16(0.5), "small": np.float32(1.5), "whole": np.int64(2**40), "yes": np.bool_(True),
+            "list": [np.uint8(7), None, "x"], "deep": {"x": np.float64(2.25)}, 3: "three"})
+        self.assertEqual(engine.get("notes", "numbers").metadata, {
+            "half": 0.5, "small": 1.5, "whole": 2**40, "yes": True, "list": [7, None, "x"], "deep": {"x": 2.25},
+            "3": "three"})
+        self.assertEqual(engine.search("notes", "numbers", filter="small > 1.25 AND deep.x = 2.25")[0].document, "numbers")
 
     def test_text_that_is_no_text_is_refused(self):
         engine = self.open()
@@ -830,7 +874,8 @@ class Index(Case):
                             ("integers", lambda: index.add(rows[:1], ids=[1.5])),
                             ("numbers", lambda: index.add([["1", "2", "3", "4"]], ids=[1])),
                             ("from 0", lambda: index.add(rows[:1], ids=[-1])),
-                            ("ids must be given", lambda: index.add(rows[:1])),
+                            ("ids must be given, as add(vectors, ids=range(", lambda: index.add(rows[:1])),
+                            ("ids must be given, as add(vectors, ids=range(", lambda: loaded.add(rows[:1])),
                             ("k is 0", lambda: index.search(rows[0], k=0)),
                             ("width is -1", lambda: index.search(rows[0], width=-1)),
                             ("dim is -4", lambda: rag.VectorIndex(-4)),
@@ -839,6 +884,46 @@ class Index(Case):
             with self.assertRaises(rag.InvalidArgumentError) as raised:
                 call()
             self.assertIn(words, str(raised.exception))
+        loaded.add(rows[:2], ids=range(100, 102))
+        self.assertEqual(len(loaded), 4)
+        with self.assertRaisesRegex(rag.FailedPreconditionError, "was saved with kind hnsw, not flat"):
+            rag.VectorIndex.load(self.folder / "index", 4, "ip", "flat")
+
+    def test_a_closed_index_says_so(self):
+        with rag.VectorIndex(4, kind="flat", threads=1) as index:
+            index.add(np.eye(4))
+            index.save(self.folder / "index")
+        self.assertIn("closed", repr(index))
+        index.close()
+        for call in (lambda: index.search(np.eye(4)), lambda: index.add(np.eye(4)), lambda: len(index),
+                     lambda: index.save(self.folder / "index"), lambda: index.remove([1])):
+            with self.assertRaisesRegex(ValueError, "the index is closed"):
+                call()
+        with rag.VectorIndex.load(self.folder / "index", 4, kind="flat", threads=1) as loaded:
+            self.assertEqual(len(loaded), 4)
+
+    def test_closing_waits_for_the_calls_of_other_threads(self):
+        index = rag.VectorIndex(64, kind="flat", threads=1)
+        index.add(np.random.default_rng(1).standard_normal((2000, 64)))
+        outcomes = []
+
+        def search():
+            try:
+                while True:
+                    outcomes.append(index.search(np.ones((20, 64)), k=3)[0].shape)
+            except ValueError as error:
+                outcomes.append(str(error))
+
+        threads = [threading.Thread(target=search) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        while len(outcomes) < 8:
+            time.sleep(0.001)
+        index.close()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(outcomes.count("the index is closed"), 4)
+        self.assertEqual(set(outcomes), {"the index is closed", (20, 3)})
 
 
 if __name__ == "__main__":

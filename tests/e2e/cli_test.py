@@ -108,6 +108,8 @@ class Usage(CliTest):
                                (["search", "x", "--colection", "notes"],
                                 "there is no option '--colection'; did you mean '--collection'?"),
                                (["ask", "x", "--wholly-unknown=1"], "there is no option '--wholly-unknown'\n"),
+                               (["search", "x", "--filtr=year > 2020"],
+                                "there is no option '--filtr'; did you mean '--filter'?"),
                                (["search", "two", "words"], "what has spaces in it wants quotes"),
                                (["search", "-Xmx option", "-c", "notes"],
                                 "there is no option '-Xmx option'; a text that begins with '-' goes last, after '--'"),
@@ -116,6 +118,44 @@ class Usage(CliTest):
                                (["search", "x", "--ef-search", "-1"], "--ef-search: Value -1 is negative"),
                                (["index", "x", "--max-file-bytes", "-1"], "--max-file-bytes: Value -1")):
             self.assertIn(message, self.run_rag(*wrong, code=2).stderr, wrong)
+
+    def test_settings_that_a_collection_does_not_take_are_told(self):
+        self.put_three()
+        self.assertNotIn("note", self.rag_json("index", self.docs, "--chunk-tokens", "64", "--index", "ivf:pq4,probes=3"))
+        for same in ([], ["--chunk-tokens", "64"], ["--index", "ivf:pq4"], ["--index", "ivf:probes=3,codes=pq4"],
+                     ["--chunk-overlap", "8"], ["--chunker", "structure"]):
+            done = self.run_rag("index", self.docs, *same)
+            self.assertEqual(done.stderr, "", same)
+        for flags, kept in ((["--chunk-tokens", "16"], "chunk-tokens 64 (not --chunk-tokens 16)"),
+                            (["--chunk-tokens", "64", "--chunk-overlap", "9"], "chunk-overlap 8 (not --chunk-overlap 9)"),
+                            (["--chunker", "fixed"], "chunker structure (not --chunker fixed)"),
+                            (["--index", "flat"], "index ivf:codes=pq4,probes=3 (not --index flat)"),
+                            (["--index", "ivf:pq4,probes=4"], "index ivf:codes=pq4,probes=3 (not --index ivf:pq4,probes=4)"),
+                            (["--index", "auto"], "index ivf:codes=pq4,probes=3 (not --index auto)"),
+                            (["--sparse", "splade"], "no sparse vectors (made without --sparse splade)"),
+                            (["--rerank", "colbert", "--token-vectors"],
+                             "no token vectors (made without --token-vectors)")):
+            done = self.run_rag("index", self.docs, *flags, "--json")
+            note = json.loads(done.stdout)["note"]
+            self.assertTrue(note.startswith(f"collection 'default' keeps what it was made with: {kept}; another is had by"), note)
+            self.assertEqual("rag tune" in note, "--index" in flags)
+            self.assertEqual(done.stderr, f"rag: {note}\n")
+        self.encoder = ENCODER
+        self.assertIn(f"no vectors (made with --encoder none, not --encoder {ENCODER})",
+                      self.run_rag("index", self.docs).stderr)
+        for command in ("search", "ask"):
+            self.assertIn("no vectors (made with --encoder none", self.rag_json(command, "honey")["note"])
+        self.assertIsNone(self.rag_json("search", "honey", "--mode", "lexical")["note"])
+        self.encoder = "none"
+        self.assertIn("no sparse vectors", self.rag_json("search", "honey", "--sparse", "splade")["note"])
+        self.assertIsNone(self.rag_json("search", "honey")["note"])
+        # What the environment says is not meant for this one collection.
+        self.env["RAG_CHUNK_TOKENS"] = "16"
+        self.assertEqual(self.run_rag("index", self.docs).stderr, "")
+        self.assertEqual(self.run_rag("index", self.docs, "-c", "other", "--index", "auto").stderr, "")
+        self.assertEqual(self.run_rag("index", self.docs, "-c", "other", "--index", "auto:k=10").stderr, "")
+        self.assertIn("index auto:recall=0.950,k=10 (not --index hnsw)",
+                      self.run_rag("index", self.docs, "-c", "other", "--index", "hnsw").stderr)
 
     def test_errors_are_json_when_asked(self):
         error = self.rag_json("search", "x", code=1)["error"]
@@ -132,6 +172,17 @@ class Usage(CliTest):
         done = self.run_rag("get", "nothing", code=1)
         self.assertIn("nothing", done.stderr)
         self.assertEqual(done.stdout, "")
+
+    def test_a_question_that_is_not_utf_8_is_refused(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        for command in ("search", "ask"):
+            for argument, stdin in (("-", b"pod\xff\n"), (b"pod\xff", b"")):
+                done = subprocess.run([RAG, "--encoder", "none", "--db", self.db, command, argument, "--json"],
+                                      input=stdin, capture_output=True, env=self.env, timeout=600)
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(json.loads(done.stdout)["error"],
+                                 {"code": "invalid_argument", "message": "the query is not UTF-8 at byte 3"})
 
     def test_output_that_is_lost_is_a_failure(self):
         self.put_three()
@@ -960,6 +1011,8 @@ class Models(CliTest):
         lines = self.run_rag("embed", "--analogy", wanted["expression"], db=False).stdout.splitlines()
         self.assertEqual(len(lines), 10)
         self.assertEqual(len(self.rag_json("embed", "king", db=False)["vectors"][0]), 12)
+        error = self.rag_json("embed", "king", "-", stdin="queen\n\n", code=1, db=False)["error"]
+        self.assertEqual((error["code"], error["message"]), ("invalid_argument", "texts[2] is empty"))
         self.assertIn("dragon", self.rag_json("embed", "--analogy", "dragon", code=1, db=False)["error"]["message"])
         self.run_rag("embed", code=2, db=False)
         self.run_rag("embed", "king", "--analogy", "king", code=2, db=False)

@@ -17,7 +17,7 @@ import threading
 import unittest
 import urllib.parse
 
-from ragd_harness import Daemon, default_encoder, eventually, events, shared_data
+from ragd_harness import Daemon, default_encoder, eventually, events, shared_data, status_of
 
 PROGRAM = None
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
@@ -113,6 +113,23 @@ class Documents(Api):
         self.assertEqual(keys, [f"k{i:03}" for i in range(25)])
         self.assertEqual(self.call("GET", "/v1/documents?collection=pages2")["documents"], ["other"])
 
+    def writes(self):
+        """How many times the daemon has written to a file or socket."""
+        return int(re.search(r"syscw: (\d+)", pathlib.Path(f"/proc/{self.daemon.process.pid}/io").read_text()).group(1))
+
+    def test_collections_that_take_turns_are_written_together(self):
+        documents = [{"id": f"k{i:03}", "text": f"text number {i}" if i != 7 else " ", "collection": f"turn{i % 2}"}
+                     for i in range(400)]
+        before = self.writes()
+        answer = self.call("POST", "/v1/documents", documents, 400)
+        self.assertLess(self.writes() - before, 200)  # a document by itself is one at least
+        self.assertEqual((answer["written"], answer["failed"]), (399, 1))
+        self.assertEqual([(d["key"], d["collection"], "error" in d) for d in answer["documents"]],
+                         [(d["id"], d["collection"], d["id"] == "k007") for d in documents])
+        for turn in (0, 1):
+            keys = self.call("GET", f"/v1/documents?collection=turn{turn}&limit=1000")["documents"]
+            self.assertEqual(keys, [f"k{i:03}" for i in range(turn, 400, 2) if i != 7])
+
     def test_errors_write_nothing(self):
         good = {"key": "good", "text": "good text"}
         cases = [
@@ -195,15 +212,17 @@ class Questions(Api):
                                                     "filter": 'lang = "ko"'})
         self.assertNotIn("keys", [h["document"] for h in filtered["hits"]])
 
-    def test_ask_s_top_k_is_the_sampler_s(self):
-        body = {"question": "day key bread sky", "collection": "notes", "mode": "lexical", "k": 2}
-        answer = self.call("POST", "/v1/ask", body | {"top_k": 1})
-        self.assertEqual(answer["answer"], self.call("POST", "/v1/ask", body)["answer"])
-
     def test_a_compressed_body_is_refused(self):
         answer = self.daemon.request("POST", "/v1/search", b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
         self.assertEqual(answer.status, 415)
         self.assertIn("Content-Encoding 'gzip'", answer.json()["error"]["message"])
+        body = json.dumps({"query": "sky", "collection": "notes", "mode": "lexical"})
+        self.assertEqual(self.daemon.request("POST", "/v1/search", body, {"Content-Encoding": "Identity"}).status, 200)
+        head = f"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        for codings, status in ((("identity", "IDENTITY"), 200), (("identity", "gzip"), 415)):
+            fields = "".join(f"Content-Encoding: {coding}\r\n" for coding in codings)
+            raw = self.daemon.exchange(f"{head}{fields}\r\n{body}".encode())
+            self.assertEqual(status_of(raw), status, raw[:500])
 
     def test_ask_quotes_its_sources(self):
         answer = self.call("POST", "/v1/ask", {"question": "How often must the signing key be rotated?",
@@ -245,12 +264,16 @@ class Questions(Api):
             for change, param in cases:
                 with self.subTest(path=path, change=change):
                     self.fails("POST", path, good | change, 400, "invalid_argument", param)
+            self.assertEqual(self.fails("POST", path, good | {"sparse_weight": -2}, 400, "invalid_argument", "sparse_weight"),
+                             "'sparse_weight' -2 is not a finite number of at least 0")
             self.fails("POST", path, good | {"quary": 1}, 400, "unknown_parameter", "quary")
             self.fails("POST", path, good | {"collection": "nowhere"}, 404, "not_found")
             self.fails("POST", path, good | {"filter": "year >="}, 400, "invalid_argument")
             self.fails("POST", path, good | {"template": "/etc/passwd"}, 400, "unknown_parameter", "template")
         # Also when it was to be streamed: nothing has been sent yet.
         self.fails("POST", "/v1/ask", {"question": "x", "collection": "nowhere", "stream": True}, 404, "not_found")
+        self.fails("POST", "/v1/ask", {"question": "x", "response_format": {"type": "json_object"}}, 409,
+                   "failed_precondition", "response_format")
 
     def test_chat_with_rag_quotes_without_a_decoder(self):
         body = {"model": "extractive", "messages": [{"role": "user", "content": "Why is the sky blue?"}],
@@ -364,6 +387,8 @@ class Embedding(Api):
         for change, param in cases:
             with self.subTest(change=str(change)[:60]):
                 self.fails("POST", "/v1/embeddings", good | change, 400, "invalid_argument", param)
+        self.assertEqual(self.fails("POST", "/v1/embeddings", good | {"input": ["a", ""]}, 400, "invalid_argument", "input"),
+                         "texts[1] is empty")
         for tokens in ([1, 2, 3], [[1, 2], [3]]):
             self.fails("POST", "/v1/embeddings", good | {"input": tokens}, 400, "tokens_not_supported", "input")
         self.fails("POST", "/v1/embeddings", good | {"model": "text-embedding-3-small"}, 404, "model_not_found",
@@ -375,6 +400,10 @@ class Embedding(Api):
         words = self.call("POST", "/v1/search", body | {"lexical_weight": 2, "dense_weight": 0, "rrf_k": 9})["hits"][0]
         self.assertEqual(words["document"], "keys")
         self.assertAlmostEqual(words["score"], 2 / (9 + 1), places=6)
+        heavy = {"lexical_weight": 3e7, "dense_weight": 0, "rrf_k": 2}
+        self.assertAlmostEqual(self.call("POST", "/v1/search", body | heavy)["hits"][0]["score"], 3e7 / 3, places=3)
+        most = {"lexical_weight": 1e308, "dense_weight": 1e308}
+        self.assertIn("added up", self.fails("POST", "/v1/search", body | most, 400, "invalid_argument"))
         both = self.call("POST", "/v1/search", body | {"rrf_k": 4, "dense_weight": 3})["hits"][0]
         self.assertAlmostEqual(both["score"], 1 / (4 + 1) + 3 / (4 + 1), places=6)
 
@@ -772,33 +801,6 @@ class Chat(Api):
                 self.assertNotIn(b'"finish_reason":"', answer.body)
                 self.assertLess(self.daemon.metric("rag_tokens_generated_total") - before, 60)
 
-    def test_priorities(self):
-        with Daemon(PROGRAM, "--encoder", "none", "--parallel", "1", "--llm",
-                    shared_data("models/stories260K/stories260K.gguf")) as daemon:
-            done = []
-            # What it may say takes some hundredths of a second to work out at every step.
-            slow = {"logit_bias": {"2": -100}, "response_format": {"type": "regex", "value": "([a-z ]?){4000}"}}
-
-            def ask(name, **more):
-                answer = daemon.request("POST", "/v1/chat/completions", self.body(max_tokens=40, **slow, **more))
-                done.append((name, answer.status))
-            first = daemon.connection()
-            first.request("POST", "/v1/chat/completions", json.dumps(self.body(stream=True, max_tokens=100, **slow)))
-            self.assertEqual(first.getresponse().read(5), b"data:")
-            threads = []
-            # As in vLLM, lower ones go first; those that come later among equals.
-            for waiting, (name, priority) in enumerate([("late", 7), ("plain", None), ("soon", -3), ("soon too", -3)]):
-                more = {} if priority is None else {"priority": priority}
-                threads.append(threading.Thread(target=ask, args=(name,), kwargs=more))
-                threads[-1].start()
-                if not eventually(lambda: daemon.metric("rag_generations_waiting") == waiting + 1, seconds=5):
-                    break
-            first.close()
-            for thread in threads:
-                thread.join()
-            self.assertEqual(done, [(name, 200) for name in ("soon", "soon too", "plain", "late")])
-        self.fails("POST", "/v1/chat/completions", self.body(priority="high"), 400, "invalid_argument", "priority")
-
     def test_a_closed_client_ends_its_generation(self):
         connection = self.daemon.connection()
         connection.request("POST", "/v1/chat/completions",
@@ -807,6 +809,108 @@ class Chat(Api):
         connection.close()
         self.assertTrue(eventually(lambda: self.daemon.metric("rag_http_requests_in_flight") == 1))
         self.assertEqual(len(self.chat()["choices"]), 1)
+
+
+class Asking(Api):
+    """/v1/ask, and the order of chats, with a small decoder of random weights."""
+
+    @classmethod
+    def start(cls):
+        return Daemon(PROGRAM, "--encoder", "none", "--llm", cls.long_model(2048))
+
+    @classmethod
+    def long_model(cls, context_tokens):
+        model = cls.copy_model("tiny", "decoders/llama3", "decoders/tokenizer.json")
+        config = pathlib.Path(model) / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"max_position_embeddings": context_tokens}))
+        return model
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls("run_nothing").call("POST", "/v1/documents", {"collection": "n", "key": "a", "text": "A red ball."}, 201)
+
+    def run_nothing(self):
+        """Stands for a test, so that the class can use its own helpers once."""
+
+    def ask(self, status=200, **more):
+        return self.call("POST", "/v1/ask", {"question": "Which ball?", "collection": "n", "mode": "lexical",
+                                             "max_tokens": 12} | more, status)
+
+    def text(self, **more):
+        answer = self.ask(**more)
+        self.assertEqual(answer["mode"], "generative")
+        return answer["answer"]
+
+    def test_top_k_is_the_sampler_s(self):
+        greedy = self.text()
+        self.assertEqual({self.text(temperature=5, seed=seed, top_k=1) for seed in range(3)}, {greedy})
+        self.assertGreater(len({self.text(temperature=5, seed=seed, top_k=50) for seed in range(3)}), 1)
+        self.assertEqual(len(self.ask(top_k=1)["sources"]), 1)
+
+    def test_the_sampling_of_chats(self):
+        greedy = self.text()
+        for change in ({"min_p": 0.99}, {"xtc_threshold": 0.5}):
+            self.assertEqual(self.text(**change), greedy)
+        self.assertEqual(self.text(temperature=5, seed=1, min_p=0.999), greedy)
+        first = self.text(max_tokens=40)
+        self.assertNotEqual(self.text(max_tokens=40, frequency_penalty=2, presence_penalty=2, repetition_penalty=5), first)
+        self.assertEqual(self.text(logit_bias={"42": 100}, max_tokens=3), "JJJ")
+
+    def test_response_format(self):
+        schema = {"type": "object", "properties": {"color": {"enum": ["red", "blue"]}}, "required": ["color"],
+                  "additionalProperties": False}
+        answer = json.loads(self.text(temperature=2, seed=4, max_tokens=40, response_format={
+            "type": "json_schema", "json_schema": {"name": "ball", "schema": schema}}))
+        self.assertIn(answer["color"], ("red", "blue"))
+        self.assertIn(self.text(response_format={"type": "choice", "choices": ["yes", "no"]}), ("yes", "no"))
+        self.assertEqual(self.text(response_format={"type": "text"}), self.text())
+
+    def test_priorities(self):
+        with Daemon(PROGRAM, "--encoder", "none", "--parallel", "1", "--llm", self.long_model(1 << 16)) as daemon:
+            done = []
+            body = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "logit_bias": {"95": -100}}
+
+            def ask(name, **more):
+                answer = daemon.request("POST", "/v1/chat/completions", body | {"max_tokens": 6_000} | more)
+                done.append((name, answer.status))
+            # It goes on for many seconds, if nobody ends it; the others take long enough to be told apart.
+            first = daemon.connection()
+            first.request("POST", "/v1/chat/completions", json.dumps(body | {"stream": True, "max_tokens": 65_000}))
+            self.assertEqual(first.getresponse().read(5), b"data:")
+            threads = []
+            # As in vLLM, lower ones go first; those that come later among equals.
+            for waiting, (name, priority) in enumerate([("late", 7), ("plain", None), ("soon", -3), ("soon too", -3)]):
+                more = {} if priority is None else {"priority": priority}
+                threads.append(threading.Thread(target=ask, args=(name,), kwargs=more))
+                threads[-1].start()
+                if not eventually(lambda: daemon.metric("rag_generations_waiting") == waiting + 1):
+                    break
+            first.close()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(done, [(name, 200) for name in ("soon", "soon too", "plain", "late")])
+        self.fails("POST", "/v1/ask", {"question": "x", "priority": "high"}, 400, "invalid_argument", "priority")
+
+    def test_system_and_history(self):
+        plain = self.ask()["usage"]["prompt_tokens"]
+        short = self.ask(system="Be brief.")["usage"]["prompt_tokens"]
+        self.assertLess(short, plain)
+        turns = [{"role": "user", "content": "Hello, who are you?"}, {"role": "assistant", "content": "A machine."}]
+        self.assertGreater(self.ask(system="Be brief.", history=turns)["usage"]["prompt_tokens"], short)
+        self.assertEqual(self.ask(system="Be brief.", history=[])["usage"]["prompt_tokens"], short)
+
+    def test_errors(self):
+        good = {"question": "x", "collection": "n", "mode": "lexical"}
+        for change, param in [({"response_format": {"type": "xml"}}, "response_format.type"),
+                              ({"response_format": {"type": "grammar", "value": "root ::= x"}}, "response_format"),
+                              ({"frequency_penalty": 3}, "frequency_penalty"), ({"logit_bias": {"x": 1}}, "logit_bias"),
+                              ({"system": 1}, "system"), ({"history": "x"}, "history"), ({"history": [1]}, "history[0].role"),
+                              ({"history": [{"role": "system", "content": "x"}]}, "history[0].role"),
+                              ({"history": [{"role": "user"}]}, "history[0].content")]:
+            with self.subTest(change=change):
+                self.fails("POST", "/v1/ask", good | change, 400, "invalid_argument", param)
+        self.fails("POST", "/v1/ask", good | {"n": 2}, 400, "unknown_parameter", "n")
 
 
 class Adapters(Api):

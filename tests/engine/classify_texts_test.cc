@@ -55,6 +55,11 @@ TEST_CASE("texts get the labels of a classifier, or the caller's by entailment")
   const Status untrained = opened.engine->ClassifyTexts(Views(texts), {.labels = {"a"}}).status();
   CHECK(untrained.code() == StatusCode::kFailedPrecondition);
 
+  const std::vector<std::string_view> broken = {"fine", "\xff"};
+  const Status refused = opened.engine->ClassifyTexts(broken, {}).status();
+  CHECK(refused.code() == StatusCode::kInvalidArgument);
+  CHECK(refused.message() == "texts[1] is not UTF-8 at byte 0");
+
   const FamilyFolder nli("sequence-nli", "heads");
   const Value entailed = Expected(nli);
   const std::vector<std::string> shorter = Strings(*entailed.Find("short"));

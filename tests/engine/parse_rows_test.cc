@@ -106,6 +106,19 @@ TEST_CASE("each line of JSON Lines is a document") {
   CHECK(file.documents[3].text == "only");
 }
 
+TEST_CASE("an id that stands in two lines is the first one's, and both lines are named") {
+  const ParsedFile file = Parse(
+      "{\"id\": \"a\", \"text\": \"one\"}\n\n{\"id\": \"b\", \"text\": \"two\"}\n"
+      "{\"_id\": \"a\", \"text\": \"three\"}\n",
+      "/t/c.jsonl", Format::kJsonl);
+  REQUIRE(file.documents.size() == 2);
+  CHECK(file.documents[0].text == "one");
+  REQUIRE(file.problems.size() == 1);
+  CHECK(file.problems[0].code() == StatusCode::kInvalidArgument);
+  CHECK(file.problems[0].message() ==
+        "/t/c.jsonl:4: document 'a' is there already, in /t/c.jsonl:1, and is kept");
+}
+
 TEST_CASE("bad lines of JSON Lines are named, and the others kept") {
   const ParsedFile file = Parse(
       "{\"text\": \"good\"}\n{\"text\": 5}\nnot json\n[1]\n{\"id\": 1.5, \"text\": \"x\"}\n{}\n",

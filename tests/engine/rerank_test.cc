@@ -204,6 +204,18 @@ TEST_CASE("a cancelled search does not rerank") {
         StatusCode::kCancelled);
 }
 
+TEST_CASE("passages that are not UTF-8 are refused") {
+  TemporaryFolder models;
+  OpenedEngine opened;
+  opened.options.reranker = MakeReranker(models);
+  opened.Open();
+  const std::vector<std::string_view> passages = {"a cat", "a c\xe4t"};
+  CHECK(opened.engine->Rerank("cat", passages).status().message() ==
+        "passages[1] is not UTF-8 at byte 3");
+  CHECK(opened.engine->Rerank("c\xe4t", {}).status().message() ==
+        "the query is not UTF-8 at byte 1");
+}
+
 TEST_CASE("reranking that cannot be done says why") {
   OpenedEngine opened;
   REQUIRE_OK(opened.engine->AddDocument("notes", TextDocument("k", "a cat")));

@@ -128,6 +128,38 @@ TEST_CASE("errors of a search name what is missing") {
   CHECK_THAT(status.message(), Catch::Contains("'fact'") && Catch::Contains("facts"));
 }
 
+TEST_CASE("texts of a question that are not UTF-8 are refused by their first broken byte") {
+  const test::EncoderFolder model("bert");
+  Opened opened(model.path().string());
+  opened.AddFacts();
+  const auto refused = [](const Status& status, const std::string& message) {
+    CHECK(status.code() == StatusCode::kInvalidArgument);
+    CHECK(status.message() == message);
+  };
+  SearchRequest search;
+  search.query = "pod\xff";
+  refused(opened.engine->Search("facts", search).status(), "the query is not UTF-8 at byte 3");
+  AskRequest ask;
+  ask.search.query = "\xea\xb0\x80\xea\xb0";  // the second character is cut off
+  refused(opened.engine->Ask("facts", ask).status(), "the query is not UTF-8 at byte 3");
+  ask.search.query = "pod";
+  ask.history = {{"user", "fine"}, {"assistant", "\xc0\x80"}};
+  refused(opened.engine->Ask("facts", ask).status(), "history[1] is not UTF-8 at byte 0");
+  refused(opened.engine->Chat(ask.history, {}).status(), "messages[1] is not UTF-8 at byte 0");
+  const std::vector<std::string_view> texts = {"fine", "not \x80"};
+  refused(opened.engine->Embed(texts).status(), "texts[1] is not UTF-8 at byte 4");
+}
+
+TEST_CASE("an empty text has no vector") {
+  const test::EncoderFolder model("bert");
+  Opened opened(model.path().string());
+  const std::vector<std::string_view> texts = {"one", "", "two"};
+  const Status status = opened.engine->Embed(texts).status();
+  CHECK(status.code() == StatusCode::kInvalidArgument);
+  CHECK(status.message() == "texts[1] is empty");
+  CHECK(opened.engine->Embed(std::span(texts).first(1))->vectors.rows() == 1);
+}
+
 TEST_CASE(
     "questions are encoded with the model's query prompt, passages with its document prompt") {
   const test::EncoderFolder model("bert");

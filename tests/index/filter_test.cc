@@ -148,6 +148,12 @@ TEST_CASE("a diagnosis names fields that nothing has, and kinds that do not comp
         "'flag' is of type bool, for which no comparison with a bool is true");
   CHECK(findings("deep.y = 1", some) ==
         "no passage has a field 'deep.y' (they have deep, lang, no, tags, year)");
+  CHECK(findings("no = 1", some) == "'no' is null in every passage that has it");
+  CHECK(findings("no = 1 AND yaer = 2", some) ==
+        "'no' is null in every passage that has it; no passage has a field 'yaer' (they have deep, "
+        "lang, no, tags, year)");
+  CHECK(findings("no = 1", {R"({"no": null})", R"({"no": "a"})"}) ==
+        "'no' is of type string, for which no comparison with a int is true");
   // Any of these can be true, for others than were looked at.
   for (const char* text :
        {"year = 1999.5", "lang IN (1, \"en\")", "tags CONTAINS 7", "deep.x < 0",

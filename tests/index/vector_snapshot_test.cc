@@ -92,12 +92,24 @@ TEST_CASE("other options, other versions and other files are refused") {
   const auto code = [&](const VectorIndexOptions& asked) {
     return VectorIndex::Load(path, asked, *runtime).status().code();
   };
+  const auto message = [&](const VectorIndexOptions& asked) {
+    return VectorIndex::Load(path, asked, *runtime).status().message();
+  };
   VectorIndexOptions asked = options;
   asked.kind = IndexKind::kFlat;
   REQUIRE(code(asked) == StatusCode::kFailedPrecondition);
+  REQUIRE(message(asked) == StrCat("'", path, "' was saved with kind hnsw, not flat"));
   asked = options;
   asked.metric = Metric::kL2;
   REQUIRE(code(asked) == StatusCode::kFailedPrecondition);
+  REQUIRE(message(asked) ==
+          StrCat("'", path, "' was saved with metric ", MetricName(options.metric), ", not l2"));
+  asked = options;
+  asked.element = ElementType::kBF16;
+  REQUIRE(message(asked) == StrCat("'", path, "' was saved with element type f32, not bf16"));
+  asked = options;
+  asked.hnsw.codes = CodeKind::kPca8;
+  REQUIRE(message(asked) == StrCat("'", path, "' was saved with codes none, not pca8"));
   asked = options;
   asked.dim = 73;
   REQUIRE(code(asked) == StatusCode::kFailedPrecondition);

@@ -3,9 +3,12 @@
 import contextlib
 import ctypes
 import json
+import math
 import operator
 import os
 import threading
+
+import numpy as np
 
 from . import errors
 
@@ -16,9 +19,16 @@ JSON = ctypes.POINTER(HANDLE)  # char**: kept as an address, which rag_free need
 ABI_VERSION = 1
 
 
+def _whole(value, name):
+    try:
+        return operator.index(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from error
+
+
 def size(value, name):
     """Checked, since ctypes takes the lowest 64 bits of any integer."""
-    whole = operator.index(value)
+    whole = _whole(value, name)
     if not 0 <= whole < 1 << 64:
         raise errors.InvalidArgumentError(f"{name} is {whole}, not from 0 to 2**64 - 1")
     return whole
@@ -26,10 +36,22 @@ def size(value, name):
 
 def integer(value, name):
     """Likewise, of 32 bits."""
-    whole = operator.index(value)
+    whole = _whole(value, name)
     if not -(1 << 31) <= whole < 1 << 31:
         raise errors.InvalidArgumentError(f"{name} is {whole}, not from -2**31 to 2**31 - 1")
     return whole
+
+
+def number(value, name):
+    if isinstance(value, (str, bytes, bytearray)):  # of which float() would make one
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    try:
+        return float(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}") from error
+
+
+_CHECKED = {SIZE: size, INT: integer, NUMBER: number}
 
 
 class Versioned(ctypes.Structure):
@@ -37,8 +59,8 @@ class Versioned(ctypes.Structure):
 
     def __init__(self, **fields):
         for name, kind in self._fields_:
-            if name in fields and kind in (SIZE, INT):
-                fields[name] = (size if kind is SIZE else integer)(fields[name], name)
+            if name in fields and kind in _CHECKED:
+                fields[name] = _CHECKED[kind](fields[name], name)
         super().__init__(struct_size=ctypes.sizeof(self), **fields)
 
 
@@ -233,10 +255,20 @@ def text(value, name):
     return encoded
 
 
-def path(value):
-    encoded = os.fsencode(value)
+def needed(value, name):
+    """A text that must be given."""
+    if value is None:
+        raise TypeError(f"{name} must be a str, not None")
+    return text(value, name)
+
+
+def path(value, name):
+    try:
+        encoded = os.fsencode(value)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a path, not {type(value).__name__}") from error
     if b"\0" in encoded:
-        raise errors.InvalidArgumentError("a path has a zero character")
+        raise errors.InvalidArgumentError(f"{name} has a zero character")
     return encoded
 
 
@@ -258,20 +290,29 @@ def within_callback():
     return getattr(_callbacks, "within", False)
 
 
+def _items(values, name, what):
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"{name} must be a sequence of {what}, not one {type(values).__name__}")
+    try:
+        return list(values)
+    except TypeError as error:
+        raise TypeError(f"{name} must be a sequence of {what}, not {type(values).__name__}") from error
+
+
 def array(values, name, encode=text):
     """(char**, count) of strings; (None, 0) of none."""
-    if isinstance(values, (str, bytes)):
-        raise TypeError(f"{name} must be a sequence of strings, not one")
-    encoded = [encode(value, f"{name}[{i}]") for i, value in enumerate(values)]
+    encoded = []
+    for i, value in enumerate(_items(values, name, "strings")):
+        if value is None:  # which `encode` may take for one that is not given
+            raise TypeError(f"{name}[{i}] must not be None")
+        encoded.append(encode(value, f"{name}[{i}]"))
     return ((TEXT * len(encoded))(*encoded) if encoded else None), len(encoded)
 
 
 def sized(values, name):
     """(char**, sizes, count) of texts that may hold zero characters, or of bytes."""
-    if isinstance(values, (str, bytes)):
-        raise TypeError(f"{name} must be a sequence, not one {type(values).__name__}")
     encoded = []
-    for i, value in enumerate(values):
+    for i, value in enumerate(_items(values, name, "strings or bytes")):
         if not isinstance(value, (str, bytes)):
             raise TypeError(f"{name}[{i}] must be a str or bytes, not {type(value).__name__}")
         encoded.append(utf8(value, f"{name}[{i}]") if isinstance(value, str) else value)
@@ -279,12 +320,47 @@ def sized(values, name):
     return (TEXT * count)(*encoded), (SIZE * count)(*map(len, encoded)), count
 
 
+_MAX_DEPTH = 64  # of metadata
+
+
+def _plain(value, place, depth=0):
+    """As json has it, with NumPy's scalars as numbers; `place` names what cannot be."""
+    if isinstance(value, (np.bool_, bool)):
+        return bool(value)
+    if isinstance(value, (np.integer, int)):
+        return int(value)
+    if isinstance(value, (np.floating, float)):
+        if not math.isfinite(value):
+            raise errors.InvalidArgumentError(f"{place} is {float(value)}, which is no finite number")
+        return float(value)
+    if value is None:
+        return None
+    if isinstance(value, str):
+        utf8(value, place)
+        return value
+    if depth == _MAX_DEPTH:
+        raise errors.InvalidArgumentError(f"{place} is nested more than {_MAX_DEPTH} deep")
+    if isinstance(value, dict):
+        plain = {}
+        for key, inner in value.items():
+            if isinstance(key, (int, np.integer)):
+                key = str(int(key))
+            if not isinstance(key, str):
+                raise TypeError(f"{place} has the key {key!r}, which must be a str, not {type(key).__name__}")
+            utf8(key, f"a key of {place}")
+            plain[key] = _plain(inner, f"{place}[{key!r}]", depth + 1)
+        return plain
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner, f"{place}[{i}]", depth + 1) for i, inner in enumerate(value)]
+    raise TypeError(f"{place} must be a number, str, bool, None, list or dict, not {type(value).__name__}")
+
+
 def metadata(value):
     if value is None:
         return None
     if not isinstance(value, dict):
         raise TypeError(f"metadata must be a dict, not {type(value).__name__}")
-    return json.dumps(value, allow_nan=False).encode()
+    return json.dumps(_plain(value, "metadata"), allow_nan=False).encode()
 
 
 def run(work, progress=None):

@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import difflib
+import inspect
 import os
 import threading
 import warnings
@@ -14,8 +16,8 @@ from .errors import FailedPreconditionError, InvalidArgumentError
 
 
 def _messages(messages, name):
-    if isinstance(messages, (str, bytes, dict)):
-        raise TypeError(f"{name} must be a sequence of messages, not one {type(messages).__name__}")
+    if messages is None or isinstance(messages, (str, bytes, dict)):
+        raise TypeError(f"{name} must be a sequence of messages, not {type(messages).__name__}")
     read = []
     for i, message in enumerate(messages):
         try:
@@ -53,7 +55,8 @@ class _Generation:
         choice_list, choice_count = c.array(choices, "choices")
         adapter_list, adapter_count = c.array([adapters] if isinstance(adapters, str) else adapters, "adapters")
         scales = _scales(adapters) if isinstance(adapters, dict) and adapters else None
-        biases = [c.LogitBias(c.integer(token, "logit_bias"), bias) for token, bias in (logit_bias or {}).items()]
+        biases = [c.LogitBias(c.integer(token, "logit_bias"), c.number(bias, f"logit_bias[{token}]"))
+                  for token, bias in (logit_bias or {}).items()]
         self.error = None
 
         def deliver(start, size, _user):
@@ -86,19 +89,37 @@ class _Generation:
         return result
 
 
+def _check_names(call, given, known):
+    """Of keyword arguments that another function takes, for an error in the caller's terms."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise TypeError(f"{call}() got an unexpected keyword argument {name!r}"
+                            + (f"; did you mean {near[0]!r}?" if near else ""))
+
+
+def _generation(call, given):
+    _check_names(call, given, _GENERATION)
+    return _Generation(**given)
+
+
+_GENERATION = list(inspect.signature(_Generation).parameters)
+
+
 def _scales(adapters):
     scales = []
     for name, scale in adapters.items():
         if scale == 0:
             raise InvalidArgumentError(f"the scale of the adapter '{name}' must not be 0")
-        scales.append(0.0 if scale is None else scale)
+        scales.append(0.0 if scale is None else c.number(scale, f"adapters[{name!r}]"))
     return (c.NUMBER * len(scales))(*scales)
 
 
 def _or_negative(value, name):
     """A number of which C takes zero for the default, and what is negative for zero."""
+    value = c.number(value, name)
     if value < 0:
-        raise InvalidArgumentError(f"{name} is {value}, not at least 0")
+        raise InvalidArgumentError(f"{name} is {value:g}, not at least 0")
     return value or -1.0
 
 
@@ -145,20 +166,22 @@ class Engine:
             file, scale = value if isinstance(value, tuple) else (value, 1.0)
             if scale == 0:
                 raise InvalidArgumentError(f"the scale of the adapter '{name}' must not be 0")
-            adapters.append(c.Adapter(c.text(name, "lora"), c.path(file), scale))
+            place = f"lora[{name!r}]"
+            adapters.append(c.Adapter(c.text(name, "lora"), c.path(file, place), c.number(scale, f"the scale of {place}")))
         options = c.Options(
-            models_folder=None if models is None else c.path(models), encoder=_model(encoder),
+            models_folder=_path(models, "models"), encoder=_path(encoder, "encoder"),
             precision=c.text(precision, "precision"), truncate_dim=truncate_dim,
             query_prompt=c.text(query_prompt, "query_prompt"),
-            document_prompt=c.text(document_prompt, "document_prompt"), sparse=_model(sparse),
-            reranker=_model(reranker), classifier=_model(classifier), reader=_model(reader), llm=_model(llm),
+            document_prompt=c.text(document_prompt, "document_prompt"), sparse=_path(sparse, "sparse"),
+            reranker=_path(reranker, "reranker"), classifier=_path(classifier, "classifier"),
+            reader=_path(reader, "reader"), llm=_path(llm, "llm"),
             context_tokens=context_tokens, parallel=parallel, kv_type=c.text(kv_type, "kv_type"), kv_bytes=kv_bytes,
-            kv_cache=None if kv_cache is None else c.path(kv_cache), draft_tokens=draft_tokens,
-            draft_model=_model(draft_model), threads=threads,
+            kv_cache=_path(kv_cache, "kv_cache"), draft_tokens=draft_tokens,
+            draft_model=_path(draft_model, "draft_model"), threads=threads,
             draft_min_probability=_or_negative(draft_min_probability, "draft_min_probability"),
             mapped_weights=bool(mapped_weights), read_only=bool(read_only),
             adapters=(c.Adapter * len(adapters))(*adapters) if adapters else None, adapter_count=len(adapters))
-        c.call("rag_open", c.path(db), ctypes.byref(options), ctypes.byref(self._handle))
+        c.call("rag_open", c.path(db, "db"), ctypes.byref(options), ctypes.byref(self._handle))
 
     def close(self):
         """Saves the indexes and closes, when the calls of other threads have returned. Again: nothing."""
@@ -212,11 +235,11 @@ class Engine:
                                       chunk_strategy=c.text(chunk_strategy, "chunk_strategy"),
                                       token_vectors=bool(token_vectors))
         with self._open() as handle:
-            c.call("rag_create_collection", handle, c.text(name, "name"), ctypes.byref(options))
+            c.call("rag_create_collection", handle, c.needed(name, "name"), ctypes.byref(options))
 
     def drop_collection(self, name):
         with self._open() as handle:
-            c.call("rag_drop_collection", handle, c.text(name, "name"))
+            c.call("rag_drop_collection", handle, c.needed(name, "name"))
 
     def collections(self):
         """What `rag stats --json` says of each."""
@@ -225,7 +248,7 @@ class Engine:
 
     def collection(self, name):
         with self._open() as handle:
-            return c.call_json("rag_collections", handle, c.text(name, "name"))[0]
+            return c.call_json("rag_collections", handle, c.needed(name, "name"))[0]
 
     # --- documents ---
 
@@ -234,38 +257,40 @@ class Engine:
         file is reported in the IndexReport, and the rest goes on. prune: documents are removed whose files are gone.
         metadata: laid over every document's own. progress(bytes done, bytes in all) is called now and then, on this
         thread; what it raises stops the work, and what was acknowledged before is kept."""
-        listed, count = c.array(paths, "paths", lambda value, _: c.path(value))
+        listed, count = c.array(paths, "paths", c.path)
         options = c.IndexOptions(prune=bool(prune), hidden=bool(hidden), metadata_json=c.metadata(metadata))
         with self._open() as handle:
             return results.index_report(c.run(
-                lambda call: c.call_json("rag_index", handle, c.text(collection, "collection"), listed, count,
+                lambda call: c.call_json("rag_index", handle, c.needed(collection, "collection"), listed, count,
                                          ctypes.byref(options), call), progress))
 
     def add(self, collection, key, text=None, *, title=None, media_type=None, metadata=None, image=None):
         """Adds or replaces one document; it is durable on return. image: a picture's file as bytes, with `text` as
         its caption."""
         image = _picture(image)
+        if text is None and image is None:
+            raise TypeError("text must be a str, not None, where no image is given")
         encoded = None
         if text is not None:
             if not isinstance(text, str):
                 raise TypeError(f"text must be a str, not {type(text).__name__}")
             encoded = c.utf8(text, "text")
-        document = c.Document(key=c.text(key, "key"), text=encoded, text_bytes=len(encoded or b""),
+        document = c.Document(key=c.needed(key, "key"), text=encoded, text_bytes=len(encoded or b""),
                               title=c.text(title, "title"), media_type=c.text(media_type, "media_type"),
                               metadata_json=c.metadata(metadata), image=image, image_bytes=len(image or b""))
         with self._open() as handle:
-            return results.added(c.call_json("rag_add", handle, c.text(collection, "collection"),
+            return results.added(c.call_json("rag_add", handle, c.needed(collection, "collection"),
                                              ctypes.byref(document)))
 
     def get(self, collection, key):
         with self._open() as handle:
-            return results.document(c.call_json("rag_get", handle, c.text(collection, "collection"),
-                                                c.text(key, "key")))
+            return results.document(c.call_json("rag_get", handle, c.needed(collection, "collection"),
+                                                c.needed(key, "key")))
 
     def chunk(self, collection, chunk_id):
         """The passage that Hit.chunk_id and Citation.chunk_id name, as a Hit with 0 as rank and score."""
         with self._open() as handle:
-            return results.hit(c.call_json("rag_chunk", handle, c.text(collection, "collection"),
+            return results.hit(c.call_json("rag_chunk", handle, c.needed(collection, "collection"),
                                            c.size(chunk_id, "chunk_id")))
 
     def keys(self, collection):
@@ -273,7 +298,7 @@ class Engine:
         after = None
         while True:
             with self._open() as handle:
-                page = c.call_json("rag_list", handle, c.text(collection, "collection"), c.text(after, "key"), 1000)
+                page = c.call_json("rag_list", handle, c.needed(collection, "collection"), c.text(after, "key"), 1000)
             yield from page
             if len(page) < 1000:
                 return
@@ -284,7 +309,7 @@ class Engine:
     def remove(self, collection, key):
         """Gone from every index on return."""
         with self._open() as handle:
-            c.call("rag_remove", handle, c.text(collection, "collection"), c.text(key, "key"))
+            c.call("rag_remove", handle, c.needed(collection, "collection"), c.needed(key, "key"))
 
     # --- questions ---
 
@@ -296,12 +321,14 @@ class Engine:
         one, 0 for any number; rerank_top: so many passages are put in the reranker's order. In hybrid search each
         ranking counts weight / (rrf_k + rank). Warns when the filter can match nothing: a field that no passage has, or a
         type that does not compare."""
+        if query is None and image is None:
+            raise TypeError("query must be a str, not None, where no image is given")
         options = _search_options(k, _picture(image), mode=mode, filter=filter, ef_search=ef_search, exact=exact,
                                   per_document=per_document, rerank_top=rerank_top, rrf_k=rrf_k,
                                   dense_weight=dense_weight, lexical_weight=lexical_weight,
                                   sparse_weight=sparse_weight)
         with self._open() as handle:
-            found = c.run(lambda call: c.call_json("rag_search", handle, c.text(collection, "collection"),
+            found = c.run(lambda call: c.call_json("rag_search", handle, c.needed(collection, "collection"),
                                                    c.text(query, "query"), ctypes.byref(options), call))
         if found["note"]:
             warnings.warn(found["note"], stacklevel=2)
@@ -314,7 +341,7 @@ class Engine:
         bytes. strategy: "plain", "few-shot" or "cot"; template: a Jinja file; examples: a file of few-shot's;
         history: earlier turns, as chat() takes them; of `generation` what chat() takes, but for logprobs: an answer
         is cut out of what the decoder writes."""
-        own = _Generation(**generation)
+        own = _generation("ask", generation)
         search = _search_options(k, None, mode=mode, filter=filter, ef_search=ef_search, exact=exact,
                                  per_document=per_document, rerank_top=rerank_top, rrf_k=rrf_k,
                                  dense_weight=dense_weight, lexical_weight=lexical_weight,
@@ -323,12 +350,12 @@ class Engine:
         options = c.AskOptions(
             search=ctypes.pointer(search), generate=ctypes.pointer(own.options),
             strategy=c.text(strategy, "strategy"), system=c.text(system, "system"),
-            template_path=None if template is None else c.path(template),
-            examples_path=None if examples is None else c.path(examples), history=turns, history_count=turn_count)
+            template_path=_path(template, "template"),
+            examples_path=_path(examples, "examples"), history=turns, history_count=turn_count)
         with self._open() as handle:
             return results.answer(own.run(
-                lambda call: c.call_json("rag_ask", handle, c.text(collection, "collection"),
-                                         c.text(question, "question"), ctypes.byref(options), call)))
+                lambda call: c.call_json("rag_ask", handle, c.needed(collection, "collection"),
+                                         c.needed(question, "question"), ctypes.byref(options), call)))
 
     def chat(self, messages, **generation):
         """The decoder alone: a Completion of messages, [{"role": "user", "content": "..."}] or (role, content).
@@ -343,7 +370,7 @@ class Engine:
         tokens each, at most 20), and on_text: called with each piece of text as it is made, perhaps on another
         thread; returning False stops. For several answers call from several threads with a seed each: they are made
         side by side, and the prompt is run once."""
-        own = _Generation(**generation)
+        own = _generation("chat", generation)
         read, count = _messages(messages, "messages")
         with self._open() as handle:
             return results.completion(own.run(
@@ -371,7 +398,7 @@ class Engine:
         listed, sizes, count = c.sized(passages, "passages")
         scores = np.empty(count, dtype=np.float32)
         with self._open() as handle:
-            c.run(lambda call: c.call("rag_rerank", handle, c.text(query, "query"), listed, sizes, count, call,
+            c.run(lambda call: c.call("rag_rerank", handle, c.needed(query, "query"), listed, sizes, count, call,
                                       scores.ctypes.data))
         return scores
 
@@ -419,7 +446,7 @@ class Engine:
     def verify(self, collection):
         """{"ok", "documents", "chunks", "problems"}: everything that is stored was read and compared."""
         with self._open() as handle:
-            return c.run(lambda call: c.call_json("rag_verify", handle, c.text(collection, "collection"), call))
+            return c.run(lambda call: c.call_json("rag_verify", handle, c.needed(collection, "collection"), call))
 
     def measure_recall(self, collection, sample=200, k=10):
         """A RecallReport of the vector index: `sample` stored vectors are searched for, and compared with exact
@@ -429,7 +456,7 @@ class Engine:
                 raise InvalidArgumentError(f"{name} is 0, not at least 1")
         with self._open() as handle:
             return results.recall_report(c.run(lambda call: c.call_json(
-                "rag_measure_recall", handle, c.text(collection, "collection"), sample, k, call)))
+                "rag_measure_recall", handle, c.needed(collection, "collection"), sample, k, call)))
 
     def tune(self, collection, *, recall=0.95, memory_bytes=0, k=10, apply=True, progress=None):
         """Chooses the collection's vector index by measuring kinds, codes and widths on a sample of its vectors: the
@@ -445,7 +472,7 @@ class Engine:
         options = c.TuneOptions(recall=recall, memory_bytes=memory_bytes, k=k, dry_run=not apply)
         with self._open() as handle:
             return results.tune_report(c.run(
-                lambda call: c.call_json("rag_tune", handle, c.text(collection, "collection"), ctypes.byref(options),
+                lambda call: c.call_json("rag_tune", handle, c.needed(collection, "collection"), ctypes.byref(options),
                                          call), progress))
 
     def evaluate(self, folder, collection="eval", *, cutoffs=(10, 100), progress=None, **search):
@@ -457,6 +484,8 @@ class Engine:
         evaluating again reads what has changed. progress(bytes of the corpus done, in all) as in index().
         FailedPreconditionError when the collection holds other documents, which are left alone, or was made without
         the vectors that the mode needs: by words alone and with vectors want two collections."""
+        _check_names("evaluate", search, [name for name in inspect.signature(_search_options).parameters
+                                          if name not in ("k", "image")])
         cutoffs = [c.size(cutoff, "cutoffs") for cutoff in cutoffs]
         if not cutoffs:
             raise InvalidArgumentError("cutoffs is empty")
@@ -464,8 +493,8 @@ class Engine:
                                     cutoffs=(c.SIZE * len(cutoffs))(*cutoffs), cutoff_count=len(cutoffs))
         with self._open() as handle:
             return results.evaluate_report(c.run(
-                lambda call: c.call_json("rag_evaluate", handle, c.text(collection, "collection"), c.path(folder),
-                                         ctypes.byref(options), call), progress))
+                lambda call: c.call_json("rag_evaluate", handle, c.needed(collection, "collection"),
+                                         c.path(folder, "folder"), ctypes.byref(options), call), progress))
 
     def check_writes(self):
         """Nothing, or the error that says why no document can be written: FailedPreconditionError when it is open for
@@ -490,7 +519,8 @@ class Engine:
         """Copies the database, while it serves, into a folder that must not be there: {"files", "bytes",
         "seconds"}."""
         with self._open() as handle:
-            return c.run(lambda call: c.call_json("rag_backup", handle, c.path(destination), call), progress)
+            return c.run(lambda call: c.call_json("rag_backup", handle, c.path(destination, "destination"), call),
+                         progress)
 
     def vacuum(self, progress=None):
         """After it no file holds a byte of what was removed: {"bytes_before", "bytes_after", ...}."""
@@ -508,8 +538,8 @@ def _picture(image):
     return bytes(image)
 
 
-def _model(name):
-    return None if name is None else c.path(name)
+def _path(value, name):
+    return None if value is None else c.path(value, name)
 
 
 def _vectors(encode, count):
@@ -522,4 +552,4 @@ def _vectors(encode, count):
 
 def restore(backup, db, progress=None):
     """Makes the database folder `db`, which must not be there, from a backup: {"files", "bytes", "seconds"}."""
-    return c.run(lambda call: c.call_json("rag_restore", c.path(backup), c.path(db), call), progress)
+    return c.run(lambda call: c.call_json("rag_restore", c.path(backup, "backup"), c.path(db, "db"), call), progress)

@@ -39,9 +39,9 @@ class VectorIndex:
     kind: "flat", "hnsw", "hnsw:pca8", "ivf:pq4,lists=1024" and so on, as README's "Vector indexes" has them;
     metric: "l2", "ip" or "cosine"; threads: 0 for every processor. Methods may be called from several threads.
 
-        index = rag.VectorIndex(384)
-        index.add(vectors)                       # ids 0, 1, ...
-        ids, scores = index.search(queries, k=10)
+        with rag.VectorIndex(384) as index:
+            index.add(vectors)                       # ids 0, 1, ...
+            ids, scores = index.search(queries, k=10)
     """
 
     def __init__(self, dim, metric="cosine", kind="hnsw:pca8", threads=0):
@@ -55,11 +55,41 @@ class VectorIndex:
         self.dim, self.metric, self.kind = size(dim, "dim"), metric, kind
         self._adding = threading.Lock()  # guards the next id
         self._next = first
+        self._calls = 0  # that run now; guarded, as whether it closes, by the condition
+        self._closing = False
+        self._idle = threading.Condition()
 
-    def _own(self):
+    def _call(self, name, *arguments):
         if os.getpid() != self._process:
             raise FailedPreconditionError("the index was made in another process, before a fork: its threads are not here")
-        return self._handle
+        with self._idle:
+            if self._closing:
+                raise ValueError("the index is closed")
+            self._calls += 1
+        try:
+            call(name, self._handle, *arguments)
+        finally:
+            with self._idle:
+                self._calls -= 1
+                self._idle.notify_all()
+
+    def close(self):
+        """Gives its memory up, when the calls of other threads have returned. Again: nothing. What is not saved is
+        gone."""
+        if os.getpid() != self._process:
+            return
+        with self._idle:
+            self._closing = True  # no call begins any more
+            self._idle.wait_for(lambda: self._calls == 0)
+            handle, self._handle = self._handle, HANDLE()
+        if handle:
+            lib.rag_vector_index_free(handle)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def __reduce__(self):
         raise TypeError("a VectorIndex cannot be copied; save() and load() it")
@@ -69,7 +99,7 @@ class VectorIndex:
         """What save() wrote, with the dim, metric and kind that it was made with."""
         self = cls.__new__(cls)
         self._begin(dim, metric, kind, None)
-        call("rag_vector_index_load", path(file), text(kind, "kind"), text(metric, "metric"), self.dim, integer(threads, "threads"),
+        call("rag_vector_index_load", path(file, "file"), text(kind, "kind"), text(metric, "metric"), self.dim, integer(threads, "threads"),
              ctypes.byref(self._handle))
         return self
 
@@ -80,18 +110,20 @@ class VectorIndex:
         with self._adding:
             if ids is None:
                 if self._next is None:
-                    raise InvalidArgumentError("ids must be given after load() or ids of the caller's own")
+                    raise InvalidArgumentError(
+                        "ids must be given, as add(vectors, ids=range(n, n + len(vectors))): after load() or ids of the "
+                        "caller's own it is not known which numbers are free")
                 given = np.arange(self._next, self._next + len(rows), dtype=np.uint64)
             else:
                 given = _ids(ids, len(rows))
-            call("rag_vector_index_add", self._own(), given.ctypes.data, rows.ctypes.data, len(rows))
+            self._call("rag_vector_index_add", given.ctypes.data, rows.ctypes.data, len(rows))
             self._next = self._next + len(rows) if ids is None else None
 
     def remove(self, ids):
         """How many of the ids were there."""
         given = _ids(ids)
         removed = SIZE()
-        call("rag_vector_index_remove", self._own(), given.ctypes.data, len(given), ctypes.byref(removed))
+        self._call("rag_vector_index_remove", given.ctypes.data, len(given), ctypes.byref(removed))
         return removed.value
 
     def search(self, queries, k=10, width=0):
@@ -104,17 +136,17 @@ class VectorIndex:
             raise InvalidArgumentError(f"k is {k}, not from 1 to 65535")
         ids = np.empty((len(rows), k), dtype=np.int64)  # RAG_NO_ID is -1 here
         scores = np.empty((len(rows), k), dtype=np.float32)
-        call("rag_vector_index_search", self._own(), rows.ctypes.data, len(rows), k, size(width, "width"), ids.ctypes.data,
+        self._call("rag_vector_index_search", rows.ctypes.data, len(rows), k, size(width, "width"), ids.ctypes.data,
              scores.ctypes.data)
         return ids, scores
 
     def save(self, file):
         """One file, written atomically."""
-        call("rag_vector_index_save", self._own(), path(file))
+        self._call("rag_vector_index_save", path(file, "file"))
 
     def _size(self):
         vectors, memory = SIZE(), SIZE()
-        call("rag_vector_index_size", self._own(), ctypes.byref(vectors), ctypes.byref(memory))
+        self._call("rag_vector_index_size", ctypes.byref(vectors), ctypes.byref(memory))
         return vectors.value, memory.value
 
     def __len__(self):
@@ -125,7 +157,8 @@ class VectorIndex:
         return self._size()[1]
 
     def __repr__(self):
-        return f"rag.VectorIndex({self.dim}, metric={self.metric!r}, kind={self.kind!r}, vectors={len(self)})"
+        state = "closed" if self._closing else f"vectors={len(self)}"
+        return f"rag.VectorIndex({self.dim}, metric={self.metric!r}, kind={self.kind!r}, {state})"
 
     def __del__(self):
         if getattr(self, "_handle", None) and os.getpid() == self._process:
