@@ -262,8 +262,9 @@ std::vector<SearchOptions> TuneWidths(const VectorIndexOptions& options, size_t 
       add(0, 0, 0);
       break;
     case IndexKind::kHnsw:
+      add(2 * k, 0, 0);  // the least of a search by default (WidthOf)
       for (const size_t ef : kGraphWidths) {
-        if (ef >= k) add(ef, 0, 0);
+        if (ef > 2 * k) add(ef, 0, 0);
       }
       break;
     case IndexKind::kIvf:

@@ -26,7 +26,7 @@ void PrintEntry(const ModelEntry& entry) {
 }
 
 // The texts to embed: the arguments, with the lines of standard input in the place of "-".
-std::vector<std::string> Texts(const Options& options) {
+Result<std::vector<std::string>> Texts(const Options& options) {
   std::vector<std::string> texts;
   for (const std::string& argument : options.arguments) {
     if (argument != "-") {
@@ -34,7 +34,13 @@ std::vector<std::string> Texts(const Options& options) {
       continue;
     }
     std::string line;
-    while (std::getline(std::cin, line)) texts.push_back(line);
+    for (size_t number = 1; std::getline(std::cin, line); ++number) {
+      if (line.ends_with('\r')) line.pop_back();
+      if (line.empty()) {
+        return InvalidArgumentError("line ", number, " of standard input is empty");
+      }
+      texts.push_back(line);
+    }
   }
   return texts;
 }
@@ -61,7 +67,7 @@ Result<Embeddings> EmbedArguments(const Engine& engine, Session& session) {
     return EmbedFiles(engine, session);
   }
   RAG_ASSIGN_OR_RETURN(const TextRole role, ParseTextRole(options.embed.role));
-  const std::vector<std::string> texts = Texts(options);
+  RAG_ASSIGN_OR_RETURN(const std::vector<std::string> texts, Texts(options));
   const std::vector<std::string_view> views(texts.begin(), texts.end());
   return engine.Embed(views, role, &session.cancel());
 }

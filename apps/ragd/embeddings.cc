@@ -39,6 +39,9 @@ void Embed(const Service& service, const HttpRequest& request, ResponseWriter& o
   }
   const std::vector<std::string> texts = fields.Strings("input", kMaxTexts);
   if (texts.empty()) fields.Fail("input", "must hold at least one text");
+  for (size_t i = 0; i < texts.size(); ++i) {
+    if (texts[i].empty()) fields.Fail("input", StrCat("[", i, "] must not be an empty text"));
+  }
   if (format != "float" && format != "base64") {
     fields.Fail("encoding_format", StrCat("'", format, "' is not float or base64"));
   }

@@ -614,6 +614,8 @@ class Errors(Case):
                  lambda: engine.add("notes", "k", "text", metadata={"x": "a\ud800"})),
                 (rag.InvalidArgumentError, "nested more than 64 deep",
                  lambda: engine.add("notes", "k", "text", metadata={"x": nested})),
+                (rag.InvalidArgumentError, "metadata has the key '1' twice",
+                 lambda: engine.add("notes", "k", "text", metadata={1: 2, "1": 3})),
                 (TypeError, "metadata['x'] must be a number, str, bool, None, list or dict, not ndarray",
                  lambda: engine.add("notes", "k", "text", metadata={"x": np.zeros(2)})),
                 (TypeError, "metadata has the key ('a',), which must be a str",

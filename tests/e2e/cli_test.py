@@ -1012,7 +1012,7 @@ class Models(CliTest):
         self.assertEqual(len(lines), 10)
         self.assertEqual(len(self.rag_json("embed", "king", db=False)["vectors"][0]), 12)
         error = self.rag_json("embed", "king", "-", stdin="queen\n\n", code=1, db=False)["error"]
-        self.assertEqual((error["code"], error["message"]), ("invalid_argument", "texts[2] is empty"))
+        self.assertEqual((error["code"], error["message"]), ("invalid_argument", "line 2 of standard input is empty"))
         self.assertIn("dragon", self.rag_json("embed", "--analogy", "dragon", code=1, db=False)["error"]["message"])
         self.run_rag("embed", code=2, db=False)
         self.run_rag("embed", "king", "--analogy", "king", code=2, db=False)

@@ -388,7 +388,7 @@ class Embedding(Api):
             with self.subTest(change=str(change)[:60]):
                 self.fails("POST", "/v1/embeddings", good | change, 400, "invalid_argument", param)
         self.assertEqual(self.fails("POST", "/v1/embeddings", good | {"input": ["a", ""]}, 400, "invalid_argument", "input"),
-                         "texts[1] is empty")
+                         "'input' [1] must not be an empty text")
         for tokens in ([1, 2, 3], [[1, 2], [3]]):
             self.fails("POST", "/v1/embeddings", good | {"input": tokens}, 400, "tokens_not_supported", "input")
         self.fails("POST", "/v1/embeddings", good | {"model": "text-embedding-3-small"}, 404, "model_not_found",

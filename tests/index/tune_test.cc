@@ -53,8 +53,25 @@ TEST_CASE("tune: what is picked finds as much as was asked for, among other vect
   REQUIRE_OK(index->Add(Sequence(held), Rows(*rows, 0, held)));
   const auto truth = Find(*index, Rows(*rows, held, 400), {.k = 10, .exact = true});
   const SearchOptions width = WidthOf(picked.options, 10);
+  // What was measured is what a search by default does.
+  if (picked.options.kind == IndexKind::kHnsw) {
+    REQUIRE(width.ef_search == picked.options.hnsw.ef_search);
+  }
   // Of 4,000 neighbours, so that chance is some thousandths.
   REQUIRE(Recall(Find(*index, Rows(*rows, held, 400), width), truth) >= recall - 0.03);
+}
+
+TEST_CASE("tune: no width is tried that no search has") {
+  VectorIndexOptions options;
+  for (const size_t k : {1, 10, 600, 5'000}) {
+    const std::vector<SearchOptions> widths = TuneWidths(options, k);
+    REQUIRE_FALSE(widths.empty());
+    for (const SearchOptions& width : widths) {
+      VectorIndexOptions tuned = options;
+      SetWidth(width, tuned);
+      REQUIRE(WidthOf(tuned, k).ef_search == width.ef_search);
+    }
+  }
 }
 
 TEST_CASE("tune: a budget is kept, with vectors on disk where they do not fit") {

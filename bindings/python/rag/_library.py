@@ -343,11 +343,17 @@ def _plain(value, place, depth=0):
     if isinstance(value, dict):
         plain = {}
         for key, inner in value.items():
-            if isinstance(key, (int, np.integer)):
+            if isinstance(key, (bool, np.bool_)) or key is None:
+                key = json.dumps(None if key is None else bool(key))  # true, false and null, as json has them
+            elif isinstance(key, (int, np.integer)):
                 key = str(int(key))
+            elif isinstance(key, (float, np.floating)):
+                key = json.dumps(float(key))
             if not isinstance(key, str):
                 raise TypeError(f"{place} has the key {key!r}, which must be a str, not {type(key).__name__}")
             utf8(key, f"a key of {place}")
+            if key in plain:
+                raise errors.InvalidArgumentError(f"{place} has the key {key!r} twice")
             plain[key] = _plain(inner, f"{place}[{key!r}]", depth + 1)
         return plain
     if isinstance(value, (list, tuple)):
