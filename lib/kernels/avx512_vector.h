@@ -20,7 +20,9 @@ struct Avx512 {
   // 48 kB of a panel, and blocks for a second level of 1 to 2 MB (Zen 4, Intel's servers).
   static constexpr size_t kBlockRows = 384;
   static constexpr size_t kBlockBytes = 512 << 10;
-  static constexpr size_t kPrefetchRows = 0;
+  // Of 128 bytes. With it BERT-base's shape is encoded in 0.85 of the time in f32 on Zen 5, and in
+  // 0.94 in bf16 and int8 (medians of alternating runs).
+  static constexpr size_t kPrefetchRows = 64;
 
   static __mmask16 First(size_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 

@@ -102,6 +102,7 @@ Pair Widen(__m256i pairs) {
 struct Avx2Bf16 : simd::FloatSums<Avx2> {
   using V = Avx2;
   static constexpr size_t kStep = 1;
+  static constexpr size_t kPrefetchRows = 0;  // nothing is gained (Zen 5)
   using Sum = __m256;
   using Factor = Pair;
   using Columns = Pair;
@@ -125,6 +126,7 @@ template <bool kTwoGroups>
 struct Avx2Int8 {
   using V = Avx2;
   static constexpr size_t kStep = 2;
+  static constexpr size_t kPrefetchRows = 0;
   using Sum = __m256i;
   struct Factor {
     __m256i groups[kStep];

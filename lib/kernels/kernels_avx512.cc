@@ -21,6 +21,7 @@ __m512i BroadcastGroup(const std::byte* group) {
 struct Avx512Bf16 : simd::FloatSums<Avx512> {
   using V = Avx512;
   static constexpr size_t kStep = 1;
+  static constexpr size_t kPrefetchRows = V::kPrefetchRows;
   using Sum = __m512;
   using Factor = __m512bh;
   using Columns = __m512bh;
@@ -40,6 +41,7 @@ struct Avx512Bf16 : simd::FloatSums<Avx512> {
 struct Avx512Int8 {
   using V = Avx512;
   static constexpr size_t kStep = 1;
+  static constexpr size_t kPrefetchRows = V::kPrefetchRows;
   using Sum = __m512i;
   using Factor = __m512i;
   using Columns = __m512i;

@@ -12,6 +12,8 @@ namespace rag::simd {
 // Registers of a panel of packed B.
 inline constexpr size_t kPanelRegs = 2;
 
+inline constexpr size_t kLineBytes = 64;  // of the caches
+
 // Where a tile reads B and how its sums begin.
 struct TileB {
   const float* b;       // first panel; k rows of `row_stride` floats
@@ -58,7 +60,12 @@ void Tile(size_t k, size_t columns, const float* a, size_t lda, const TileB& ope
     if constexpr (V::kPrefetchRows > 0 && !kMaskB) {
 #pragma GCC unroll 4
       for (size_t p = 0; p < P; ++p) {
-        __builtin_prefetch(b + p * operand.panel_stride + V::kPrefetchRows * operand.row_stride);
+        const float* const ahead =
+            b + p * operand.panel_stride + V::kPrefetchRows * operand.row_stride;
+#pragma GCC unroll 2
+        for (size_t j = 0; j < kPanelRegs * W; j += kLineBytes / sizeof(float)) {
+          __builtin_prefetch(ahead + j);
+        }
       }
     }
     Reg columns_of_b[N];

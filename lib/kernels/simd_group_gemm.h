@@ -6,12 +6,13 @@
 // for bit.
 //
 // G gives: V, the f32 vector type (simd_vector.h); kTileRows; kStep, the groups that are multiplied
-// at once; Sum, a register of sums; Factor and Columns, what is multiplied; Zero();
-// Broadcast(const std::byte* groups), kStep groups of A for every column; Load(const std::byte*
-// columns), a group of each of kWidth columns of B, and the further ones of kStep each a panel's
-// row behind; Dot(sum, factor, columns). Of what has been summed: Ends, what a register of columns
-// ends with; LoadEnds(args, column, n), for the first n from `column` on; Value(sum, ends, args,
-// row), in f32; kOutliers, whether these are added; and Finish(value, ends), the elements of C.
+// at once; kPrefetchRows, the groups of a panel that are asked for ahead; Sum, a register of sums;
+// Factor and Columns, what is multiplied; Zero(); Broadcast(const std::byte* groups), kStep groups
+// of A for every column; Load(const std::byte* columns), a group of each of kWidth columns of B,
+// and the further ones of kStep each a panel's row behind; Dot(sum, factor, columns). Of what has
+// been summed: Ends, what a register of columns ends with; LoadEnds(args, column, n), for the first
+// n from `column` on; Value(sum, ends, args, row), in f32; kOutliers, whether these are added; and
+// Finish(value, ends), the elements of C.
 #pragma once
 
 #include <cstddef>
@@ -105,6 +106,13 @@ void GroupTile(const GroupArgs& args, size_t row, size_t column, size_t columns,
   const std::byte* a = args.a + row * args.lda_bytes;
   const std::byte* b = panel;
   for (size_t i = 0; i < args.groups; i += G::kStep) {
+    if constexpr (G::kPrefetchRows > 0) {
+      constexpr size_t kRowBytes = N * W * kGroupBytes;
+#pragma GCC unroll 4
+      for (size_t j = 0; j < G::kStep * kRowBytes; j += kLineBytes) {
+        __builtin_prefetch(b + G::kPrefetchRows * kRowBytes + j);
+      }
+    }
     typename G::Columns columns_of_b[N];
 #pragma GCC unroll 2
     for (size_t j = 0; j < N; ++j) columns_of_b[j] = G::Load(b + j * W * kGroupBytes);
