@@ -62,6 +62,11 @@ def test_tables(folder):
             assert abs(decode["weight_bytes_per_second"] / rate - 1) < 1e-9
             read = next(r for r in model["memory_reads"] if r["threads"] == threads)["bytes_per_second"]
             assert abs(decode["share_of_memory"] * read["max"] / rate - 1) < 1e-9
+            shares = sorted(ours * model["token_bytes"] / there
+                            for ours, there in zip(decode["systems"][0]["rounds"], read["rounds"], strict=True))
+            within = decode["share_of_memory_within_a_round"]
+            for got, wanted in zip((within["min"], within["median"], within["max"]), shares, strict=True):
+                assert abs(got / wanted - 1) < 1e-9
             load = next(entry for entry in model["loads"] if entry["threads"] == threads)
             assert load["seconds"] > 0 and load["first_token_seconds"] > 0 and load["peak_bytes"] > 0, load
     mapped = measured(MODEL, *SMALL, "--threads", 1, "--mapped-weights", "--kv-type", "f16")

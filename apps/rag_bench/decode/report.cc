@@ -28,6 +28,17 @@ double MemoryLimit(const DecodeRun& run) {
   return run.memory_reads.empty() ? 0 : SpreadOf(run.memory_reads).high;
 }
 
+// In each round, what decoding reads of what memory gives.
+std::vector<double> SharesOfMemory(const DecodeModel& model, const DecodeRun& run,
+                                   const DecodeCase& of_case) {
+  std::vector<double> out;
+  const std::vector<double>& rates = of_case.systems.front().values;
+  for (size_t i = 0; i < std::min(rates.size(), run.memory_reads.size()); ++i) {
+    out.push_back(rates[i] * static_cast<double>(model.info.token_bytes) / run.memory_reads[i]);
+  }
+  return out;
+}
+
 Value ToValue(const std::vector<double>& values, bool with_rounds) {
   Value::Object out = SpreadToJson(SpreadOf(values));
   if (with_rounds) out.Set("rounds", Value::Array(values.begin(), values.end()));
@@ -40,7 +51,11 @@ Value ToValue(const DecodeModel& model, const DecodeRun& run, const DecodeCase& 
                     {"sequences", of_case.sequences}, {"unit", of_case.unit}};
   if (const double rate = BytesPerSecond(model, of_case); rate > 0) {
     out.Set("weight_bytes_per_second", rate);
-    if (const double limit = MemoryLimit(run); limit > 0) out.Set("share_of_memory", rate / limit);
+    if (const double limit = MemoryLimit(run); limit > 0) {
+      out.Set("share_of_memory", rate / limit);
+      out.Set("share_of_memory_within_a_round",
+              ToValue(SharesOfMemory(model, run, of_case), false));
+    }
   }
   Value::Array systems;
   for (size_t i = 0; i < of_case.systems.size(); ++i) {
@@ -148,16 +163,19 @@ Table CasesTable(const DecodeModel& model) {
 
 Table ReadingTable(const DecodeModel& model) {
   Table table{
-      "Weights read while decoding, GB/s, beside the best that the threads read memory with",
-      {"what", "threads", "weights", "memory", "share"},
+      "Weights read while decoding, GB/s, beside the best that the threads read memory with in "
+      "any round, and in the same one",
+      {"what", "threads", "weights", "memory", "share", "share within a round"},
       {}};
   for (const DecodeRun& run : model.runs) {
     const double limit = MemoryLimit(run);
     for (const DecodeCase& of_case : run.cases) {
       const double rate = BytesPerSecond(model, of_case);
       if (rate == 0 || limit == 0) continue;
+      const Spread within = SpreadOf(SharesOfMemory(model, run, of_case));
       table.rows.push_back({Name(of_case), StrCat(run.threads), Fixed(rate / 1e9, 1),
-                            Fixed(limit / 1e9, 1), Fixed(rate / limit, 2)});
+                            Fixed(limit / 1e9, 1), Fixed(rate / limit, 2),
+                            StrCat(Fixed(within.median, 2), " (", Range(within, 2), ")")});
     }
   }
   return table;
