@@ -240,6 +240,13 @@ void DotTiles(const std::byte* tile, Fetch fetch, size_t cols, const Activations
     const std::byte* const group = tile + begin / kGroupBlocks * F::kGroupBytes;
     const size_t count = blocks - begin < kGroupBlocks ? blocks - begin : kGroupBlocks;
     const size_t at = first * x.stride + begin * kPackedBlock;
+    // With the codes' all lines of a tile are asked for.
+    for (size_t k = 0; k < tiles; ++k) {
+#pragma GCC unroll 16
+      for (size_t line = 0; line < F::Scales::kBytes; line += kQuadBytes) {
+        _mm_prefetch(group + k * tile_bytes + fetch.ahead + line, _MM_HINT_T0);
+      }
+    }
     size_t block = 0;
     for (; block + 2 <= count; block += 2) {
       for (size_t k = 0; k < tiles; ++k) {
