@@ -106,8 +106,14 @@ struct TileGroup {
   Quad Codes(size_t block, size_t quad, size_t side) const {
     return LoadQuad<F>(F::CodesOfBlock(group, block), quad, side);
   }
-  // Inlined, since g++ drops calls of what only prefetches.
+  // The scales with the first block. Inlined, since g++ drops calls of what only prefetches.
   inline __attribute__((always_inline)) void Prefetch(size_t block) const {
+    if (block == 0) {
+#pragma GCC unroll 16
+      for (size_t line = 0; line < F::Scales::kBytes; line += 64) {
+        _mm_prefetch(group + kPrefetchBytes + line, _MM_HINT_T0);
+      }
+    }
 #pragma GCC unroll 16
     for (size_t line = 0; line < F::Codes::kBytes; line += 64) {
       _mm_prefetch(F::CodesOfBlock(group, block) + kPrefetchBytes + line, _MM_HINT_T0);
