@@ -3,10 +3,19 @@
 #include "lib/kernels/kernels.h"
 
 namespace rag {
+namespace {
+
+WeightStreams ProcessorStreams() {
+  static const bool kAmd = __builtin_cpu_is("amd");
+  return kAmd ? WeightStreams::kOne : WeightStreams::kMany;
+}
+
+}  // namespace
 
 const PackedKernels* GetPackedKernels(Isa isa, DType type) {
   if (isa == Isa::kScalar || GetKernels(isa) == nullptr) return nullptr;
-  return isa == Isa::kAvx2 ? Avx2PackedKernels(type) : Avx512PackedKernels(type);
+  return isa == Isa::kAvx2 ? Avx2PackedKernels(type)
+                           : Avx512PackedKernels(type, ProcessorStreams());
 }
 
 PanelDot GetPanelDot(Isa isa) { return isa == Isa::kAmx ? AmxPanelDot : nullptr; }

@@ -12,17 +12,12 @@ namespace {
 constexpr size_t kMaxTokens = 8;   // of one pass over a tile
 constexpr size_t kTokenTile = 16;  // of a call: their activations stay in the first-level cache
 
-// How weights come from memory: tiles that are read side by side, at most kMaxTokens of them with
-// one token, and how far ahead of each. Intel's processors fetch several streams faster than one
-// (1.4 times on Sapphire Rapids); AMD's one faster than several (Zen 5: 32 GB/s of one thread and
-// 39 of two instead of 24 and 29, and with four tokens twice as much).
 struct Fetch {
-  size_t tiles;
-  size_t ahead;  // bytes
+  size_t tiles;  // side by side, at most kMaxTokens of them with one token
+  size_t ahead;  // bytes of each that are asked for
 };
-const Fetch& ChosenFetch() {
-  static const Fetch kChosen = __builtin_cpu_is("amd") ? Fetch{1, 4096} : Fetch{kMaxTokens, 2048};
-  return kChosen;
+constexpr Fetch FetchOf(WeightStreams streams) {
+  return streams == WeightStreams::kOne ? Fetch{1, 8192} : Fetch{kMaxTokens, 2048};
 }
 
 __m512i Low(int mask) { return _mm512_set1_epi8(static_cast<char>(mask)); }
@@ -271,37 +266,36 @@ void DotTiles(const std::byte* tile, Fetch fetch, size_t cols, const Activations
   }
 }
 
-template <class F, size_t kTokens>
+template <class F, size_t kTokens, WeightStreams kStreams>
 void DotTokens(const std::byte* tile, size_t cols, const Activations8& x, size_t first, size_t rows,
                float* out, size_t out_stride) {
-  constexpr size_t kMost = kMaxTokens / kTokens;
-  const Fetch chosen = ChosenFetch();
-  const size_t most = chosen.tiles < kMost ? chosen.tiles : kMost;
-  const auto dot = most == 1 ? DotTiles<F, kTokens, 1> : DotTiles<F, kTokens, kMost>;
+  constexpr Fetch kFetch = FetchOf(kStreams);
+  constexpr size_t kFitting = kMaxTokens / kTokens;
+  constexpr size_t kMost = kFetch.tiles < kFitting ? kFetch.tiles : kFitting;
   const size_t tiles = (rows + kTileRows - 1) / kTileRows;
-  for (size_t k = 0; k < tiles; k += most) {
-    const Fetch fetch = {tiles - k < most ? tiles - k : most, chosen.ahead};
-    dot(tile + k * F::TileBytes(cols), fetch, cols, x, first, rows - k * kTileRows,
-        out + k * kTileRows, out_stride);
+  for (size_t k = 0; k < tiles; k += kMost) {
+    const Fetch fetch = {tiles - k < kMost ? tiles - k : kMost, kFetch.ahead};
+    DotTiles<F, kTokens, kMost>(tile + k * F::TileBytes(cols), fetch, cols, x, first,
+                                rows - k * kTileRows, out + k * kTileRows, out_stride);
   }
 }
 
-template <class F>
+template <class F, WeightStreams kStreams>
 void Dot(const std::byte* tile, size_t cols, const Activations8& x, size_t tokens, size_t rows,
          float* out, size_t out_stride) {
   size_t t = 0;
   for (; t + kMaxTokens <= tokens; t += kMaxTokens) {
-    DotTokens<F, kMaxTokens>(tile, cols, x, t, rows, out, out_stride);
+    DotTokens<F, kMaxTokens, kStreams>(tile, cols, x, t, rows, out, out_stride);
   }
   if (t + 4 <= tokens) {
-    DotTokens<F, 4>(tile, cols, x, t, rows, out, out_stride);
+    DotTokens<F, 4, kStreams>(tile, cols, x, t, rows, out, out_stride);
     t += 4;
   }
   if (t + 2 <= tokens) {
-    DotTokens<F, 2>(tile, cols, x, t, rows, out, out_stride);
+    DotTokens<F, 2, kStreams>(tile, cols, x, t, rows, out, out_stride);
     t += 2;
   }
-  if (t < tokens) DotTokens<F, 1>(tile, cols, x, t, rows, out, out_stride);
+  if (t < tokens) DotTokens<F, 1, kStreams>(tile, cols, x, t, rows, out, out_stride);
 }
 
 // The codes of a block as signed bytes.
@@ -364,9 +358,10 @@ void UnpackGroups(const std::byte* tile, size_t first, size_t count, const Unpac
   }
 }
 
-template <class F>
+template <class F, WeightStreams kStreams>
 constexpr PackedKernels MakeTable() {
-  PackedKernels table = {F::Scales::kScaleOf, F::kMinima, kTokenTile, Dot<F>, nullptr, nullptr};
+  PackedKernels table = {F::Scales::kScaleOf, F::kMinima, kTokenTile,
+                         Dot<F, kStreams>,    nullptr,    nullptr};
   if constexpr (F::Scales::kScaleOf == ScaleOf::k32) {
     table.unpack_blocks = UnpackBlocks<F>;
   } else {
@@ -377,10 +372,11 @@ constexpr PackedKernels MakeTable() {
 
 }  // namespace
 
-const PackedKernels* Avx512PackedKernels(DType type) {
-  return VisitPackedFormat(type, []<class F>(F) -> const PackedKernels* {
-    static constexpr PackedKernels kTable = MakeTable<F>();
-    return &kTable;
+const PackedKernels* Avx512PackedKernels(DType type, WeightStreams streams) {
+  return VisitPackedFormat(type, [streams]<class F>(F) -> const PackedKernels* {
+    static constexpr PackedKernels kOne = MakeTable<F, WeightStreams::kOne>();
+    static constexpr PackedKernels kMany = MakeTable<F, WeightStreams::kMany>();
+    return streams == WeightStreams::kOne ? &kOne : &kMany;
   });
 }
 

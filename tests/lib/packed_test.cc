@@ -211,5 +211,34 @@ TEST_CASE("packed: an activation that is no number spoils its own token alone") 
   }
 }
 
+TEST_CASE("packed: the same bits however weights come from memory") {
+  if (GetPackedKernels(Isa::kAvx512, DType::kQ4_K) == nullptr) RAG_SKIP("no AVX-512 here");
+  std::mt19937 random(14);
+  // Eight tiles side by side, three more, of which the last is not full.
+  const size_t rows = 10 * kTileRows + 5, tokens = 15, cols = 768;
+  size_t packed_types = 0;
+  for (const DType type : test::kBlockTypes) {
+    const PackedKernels* const one = Avx512PackedKernels(type, WeightStreams::kOne);
+    if (one == nullptr) continue;
+    ++packed_types;
+    const PackedKernels* const many = Avx512PackedKernels(type, WeightStreams::kMany);
+    REQUIRE(many != one);
+    const auto bytes = test::RandomWeights(type, rows, cols, random);
+    const Packed packed({type, {rows, cols}, bytes}, *test::MakeRuntime("avx512", 1));
+    const auto x = test::RandomFloats(tokens * cols, random);
+    const ActivationRows quantized = test::QuantizedRows(x, tokens, cols, one->scale_of);
+    for (size_t count = 1; count <= tokens; ++count) {
+      INFO(GetDTypeInfo(type).name << ", " << count << " tokens");
+      const auto dot = [&](const PackedKernels& kernels) {
+        std::vector<float> out(count * rows);
+        kernels.dot(packed.memory.data(), cols, quantized.view(), count, rows, out.data(), rows);
+        return out;
+      };
+      CHECK(dot(*one) == dot(*many));
+    }
+  }
+  CHECK(packed_types > 5);
+}
+
 }  // namespace
 }  // namespace rag
