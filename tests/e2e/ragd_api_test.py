@@ -863,8 +863,15 @@ class Asking(Api):
         answer = json.loads(self.text(temperature=2, seed=4, max_tokens=40, response_format={
             "type": "json_schema", "json_schema": {"name": "ball", "schema": schema}}))
         self.assertIn(answer["color"], ("red", "blue"))
-        self.assertIn(self.text(response_format={"type": "choice", "choices": ["yes", "no"]}), ("yes", "no"))
+        choice = {"type": "choice", "choices": ["yes", "no"]}
+        self.assertIn(self.text(response_format=choice), ("yes", "no"))
         self.assertEqual(self.text(response_format={"type": "text"}), self.text())
+        # Where nothing is found our own sentence would not be of that form.
+        self.assertIn("Nothing was found", self.ask(question="zebra")["answer"])
+        for stream in (False, True):
+            self.assertIn("found no passage of the collection 'n'", self.fails(
+                "POST", "/v1/ask", {"question": "zebra", "collection": "n", "mode": "lexical", "response_format": choice,
+                                    "stream": stream}, 404, "not_found"))
 
     def test_priorities(self):
         with Daemon(PROGRAM, "--encoder", "none", "--parallel", "1", "--llm", self.long_model(1 << 16)) as daemon:
