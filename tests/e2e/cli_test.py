@@ -129,6 +129,7 @@ class Usage(CliTest):
 
     def test_settings_that_a_collection_does_not_take_are_told(self):
         self.put_three()
+        self.encoder = str(ROOT / "tests" / "golden" / "word_vectors" / "words.vec")
         self.assertNotIn("note", self.rag_json("index", self.docs, "--chunk-tokens", "64", "--index", "ivf:pq4,probes=3"))
         for same in ([], ["--chunk-tokens", "64"], ["--index", "ivf:pq4"], ["--index", "ivf:probes=3,codes=pq4"],
                      ["--chunk-overlap", "8"], ["--chunker", "structure"]):
@@ -148,22 +149,36 @@ class Usage(CliTest):
             self.assertTrue(note.startswith(f"collection 'default' keeps what it was made with: {kept}; another is had by"), note)
             self.assertEqual("rag tune" in note, "--index" in flags)
             self.assertEqual(done.stderr, f"rag: {note}\n")
-        self.encoder = ENCODER
-        self.assertIn(f"no vectors (made with --encoder none, not --encoder {ENCODER})",
-                      self.run_rag("index", self.docs).stderr)
-        for command in ("search", "ask"):
-            self.assertIn("no vectors (made with --encoder none", self.rag_json(command, "honey")["note"])
-        self.assertIsNone(self.rag_json("search", "honey", "--mode", "lexical")["note"])
-        self.encoder = "none"
-        self.assertIn("no sparse vectors", self.rag_json("search", "honey", "--sparse", "splade")["note"])
-        self.assertIsNone(self.rag_json("search", "honey")["note"])
         # What the environment says is not meant for this one collection.
         self.env["RAG_CHUNK_TOKENS"] = "16"
         self.assertEqual(self.run_rag("index", self.docs).stderr, "")
+        del self.env["RAG_CHUNK_TOKENS"]
         self.assertEqual(self.run_rag("index", self.docs, "-c", "other", "--index", "auto").stderr, "")
         self.assertEqual(self.run_rag("index", self.docs, "-c", "other", "--index", "auto:k=10").stderr, "")
         self.assertIn("index auto:recall=0.950,k=10 (not --index hnsw)",
                       self.run_rag("index", self.docs, "-c", "other", "--index", "hnsw").stderr)
+
+    def test_a_collection_without_vectors_says_so_and_nothing_of_an_index(self):
+        self.put_three()
+        words = str(ROOT / "tests" / "golden" / "word_vectors" / "words.vec")
+        for index in ("ivf:pq4", "flat"):
+            self.assertEqual(self.run_rag("index", self.docs, "--index", index).stderr, "")
+        self.assertIn("no sparse vectors", self.rag_json("search", "honey", "--sparse", "splade")["note"])
+        self.assertIsNone(self.rag_json("search", "honey")["note"])
+        self.encoder = words
+        for flags in ([], ["--index", "flat"]):
+            note = self.rag_json("index", self.docs, *flags)["note"]
+            self.assertIn(f"made with: no vectors (made with --encoder none, not --encoder {words}); another", note)
+            self.assertNotIn("rag tune", note)
+        for command in ("search", "ask"):
+            self.assertIn("no vectors (made with --encoder none", self.rag_json(command, "honey")["note"])
+        self.assertIsNone(self.rag_json("search", "honey", "--mode", "lexical")["note"])
+        # An encoder of the environment is not meant for this one collection, an index of the command line is.
+        command = [RAG, "--db", str(self.db), "index", str(self.docs)]
+        env = self.env | {"RAG_ENCODER": words}
+        for flags, told in ([], False), (["--index", "flat"], True):
+            done = subprocess.run(command + flags, check=True, capture_output=True, text=True, env=env, timeout=600)
+            self.assertEqual("no vectors (made" in done.stderr, told, done.stderr)
 
     def test_errors_are_json_when_asked(self):
         error = self.rag_json("search", "x", code=1)["error"]
