@@ -219,7 +219,9 @@ class Questions(Api):
         body = json.dumps({"query": "sky", "collection": "notes", "mode": "lexical"})
         self.assertEqual(self.daemon.request("POST", "/v1/search", body, {"Content-Encoding": "Identity"}).status, 200)
         head = f"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
-        for codings, status in ((("identity", "IDENTITY"), 200), (("identity", "gzip"), 415)):
+        for codings, status in ((("identity", "IDENTITY"), 200), (("identity", "gzip"), 415),
+                                (("identity, Identity",), 200), (("identity ,\t,identity",), 200),
+                                (("identity, gzip",), 415), (("identity identity",), 415)):
             fields = "".join(f"Content-Encoding: {coding}\r\n" for coding in codings)
             raw = self.daemon.exchange(f"{head}{fields}\r\n{body}".encode())
             self.assertEqual(status_of(raw), status, raw[:500])
