@@ -199,13 +199,13 @@ class Usage(CliTest):
     def test_a_question_that_is_not_utf_8_is_refused(self):
         self.put_three()
         self.run_rag("index", self.docs)
-        for command in ("search", "ask"):
+        for command, what in (("search", "query"), ("ask", "question")):
             for argument, stdin in (("-", b"pod\xff\n"), (b"pod\xff", b"")):
                 done = subprocess.run([RAG, "--encoder", "none", "--db", self.db, command, argument, "--json"],
                                       input=stdin, capture_output=True, env=self.env, timeout=600)
                 self.assertEqual(done.returncode, 1)
                 self.assertEqual(json.loads(done.stdout)["error"],
-                                 {"code": "invalid_argument", "message": "the query is not UTF-8 at byte 3"})
+                                 {"code": "invalid_argument", "message": f"the {what} is not UTF-8 at byte 3"})
 
     def test_output_that_is_lost_is_a_failure(self):
         self.put_three()

@@ -251,7 +251,7 @@ class Questions(Api):
     def test_errors(self):
         for path, word in (("/v1/search", "query"), ("/v1/ask", "question")):
             good = {word: "x", "collection": "notes", "mode": "lexical"}
-            cases = [({word: None}, word), ({word: ""}, word), ({word: 5}, word), ({"k": 0}, "k"), ({"k": 10_001}, "k"),
+            cases = [({word: None}, word), ({word: ""}, word), ({word: " \n"}, word), ({word: 5}, word), ({"k": 0}, "k"), ({"k": 10_001}, "k"),
                      ({"k": 2.5}, "k"), ({"k": "2"}, "k"), ({"mode": "both"}, "mode"), ({"dense_weight": -1}, "dense_weight"),
                      ({"rrf_k": 1.5}, "rrf_k"), ({"top_k": -1}, "top_k"),
                      ({"mode": 1}, "mode"), ({"filter": 5}, "filter"), ({"exact": "yes"}, "exact"),
@@ -272,6 +272,9 @@ class Questions(Api):
             self.fails("POST", path, good | {"collection": "nowhere"}, 404, "not_found")
             self.fails("POST", path, good | {"filter": "year >="}, 400, "invalid_argument")
             self.fails("POST", path, good | {"template": "/etc/passwd"}, 400, "unknown_parameter", "template")
+        self.assertIn("the question is empty", self.call("POST", "/v1/chat/completions", {
+            "model": "extractive", "messages": [{"role": "user", "content": " "}], "rag": {"collection": "notes"}},
+            400)["error"]["message"])
         # Also when it was to be streamed: nothing has been sent yet.
         self.fails("POST", "/v1/ask", {"question": "x", "collection": "nowhere", "stream": True}, 404, "not_found")
         self.fails("POST", "/v1/ask", {"question": "x", "response_format": {"type": "json_object"}}, 409,
