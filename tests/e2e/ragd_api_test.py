@@ -148,6 +148,10 @@ class Documents(Api):
                 if isinstance(body, dict):
                     body = body | {"collection": "errors"}
                 self.fails("POST", "/v1/documents", body, 400, "invalid_argument", param)
+        other = {"key": "other", "text": "b"}
+        self.assertEqual(self.fails("POST", "/v1/documents", {"collection": "errors", "documents": [good, other, good]}, 400,
+                                    "invalid_argument", "documents"),
+                         "'documents' holds the key 'good' of the collection 'errors' twice, in documents[0] and documents[2]")
         self.fails("POST", "/v1/documents", {"key": "a", "text": "b", "texts": 1}, 400, "unknown_parameter", "texts")
         self.fails("GET", "/v1/documents?collection=errors", None, 404, "not_found")
         for limit in ("0", "1001", "x", "-1", ""):
