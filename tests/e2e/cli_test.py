@@ -905,6 +905,8 @@ class Models(CliTest):
         answer = self.rag_json("ask", "signing key", "--mode", "lexical", "--llm", model, "--regex", "[a-c]{1,9}",
                                "--max-tokens", "9", "--system", "x")
         self.assertRegex(answer["answer"], r"\A[a-c]{1,9}\Z")
+        again = self.rag_json("models", "quantize", model, self.folder / "again.gguf", "--type", "q8_0")
+        self.assertEqual((again["type"], again["bytes"]), ("Q8_0", written["bytes"]))
         for flags, message in ((("--grammar", wrong), "left recursion"), (("--regex", "é"), "nothing can be written")):
             error = self.rag_json("ask", "zebra", "--mode", "lexical", "--llm", model, *flags, code=1)["error"]
             self.assertEqual(error["code"], "invalid_argument")
@@ -1016,6 +1018,7 @@ class Models(CliTest):
         self.rag_json("models", "quantize", model, self.folder / "q4", "--imatrix", "x", code=1)
 
     def test_prompts_of_the_model(self):
+        self.assertEqual(self.rag_json("models", "quantize", model, self.folder / "half", "--type", "BF16")["type"], "bf16")
         model = self.folder / "model"
         shutil.copytree(ROOT / "tests" / "golden" / "encoders" / "bert", model)
         (model / "config_sentence_transformers.json").write_text('{"prompts": {"query": "the cat "}}')
