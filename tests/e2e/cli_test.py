@@ -1054,6 +1054,8 @@ class Models(CliTest):
         out = self.rag_json("embed", "-", "one more", stdin="first\nsecond\n", db=False)
         self.assertEqual((out["dim"], len(out["vectors"])), (384, 3))
         self.assertAlmostEqual(sum(x * x for x in out["vectors"][0]), 1, places=4)
+        self.assertEqual(self.rag_json("embed", "-", stdin="queen\n \t\n", code=1, db=False)["error"]["message"],
+                         "line 2 of standard input holds nothing but white space")
         long = self.rag_json("embed", "word " * 2000, db=False)
         self.assertGreater(long["truncated"][0], 1000)
 
