@@ -471,6 +471,21 @@ class Documents(CliTest):
         self.assertIn("ninety", answers[0]["answer"])
         self.assertIn("honey", answers[1]["answer"])
 
+    def test_chat_goes_on_after_a_line_that_is_refused(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        command = [RAG, "--encoder", self.encoder, "--db", self.db, "chat"]
+        lines = b"What do b\xffees make?\n\nWhat do bees make?\n"
+        done = subprocess.run(command + ["--json"], input=lines, capture_output=True, env=self.env, timeout=600, check=False)
+        error, answer = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(error["error"], {"code": "invalid_argument",
+                                          "message": "line 1 of standard input: the question is not UTF-8 at byte 9"})
+        self.assertIn("honey", answer["answer"])
+        self.assertEqual(done.returncode, 1)
+        done = subprocess.run(command, input=lines, capture_output=True, env=self.env, timeout=600, check=False)
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1))
+        self.assertIn(b"honey", done.stdout)
+
 
 class BadFiles(CliTest):
     def docx(self, text):
@@ -890,6 +905,8 @@ class Models(CliTest):
         self.assertEqual((shown["kind"], shown["metadata"]["general.architecture"]), ("decoder", "qwen3"))
         written = self.rag_json("models", "quantize", model, self.folder / "tiny.gguf", "--type", "Q8_0")
         self.assertLess(written["bytes"], written["bytes_before"])
+        again = self.rag_json("models", "quantize", model, self.folder / "again.gguf", "--type", "q8_0")
+        self.assertEqual((again["type"], again["bytes"]), ("Q8_0", written["bytes"]))
         self.rag_json("models", "quantize", model, self.folder / "no.gguf", "--type", "Q9", code=1)
         schema = self.put("schema.json", '{"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 3}')
         for llm in (model, self.folder / "tiny.gguf"):
@@ -905,8 +922,6 @@ class Models(CliTest):
         answer = self.rag_json("ask", "signing key", "--mode", "lexical", "--llm", model, "--regex", "[a-c]{1,9}",
                                "--max-tokens", "9", "--system", "x")
         self.assertRegex(answer["answer"], r"\A[a-c]{1,9}\Z")
-        again = self.rag_json("models", "quantize", model, self.folder / "again.gguf", "--type", "q8_0")
-        self.assertEqual((again["type"], again["bytes"]), ("Q8_0", written["bytes"]))
         for flags, message in ((("--grammar", wrong), "left recursion"), (("--regex", "é"), "nothing can be written")):
             error = self.rag_json("ask", "zebra", "--mode", "lexical", "--llm", model, *flags, code=1)["error"]
             self.assertEqual(error["code"], "invalid_argument")
@@ -1003,6 +1018,7 @@ class Models(CliTest):
         written = self.rag_json("models", "quantize", model, small)
         self.assertEqual(written["type"], "int8")
         self.assertLess(written["bytes"], written["bytes_before"])
+        self.assertEqual(self.rag_json("models", "quantize", model, self.folder / "half", "--type", "BF16")["type"], "bf16")
 
         def embed(encoder, *flags):
             self.encoder = str(encoder)
@@ -1018,7 +1034,6 @@ class Models(CliTest):
         self.rag_json("models", "quantize", model, self.folder / "q4", "--imatrix", "x", code=1)
 
     def test_prompts_of_the_model(self):
-        self.assertEqual(self.rag_json("models", "quantize", model, self.folder / "half", "--type", "BF16")["type"], "bf16")
         model = self.folder / "model"
         shutil.copytree(ROOT / "tests" / "golden" / "encoders" / "bert", model)
         (model / "config_sentence_transformers.json").write_text('{"prompts": {"query": "the cat "}}')
@@ -1039,6 +1054,8 @@ class Models(CliTest):
         self.assertEqual(len(self.rag_json("embed", "king", db=False)["vectors"][0]), 12)
         error = self.rag_json("embed", "king", "-", stdin="queen\n\n", code=1, db=False)["error"]
         self.assertEqual((error["code"], error["message"]), ("invalid_argument", "line 2 of standard input is empty"))
+        self.assertEqual(self.rag_json("embed", "-", stdin="queen\n \t\n", code=1, db=False)["error"]["message"],
+                         "line 2 of standard input holds nothing but white space")
         self.assertIn("dragon", self.rag_json("embed", "--analogy", "dragon", code=1, db=False)["error"]["message"])
         self.run_rag("embed", code=2, db=False)
         self.run_rag("embed", "king", "--analogy", "king", code=2, db=False)
@@ -1054,8 +1071,6 @@ class Models(CliTest):
         out = self.rag_json("embed", "-", "one more", stdin="first\nsecond\n", db=False)
         self.assertEqual((out["dim"], len(out["vectors"])), (384, 3))
         self.assertAlmostEqual(sum(x * x for x in out["vectors"][0]), 1, places=4)
-        self.assertEqual(self.rag_json("embed", "-", stdin="queen\n \t\n", code=1, db=False)["error"]["message"],
-                         "line 2 of standard input holds nothing but white space")
         long = self.rag_json("embed", "word " * 2000, db=False)
         self.assertGreater(long["truncated"][0], 1000)
 
