@@ -313,6 +313,8 @@ class Answers(Case):
                 (rag.InvalidArgumentError, "between -1000 and 1000", {"logit_bias": {5: 2000}})):
             with self.assertRaisesRegex(error, words):
                 engine.chat(STORY, **options)
+        with self.assertRaisesRegex(rag.NotFoundError, "no passage of the collection 'notes'"):
+            engine.ask("notes", "zebra", choices=["yes", "no"])
         with self.assertRaisesRegex(rag.UnimplementedError, "logprobs"):
             engine.ask("notes", "key", logprobs=True)
 

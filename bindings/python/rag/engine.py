@@ -349,7 +349,8 @@ class Engine:
         """An Answer from k passages, which are searched as search() does, each citation compared with the stored
         bytes. strategy: "plain", "few-shot" or "cot"; template: a Jinja file; examples: a file of few-shot's;
         history: earlier turns, as chat() takes them; of `generation` what chat() takes, but for logprobs: an answer
-        is cut out of what the decoder writes."""
+        is cut out of what the decoder writes. NotFoundError when it is to match json_schema or the like and no
+        passage is found."""
         own = _generation("ask", generation)
         search = _search_options(k, None, mode=mode, filter=filter, ef_search=ef_search, exact=exact,
                                  per_document=per_document, rerank_top=rerank_top, rrf_k=rrf_k,
