@@ -41,8 +41,8 @@ struct AskRequest {
   size_t max_tokens = 256;
   SamplingOptions sampling;
   std::vector<std::string> stop;
-  OutputConstraint constraint;       // of all that the decoder writes; an error without one
-  int priority = 0;                  // GenerateRequest's
+  OutputConstraint constraint;  // of all that the decoder writes; an error without one or sources
+  int priority = 0;             // GenerateRequest's
   std::vector<ChatMessage> history;  // earlier turns, oldest first
   std::vector<AdapterUse> adapters;  // of the decoder; none: the model as it is
 };

@@ -26,7 +26,8 @@ struct AskContext {
 // source which supports the citing sentence best. Without one, the answer is the place in the
 // sources that the reader finds, or without a reader the sentences that answer best, each cited,
 // and Answer::note says so. With no sources the answer says that nothing was found. Errors: those
-// of the prompt's files and of Generate.
+// of the prompt's files and of Generate; for a constrained answer also failed_precondition without
+// a generator, and not_found without sources.
 Result<Answer> AnswerQuestion(const AskRequest& request, SearchResponse sources,
                               const AskContext& context,
                               const Generator::TokenCallback* on_text = nullptr,

@@ -4,6 +4,10 @@
 
 namespace rag {
 
+bool IsBlank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
 Status CheckUtf8(std::string_view name, std::string_view text) {
   if (IsValidUtf8(text)) return OkStatus();
   size_t position = 0;

@@ -9,6 +9,9 @@
 
 namespace rag {
 
+// Whether it holds nothing, or white space alone.
+bool IsBlank(std::string_view text);
+
 // Errors: invalid_argument "NAME is not UTF-8 at byte N".
 Status CheckUtf8(std::string_view name, std::string_view text);
 // Of each; their names are "NAME[0]" and so on.

@@ -699,6 +699,8 @@ Result<Answer> Engine::Ask(std::string_view collection, const AskRequest& reques
   if (!request.search.image.empty()) {
     return InvalidArgumentError("a question is a text; only a search takes an image");
   }
+  if (IsBlank(request.search.query)) return InvalidArgumentError("the question is empty");
+  RAG_RETURN_IF_ERROR(CheckUtf8("the question", request.search.query));
   RAG_RETURN_IF_ERROR(CheckUtf8("the system message", request.prompt.system));
   RAG_RETURN_IF_ERROR(CheckMessages("history", request.history));
   RAG_ASSIGN_OR_RETURN(const std::shared_ptr<Collection> opened, impl_->OpenCollection(collection));

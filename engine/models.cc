@@ -342,9 +342,12 @@ Result<Value> QuantizeNamedModel(const std::string& models_folder, const std::st
                                  const CancelToken* cancel) {
   RAG_ASSIGN_OR_RETURN(const ModelEntry entry, FindModel(models_folder, name_or_path));
   const bool decoder = entry.kind == kDecoderKind;
-  const std::string type = !quantization.type.empty() ? quantization.type
-                           : decoder                  ? "Q4_K"
-                                                      : "int8";
+  std::string type = !quantization.type.empty() ? quantization.type : decoder ? "Q4_K" : "int8";
+  // Decoders' types have capital letters, encoders' have small ones.
+  for (char& letter : type) {
+    if (decoder && letter >= 'a' && letter <= 'z') letter = static_cast<char>(letter - 'a' + 'A');
+    if (!decoder && letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+  }
   Value::Object out{{"path", quantization.to}, {"type", type}};
   const auto add = [&](const auto& report) {
     out.Set("tensors", report.tensors);

@@ -43,8 +43,8 @@ Result<ModelEntry> AddModel(const std::string& models_folder, const std::string&
                             const std::string& name, bool copy);
 struct ModelQuantization {
   std::string to;  // of a decoder the GGUF file to write, of an encoder the folder
-  // Of a decoder "Q4_K_M", … (generate/weight_mix.h), of an encoder "int8", "bf16" or "f16"; "":
-  // Q4_K or int8.
+  // Of a decoder "Q4_K_M", … (generate/weight_mix.h), of an encoder "int8", "bf16" or "f16", in any
+  // case; "": Q4_K or int8.
   std::string type;
   // Of a decoder:
   std::string importance;  // a file of CollectModelImportance or llama.cpp's; "": none

@@ -165,6 +165,8 @@ Status DecoderGenerator::Initialize(const GeneratorOptions& options) {
   info_.width = config.width;
   info_.vocab_size = tokenizer_->vocab_size();
   info_.context_tokens = context;
+  info_.trained_context = config.file_context;
+  info_.largest_context = config.learned_positions ? config.file_context : kMaxContext;
   info_.weight_bytes = weights_.bytes;
   info_.token_bytes = weights_.token_bytes;
   info_.has_chat_template = prompt_->has_template();
@@ -303,7 +305,7 @@ Status DecoderGenerator::CheckTokens(std::span<const TokenId> tokens) const {
   }
   if (tokens.size() > info_.context_tokens) {
     return OutOfRangeError(tokens.size(), " tokens do not fit in the context of ",
-                           info_.context_tokens);
+                           info_.context_tokens, LargerContext(info_));
   }
   return OkStatus();
 }

@@ -103,11 +103,17 @@ struct GeneratorInfo {
   size_t width = 0;
   size_t vocab_size = 0;
   size_t context_tokens = 0;
+  size_t trained_context = 0;  // what the file says
+  size_t largest_context = 0;  // that it could be opened with
   size_t weight_bytes = 0;
   size_t token_bytes = 0;  // of them, those that a pass of one token reads
   bool has_chat_template = false;
   std::vector<AdapterInfo> adapters;  // in the order of GeneratorOptions::adapters
 };
+
+// For an error of a text that does not fit in the context: "; …", which option makes it larger, and
+// "" where nothing does.
+std::string LargerContext(const GeneratorInfo& info);
 
 // How the next token is chosen: logits are changed by the biases and penalties, then by the
 // temperature, candidates are dropped in the order of the fields from top_n_sigma to

@@ -2,6 +2,15 @@
 
 namespace rag {
 
+std::string LargerContext(const GeneratorInfo& info) {
+  if (info.largest_context <= info.context_tokens) return "";
+  const std::string option = "; --context-tokens (context_tokens) makes it larger, ";
+  return info.trained_context > info.context_tokens
+             ? StrCat(option, "up to the ", info.trained_context,
+                      " tokens that the model was trained for")
+             : StrCat(option, "though the model was trained for ", info.trained_context, " tokens");
+}
+
 std::string_view FinishReasonName(FinishReason reason) {
   switch (reason) {
     case FinishReason::kStop:

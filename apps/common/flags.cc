@@ -89,6 +89,45 @@ void AppendFlagNames(const CLI::App& app, std::vector<std::string>& names) {
   }
 }
 
+bool HasOption(const CLI::App& app, std::string_view word) {
+  const bool is_long = word.starts_with("--");
+  const std::string name(is_long ? word.substr(2) : word.substr(1, 1));  // -k5 is -k too
+  for (const CLI::Option* option : app.get_options()) {
+    const std::vector<std::string>& names = is_long ? option->get_lnames() : option->get_snames();
+    if (std::find(names.begin(), names.end(), name) != names.end()) return true;
+  }
+  return false;
+}
+
+// The first command below `app`, in the order of the help, that has the option; null for none.
+const CLI::App* CommandWith(const CLI::App& app, std::string_view word) {
+  for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (HasOption(*sub, word)) return sub;
+    if (const CLI::App* below = CommandWith(*sub, word); below != nullptr) return below;
+  }
+  return nullptr;
+}
+
+// "rag models quantize".
+std::string CommandPath(const CLI::App& app) {
+  const CLI::App* parent = app.get_parent();
+  return parent == nullptr ? app.get_name() : StrCat(CommandPath(*parent), " ", app.get_name());
+}
+
+// What to say of an option that stands before the command which has it; "" when it does not.
+std::string StandsTooEarly(const CLI::App& app, const CLI::App& innermost,
+                           const std::string& name) {
+  for (const CLI::App* command = &innermost; command != &app; command = command->get_parent()) {
+    if (HasOption(*command, name)) {
+      return StrCat("'", name, "' is an option of '", CommandPath(*command), "' and goes after it");
+    }
+  }
+  const CLI::App* other = &innermost == &app ? CommandWith(app, name) : nullptr;
+  if (other == nullptr) return "";
+  return StrCat("'", name, "' goes after a command that has it, such as '", CommandPath(*other),
+                "'");
+}
+
 std::vector<std::string> CommandNames(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
@@ -148,6 +187,8 @@ std::string DescribeParseError(const CLI::App& app, const CLI::ParseError& error
       return StrCat("there is no option '", word,
                     "'; a text that begins with '-' goes last, after '--'");
     }
+    const std::string too_early = StandsTooEarly(app, *innermost, name);
+    if (!too_early.empty()) return too_early;
     return StrCat("there is no option '", name, "'", Suggestion(name, flags));
   }
   const std::vector<std::string> commands = CommandNames(*innermost);

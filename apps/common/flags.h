@@ -27,8 +27,8 @@ void AddEngineFlags(CLI::App& app, Settings& settings);
 void RefuseNegativeCounts(CLI::App& app);
 
 // What is wrong with a command line that `app` did not parse. A word that nothing knows is named
-// before all that follows from it, with what it may have been meant for; a command that is missing,
-// with those there are.
+// before all that follows from it, with what it may have been meant for; an option that stands
+// before its command, with the command; a command that is missing, with those there are.
 std::string DescribeParseError(const CLI::App& app, const CLI::ParseError& error);
 
 }  // namespace rag

@@ -23,7 +23,7 @@ class Chat {
     if (terminal) Print(Dim("Ask in turns; /clear forgets, an empty line or Ctrl-D ends.\n"));
     int code = kExitDone;
     std::string line;
-    while (!session_.cancel().cancelled()) {
+    for (size_t number = 1; !session_.cancel().cancelled(); ++number) {
       if (terminal) {
         Print(Bold("> "));
         std::fflush(stdout);
@@ -38,9 +38,11 @@ class Chat {
         continue;
       }
       const Status turn = Turn(line, terminal);
+      // The next question may be a better one.
       if (!turn.ok()) {
-        code = Fail(turn, session_.options().json);
-        if (!terminal) return code;
+        code =
+            Fail(terminal ? turn : turn.WithContext(StrCat("line ", number, " of standard input")),
+                 session_.options().json);
       }
       std::fflush(stdout);
     }

@@ -44,7 +44,9 @@ std::string KeptSettings(const Options& options, const CollectionInfo& info) {
   const auto add = [&kept](const auto&... parts) {
     kept += StrCat(kept.empty() ? "" : ", ", parts...);
   };
-  if (is_given("encoder") && settings.encoder != "none" && config.vectors.dim == 0) {
+  const bool has_vectors = config.vectors.dim != 0;
+  // An index is of vectors: without them its kind says nothing.
+  if ((is_given("encoder") || is_given("index")) && settings.encoder != "none" && !has_vectors) {
     add("no vectors (made with --encoder none, not --encoder ", settings.encoder, ")");
   }
   if (is_given("sparse") && !settings.sparse.empty() && config.sparse_dim == 0) {
@@ -66,7 +68,8 @@ std::string KeptSettings(const Options& options, const CollectionInfo& info) {
     count("chunk-tokens", "chunk_tokens", settings.chunk.tokens);
     count("chunk-overlap", "overlap_tokens", settings.chunk.overlap);
   }
-  const bool other_index = is_given("index") && !SameIndex(settings.index.kind, config);
+  const bool other_index =
+      has_vectors && is_given("index") && !SameIndex(settings.index.kind, config);
   if (other_index) {
     add("index ",
         config.goal.has_value() ? FormatTuneGoal(*config.goal) : FormatIndexSpec(config.vectors),

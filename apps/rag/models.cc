@@ -6,6 +6,7 @@
 #include "apps/rag/commands.h"
 #include "apps/rag/images.h"
 #include "apps/rag/output.h"
+#include "engine/check_text.h"
 #include "engine/models.h"
 
 namespace rag {
@@ -36,8 +37,9 @@ Result<std::vector<std::string>> Texts(const Options& options) {
     std::string line;
     for (size_t number = 1; std::getline(std::cin, line); ++number) {
       if (line.ends_with('\r')) line.pop_back();
-      if (line.empty()) {
-        return InvalidArgumentError("line ", number, " of standard input is empty");
+      if (IsBlank(line)) {
+        return InvalidArgumentError("line ", number, " of standard input ",
+                                    line.empty() ? "is empty" : "holds nothing but white space");
       }
       texts.push_back(line);
     }

@@ -1,6 +1,5 @@
 // /v1/documents: add, read, list and remove.
 #include <map>
-#include <set>
 
 #include "apps/ragd/fields.h"
 #include "apps/ragd/image_field.h"
@@ -84,13 +83,18 @@ std::vector<Item> ReadItems(const Value& body, std::string_view default_collecti
                                     kMaxDocuments, " are taken"));
     return items;
   }
-  std::set<std::pair<std::string_view, std::string_view>> seen;
+  std::map<std::pair<std::string_view, std::string_view>, size_t> places;
   for (size_t i = 0; i < list->as_array().size() && errors.ok(); ++i) {
     ReadItem(list->as_array()[i], StrCat("documents[", i, "]."), collection, items, errors);
   }
   for (size_t i = 0; i < items.size() && errors.ok(); ++i) {
-    if (!seen.emplace(items[i].collection, items[i].document.key).second) {
-      errors.Fail("documents", StrCat("holds the key '", items[i].document.key, "' twice"));
+    const auto [first, is_new] =
+        places.try_emplace({items[i].collection, items[i].document.key}, i);
+    if (!is_new) {
+      errors.Fail("documents",
+                  StrCat("holds the key '", items[i].document.key, "' of the collection '",
+                         items[i].collection, "' twice, in documents[", first->second,
+                         "] and documents[", i, "]"));
     }
   }
   return items;

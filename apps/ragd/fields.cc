@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/check_text.h"
+
 namespace rag {
 namespace {
 
@@ -68,6 +70,12 @@ std::string Fields::String(std::string_view key, std::string_view fallback) {
 std::string Fields::RequiredString(std::string_view key) {
   std::string value = String(key, "");
   if (value.empty()) Fail(key, Has(key) ? "must not be empty" : "is missing");
+  return value;
+}
+
+std::string Fields::RequiredText(std::string_view key) {
+  std::string value = RequiredString(key);
+  if (IsBlank(value)) Fail(key, "holds nothing but white space");
   return value;
 }
 

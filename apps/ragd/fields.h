@@ -26,6 +26,7 @@ class Fields {
   const Value* Find(std::string_view key) const;
   std::string String(std::string_view key, std::string_view fallback);
   std::string RequiredString(std::string_view key);  // not empty
+  std::string RequiredText(std::string_view key);    // nor white space alone
   int64_t Int(std::string_view key, int64_t fallback, int64_t min, int64_t max);
   double Number(std::string_view key, double fallback, double min, double max);
   bool Bool(std::string_view key, bool fallback);

@@ -46,9 +46,15 @@ void ReadBias(Fields& fields, SamplingOptions& sampling) {
   for (const auto& [key, value] : bias->as_object()) {
     TokenId id = 0;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-    const bool fits = error == std::errc() && end == key.data() + key.size() && id >= 0 &&
-                      value.is_number() && std::fabs(value.as_double()) <= 100;
-    if (!fits) return fields.Fail("logit_bias", "must map token ids to numbers from -100 to 100");
+    if (error != std::errc() || end != key.data() + key.size() || id < 0) {
+      return fields.Fail("logit_bias", StrCat("has the key '", key, "', which is no token id"));
+    }
+    if (!value.is_number() || !(std::fabs(value.as_double()) <= 100)) {
+      return fields.Fail("logit_bias",
+                         StrCat("has for '", key, "' ",
+                                value.is_number() ? StrCat(value.as_double()) : value.type_name(),
+                                ", not a number from -100 to 100"));
+    }
     sampling.logit_bias.emplace_back(id, value.as_double());
   }
 }

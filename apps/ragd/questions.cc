@@ -24,7 +24,7 @@ void Search(const Service& service, const HttpRequest& request, ResponseWriter& 
     search.image = ReadImageField(fields, "image");
     if (fields.Has("query")) fields.Fail("image", "and 'query' are two questions; give one");
   } else {
-    search.query = fields.RequiredString("query");
+    search.query = fields.RequiredText("query");
   }
   const std::string collection = fields.String("collection", service.settings.collection);
   SearchDefaults search_defaults = service.search_defaults(service.settings.search.k);
@@ -93,7 +93,7 @@ void Ask(const Service& service, const HttpRequest& request, ResponseWriter& out
                     "priority"});
   const Settings::Ask& defaults = service.settings.ask;
   AskRequest ask;
-  ask.search.query = fields.RequiredString("question");
+  ask.search.query = fields.RequiredText("question");
   const std::string collection = fields.String("collection", service.settings.collection);
   SearchDefaults search_defaults = service.search_defaults(defaults.k);
   search_defaults.top_k_is_k = false;

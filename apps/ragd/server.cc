@@ -73,6 +73,20 @@ Clock::duration Seconds(double seconds) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
+// Whether a Content-Encoding field leaves the body as it is: codings are named without regard to
+// case, in one field or several, and a list's members may be empty (RFC 9110, 8.4.1, 5.3, 5.6.1).
+bool IsIdentity(std::string_view codings) {
+  while (true) {
+    const size_t comma = codings.find(',');
+    std::string_view coding = codings.substr(0, comma);
+    const size_t begin = std::min(coding.find_first_not_of(" \t"), coding.size());
+    coding = coding.substr(begin, coding.find_last_not_of(" \t") + 1 - begin);
+    if (!coding.empty() && !boost::beast::iequals(coding, "identity")) return false;
+    if (comma == std::string_view::npos) return true;
+    codings.remove_prefix(comma + 1);
+  }
+}
+
 std::string HttpDate() {
   const std::time_t now = std::time(nullptr);
   std::tm utc{};
@@ -377,9 +391,8 @@ std::optional<ApiError> Connection::CheckHead(const Parser& parser) {
                       "bad_request", ""};
     }
   }
-  // Codings are named without regard to case, in one field or several (RFC 9110, 8.4.1 and 5.3).
   for (const auto& [name, value] : request_.headers) {
-    if (name != "content-encoding" || boost::beast::iequals(value, "identity")) continue;
+    if (name != "content-encoding" || IsIdentity(value)) continue;
     return ApiError{415, StrCat("Content-Encoding '", value, "' is not known; send it as it is"),
                     "unsupported_content_encoding", ""};
   }

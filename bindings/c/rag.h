@@ -270,8 +270,9 @@ typedef struct rag_ask_options {
   size_t history_count;
 } rag_ask_options;
 
-/* *answer_json as `rag ask --json`. It has no log-probabilities: an answer is cut out of what the
- * decoder writes. */
+/* *answer_json as `rag ask --json`. RAG_NOT_FOUND when the answer is held to a constraint and no
+ * passage is found. It has no log-probabilities: an answer is cut out of what the decoder writes.
+ */
 RAG_API rag_code rag_ask(rag_engine* engine, const char* collection, const char* question,
                          const rag_ask_options* options, rag_call* call, char** answer_json);
 /* The decoder alone. *result_json: {"answer", "finish_reason", "usage", "timings_ms"}, and where

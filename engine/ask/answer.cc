@@ -104,16 +104,23 @@ Result<Answer> AnswerQuestion(const AskRequest& request, SearchResponse sources,
   answer.sources = std::move(sources.hits);
   answer.search_ms = sources.took_ms;
   if (request.max_tokens == 0) return InvalidArgumentError("max_tokens must be at least 1");
+  const bool constrained = request.constraint.kind != OutputConstraint::Kind::kNone;
+  if (constrained && context.generator == nullptr) {
+    return FailedPreconditionError("a constrained answer needs a decoder, and none is configured");
+  }
+  if (constrained && answer.sources.empty()) {
+    // Who parses the answer would take our sentence for one, or what a decoder makes up.
+    return NotFoundError("the search found no passage of the collection '",
+                         context.collection.config().name,
+                         "', and a constrained answer is not written without sources",
+                         sources.note.empty() ? "" : "; ", sources.note);
+  }
   if (answer.sources.empty()) {
     answer.text = kNothingFound;
     AddNote(answer, "the search found no source");
     AddNote(answer, sources.note);
     Say(answer, on_text);
   } else if (context.generator == nullptr) {
-    if (request.constraint.kind != OutputConstraint::Kind::kNone) {
-      return FailedPreconditionError(
-          "a constrained answer needs a decoder, and none is configured");
-    }
     RAG_RETURN_IF_ERROR(Extract(request, context, on_text, cancel, answer));
   } else {
     RAG_RETURN_IF_ERROR(GenerateAnswer(request, context, on_text, cancel, answer));

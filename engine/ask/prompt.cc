@@ -101,7 +101,7 @@ class PromptBuilder {
     if (request_.max_tokens >= context_tokens) {
       return InvalidArgumentError("max_tokens ", request_.max_tokens,
                                   " leaves no room for a prompt in a context of ", context_tokens,
-                                  " tokens");
+                                  " tokens", LargerContext(generator_.info()));
     }
     budget_ = context_tokens - request_.max_tokens;
 
@@ -114,7 +114,8 @@ class PromptBuilder {
         ++dropped_examples_;
       } else {
         return OutOfRangeError("the question and its instructions take ", prompt.tokens.size(),
-                               " tokens; ", budget_, " are left of a context of ", context_tokens);
+                               " tokens; ", budget_, " are left of a context of ", context_tokens,
+                               LargerContext(generator_.info()));
       }
       RAG_ASSIGN_OR_RETURN(prompt, Render());
     }

@@ -22,6 +22,27 @@ void CountChunks(IngestProgress* progress, size_t count) {
   if (progress != nullptr) progress->chunks_done.fetch_add(count, std::memory_order_relaxed);
 }
 
+// The passages of a batch, counted once although they may be encoded twice.
+class PassageCount {
+ public:
+  explicit PassageCount(IngestProgress* progress) : progress_(progress) {}
+
+  void Add(size_t count) {
+    done_ += count;
+    if (done_ <= told_) return;
+    CountChunks(progress_, done_ - told_);
+    told_ = done_;
+  }
+  size_t done() const { return done_; }
+  // What was done after the first `done` came to nothing.
+  void Back(size_t done) { done_ = done; }
+
+ private:
+  IngestProgress* const progress_;
+  size_t done_ = 0;
+  size_t told_ = 0;
+};
+
 // The texts of some chunks. Without an encoder they have no vectors, or a picture's.
 Status EncodeTexts(std::span<ChunkInput* const> chunks, const IngestModels& models,
                    const CancelToken* cancel, EncodeReport& report) {
@@ -58,22 +79,22 @@ Status EncodeTexts(std::span<ChunkInput* const> chunks, const IngestModels& mode
 }
 
 Status EncodeTexts(std::span<UnencodedDocument> documents, const IngestModels& models,
-                   IngestProgress* progress, const CancelToken* cancel, EncodeReport& report) {
+                   PassageCount& count, const CancelToken* cancel, EncodeReport& report) {
   std::vector<ChunkInput*> passages, captions;
   for (UnencodedDocument& document : documents) {
     std::vector<ChunkInput*>& chunks = document.image.empty() ? passages : captions;
     for (ChunkInput& chunk : document.input.chunks) chunks.push_back(&chunk);
   }
   const auto in_batches = [&](std::span<ChunkInput* const> chunks, const IngestModels& of_texts,
-                              IngestProgress* counted) -> Status {
+                              PassageCount* counted) -> Status {
     for (size_t begin = 0; begin < chunks.size(); begin += kBatchChunks) {
-      const size_t count = std::min(kBatchChunks, chunks.size() - begin);
-      RAG_RETURN_IF_ERROR(EncodeTexts(chunks.subspan(begin, count), of_texts, cancel, report));
-      CountChunks(counted, count);
+      const size_t size = std::min(kBatchChunks, chunks.size() - begin);
+      RAG_RETURN_IF_ERROR(EncodeTexts(chunks.subspan(begin, size), of_texts, cancel, report));
+      if (counted != nullptr) counted->Add(size);
     }
     return OkStatus();
   };
-  RAG_RETURN_IF_ERROR(in_batches(passages, models, progress));
+  RAG_RETURN_IF_ERROR(in_batches(passages, models, &count));
   if (models.sparse == nullptr && models.tokens == nullptr) return OkStatus();
   // Pictures are counted when they are encoded.
   IngestModels of_captions = models;
@@ -162,13 +183,17 @@ Result<EncodeReport> EncodeDocuments(std::span<UnencodedDocument> documents,
                                      const IngestModels& models, ThreadPool& pool,
                                      IngestProgress* progress, const CancelToken* cancel) {
   EncodeReport report;
-  const Status texts = EncodeTexts(documents, models, progress, cancel, report);
+  PassageCount count(progress);
+  const Status texts = EncodeTexts(documents, models, count, cancel, report);
   if (texts.code() == StatusCode::kInvalidArgument) {
     // A text is refused: alone, each document tells whether it is one of its own.
     report = {};
+    count.Back(0);
     for (size_t i = 0; i < documents.size(); ++i) {
-      Status alone = EncodeTexts(documents.subspan(i, 1), models, nullptr, cancel, report);
+      const size_t done = count.done();
+      Status alone = EncodeTexts(documents.subspan(i, 1), models, count, cancel, report);
       if (alone.code() == StatusCode::kInvalidArgument) {
+        count.Back(done);
         documents[i].image.clear();  // it is not encoded either
         report.refused.emplace_back(i, std::move(alone));
       } else {

@@ -75,7 +75,7 @@ Status CheckSearchRequest(const SearchRequest& request) {
     return InvalidArgumentError("k ", request.k, " is not between 1 and ", kMaxSearchK);
   }
   RAG_RETURN_IF_ERROR(CheckSearchOptions(request));
-  const bool has_query = request.query.find_first_not_of(" \t\r\n") != std::string::npos;
+  const bool has_query = !IsBlank(request.query);
   if (request.image.empty()) {
     return has_query ? CheckUtf8("the query", request.query)
                      : InvalidArgumentError("the query is empty");

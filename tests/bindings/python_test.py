@@ -313,6 +313,8 @@ class Answers(Case):
                 (rag.InvalidArgumentError, "between -1000 and 1000", {"logit_bias": {5: 2000}})):
             with self.assertRaisesRegex(error, words):
                 engine.chat(STORY, **options)
+        with self.assertRaisesRegex(rag.NotFoundError, "no passage of the collection 'notes'"):
+            engine.ask("notes", "zebra", choices=["yes", "no"])
         with self.assertRaisesRegex(rag.UnimplementedError, "logprobs"):
             engine.ask("notes", "key", logprobs=True)
 
@@ -647,6 +649,61 @@ class Errors(Case):
                 call()
             self.assertIn(words, str(raised.exception))
         self.assertEqual(rag.NotFoundError.code, "not_found")
+
+    def test_an_argument_of_a_wrong_type_is_named(self):
+        engine = self.notes()
+        one = [("user", "x")]
+
+        def ask(**more):
+            return lambda: engine.ask("notes", "x", **more)
+
+        def opened(**more):
+            return lambda: rag.Engine(self.folder / "db2", encoder="none", **more)
+
+        for words, call in (
+                ("messages must be a sequence of messages, not int", lambda: engine.chat(5)),
+                ("messages must be a sequence of messages, not one dict", lambda: engine.chat({"role": "user"})),
+                ("messages[0] is neither {'role': ..., 'content': ...} nor (role, content)", lambda: engine.chat(["hi"])),
+                ("messages[1] is neither", lambda: engine.chat(one + [5])),
+                ("messages[0] is neither", lambda: engine.chat([("user", "x", "y")])),
+                ("messages[0].content must be a str, not None", lambda: engine.chat([{"role": "user", "content": None}])),
+                ("history must be a sequence of messages, not NoneType", ask(history=None)),
+                ("history must be a sequence of messages, not int", ask(history=5)),
+                ("choices must be a sequence of strings, not int", ask(choices=5)),
+                ("choices must be a sequence of strings, not NoneType", ask(choices=None)),
+                ("choices must be a sequence of strings, not one str", ask(choices="yes")),
+                ("choices[1] must be a str, not int", ask(choices=["yes", 5])),
+                ("json_schema is not JSON: ", ask(json_schema={"type": object()})),
+                ("logit_bias must be a dict, not list", ask(logit_bias=[])),
+                ("logit_bias must be a dict, not int", ask(logit_bias=5)),
+                ("a key of logit_bias must be an integer, not str", ask(logit_bias={"5": 1})),
+                ("logit_bias[5] must be a number, not str", ask(logit_bias={5: "1"})),
+                ("on_text must be a function, not str", ask(on_text="print")),
+                ("on_text must be a function, not bool", ask(on_text=False)),
+                ("progress must be a function, not int", lambda: engine.index("notes", self.folder, progress=5)),
+                ("progress must be a function, not str", lambda: engine.vacuum("print")),
+                ("progress must be a function, not int", lambda: rag.restore(self.folder, self.folder / "to", progress=5)),
+                ("cutoffs must be a sequence of integers, not int", lambda: engine.evaluate("x", cutoffs=10)),
+                ("cutoffs must be a sequence of integers, not NoneType", lambda: engine.evaluate("x", cutoffs=None)),
+                ("cutoffs[1] must be an integer, not str", lambda: engine.evaluate("x", cutoffs=[10, "100"])),
+                ("lora must be a dict, not str", opened(lora="adapter.gguf")),
+                ("lora must be a dict, not list", opened(lora=[])),
+                ("lora['a'] must be a path or (path, scale), not a tuple of 3", opened(lora={"a": ("x", 1, 2)})),
+                ("lora['a'] must be a path, not list", opened(lora={"a": ["x", 1]})),
+                ("the scale of lora['a'] must be a number, not str", opened(lora={"a": ("x", "1")})),
+                ("a key of lora must be a str, not int", opened(lora={5: "x"})),
+                ("a key of lora must be a str, not None", opened(lora={None: "x"})),
+                ("kind must be a str, not None", lambda: rag.VectorIndex(4, kind=None)),
+                ("metric must be a str, not None", lambda: rag.VectorIndex(4, metric=None)),
+                ("metric must be a str, not None", lambda: rag.VectorIndex.load("x", 4, metric=None))):
+            with self.subTest(words), self.assertRaises(TypeError) as raised:
+                call()
+            self.assertIn(words, str(raised.exception))
+        # Of the right type, and yet too large.
+        for call in (ask(temperature=10**400), ask(dense_weight=10**400), ask(logit_bias={5: -10**5000})):
+            with self.assertRaisesRegex(rag.InvalidArgumentError, "is beyond the largest number"):
+                call()
+        self.assertEqual(engine.ask("notes", "signing key", choices=(), logit_bias=None, on_text=None).mode, "extractive")
 
     def test_one_process_has_a_database_open(self):
         self.open()

@@ -110,6 +110,14 @@ class Usage(CliTest):
                                (["ask", "x", "--wholly-unknown=1"], "there is no option '--wholly-unknown'\n"),
                                (["search", "x", "--filtr=year > 2020"],
                                 "there is no option '--filtr'; did you mean '--filter'?"),
+                               (["--llm", "x", "ask", "q"], "'--llm' is an option of 'rag ask' and goes after it\n"),
+                               (["-k", "3", "ask", "q"], "'-k' is an option of 'rag ask' and goes after it\n"),
+                               (["-k3", "ask", "q"], "'-k3' is an option of 'rag ask' and goes after it\n"),
+                               (["--index=flat", "index", "x"], "'--index' is an option of 'rag index' and goes after it\n"),
+                               (["models", "--type", "Q4_0", "quantize", "x", "y"],
+                                "'--type' is an option of 'rag models quantize' and goes after it\n"),
+                               (["--llm", "x"], "'--llm' goes after a command that has it, such as 'rag ask'\n"),
+                               (["ask", "q", "--prune"], "there is no option '--prune'\n"),
                                (["search", "two", "words"], "what has spaces in it wants quotes"),
                                (["search", "-Xmx option", "-c", "notes"],
                                 "there is no option '-Xmx option'; a text that begins with '-' goes last, after '--'"),
@@ -121,6 +129,7 @@ class Usage(CliTest):
 
     def test_settings_that_a_collection_does_not_take_are_told(self):
         self.put_three()
+        self.encoder = str(ROOT / "tests" / "golden" / "word_vectors" / "words.vec")
         self.assertNotIn("note", self.rag_json("index", self.docs, "--chunk-tokens", "64", "--index", "ivf:pq4,probes=3"))
         for same in ([], ["--chunk-tokens", "64"], ["--index", "ivf:pq4"], ["--index", "ivf:probes=3,codes=pq4"],
                      ["--chunk-overlap", "8"], ["--chunker", "structure"]):
@@ -140,22 +149,36 @@ class Usage(CliTest):
             self.assertTrue(note.startswith(f"collection 'default' keeps what it was made with: {kept}; another is had by"), note)
             self.assertEqual("rag tune" in note, "--index" in flags)
             self.assertEqual(done.stderr, f"rag: {note}\n")
-        self.encoder = ENCODER
-        self.assertIn(f"no vectors (made with --encoder none, not --encoder {ENCODER})",
-                      self.run_rag("index", self.docs).stderr)
-        for command in ("search", "ask"):
-            self.assertIn("no vectors (made with --encoder none", self.rag_json(command, "honey")["note"])
-        self.assertIsNone(self.rag_json("search", "honey", "--mode", "lexical")["note"])
-        self.encoder = "none"
-        self.assertIn("no sparse vectors", self.rag_json("search", "honey", "--sparse", "splade")["note"])
-        self.assertIsNone(self.rag_json("search", "honey")["note"])
         # What the environment says is not meant for this one collection.
         self.env["RAG_CHUNK_TOKENS"] = "16"
         self.assertEqual(self.run_rag("index", self.docs).stderr, "")
+        del self.env["RAG_CHUNK_TOKENS"]
         self.assertEqual(self.run_rag("index", self.docs, "-c", "other", "--index", "auto").stderr, "")
         self.assertEqual(self.run_rag("index", self.docs, "-c", "other", "--index", "auto:k=10").stderr, "")
         self.assertIn("index auto:recall=0.950,k=10 (not --index hnsw)",
                       self.run_rag("index", self.docs, "-c", "other", "--index", "hnsw").stderr)
+
+    def test_a_collection_without_vectors_says_so_and_nothing_of_an_index(self):
+        self.put_three()
+        words = str(ROOT / "tests" / "golden" / "word_vectors" / "words.vec")
+        for index in ("ivf:pq4", "flat"):
+            self.assertEqual(self.run_rag("index", self.docs, "--index", index).stderr, "")
+        self.assertIn("no sparse vectors", self.rag_json("search", "honey", "--sparse", "splade")["note"])
+        self.assertIsNone(self.rag_json("search", "honey")["note"])
+        self.encoder = words
+        for flags in ([], ["--index", "flat"]):
+            note = self.rag_json("index", self.docs, *flags)["note"]
+            self.assertIn(f"made with: no vectors (made with --encoder none, not --encoder {words}); another", note)
+            self.assertNotIn("rag tune", note)
+        for command in ("search", "ask"):
+            self.assertIn("no vectors (made with --encoder none", self.rag_json(command, "honey")["note"])
+        self.assertIsNone(self.rag_json("search", "honey", "--mode", "lexical")["note"])
+        # An encoder of the environment is not meant for this one collection, an index of the command line is.
+        command = [RAG, "--db", str(self.db), "index", str(self.docs)]
+        env = self.env | {"RAG_ENCODER": words}
+        for flags, told in ([], False), (["--index", "flat"], True):
+            done = subprocess.run(command + flags, check=True, capture_output=True, text=True, env=env, timeout=600)
+            self.assertEqual("no vectors (made" in done.stderr, told, done.stderr)
 
     def test_errors_are_json_when_asked(self):
         error = self.rag_json("search", "x", code=1)["error"]
@@ -176,13 +199,13 @@ class Usage(CliTest):
     def test_a_question_that_is_not_utf_8_is_refused(self):
         self.put_three()
         self.run_rag("index", self.docs)
-        for command in ("search", "ask"):
+        for command, what in (("search", "query"), ("ask", "question")):
             for argument, stdin in (("-", b"pod\xff\n"), (b"pod\xff", b"")):
                 done = subprocess.run([RAG, "--encoder", "none", "--db", self.db, command, argument, "--json"],
                                       input=stdin, capture_output=True, env=self.env, timeout=600)
                 self.assertEqual(done.returncode, 1)
                 self.assertEqual(json.loads(done.stdout)["error"],
-                                 {"code": "invalid_argument", "message": "the query is not UTF-8 at byte 3"})
+                                 {"code": "invalid_argument", "message": f"the {what} is not UTF-8 at byte 3"})
 
     def test_output_that_is_lost_is_a_failure(self):
         self.put_three()
@@ -447,6 +470,21 @@ class Documents(CliTest):
         self.assertEqual(len(answers), 2)
         self.assertIn("ninety", answers[0]["answer"])
         self.assertIn("honey", answers[1]["answer"])
+
+    def test_chat_goes_on_after_a_line_that_is_refused(self):
+        self.put_three()
+        self.run_rag("index", self.docs)
+        command = [RAG, "--encoder", self.encoder, "--db", self.db, "chat"]
+        lines = b"What do b\xffees make?\n\nWhat do bees make?\n"
+        done = subprocess.run(command + ["--json"], input=lines, capture_output=True, env=self.env, timeout=600, check=False)
+        error, answer = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(error["error"], {"code": "invalid_argument",
+                                          "message": "line 1 of standard input: the question is not UTF-8 at byte 9"})
+        self.assertIn("honey", answer["answer"])
+        self.assertEqual(done.returncode, 1)
+        done = subprocess.run(command, input=lines, capture_output=True, env=self.env, timeout=600, check=False)
+        self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1))
+        self.assertIn(b"honey", done.stdout)
 
 
 class BadFiles(CliTest):
@@ -867,6 +905,8 @@ class Models(CliTest):
         self.assertEqual((shown["kind"], shown["metadata"]["general.architecture"]), ("decoder", "qwen3"))
         written = self.rag_json("models", "quantize", model, self.folder / "tiny.gguf", "--type", "Q8_0")
         self.assertLess(written["bytes"], written["bytes_before"])
+        again = self.rag_json("models", "quantize", model, self.folder / "again.gguf", "--type", "q8_0")
+        self.assertEqual((again["type"], again["bytes"]), ("Q8_0", written["bytes"]))
         self.rag_json("models", "quantize", model, self.folder / "no.gguf", "--type", "Q9", code=1)
         schema = self.put("schema.json", '{"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 3}')
         for llm in (model, self.folder / "tiny.gguf"):
@@ -978,6 +1018,7 @@ class Models(CliTest):
         written = self.rag_json("models", "quantize", model, small)
         self.assertEqual(written["type"], "int8")
         self.assertLess(written["bytes"], written["bytes_before"])
+        self.assertEqual(self.rag_json("models", "quantize", model, self.folder / "half", "--type", "BF16")["type"], "bf16")
 
         def embed(encoder, *flags):
             self.encoder = str(encoder)
@@ -1013,6 +1054,8 @@ class Models(CliTest):
         self.assertEqual(len(self.rag_json("embed", "king", db=False)["vectors"][0]), 12)
         error = self.rag_json("embed", "king", "-", stdin="queen\n\n", code=1, db=False)["error"]
         self.assertEqual((error["code"], error["message"]), ("invalid_argument", "line 2 of standard input is empty"))
+        self.assertEqual(self.rag_json("embed", "-", stdin="queen\n \t\n", code=1, db=False)["error"]["message"],
+                         "line 2 of standard input holds nothing but white space")
         self.assertIn("dragon", self.rag_json("embed", "--analogy", "dragon", code=1, db=False)["error"]["message"])
         self.run_rag("embed", code=2, db=False)
         self.run_rag("embed", "king", "--analogy", "king", code=2, db=False)

@@ -148,6 +148,10 @@ class Documents(Api):
                 if isinstance(body, dict):
                     body = body | {"collection": "errors"}
                 self.fails("POST", "/v1/documents", body, 400, "invalid_argument", param)
+        other = {"key": "other", "text": "b"}
+        self.assertEqual(self.fails("POST", "/v1/documents", {"collection": "errors", "documents": [good, other, good]}, 400,
+                                    "invalid_argument", "documents"),
+                         "'documents' holds the key 'good' of the collection 'errors' twice, in documents[0] and documents[2]")
         self.fails("POST", "/v1/documents", {"key": "a", "text": "b", "texts": 1}, 400, "unknown_parameter", "texts")
         self.fails("GET", "/v1/documents?collection=errors", None, 404, "not_found")
         for limit in ("0", "1001", "x", "-1", ""):
@@ -219,7 +223,9 @@ class Questions(Api):
         body = json.dumps({"query": "sky", "collection": "notes", "mode": "lexical"})
         self.assertEqual(self.daemon.request("POST", "/v1/search", body, {"Content-Encoding": "Identity"}).status, 200)
         head = f"POST /v1/search HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
-        for codings, status in ((("identity", "IDENTITY"), 200), (("identity", "gzip"), 415)):
+        for codings, status in ((("identity", "IDENTITY"), 200), (("identity", "gzip"), 415),
+                                (("identity, Identity",), 200), (("identity ,\t,identity",), 200),
+                                (("identity, gzip",), 415), (("identity identity",), 415)):
             fields = "".join(f"Content-Encoding: {coding}\r\n" for coding in codings)
             raw = self.daemon.exchange(f"{head}{fields}\r\n{body}".encode())
             self.assertEqual(status_of(raw), status, raw[:500])
@@ -249,7 +255,7 @@ class Questions(Api):
     def test_errors(self):
         for path, word in (("/v1/search", "query"), ("/v1/ask", "question")):
             good = {word: "x", "collection": "notes", "mode": "lexical"}
-            cases = [({word: None}, word), ({word: ""}, word), ({word: 5}, word), ({"k": 0}, "k"), ({"k": 10_001}, "k"),
+            cases = [({word: None}, word), ({word: ""}, word), ({word: " \n"}, word), ({word: 5}, word), ({"k": 0}, "k"), ({"k": 10_001}, "k"),
                      ({"k": 2.5}, "k"), ({"k": "2"}, "k"), ({"mode": "both"}, "mode"), ({"dense_weight": -1}, "dense_weight"),
                      ({"rrf_k": 1.5}, "rrf_k"), ({"top_k": -1}, "top_k"),
                      ({"mode": 1}, "mode"), ({"filter": 5}, "filter"), ({"exact": "yes"}, "exact"),
@@ -270,6 +276,9 @@ class Questions(Api):
             self.fails("POST", path, good | {"collection": "nowhere"}, 404, "not_found")
             self.fails("POST", path, good | {"filter": "year >="}, 400, "invalid_argument")
             self.fails("POST", path, good | {"template": "/etc/passwd"}, 400, "unknown_parameter", "template")
+        self.assertIn("the question is empty", self.call("POST", "/v1/chat/completions", {
+            "model": "extractive", "messages": [{"role": "user", "content": " "}], "rag": {"collection": "notes"}},
+            400)["error"]["message"])
         # Also when it was to be streamed: nothing has been sent yet.
         self.fails("POST", "/v1/ask", {"question": "x", "collection": "nowhere", "stream": True}, 404, "not_found")
         self.fails("POST", "/v1/ask", {"question": "x", "response_format": {"type": "json_object"}}, 409,
@@ -863,8 +872,15 @@ class Asking(Api):
         answer = json.loads(self.text(temperature=2, seed=4, max_tokens=40, response_format={
             "type": "json_schema", "json_schema": {"name": "ball", "schema": schema}}))
         self.assertIn(answer["color"], ("red", "blue"))
-        self.assertIn(self.text(response_format={"type": "choice", "choices": ["yes", "no"]}), ("yes", "no"))
+        choice = {"type": "choice", "choices": ["yes", "no"]}
+        self.assertIn(self.text(response_format=choice), ("yes", "no"))
         self.assertEqual(self.text(response_format={"type": "text"}), self.text())
+        # Where nothing is found our own sentence would not be of that form.
+        self.assertIn("Nothing was found", self.ask(question="zebra")["answer"])
+        for stream in (False, True):
+            self.assertIn("found no passage of the collection 'n'", self.fails(
+                "POST", "/v1/ask", {"question": "zebra", "collection": "n", "mode": "lexical", "response_format": choice,
+                                    "stream": stream}, 404, "not_found"))
 
     def test_priorities(self):
         with Daemon(PROGRAM, "--encoder", "none", "--parallel", "1", "--llm", self.long_model(1 << 16)) as daemon:
@@ -910,6 +926,11 @@ class Asking(Api):
                               ({"history": [{"role": "user"}]}, "history[0].content")]:
             with self.subTest(change=change):
                 self.fails("POST", "/v1/ask", good | change, 400, "invalid_argument", param)
+        for bias, message in (({"3": 1, "x": 1}, "'logit_bias' has the key 'x', which is no token id"),
+                              ({"-1": 1}, "'logit_bias' has the key '-1', which is no token id"),
+                              ({"3": 101}, "'logit_bias' has for '3' 101, not a number from -100 to 100"),
+                              ({"3": "high"}, "'logit_bias' has for '3' string, not a number from -100 to 100")):
+            self.assertEqual(self.fails("POST", "/v1/ask", good | {"logit_bias": bias}, 400, "invalid_argument", "logit_bias"), message)
         self.fails("POST", "/v1/ask", good | {"n": 2}, 400, "unknown_parameter", "n")
 
 

@@ -65,6 +65,20 @@ TEST_CASE("a text that the encoder refuses is its own document's error") {
   }
 }
 
+TEST_CASE("chunks are counted once, also where a text among them is refused") {
+  const std::unique_ptr<Runtime> runtime = test::MakeRuntime();
+  const FussyEncoder encoder;
+  // More than are encoded at once, so that the first have been counted when one is refused.
+  const std::vector<std::string> many(300, "good");
+  for (const char* const last : {"fine", "bad"}) {
+    std::vector<UnencodedDocument> documents = Documents({many, {"one", "two"}, {last}, {"four"}});
+    IngestProgress progress;
+    REQUIRE_OK(
+        EncodeDocuments(documents, {.encoder = &encoder}, runtime->pool(), &progress, nullptr));
+    CHECK(progress.chunks_done.load() == (last == std::string("bad") ? 303u : 304u));
+  }
+}
+
 TEST_CASE("an encoder that fails otherwise fails all documents") {
   const std::unique_ptr<Runtime> runtime = test::MakeRuntime();
   const FussyEncoder encoder;

@@ -141,7 +141,9 @@ TEST_CASE("texts of a question that are not UTF-8 are refused by their first bro
   refused(opened.engine->Search("facts", search).status(), "the query is not UTF-8 at byte 3");
   AskRequest ask;
   ask.search.query = "\xea\xb0\x80\xea\xb0";  // the second character is cut off
-  refused(opened.engine->Ask("facts", ask).status(), "the query is not UTF-8 at byte 3");
+  refused(opened.engine->Ask("facts", ask).status(), "the question is not UTF-8 at byte 3");
+  ask.search.query = " \n";
+  refused(opened.engine->Ask("facts", ask).status(), "the question is empty");
   ask.search.query = "pod";
   ask.history = {{"user", "fine"}, {"assistant", "\xc0\x80"}};
   refused(opened.engine->Ask("facts", ask).status(), "history[1] is not UTF-8 at byte 0");

@@ -111,6 +111,20 @@ TEST_CASE("max_tokens and the context bound the output") {
   const Status status = model.generator->Generate(request).status();
   CHECK(status.code() == StatusCode::kOutOfRange);
   CHECK_THAT(status.message(), Catch::Matchers::Contains("41 tokens"));
+  CHECK_THAT(status.message(), Catch::Matchers::Contains("--context-tokens"));
+}
+
+TEST_CASE("what does not fit in the context says which option makes it larger") {
+  const std::string option = "; --context-tokens (context_tokens) makes it larger, ";
+  GeneratorInfo info;
+  info.context_tokens = 512;
+  info.trained_context = 2048;
+  info.largest_context = 1 << 24;
+  CHECK(LargerContext(info) == option + "up to the 2048 tokens that the model was trained for");
+  info.context_tokens = 2048;
+  CHECK(LargerContext(info) == option + "though the model was trained for 2048 tokens");
+  info.largest_context = 2048;  // its positions are learned
+  CHECK(LargerContext(info).empty());
 }
 
 TEST_CASE("a callback that returns false ends the generation") {

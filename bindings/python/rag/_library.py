@@ -49,6 +49,8 @@ def number(value, name):
         return float(value)
     except TypeError as error:
         raise TypeError(f"{name} must be a number, not {type(value).__name__}") from error
+    except OverflowError as error:
+        raise errors.InvalidArgumentError(f"{name} is beyond the largest number, 1.8e308") from error
 
 
 _CHECKED = {SIZE: size, INT: integer, NUMBER: number}
@@ -290,7 +292,8 @@ def within_callback():
     return getattr(_callbacks, "within", False)
 
 
-def _items(values, name, what):
+def items(values, name, what):
+    """A list of what is neither one string nor anything else that cannot be gone through."""
     if isinstance(values, (str, bytes)):
         raise TypeError(f"{name} must be a sequence of {what}, not one {type(values).__name__}")
     try:
@@ -299,10 +302,26 @@ def _items(values, name, what):
         raise TypeError(f"{name} must be a sequence of {what}, not {type(values).__name__}") from error
 
 
+def members(values, name):
+    """(key, value) of each of a dict's; none of None."""
+    if values is None:
+        return []
+    if not isinstance(values, dict):
+        raise TypeError(f"{name} must be a dict, not {type(values).__name__}")
+    return list(values.items())
+
+
+def function(value, name):
+    """None, or what can be called."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a function, not {type(value).__name__}")
+    return value
+
+
 def array(values, name, encode=text):
     """(char**, count) of strings; (None, 0) of none."""
     encoded = []
-    for i, value in enumerate(_items(values, name, "strings")):
+    for i, value in enumerate(items(values, name, "strings")):
         if value is None:  # which `encode` may take for one that is not given
             raise TypeError(f"{name}[{i}] must not be None")
         encoded.append(encode(value, f"{name}[{i}]"))
@@ -312,7 +331,7 @@ def array(values, name, encode=text):
 def sized(values, name):
     """(char**, sizes, count) of texts that may hold zero characters, or of bytes."""
     encoded = []
-    for i, value in enumerate(_items(values, name, "strings or bytes")):
+    for i, value in enumerate(items(values, name, "strings or bytes")):
         if not isinstance(value, (str, bytes)):
             raise TypeError(f"{name}[{i}] must be a str or bytes, not {type(value).__name__}")
         encoded.append(utf8(value, f"{name}[{i}]") if isinstance(value, str) else value)
@@ -373,6 +392,7 @@ def run(work, progress=None):
     """work(call) with a rag_call, so that Ctrl-C stops it: Python's own handlers wait until a call of C returns,
     which is why the main thread waits for another that calls. `progress` gets (done, in all) as they change, some
     ten times a second; what it raises stops the call."""
+    function(progress, "progress")
     handle = HANDLE()
     call("rag_call_create", ctypes.byref(handle))
     try:

@@ -16,15 +16,17 @@ from .errors import FailedPreconditionError, InvalidArgumentError
 
 
 def _messages(messages, name):
-    if messages is None or isinstance(messages, (str, bytes, dict)):
-        raise TypeError(f"{name} must be a sequence of messages, not {type(messages).__name__}")
+    if isinstance(messages, dict):
+        raise TypeError(f"{name} must be a sequence of messages, not one dict")
     read = []
-    for i, message in enumerate(messages):
-        try:
-            role, content = (message["role"], message["content"]) if isinstance(message, dict) else message
-        except (KeyError, TypeError, ValueError) as error:
-            raise TypeError(f"{name}[{i}] is neither {{'role': ..., 'content': ...}} nor (role, content)") from error
-        read.append(c.Message(c.text(role, f"{name}[{i}].role"), c.text(content, f"{name}[{i}].content")))
+    for i, message in enumerate(c.items(messages, name, "messages")):
+        if isinstance(message, dict) and "role" in message and "content" in message:
+            role, content = message["role"], message["content"]
+        elif isinstance(message, (tuple, list)) and len(message) == 2:
+            role, content = message
+        else:
+            raise TypeError(f"{name}[{i}] is neither {{'role': ..., 'content': ...}} nor (role, content)")
+        read.append(c.Message(c.needed(role, f"{name}[{i}].role"), c.needed(content, f"{name}[{i}].content")))
     return ((c.Message * len(read))(*read) if read else None), len(read)
 
 
@@ -43,9 +45,13 @@ class _Generation:
                             ("dry_allowed_length", dry_allowed_length)):
             if value == 0:
                 raise InvalidArgumentError(f"{name} must be above 0")
-        choices = list(choices)
+        c.function(on_text, "on_text")
+        choices = c.items(choices, "choices", "strings")
         if isinstance(json_schema, (dict, bool)):
-            json_schema = c.json.dumps(json_schema)
+            try:
+                json_schema = c.json.dumps(json_schema)
+            except TypeError as error:
+                raise TypeError(f"json_schema is not JSON: {error}") from error
         constraints = [(kind, value) for kind, value in
                        (("json_schema", json_schema), ("grammar", grammar), ("regex", regex)) if value is not None]
         if len(constraints) + bool(choices) > 1:
@@ -55,8 +61,8 @@ class _Generation:
         choice_list, choice_count = c.array(choices, "choices")
         adapter_list, adapter_count = c.array([adapters] if isinstance(adapters, str) else adapters, "adapters")
         scales = _scales(adapters) if isinstance(adapters, dict) and adapters else None
-        biases = [c.LogitBias(c.integer(token, "logit_bias"), c.number(bias, f"logit_bias[{token}]"))
-                  for token, bias in (logit_bias or {}).items()]
+        biases = [c.LogitBias(c.integer(token, "a key of logit_bias"), c.number(bias, f"logit_bias[{token}]"))
+                  for token, bias in c.members(logit_bias, "logit_bias")]
         self.error = None
 
         def deliver(start, size, _user):
@@ -162,12 +168,15 @@ class Engine:
         self._closing = False
         self._idle = threading.Condition()
         adapters = []
-        for name, value in (lora or {}).items():
+        for name, value in c.members(lora, "lora"):
+            place = f"lora[{name!r}]"
+            if isinstance(value, tuple) and len(value) != 2:
+                raise TypeError(f"{place} must be a path or (path, scale), not a tuple of {len(value)}")
             file, scale = value if isinstance(value, tuple) else (value, 1.0)
+            scale = c.number(scale, f"the scale of {place}")
             if scale == 0:
                 raise InvalidArgumentError(f"the scale of the adapter '{name}' must not be 0")
-            place = f"lora[{name!r}]"
-            adapters.append(c.Adapter(c.text(name, "lora"), c.path(file, place), c.number(scale, f"the scale of {place}")))
+            adapters.append(c.Adapter(c.needed(name, "a key of lora"), c.path(file, place), scale))
         options = c.Options(
             models_folder=_path(models, "models"), encoder=_path(encoder, "encoder"),
             precision=c.text(precision, "precision"), truncate_dim=truncate_dim,
@@ -340,7 +349,8 @@ class Engine:
         """An Answer from k passages, which are searched as search() does, each citation compared with the stored
         bytes. strategy: "plain", "few-shot" or "cot"; template: a Jinja file; examples: a file of few-shot's;
         history: earlier turns, as chat() takes them; of `generation` what chat() takes, but for logprobs: an answer
-        is cut out of what the decoder writes."""
+        is cut out of what the decoder writes. NotFoundError when it is to match json_schema or the like and no
+        passage is found."""
         own = _generation("ask", generation)
         search = _search_options(k, None, mode=mode, filter=filter, ef_search=ef_search, exact=exact,
                                  per_document=per_document, rerank_top=rerank_top, rrf_k=rrf_k,
@@ -486,7 +496,7 @@ class Engine:
         the vectors that the mode needs: by words alone and with vectors want two collections."""
         _check_names("evaluate", search, [name for name in inspect.signature(_search_options).parameters
                                           if name not in ("k", "image")])
-        cutoffs = [c.size(cutoff, "cutoffs") for cutoff in cutoffs]
+        cutoffs = [c.size(cutoff, f"cutoffs[{i}]") for i, cutoff in enumerate(c.items(cutoffs, "cutoffs", "integers"))]
         if not cutoffs:
             raise InvalidArgumentError("cutoffs is empty")
         options = c.EvaluateOptions(search=ctypes.pointer(_search_options(1, None, **search)),

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from ._library import HANDLE, SIZE, call, integer, lib, path, size, text
+from ._library import HANDLE, SIZE, call, integer, lib, needed, path, size
 from .errors import FailedPreconditionError, InvalidArgumentError
 
 
@@ -46,7 +46,7 @@ class VectorIndex:
 
     def __init__(self, dim, metric="cosine", kind="hnsw:pca8", threads=0):
         self._begin(dim, metric, kind, 0)
-        call("rag_vector_index_create", text(kind, "kind"), text(metric, "metric"), self.dim, integer(threads, "threads"),
+        call("rag_vector_index_create", needed(kind, "kind"), needed(metric, "metric"), self.dim, integer(threads, "threads"),
              ctypes.byref(self._handle))
 
     def _begin(self, dim, metric, kind, first):
@@ -99,7 +99,7 @@ class VectorIndex:
         """What save() wrote, with the dim, metric and kind that it was made with."""
         self = cls.__new__(cls)
         self._begin(dim, metric, kind, None)
-        call("rag_vector_index_load", path(file, "file"), text(kind, "kind"), text(metric, "metric"), self.dim, integer(threads, "threads"),
+        call("rag_vector_index_load", path(file, "file"), needed(kind, "kind"), needed(metric, "metric"), self.dim, integer(threads, "threads"),
              ctypes.byref(self._handle))
         return self
 

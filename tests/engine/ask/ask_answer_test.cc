@@ -174,5 +174,35 @@ TEST_CASE("an answer says when nothing was found") {
         StatusCode::kInvalidArgument);
 }
 
+TEST_CASE("a constrained answer is of its form or an error") {
+  FakeCollection collection;
+  FakeGenerator generator("yes");
+  AskRequest request;
+  request.search.query = "Do salmon swim upstream?";
+  request.constraint = {OutputConstraint::Kind::kChoice, "", {"yes", "no"}};
+  SearchResponse none;
+  none.note = "no passage has a field 'yaer'";
+  std::string streamed;
+  auto take = [&](std::string_view text) {
+    streamed += text;
+    return true;
+  };
+  const Generator::TokenCallback callback(take);
+  const AskContext context = {collection, nullptr, &generator};
+  const Status not_found = AnswerQuestion(request, none, context, &callback).status();
+  CHECK(not_found.code() == StatusCode::kNotFound);
+  CHECK(not_found.message().find("no passage") != std::string::npos);
+  CHECK(not_found.message().find(none.note) != std::string::npos);
+  CHECK(streamed.empty());
+  CHECK(AnswerQuestion(request, none, {collection}).status().code() ==
+        StatusCode::kFailedPrecondition);
+
+  SearchResponse sources;
+  sources.hits = {collection.Add("fish", "Salmon swim upstream. Bears wait for them.")};
+  const auto answer = AnswerQuestion(request, sources, context);
+  REQUIRE_OK(answer);
+  CHECK(answer->text == "yes");
+}
+
 }  // namespace
 }  // namespace rag

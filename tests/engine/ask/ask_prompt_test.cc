@@ -168,6 +168,9 @@ TEST_CASE("sources that do not fit are left out, lowest rank first, and one is s
   const Status no_room = BuildPrompt(Ask("Why?"), hits, {collection, nullptr, &none}).status();
   CHECK(no_room.code() == StatusCode::kInvalidArgument);
   CHECK_THAT(no_room.message(), Catch::Contains("max_tokens 64"));
+  for (const Status& status : {refused.status(), no_room}) {
+    CHECK_THAT(status.message(), Catch::Contains("; --context-tokens (context_tokens)"));
+  }
 }
 
 TEST_CASE("earlier turns go before sources do") {

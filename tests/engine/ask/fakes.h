@@ -60,6 +60,7 @@ class FakeGenerator : public Generator {
   explicit FakeGenerator(std::string output, size_t context_tokens = 4096)
       : output_(std::move(output)) {
     info_.context_tokens = context_tokens;
+    info_.trained_context = info_.largest_context = 8192;
   }
 
   Result<GenerateResult> Generate(const GenerateRequest& request, const TokenCallback* on_text,
