@@ -17,22 +17,37 @@ DocumentInput Random(int i) {
   return document;
 }
 
+std::vector<DocumentInput> ManyRandom() {
+  std::vector<DocumentInput> documents;
+  for (int i = 0; i < 1'500; ++i) documents.push_back(Random(i));
+  return documents;
+}
+
+// A graph that finds little.
+CollectionConfig Poor() {
+  CollectionConfig config = Config("poor");
+  config.vectors.hnsw = {.m = 2, .ef_construction = 2, .ef_search = 1, .seed = 42};
+  return config;
+}
+
+// Quick to fill; what a crash would leave is no matter here.
+StoreOptions WithoutSyncs() {
+  StoreOptions options;
+  options.sync_writes = false;
+  return options;
+}
+
 }  // namespace
 
 TEST_CASE("the measured recall is that of the index") {
   const TemporaryFolder folder;
-  StoreOptions options;
-  options.sync_writes = false;
-  Opened opened(folder.file("db"), options);
+  Opened opened(folder.file("db"), WithoutSyncs());
   // A graph that finds little, one that finds nearly all, and exact search.
-  CollectionConfig poor = Config("poor");
-  poor.vectors.hnsw = {.m = 2, .ef_construction = 2, .ef_search = 1, .seed = 42};
   CollectionConfig flat = Config("flat");
   flat.vectors.kind = IndexKind::kFlat;
   const std::shared_ptr<Collection> collections[] = {
-      opened.Create(poor), opened.Create(Config("good")), opened.Create(flat)};
-  std::vector<DocumentInput> documents;
-  for (int i = 0; i < 1'500; ++i) documents.push_back(Random(i));
+      opened.Create(Poor()), opened.Create(Config("good")), opened.Create(flat)};
+  const std::vector<DocumentInput> documents = ManyRandom();
   double recalls[3] = {};
   for (int i = 0; i < 3; ++i) {
     REQUIRE_OK(collections[i]->ReplaceMany(documents));
@@ -75,15 +90,9 @@ TEST_CASE("the measured recall is that of the index") {
 
 TEST_CASE("a search walks at least twice as wide as it asks for, where nobody names a width") {
   const TemporaryFolder folder;
-  StoreOptions options;
-  options.sync_writes = false;
-  Opened opened(folder.file("db"), options);
-  CollectionConfig config = Config("poor");
-  config.vectors.hnsw = {.m = 2, .ef_construction = 2, .ef_search = 1, .seed = 42};
-  const auto collection = opened.Create(config);
-  std::vector<DocumentInput> documents;
-  for (int i = 0; i < 1'500; ++i) documents.push_back(Random(i));
-  REQUIRE_OK(collection->ReplaceMany(documents));
+  Opened opened(folder.file("db"), WithoutSyncs());
+  const auto collection = opened.Create(Poor());
+  REQUIRE_OK(collection->ReplaceMany(ManyRandom()));
   const auto ids = [&](int i, size_t ef_search) {
     const auto hits =
         collection->SearchVectors(Random(2'000 + i).chunks[0].vector, 4, nullptr, ef_search);
