@@ -38,11 +38,14 @@ class Chat {
         continue;
       }
       const Status turn = Turn(line, terminal);
-      // The next question may be a better one.
+      // The next question may be a better one, but not where all of them lack a decoder.
       if (!turn.ok()) {
-        code =
-            Fail(terminal ? turn : turn.WithContext(StrCat("line ", number, " of standard input")),
-                 session_.options().json);
+        const bool of_all = turn.code() == StatusCode::kFailedPrecondition;
+        const Status told = terminal || of_all
+                                ? turn
+                                : turn.WithContext(StrCat("line ", number, " of standard input"));
+        code = Fail(told, session_.options().json);
+        if (of_all && !terminal) return code;
       }
       std::fflush(stdout);
     }

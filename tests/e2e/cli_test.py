@@ -486,6 +486,10 @@ class Documents(CliTest):
         self.assertEqual((done.returncode, done.stderr.count(b"\n")), (1, 1))
         self.assertIn(b"honey", done.stdout)
 
+    def test_chat_ends_when_no_line_can_be_answered(self):
+        done = self.run_rag("chat", "--no-retrieval", "--json", stdin="One?\nTwo?\n", code=1)
+        self.assertEqual([json.loads(line)["error"]["code"] for line in done.stdout.splitlines()], ["failed_precondition"])
+
 
 class BadFiles(CliTest):
     def docx(self, text):
