@@ -7,6 +7,7 @@
 #include "apps/rag/commands.h"
 #include "apps/rag/output.h"
 #include "apps/rag/query.h"
+#include "engine/check_text.h"
 #include "engine/json.h"
 
 namespace rag {
@@ -29,7 +30,7 @@ class Chat {
         std::fflush(stdout);
       }
       if (!std::getline(std::cin, line)) break;
-      if (line.find_first_not_of(" \t\r") == std::string::npos) {
+      if (IsBlank(line)) {
         if (terminal) break;
         continue;
       }

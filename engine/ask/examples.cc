@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "engine/ask/evidence.h"
+#include "engine/check_text.h"
 #include "lib/base/file.h"
 
 namespace rag {
@@ -17,7 +18,7 @@ Result<std::vector<Example>> LoadExamples(const std::string& path) {
     std::string_view line = std::string_view(content).substr(begin, end - begin);
     begin = end + 1;
     ++line_number;
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    if (IsBlank(line)) continue;
     const std::string place = StrCat(path, ":", line_number);
     auto value = ParseJson(line);
     if (!value.ok()) return std::move(value).status().WithContext(place);
