@@ -21,6 +21,7 @@
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
+#include <boost/beast/http/rfc7230.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <chrono>
 #include <csignal>
@@ -74,17 +75,13 @@ Clock::duration Seconds(double seconds) {
 }
 
 // Whether a Content-Encoding field leaves the body as it is: codings are named without regard to
-// case, in one field or several, and a list's members may be empty (RFC 9110, 8.4.1, 5.3, 5.6.1).
-bool IsIdentity(std::string_view codings) {
-  while (true) {
-    const size_t comma = codings.find(',');
-    std::string_view coding = codings.substr(0, comma);
-    const size_t begin = std::min(coding.find_first_not_of(" \t"), coding.size());
-    coding = coding.substr(begin, coding.find_last_not_of(" \t") + 1 - begin);
-    if (!coding.empty() && !boost::beast::iequals(coding, "identity")) return false;
-    if (comma == std::string_view::npos) return true;
-    codings.remove_prefix(comma + 1);
-  }
+// case, in one field or several (RFC 9110, 8.4.1 and 5.3).
+bool IsIdentity(std::string_view field) {
+  const http::opt_token_list codings{boost::beast::string_view(field.data(), field.size())};
+  return http::validate_list(codings) &&
+         std::all_of(codings.begin(), codings.end(), [](boost::beast::string_view coding) {
+           return boost::beast::iequals(coding, "identity");
+         });
 }
 
 std::string HttpDate() {
