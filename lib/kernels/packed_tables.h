@@ -56,7 +56,7 @@ void PackTile(DType type, const std::byte* const rows[kTileRows], size_t cols, s
 // How weights come from memory: from one place after another, far ahead, or from several tiles side
 // by side. Intel's processors fetch several streams faster than one (1.4 times on Sapphire Rapids);
 // AMD's one faster than several (Zen 5: 32 GB/s of one thread and 39 of two instead of 24 and 29,
-// and with four tokens twice as much; 8 kB ahead a tenth more than 4 kB).
+// and with four tokens twice as much; 8 kB ahead up to a tenth more than 4 kB).
 enum class WeightStreams { kOne, kMany };
 
 // Null for the types that are not packed.
