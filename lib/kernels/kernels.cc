@@ -72,9 +72,8 @@ void Activate(const Kernels& kernels, Activation activation, float* x, size_t n)
 }
 
 size_t AttentionScratch(size_t kv_count, size_t head_dim) {
-  // The scalar table keeps one row of scores, the others a block of them and a block of keys.
-  return std::max(
-      {kv_count, (kMaxAttentionRows + head_dim) * kKeyBlock, AmxAttentionFloats(head_dim)});
+  // The scalar table keeps one row of scores, the others a block of them, of keys and of values.
+  return std::max({kv_count, SimdAttentionFloats(head_dim), AmxAttentionFloats(head_dim)});
 }
 
 }  // namespace rag

@@ -16,7 +16,7 @@ namespace rag::simd {
 // Queries that share one transposed block of keys, as long as most texts; a multiple of every
 // kTileRows.
 inline constexpr size_t kQueryBlock = 288;
-// Below this many queries the keys' transposition costs more than it saves.
+// Below this many queries packing keys and values costs more than it saves.
 inline constexpr size_t kFewQueries = 4;
 
 // Running state of a block of queries: the largest score, scaled where UpdateSoftmax does it, and
@@ -54,15 +54,35 @@ void PackKeys(const float* keys, size_t stride, size_t count, size_t head_dim, f
   }
 }
 
-// out [R, head_dim] += weights [R, count] values [count, head_dim].
+// Values [0, count) as packed B for Tile, kKeyBlock rows a panel, filled up with zeros. In place they lie a model's row apart:
+// each on a page of its own, and many in the same sets of the first-level cache.
+template <class V>
+void PackValues(const float* values, size_t stride, size_t count, size_t head_dim, float* packed) {
+  constexpr size_t kPanel = kPanelRegs * V::kWidth;
+  for (size_t i = 0; i < count; ++i) {
+    const float* const value = values + i * stride;
+    for (size_t d = 0; d < head_dim; d += kPanel) {
+      float* const to = packed + d * kKeyBlock + i * kPanel;
+      if (d + kPanel <= head_dim) {
+        for (size_t j = 0; j < kPanel; j += V::kWidth) V::Store(to + j, V::Load(value + d + j));
+      } else {
+        for (size_t j = 0; j < kPanel; ++j) to[j] = d + j < head_dim ? value[d + j] : 0.0f;
+      }
+    }
+  }
+}
+
+// out [R, head_dim] += weights [R, count] values [count, head_dim], packed or in place.
 template <class V, size_t R>
-void AddValues(const float* weights, const float* values, size_t stride, size_t count,
-               size_t head_dim, float* out, size_t out_stride) {
+void AddValues(const float* weights, const float* packed, const float* values, size_t stride,
+               size_t count, size_t head_dim, float* out, size_t out_stride) {
   constexpr size_t kPanel = kPanelRegs * V::kWidth;
   for (size_t d = 0; d < head_dim; d += kPanel) {
-    const TileB operand = {values + d, stride, 0, nullptr, true};
+    const bool is_packed = packed != nullptr;
+    const TileB operand = {is_packed ? packed + d * kKeyBlock : values + d,
+                           is_packed ? kPanel : stride, 0, nullptr, true};
     const size_t columns = head_dim - d < kPanel ? head_dim - d : kPanel;
-    if (columns == kPanel) {
+    if (columns == kPanel || is_packed) {
       Tile<V, R, 1, false>(count, columns, weights, kKeyBlock, operand, out + d, out_stride);
     } else {
       Tile<V, R, 1, true>(count, columns, weights, kKeyBlock, operand, out + d, out_stride);
@@ -118,10 +138,16 @@ bool Windowed(const Kernels::AttentionArgs& args) {
   return args.window < args.kv_count || args.window < args.q_count;
 }
 
+// A block of keys and values as PackKeys and PackValues leave them, or nulls.
+struct PackedBlock {
+  const float* keys;
+  const float* values;
+};
+
 // One block of keys, [first_key, first_key + count), for R queries beginning at `query`.
 template <class V, size_t R>
 void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_key, size_t count,
-                const float* packed_keys, float* scores, float* largest, float* sum) {
+                const PackedBlock& packed, float* scores, float* largest, float* sum) {
   constexpr size_t kPanel = kPanelRegs * V::kWidth;
   const float* q = args.q + query * args.q_stride;
   float* out = args.out + query * args.out_stride;
@@ -137,9 +163,9 @@ void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_k
       (first_key + count + args.window <= query || query + R - 1 + args.window < first_key)) {
     return;
   }
-  if (packed_keys != nullptr) {
+  if (packed.keys != nullptr) {
     for (size_t j = 0; j < count; j += kPanel) {
-      const TileB operand = {packed_keys + j * args.head_dim, kPanel, 0, nullptr, false};
+      const TileB operand = {packed.keys + j * args.head_dim, kPanel, 0, nullptr, false};
       // Whole panels: the block is filled up, and kKeyBlock is a multiple of the panel.
       Tile<V, R, 1, false>(args.head_dim, kPanel, q, args.q_stride, operand, scores + j, kKeyBlock);
     }
@@ -167,12 +193,12 @@ void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_k
     UpdateSoftmax<V>(scores + r * kKeyBlock, keys, count, args.scale, largest[r], sum[r],
                      out + r * args.out_stride, args.head_dim);
   }
-  AddValues<V, R>(scores, args.v + first_key * args.v_stride, args.v_stride, count, args.head_dim,
+  AddValues<V, R>(scores, packed.values, args.v + first_key * args.v_stride, args.v_stride, count, args.head_dim,
                   out, args.out_stride);
 }
 
 using AttendTileFunction = void (*)(const Kernels::AttentionArgs&, size_t, size_t, size_t,
-                                    const float*, float*, float*, float*);
+                                    const PackedBlock&, float*, float*, float*);
 
 template <class V, size_t R>
 AttendTileFunction ChooseAttendTile(size_t rows) {
@@ -190,7 +216,8 @@ void Attention(const Kernels::AttentionArgs& args) {
   static_assert(V::kTileRows <= kMaxAttentionRows);
   const bool windowed = Windowed<V>(args);
   float* const scores = args.scratch;
-  float* const packed = scores + kMaxAttentionRows * kKeyBlock;
+  float* const packed_keys = scores + kMaxAttentionRows * kKeyBlock;
+  float* const packed_values = packed_keys + args.head_dim * kKeyBlock;
   for (size_t begin = 0; begin < args.q_count; begin += kQueryBlock) {
     const size_t queries = args.q_count - begin < kQueryBlock ? args.q_count - begin : kQueryBlock;
     SoftmaxState state;
@@ -208,15 +235,17 @@ void Attention(const Kernels::AttentionArgs& args) {
       if (windowed && first_key + kKeyBlock + args.window <= begin) continue;
       if (windowed && begin + queries + args.window <= first_key) break;
       const size_t count = keys - first_key < kKeyBlock ? keys - first_key : kKeyBlock;
-      const float* packed_keys = nullptr;
+      PackedBlock packed = {nullptr, nullptr};
       if (args.q_count >= kFewQueries) {
         PackKeys<V>(args.k + first_key * args.k_stride, args.k_stride, count, args.head_dim,
-                    packed);
-        packed_keys = packed;
+                    packed_keys);
+        PackValues<V>(args.v + first_key * args.v_stride, args.v_stride, count, args.head_dim,
+                      packed_values);
+        packed = {packed_keys, packed_values};
       }
       for (size_t i = 0; i < queries; i += V::kTileRows) {
         const size_t rows = queries - i < V::kTileRows ? queries - i : V::kTileRows;
-        ChooseAttendTile<V, V::kTileRows>(rows)(args, begin + i, first_key, count, packed_keys,
+        ChooseAttendTile<V, V::kTileRows>(rows)(args, begin + i, first_key, count, packed,
                                                 scores, state.largest + i, state.sum + i);
       }
     }

@@ -11,9 +11,12 @@ const Kernels& Avx512Kernels();
 const Kernels& AmxKernels();
 
 // What the vector tables' attention holds of a block at once: the scores of kMaxAttentionRows
-// queries against kKeyBlock keys, and those keys.
+// queries against kKeyBlock keys, those keys and their values.
 inline constexpr size_t kKeyBlock = 128;
 inline constexpr size_t kMaxAttentionRows = 12;
+inline constexpr size_t SimdAttentionFloats(size_t head_dim) {
+  return (kMaxAttentionRows + head_dim + (head_dim + 31) / 32 * 32) * kKeyBlock;
+}
 
 // attention on tiles: also the AMX table's in f32 (attention_amx.cc), and the floats it works in:
 // scores and weights of kAmxQueryRows queries, the queries, and a block of keys and of values, each
