@@ -54,8 +54,9 @@ void PackKeys(const float* keys, size_t stride, size_t count, size_t head_dim, f
   }
 }
 
-// Values [0, count) as packed B for Tile, kKeyBlock rows a panel, filled up with zeros. In place they lie a model's row apart:
-// each on a page of its own, and many in the same sets of the first-level cache.
+// Values [0, count) as packed B for Tile, kKeyBlock rows a panel, filled up with zeros. In place
+// they lie a model's row apart: each on a page of its own, and many in the same sets of the
+// first-level cache.
 template <class V>
 void PackValues(const float* values, size_t stride, size_t count, size_t head_dim, float* packed) {
   constexpr size_t kPanel = kPanelRegs * V::kWidth;
@@ -193,8 +194,8 @@ void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_k
     UpdateSoftmax<V>(scores + r * kKeyBlock, keys, count, args.scale, largest[r], sum[r],
                      out + r * args.out_stride, args.head_dim);
   }
-  AddValues<V, R>(scores, packed.values, args.v + first_key * args.v_stride, args.v_stride, count, args.head_dim,
-                  out, args.out_stride);
+  AddValues<V, R>(scores, packed.values, args.v + first_key * args.v_stride, args.v_stride, count,
+                  args.head_dim, out, args.out_stride);
 }
 
 using AttendTileFunction = void (*)(const Kernels::AttentionArgs&, size_t, size_t, size_t,
@@ -245,8 +246,8 @@ void Attention(const Kernels::AttentionArgs& args) {
       }
       for (size_t i = 0; i < queries; i += V::kTileRows) {
         const size_t rows = queries - i < V::kTileRows ? queries - i : V::kTileRows;
-        ChooseAttendTile<V, V::kTileRows>(rows)(args, begin + i, first_key, count, packed,
-                                                scores, state.largest + i, state.sum + i);
+        ChooseAttendTile<V, V::kTileRows>(rows)(args, begin + i, first_key, count, packed, scores,
+                                                state.largest + i, state.sum + i);
       }
     }
     for (size_t i = 0; i < queries; ++i) {
