@@ -1,11 +1,13 @@
 #include "apps/rag_bench/encode/encode.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <thread>
 
 #include "apps/rag_bench/command.h"
 #include "apps/rag_bench/encode/report.h"
@@ -23,6 +25,9 @@ namespace rag::bench {
 namespace {
 
 constexpr size_t kMaxVectorBytes = size_t{4} << 30;
+// Between two systems' turns: threads of ONNX Runtime look for work for some 30 ms after they have
+// done theirs, and would have a processor of the next system's.
+constexpr std::chrono::milliseconds kSettle(200);
 
 // A system before it runs: how its process is started and opened.
 struct Contender {
@@ -288,6 +293,7 @@ class EncodeBench {
             static_cast<double>(round) / static_cast<double>(options_.rounds + 1));
         EncodeMeasure& measure = system.report.measures.back();
         const std::string vectors = round == 0 ? StrCat(files_[set].vectors, i) : std::string();
+        std::this_thread::sleep_for(kSettle);
         system.report.error = Turn(system, set, batch, vectors, round > 0, measure);
         if (!system.report.error.ok()) continue;
         // Without the first system the others are measured, and compared with nothing.
