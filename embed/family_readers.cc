@@ -28,6 +28,12 @@ Status RefuseOther(const ConfigFile& file, std::string_view key, std::string_vie
                             known);
 }
 
+// What BERT and its kin are when they write: each token sees those before it alone.
+Status ReadDirection(const ConfigFile& file, TransformerConfig& config) {
+  RAG_ASSIGN_OR_RETURN(config.causal, file.Bool("is_decoder"));
+  return OkStatus();
+}
+
 // A table of positions whose first `skipped` rows no token has.
 Status UsePositionTable(const ConfigFile& file, std::string_view key, size_t skipped,
                         TransformerConfig& config) {
@@ -86,14 +92,22 @@ Result<double> ReadPositive(const ConfigFile& file, std::string_view key, double
   return InvalidArgumentError(file.path(), ": '", key, "' is missing or 0");
 }
 
-Status ReadLlama3Scaling(const ConfigFile& scaling, TransformerConfig& config) {
+// The positions that a model was trained on first: a key of the file itself comes before the
+// scaling's, as in transformers.
+Result<size_t> ReadOriginalContext(const ConfigFile& file, const ConfigFile& scaling,
+                                   const TransformerConfig& config) {
+  constexpr std::string_view kKey = "original_max_position_embeddings";
+  return (file.Has(kKey) ? file : scaling)
+      .Size(kKey, 1, kMaxPositions, static_cast<int64_t>(config.max_sequence));
+}
+
+Status ReadLlama3Scaling(const ConfigFile& file, const ConfigFile& scaling,
+                         TransformerConfig& config) {
   Llama3Scaling llama3;
   RAG_ASSIGN_OR_RETURN(llama3.factor, ReadPositive(scaling, "factor"));
   RAG_ASSIGN_OR_RETURN(llama3.low, ReadPositive(scaling, "low_freq_factor"));
   RAG_ASSIGN_OR_RETURN(llama3.high, ReadPositive(scaling, "high_freq_factor"));
-  RAG_ASSIGN_OR_RETURN(llama3.original_context,
-                       scaling.Size("original_max_position_embeddings", 1, kMaxPositions,
-                                    static_cast<int64_t>(config.max_sequence)));
+  RAG_ASSIGN_OR_RETURN(llama3.original_context, ReadOriginalContext(file, scaling, config));
   if (!(llama3.high > llama3.low)) {
     return InvalidArgumentError(scaling.path(), ": 'high_freq_factor' ", llama3.high,
                                 " is not above 'low_freq_factor' ", llama3.low);
@@ -103,12 +117,10 @@ Status ReadLlama3Scaling(const ConfigFile& scaling, TransformerConfig& config) {
   return OkStatus();
 }
 
-Status ReadYarnScaling(const ConfigFile& file, TransformerConfig& config) {
+Status ReadYarnScaling(const ConfigFile& whole, const ConfigFile& file, TransformerConfig& config) {
   RotaryScaling& scaling = config.rotary_scaling;
   scaling.kind = RopeScaling::kYarn;
-  RAG_ASSIGN_OR_RETURN(scaling.original_context,
-                       file.Size("original_max_position_embeddings", 1, kMaxPositions,
-                                 static_cast<int64_t>(config.max_sequence)));
+  RAG_ASSIGN_OR_RETURN(scaling.original_context, ReadOriginalContext(whole, file, config));
   RAG_ASSIGN_OR_RETURN(scaling.factor, ReadPositive(file, "factor"));
   RAG_ASSIGN_OR_RETURN(scaling.beta_fast, ReadPositive(file, "beta_fast", 32.0));
   RAG_ASSIGN_OR_RETURN(scaling.beta_slow, ReadPositive(file, "beta_slow", 1.0));
@@ -127,7 +139,8 @@ Status ReadYarnScaling(const ConfigFile& file, TransformerConfig& config) {
 // A decoder's base and scaling: 'rope_parameters' of newer files, 'rope_theta' and 'rope_scaling'
 // of older ones.
 Status ReadDecoderRotation(const ConfigFile& file, TransformerConfig& config) {
-  const std::string_view name = file.Has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  // Where both stand, the reference takes the older.
+  const std::string_view name = file.Has("rope_scaling") ? "rope_scaling" : "rope_parameters";
   RAG_ASSIGN_OR_RETURN(config.rotary_base,
                        file.Number("rope_theta", 1.0, kMaxRotaryBase, 10'000.0));
   if (!file.Has(name)) return OkStatus();
@@ -147,8 +160,8 @@ Status ReadDecoderRotation(const ConfigFile& file, TransformerConfig& config) {
     RAG_ASSIGN_OR_RETURN(config.rotary_scaling.factor, ReadPositive(scaling, "factor"));
     return OkStatus();
   }
-  if (type == "llama3") return ReadLlama3Scaling(scaling, config);
-  if (type == "yarn") return ReadYarnScaling(scaling, config);
+  if (type == "llama3") return ReadLlama3Scaling(file, scaling, config);
+  if (type == "yarn") return ReadYarnScaling(file, scaling, config);
   return UnimplementedError(scaling.path(), ": rope_type '", type,
                             "' is not known; known are default, linear, dynamic, llama3 and yarn");
 }
@@ -189,6 +202,8 @@ Status ReadVision(const ConfigFile& file, TransformerConfig& config, int64_t def
 Status ReadRoberta(const ConfigFile& file, TransformerConfig& config) {
   RAG_RETURN_IF_ERROR(ReadTypes(file, config));
   RAG_ASSIGN_OR_RETURN(const size_t padding_id, file.Size("pad_token_id", 0, kMaxPositions, 1));
+  config.unplaced_id = static_cast<int64_t>(padding_id);
+  RAG_RETURN_IF_ERROR(ReadDirection(file, config));
   return UsePositionTable(file, "pad_token_id", padding_id + 1, config);
 }
 
@@ -201,6 +216,7 @@ Status ReadMpNet(const ConfigFile& file, TransformerConfig& config) {
                               " is not known; known is 32");
   }
   // After a padding id of 1, which the reference does not read from the file.
+  config.unplaced_id = 1;
   return UsePositionTable(file, "pad_token_id", 2, config);
 }
 
@@ -220,6 +236,7 @@ Status ReadElectra(const ConfigFile& file, TransformerConfig& config) {
   RAG_RETURN_IF_ERROR(ReadTypes(file, config));
   RAG_ASSIGN_OR_RETURN(config.embedding, file.Size("embedding_size", 1, kMaxHidden,
                                                    static_cast<int64_t>(config.hidden)));
+  RAG_RETURN_IF_ERROR(ReadDirection(file, config));
   return UsePositionTable(file, "", 0, config);
 }
 
@@ -248,6 +265,13 @@ Status ReadMobileBert(const ConfigFile& file, TransformerConfig& config) {
                               "' is not known; known are no_norm and layer_norm");
   }
   config.no_norm = norm == "no_norm";
+  // torch's default, which the reference's norms of embeddings and outputs have whatever this says.
+  constexpr float kDefaultEpsilon = 1e-5f;
+  if (!config.no_norm && config.norm_epsilon > kDefaultEpsilon) {
+    return UnimplementedError(file.path(), ": layer_norm_eps ", config.norm_epsilon,
+                              " with normalization_type 'layer_norm' is not known; known are 0 to ",
+                              kDefaultEpsilon);
+  }
   return UsePositionTable(file, "", 0, config);
 }
 
@@ -304,7 +328,8 @@ Status ReadNomic(const ConfigFile& file, TransformerConfig& config) {
     return UnimplementedError(file.path(), ": rotary_emb_fraction ", fraction,
                               " is not known; known is 1");
   }
-  RAG_ASSIGN_OR_RETURN(config.rotary_base, ReadRotaryBase(file, "", "rotary_emb_base", 1'000.0));
+  const std::string_view base = file.Has("rotary_emb_base") ? "rotary_emb_base" : "rope_theta";
+  RAG_ASSIGN_OR_RETURN(config.rotary_base, ReadRotaryBase(file, "", base, 1'000.0));
   if (!file.Has("rotary_scaling_factor")) return OkStatus();
   // Past the lengths it was trained on, the scaled base depends on the length of the whole batch.
   RAG_ASSIGN_OR_RETURN(const size_t trained,
@@ -337,6 +362,7 @@ Status ReadBert(const ConfigFile& file, TransformerConfig& config) {
                               "' is not known; known are absolute and alibi");
   }
   RAG_RETURN_IF_ERROR(ReadTypes(file, config));
+  RAG_RETURN_IF_ERROR(ReadDirection(file, config));
   return UsePositionTable(file, "", 0, config);
 }
 

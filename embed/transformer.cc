@@ -83,17 +83,24 @@ bool Transformer::Run(std::span<const TokenSequence> sequences, TransformerWorks
                       std::span<TransformerScratch> scratch, const CancelToken* cancel) const {
   size_t tokens = 0;
   workspace.places.clear();
+  workspace.table_rows.clear();
   for (const TokenSequence& sequence : sequences) {
     tokens += sequence.size();
+    auto next_row = static_cast<uint32_t>(config_.first_position);
     for (size_t i = 0; i < sequence.size(); ++i) {
       workspace.places.push_back(static_cast<uint32_t>(i));
+      const bool placed = config_.unplaced_id < 0 || sequence.ids[i] != config_.unplaced_id;
+      workspace.table_rows.push_back(placed ? next_row++
+                                            : static_cast<uint32_t>(config_.first_position - 1));
     }
   }
   if (workspace.hidden.rows() < tokens) {
     workspace.hidden = Matrix(tokens, config_.hidden);
     workspace.qkv = Matrix(tokens, config_.qkv_width());
     workspace.context = Matrix(tokens, config_.query_width());
-    if (config_.inner != config_.hidden) workspace.inner = Matrix(tokens, config_.inner);
+    if (config_.family == EncoderFamily::kMobileBert) {
+      workspace.inner = Matrix(tokens, config_.inner);
+    }
   }
   Embed(sequences, workspace, scratch);
 
@@ -140,26 +147,26 @@ void Transformer::ReadWords(const TokenSequence& sequence, size_t place, float* 
   if (place > 0) read(place - 1, out + 2 * width);
 }
 
-void Transformer::AddPosition(const TokenSequence& sequence, size_t place, float* x,
-                              size_t width) const {
+void Transformer::AddPosition(const TokenSequence& sequence, size_t place, size_t table_row,
+                              float* x, size_t width) const {
   const Kernels& kernels = runtime_.kernels();
   if (config_.type_vocab > 0) {
     const size_t type = std::min<size_t>(sequence.type_ids[place], config_.type_vocab - 1);
     kernels.add(x, weights_.types.row(type).data(), width);
   }
   if (config_.positions > 0) {
-    kernels.add(x, weights_.positions.row(config_.first_position + place).data(), width);
+    kernels.add(x, weights_.positions.row(table_row).data(), width);
   }
 }
 
 // x [hidden] from one token.
-void Transformer::EmbedRow(const TokenSequence& sequence, size_t place, float* x,
+void Transformer::EmbedRow(const TokenSequence& sequence, size_t place, size_t table_row, float* x,
                            TransformerScratch& scratch) const {
   float* row = scratch.rows.data();
   const Kernels& kernels = runtime_.kernels();
   if (!weights_.projection.has_value()) {
     ReadWords(sequence, place, x);
-    AddPosition(sequence, place, x, config_.hidden);
+    AddPosition(sequence, place, table_row, x, config_.hidden);
     if (weights_.norm.gamma.empty()) return;
     return Normalize(weights_.norm, x, x, config_.hidden);
   }
@@ -167,12 +174,12 @@ void Transformer::EmbedRow(const TokenSequence& sequence, size_t place, float* x
   ReadWords(sequence, place, row);
   const bool project_first = config_.family == EncoderFamily::kMobileBert;
   if (!project_first) {
-    AddPosition(sequence, place, row, config_.embedding);
+    AddPosition(sequence, place, table_row, row, config_.embedding);
     Normalize(weights_.norm, row, row, config_.embedding);
   }
   projection.Apply(kernels, 1, row, projection.in(), x, config_.hidden, scratch.linear);
   if (project_first) {
-    AddPosition(sequence, place, x, config_.hidden);
+    AddPosition(sequence, place, table_row, x, config_.hidden);
     Normalize(weights_.norm, x, x, config_.hidden);
   }
 }
@@ -186,8 +193,8 @@ void Transformer::Embed(std::span<const TokenSequence> sequences, TransformerWor
   }
   runtime_.pool().ParallelFor(owners.size(), kRowBlock, [&](size_t begin, size_t end, int worker) {
     for (size_t row = begin; row < end; ++row) {
-      EmbedRow(*owners[row], workspace.places[row], workspace.hidden.row(row).data(),
-               scratch[static_cast<size_t>(worker)]);
+      EmbedRow(*owners[row], workspace.places[row], workspace.table_rows[row],
+               workspace.hidden.row(row).data(), scratch[static_cast<size_t>(worker)]);
     }
   });
 }

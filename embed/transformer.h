@@ -30,8 +30,9 @@ struct TransformerWorkspace {
   Matrix inner;    // [tokens, inner], of a bottleneck
   Matrix qkv;      // [tokens, qkv_width]
   Matrix context;  // [tokens, query_width]
-  // Of each row: its place in its sequence.
+  // Of each row: its place in its sequence, and its row of the position table.
   std::vector<uint32_t> places;
+  std::vector<uint32_t> table_rows;
 };
 
 // Working memory of one worker of the pool.
@@ -63,9 +64,10 @@ class Transformer {
  private:
   void Embed(std::span<const TokenSequence> sequences, TransformerWorkspace& workspace,
              std::span<TransformerScratch> scratch) const;
-  void EmbedRow(const TokenSequence& sequence, size_t place, float* x,
+  void EmbedRow(const TokenSequence& sequence, size_t place, size_t table_row, float* x,
                 TransformerScratch& scratch) const;
-  void AddPosition(const TokenSequence& sequence, size_t place, float* x, size_t width) const;
+  void AddPosition(const TokenSequence& sequence, size_t place, size_t table_row, float* x,
+                   size_t width) const;
   void ReadWords(const TokenSequence& sequence, size_t place, float* out) const;
   void ProjectRows(const TransformerLayer& layer, bool local, size_t begin, size_t end,
                    TransformerWorkspace& workspace, TransformerScratch& scratch) const;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,9 +69,12 @@ struct TransformerConfig {
   size_t max_sequence = 0;    // the longest sequence, in tokens
   size_t positions = 0;       // rows of the position table; 0: there is none
   size_t first_position = 0;  // a sequence's first row there: RoBERTa's follows the padding id's
-  size_t bias_buckets = 0;    // T5's relative bias of the scores (Raffel et al. 2020); 0: none
-  bool alibi = false;         // Press et al. 2022, on both sides
-  double rotary_base = 0;     // Su et al. 2021; 0: no rotation
+  // A token of this id takes the row before the first, and none of those that others count; -1:
+  // there is no such id.
+  int64_t unplaced_id = -1;
+  size_t bias_buckets = 0;  // T5's relative bias of the scores (Raffel et al. 2020); 0: none
+  bool alibi = false;       // Press et al. 2022, on both sides
+  double rotary_base = 0;   // Su et al. 2021; 0: no rotation
   RotaryScaling rotary_scaling;
   std::vector<float> rotary_divisors;  // of each frequency; empty: none
   // Layers whose queries see `window` keys on each side alone, rotated with a base of their own;

@@ -63,6 +63,14 @@ std::string TokenizerConfig::Token(std::string_view key) const {
   return "";
 }
 
+Result<bool> TokenizerConfig::TruncateLeft(bool fallback) const {
+  RAG_ASSIGN_OR_RETURN(const std::string side, json.GetString("truncation_side", ""));
+  if (side.empty()) return fallback;
+  if (side == "left" || side == "right") return side == "left";
+  return InvalidArgumentError("tokenizer_config.json: 'truncation_side' '", side,
+                              "' is neither left nor right");
+}
+
 Result<std::unique_ptr<Tokenizer>> Tokenizer::Load(const std::string& path) {
   std::error_code error;
   if (!fs::exists(path, error)) return NotFoundError(path, ": no such file or folder");
@@ -127,6 +135,7 @@ Result<std::unique_ptr<Tokenizer>> LoadWordPieceVocabulary(const std::string& pa
     added.special = true;
     parts.added_tokens.push_back(std::move(added));
   }
+  RAG_ASSIGN_OR_RETURN(parts.truncate_left, config.TruncateLeft(false));
   parts.normalizer = MakeBertNormalizer(normalizer);
   parts.pre_tokenizer = MakeBertPreTokenizer();
   parts.fused = MakeFusedBert(*model, normalizer);

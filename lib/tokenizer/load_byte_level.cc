@@ -151,6 +151,7 @@ Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vo
     parts.post_processor.trim_offsets = true;  // as transformers converts RoBERTa; not GPT-2
     parts.post_processor.pair = {begin, {Item::kFirst, 0, 0}, end, end, {Item::kSecond, 0, 0}, end};
   }
+  RAG_ASSIGN_OR_RETURN(parts.truncate_left, config.TruncateLeft(false));
   parts.post_processor.add_prefix_space = pre_tokenizer.add_prefix_space;
   parts.pre_tokenizer = MakeByteLevelPreTokenizer(pre_tokenizer);
   parts.fused = MakeFusedByteLevel(**bpe, WordPattern::kGpt2, pre_tokenizer.add_prefix_space);

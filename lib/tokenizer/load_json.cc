@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 
 #include "lib/base/file.h"
 #include "lib/tokenizer/bpe.h"
@@ -45,6 +46,119 @@ Status ReadAddedTokens(const Value& json, TokenizerParts& parts) {
     parts.added_tokens.push_back(std::move(token));
   }
   return OkStatus();
+}
+
+// One of an added token's fields, as tokenizer_config.json has it.
+Result<AddedToken> ReadConfiguredToken(const std::string& key, const Value& entry) {
+  AddedToken token;
+  RAG_ASSIGN_OR_RETURN(token.content, entry.GetString("content", ""));
+  if (token.content.empty()) return InvalidArgumentError("token ", key, " has no content");
+  RAG_ASSIGN_OR_RETURN(token.special, entry.GetBool("special", false));
+  RAG_ASSIGN_OR_RETURN(token.single_word, entry.GetBool("single_word", false));
+  RAG_ASSIGN_OR_RETURN(token.lstrip, entry.GetBool("lstrip", false));
+  RAG_ASSIGN_OR_RETURN(token.rstrip, entry.GetBool("rstrip", false));
+  RAG_ASSIGN_OR_RETURN(token.normalized, entry.GetBool("normalized", !token.special));
+  return token;
+}
+
+// tokenizer_config.json's "added_tokens_decoder" may have tokens that tokenizer.json lacks.
+// transformers adds those behind the others, in the order of their ids there.
+Status ReadConfiguredTokens(const TokenizerConfig& config, TokenizerParts& parts) {
+  const Value* decoder = config.json.Find("added_tokens_decoder");
+  if (decoder == nullptr || decoder->is_null()) return OkStatus();
+  if (!decoder->is_object() || decoder->as_object().size() > kMaxAddedTokens) {
+    return InvalidArgumentError("added_tokens_decoder is no object of at most ", kMaxAddedTokens,
+                                " tokens");
+  }
+  const auto known = [&](const std::string& content) {
+    return std::any_of(parts.added_tokens.begin(), parts.added_tokens.end(),
+                       [&](const AddedToken& token) { return token.content == content; });
+  };
+  std::vector<AddedToken> missing;
+  for (const auto& [key, entry] : decoder->as_object()) {
+    RAG_ASSIGN_OR_RETURN(AddedToken token, ReadConfiguredToken(key, entry));
+    if (known(token.content)) continue;
+    const char* const end = key.data() + key.size();
+    const auto [stop, error] = std::from_chars(key.data(), end, token.id);
+    if (error != std::errc() || stop != end || token.id < 0) {
+      return InvalidArgumentError("added_tokens_decoder's '", key, "' is no id");
+    }
+    missing.push_back(std::move(token));
+  }
+  std::sort(missing.begin(), missing.end(),
+            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  auto next = static_cast<TokenId>(parts.vocabulary.size());
+  for (const AddedToken& token : parts.added_tokens) next = std::max(next, token.id + 1);
+  for (AddedToken& token : missing) {
+    const auto piece = parts.vocabulary.Find(token.content);
+    const TokenId id = piece.has_value() ? *piece : next++;
+    if (token.id != id) {
+      return InvalidArgumentError("added_tokens_decoder gives token '", token.content, "' the id ",
+                                  token.id, ", and transformers ", id);
+    }
+    parts.added_tokens.push_back(std::move(token));
+  }
+  return OkStatus();
+}
+
+std::string TypeOf(const Value& json) {
+  const auto name = json.GetString("type", "");
+  return name.ok() ? *name : std::string();
+}
+
+// Whether tokenizer_config.json names one of these classes of transformers, "Fast" behind it or
+// not.
+Result<bool> HasClass(const TokenizerConfig& config,
+                      std::initializer_list<std::string_view> classes) {
+  RAG_ASSIGN_OR_RETURN(const std::string name, config.json.GetString("tokenizer_class", ""));
+  std::string_view base = name;
+  if (base.ends_with("Fast")) base.remove_suffix(4);
+  return std::find(classes.begin(), classes.end(), base) != classes.end();
+}
+
+// A member of tokenizer.json as the classes of transformers make it, which take a setting of their
+// own files over tokenizer.json's: (key there, key here, what a class takes where there is none).
+struct OwnSetting {
+  std::string_view key;
+  std::string_view member;
+  Value usual;
+};
+Result<Value> TakeOwnSettings(const Value& part, const TokenizerConfig& config, bool has_class,
+                              std::initializer_list<OwnSetting> settings) {
+  Value own = part;
+  for (const OwnSetting& setting : settings) {
+    const Value* value = config.json.Find(setting.key);
+    if (value == nullptr && !has_class) continue;
+    if (value != nullptr && !value->is_null() && !value->is_bool()) {
+      return InvalidArgumentError("tokenizer_config.json: '", setting.key, "' is ", ToJson(*value),
+                                  ", not true or false");
+    }
+    own.as_object().Set(setting.member, value != nullptr ? *value : setting.usual);
+  }
+  return own;
+}
+
+Result<Value> OwnNormalizer(const Value& normalizer, const TokenizerConfig& config) {
+  if (TypeOf(normalizer) != "BertNormalizer") return normalizer;
+  RAG_ASSIGN_OR_RETURN(const std::string name, config.json.GetString("tokenizer_class", ""));
+  RAG_ASSIGN_OR_RETURN(const bool has_class,
+                       HasClass(config, {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer",
+                                         "MobileBertTokenizer"}));
+  // Where no class is named the model's own is taken, which is one of these.
+  if (!has_class && !name.empty()) return normalizer;
+  return TakeOwnSettings(normalizer, config, has_class,
+                         {{"do_lower_case", "lowercase", true},
+                          {"strip_accents", "strip_accents", Value()},
+                          {"tokenize_chinese_chars", "handle_chinese_chars", true}});
+}
+
+Result<Value> OwnPreTokenizer(const Value& pre_tokenizer, const TokenizerConfig& config) {
+  if (TypeOf(pre_tokenizer) != "ByteLevel") return pre_tokenizer;
+  RAG_ASSIGN_OR_RETURN(const bool has_class,
+                       HasClass(config, {"RobertaTokenizer", "GPT2Tokenizer"}));
+  if (!has_class) return pre_tokenizer;
+  return TakeOwnSettings(pre_tokenizer, config, has_class,
+                         {{"add_prefix_space", "add_prefix_space", false}});
 }
 
 // The one that the files name, else the first of the usual names that is there.
@@ -121,10 +235,11 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
     return value != nullptr ? *value : null;
   };
   const Value& model = member("model");
-  const Value& normalizer = member("normalizer");
-  const Value& pre_tokenizer = member("pre_tokenizer");
+  RAG_ASSIGN_OR_RETURN(const Value normalizer, OwnNormalizer(member("normalizer"), config));
+  RAG_ASSIGN_OR_RETURN(const Value pre_tokenizer, OwnPreTokenizer(member("pre_tokenizer"), config));
   RAG_RETURN_IF_ERROR(ReadModelVocabulary(model, parts.vocabulary));
   RAG_RETURN_IF_ERROR(ReadAddedTokens(json, parts));
+  RAG_RETURN_IF_ERROR(ReadConfiguredTokens(config, parts));
   // A special token that is a piece of the model too must not come out of ordinary text.
   std::vector<bool> excluded(parts.vocabulary.size());
   for (const AddedToken& token : parts.added_tokens) {
@@ -155,7 +270,8 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
   }
   const Value* truncation = json.Find("truncation");
   const Value* direction = truncation != nullptr ? truncation->Find("direction") : nullptr;
-  parts.truncate_left = direction != nullptr && *direction == Value("Left");
+  RAG_ASSIGN_OR_RETURN(parts.truncate_left,
+                       config.TruncateLeft(direction != nullptr && *direction == Value("Left")));
 
   const auto type = [](const Value& value) {
     const auto name = value.GetString("type", "");

@@ -22,6 +22,8 @@ struct TokenizerConfig {
   static Result<TokenizerConfig> Read(const std::string& folder);
   // "bos_token" and its like: a string, or an object with "content"; empty when absent.
   std::string Token(std::string_view key) const;
+  // "truncation_side", which says from where long texts are read; `fallback` when it says nothing.
+  Result<bool> TruncateLeft(bool fallback) const;
 };
 
 Result<std::unique_ptr<Tokenizer>> LoadTokenizerJson(const std::string& path,
