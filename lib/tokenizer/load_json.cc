@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <charconv>
+#include <unordered_set>
 
 #include "lib/base/file.h"
 #include "lib/tokenizer/bpe.h"
@@ -70,14 +71,12 @@ Status ReadConfiguredTokens(const TokenizerConfig& config, TokenizerParts& parts
     return InvalidArgumentError("added_tokens_decoder is no object of at most ", kMaxAddedTokens,
                                 " tokens");
   }
-  const auto known = [&](const std::string& content) {
-    return std::any_of(parts.added_tokens.begin(), parts.added_tokens.end(),
-                       [&](const AddedToken& token) { return token.content == content; });
-  };
+  std::unordered_set<std::string_view> known;
+  for (const AddedToken& token : parts.added_tokens) known.insert(token.content);
   std::vector<AddedToken> missing;
   for (const auto& [key, entry] : decoder->as_object()) {
     RAG_ASSIGN_OR_RETURN(AddedToken token, ReadConfiguredToken(key, entry));
-    if (known(token.content)) continue;
+    if (known.contains(token.content)) continue;
     const char* const end = key.data() + key.size();
     const auto [stop, error] = std::from_chars(key.data(), end, token.id);
     if (error != std::errc() || stop != end || token.id < 0) {
