@@ -21,18 +21,18 @@ namespace rag {
 
 // One .safetensors file, or a sharded set through its *.safetensors.index.json.
 // Format: github.com/huggingface/safetensors, README "Format".
-class SafetensorsFile {
+class TensorFile {
  public:
   // `path` is a .safetensors file, an index .json, or a folder that holds one of them.
-  static Result<SafetensorsFile> Open(const std::string& path);
-  SafetensorsFile(SafetensorsFile&&) noexcept;
-  SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
-  ~SafetensorsFile();
+  static Result<TensorFile> Open(const std::string& path);
+  TensorFile(TensorFile&&) noexcept;
+  TensorFile& operator=(TensorFile&&) noexcept;
+  ~TensorFile();
 
   // The file with these tensors instead of its own: views of its bytes, or of what `storage` keeps.
   // Errors: invalid_argument for a tensor that is there twice.
-  Result<SafetensorsFile> WithTensors(std::vector<std::pair<std::string, TensorView>> tensors,
-                                      std::shared_ptr<const void> storage) &&;
+  Result<TensorFile> WithTensors(std::vector<std::pair<std::string, TensorView>> tensors,
+                                 std::shared_ptr<const void> storage) &&;
 
   // Views live as long as the object. Null when there is no such tensor.
   const TensorView* Find(std::string_view name) const;
@@ -43,7 +43,7 @@ class SafetensorsFile {
 
  private:
   struct Impl;
-  explicit SafetensorsFile(std::unique_ptr<Impl> impl);
+  explicit TensorFile(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
@@ -77,7 +77,7 @@ class GgufFile {
   // shape is outermost first: the reverse of the file's order, so a weight is [out, in].
   const TensorView* Find(std::string_view name) const;
   std::vector<std::string> TensorNames() const;  // file order
-  // As SafetensorsFile's.
+  // As TensorFile's.
   void Forget(std::span<const std::byte> bytes) const;
   const std::string& path() const;
 

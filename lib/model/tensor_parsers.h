@@ -1,0 +1,28 @@
+// What TensorFile makes of one file, in either format.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "lib/base/file.h"
+#include "lib/base/status.h"
+#include "lib/base/value.h"
+#include "lib/model/safetensors_writer.h"
+
+namespace rag {
+
+// Published tensors have five at the most.
+inline constexpr size_t kMaxTensorDimensions = 8;
+
+struct TensorShard {
+  MappedFile file;
+  std::vector<NamedTensorView> tensors;
+  std::shared_ptr<const void> copies;  // of tensors that do not lie in the file row by row
+  Value metadata = Value::Object();
+};
+
+// Fills the rest of a shard from its file. Errors, which do not name the file: invalid_argument,
+// data_loss, unimplemented, resource_exhausted and out_of_range, each with the place in it.
+Status ParseSafetensors(TensorShard& shard);
+
+}  // namespace rag
