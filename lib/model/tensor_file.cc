@@ -19,6 +19,10 @@ constexpr size_t kMaxIndexBytes = size_t{32} << 20;
 constexpr size_t kMaxShards = 4096;
 constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
 constexpr std::string_view kFileSuffix = ".safetensors";
+constexpr std::string_view kTorchIndexSuffix = ".bin.index.json";
+constexpr std::string_view kTorchSuffix = ".bin";
+// Of a folder's *.bin these alone are weights for certain.
+constexpr std::string_view kTorchNames[] = {"pytorch_model.bin", "pytorch_model.bin.index.json"};
 
 const TensorView* FindSorted(const std::vector<NamedTensorView>& tensors, std::string_view name) {
   const auto found = std::lower_bound(
@@ -43,7 +47,8 @@ Status SortTensors(std::vector<NamedTensorView>& tensors) {
 Result<TensorShard> OpenShard(const std::string& path) {
   TensorShard shard;
   RAG_ASSIGN_OR_RETURN(shard.file, MappedFile::Open(path));
-  RAG_RETURN_IF_ERROR(ParseSafetensors(shard).WithContext(path));
+  const Status parsed = path.ends_with(kTorchSuffix) ? ParseTorch(shard) : ParseSafetensors(shard);
+  RAG_RETURN_IF_ERROR(parsed.WithContext(path));
   RAG_RETURN_IF_ERROR(SortTensors(shard.tensors).WithContext(path));
   return shard;
 }
@@ -61,7 +66,11 @@ Result<std::string> FindInFolder(const std::string& folder) {
   if (indexes.size() == 1) return indexes[0];
   if (indexes.empty() && files.size() == 1) return files[0];
   if (indexes.empty() && files.empty()) {
-    return NotFoundError(folder, ": no *.safetensors file in this folder");
+    for (const std::string_view name : kTorchNames) {
+      const fs::path path = fs::path(folder) / name;
+      if (std::find(paths.begin(), paths.end(), path) != paths.end()) return path.string();
+    }
+    return NotFoundError(folder, ": no *.safetensors file and no pytorch_model.bin in this folder");
   }
   return InvalidArgumentError(folder, ": several safetensors files and no model.safetensors; ",
                               "name the one to open");
@@ -106,12 +115,13 @@ Result<TensorFile> TensorFile::Open(const std::string& path) {
   if (const Value* metadata = index->Find("metadata"); metadata && metadata->is_object()) {
     impl->metadata = *metadata;
   }
+  const std::string_view suffix = file.ends_with(kTorchIndexSuffix) ? kTorchSuffix : kFileSuffix;
   std::map<std::string, size_t, std::less<>> shard_of;
   for (const auto& [tensor, value] : weight_map->as_object()) {
     if (!value.is_string() || value.as_string().find('/') != std::string::npos ||
-        !value.as_string().ends_with(kFileSuffix)) {
-      return InvalidArgumentError(file, ": weight_map of '", tensor,
-                                  "' is not the name of a .safetensors file beside it");
+        !value.as_string().ends_with(suffix)) {
+      return InvalidArgumentError(file, ": weight_map of '", tensor, "' is not the name of a ",
+                                  suffix, " file beside it");
     }
     auto found = shard_of.find(value.as_string());
     if (found == shard_of.end()) {
