@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/model/model_file.h"
 #include "tests/lib/model/model_bytes.h"
 
 namespace rag::test {
@@ -76,7 +77,8 @@ class Pickle {
 struct Zip {
   using Records = std::vector<std::pair<std::string, std::string>>;
 
-  explicit Zip(const Records& records) {
+  // wide: the directory has its sizes and places in eight bytes, as where four are too few.
+  explicit Zip(const Records& records, bool wide = false) {
     Bytes out;
     for (const auto& [name, data] : records) {
       headers.push_back(out.text().size());
@@ -92,9 +94,14 @@ struct Zip {
       const auto& [name, data] = records[i];
       entries.push_back(out.text().size());
       out.Put<uint32_t>(0x02014B50).Put<uint16_t>(0).Put<uint16_t>(0).Put<uint16_t>(0x800);
-      out.Put<uint16_t>(0).Put<uint32_t>(0).Put<uint32_t>(0).Put(Size(data)).Put(Size(data));
-      out.Put(static_cast<uint16_t>(name.size())).Put<uint64_t>(0).Put<uint32_t>(0);
-      out.Put(static_cast<uint32_t>(headers[i])).Append(name);
+      const uint32_t size = wide ? ~uint32_t{0} : Size(data);
+      out.Put<uint16_t>(0).Put<uint32_t>(0).Put<uint32_t>(0).Put(size).Put(size);
+      out.Put(static_cast<uint16_t>(name.size())).Put(static_cast<uint16_t>(wide ? 28 : 0));
+      out.Put<uint16_t>(0).Put<uint32_t>(0).Put<uint32_t>(0);
+      out.Put(wide ? ~uint32_t{0} : static_cast<uint32_t>(headers[i])).Append(name);
+      if (!wide) continue;
+      out.Put<uint16_t>(1).Put<uint16_t>(24).Put<uint64_t>(data.size());
+      out.Put<uint64_t>(data.size()).Put<uint64_t>(headers[i]);
     }
     end64 = out.text().size();
     const uint64_t size = end64 - directory;
@@ -141,6 +148,40 @@ inline Zip::Records TorchRecords(const std::string& pickle) {
           {"m/byteorder", "little"},
           {"m/data/0", SixFloats()},
           {"m/version", "3\n"}};
+}
+
+// The file's tensors as torch.save writes them, each in a storage of its own.
+inline std::string TorchBytes(const TensorFile& file) {
+  const auto type_name = [](DType type) {
+    switch (type) {
+      case DType::kF32:
+        return "FloatStorage";
+      case DType::kF16:
+        return "HalfStorage";
+      case DType::kBF16:
+        return "BFloat16Storage";
+      default:
+        return "LongStorage";
+    }
+  };
+  Pickle pickle;
+  pickle.EmptyDict();
+  Zip::Records records = {{"m/data.pkl", ""}, {"m/byteorder", "little"}, {"m/version", "3\n"}};
+  for (const std::string& name : file.TensorNames()) {
+    const TensorView& tensor = *file.Find(name);
+    const std::string key = std::to_string(records.size());
+    std::vector<int64_t> shape(tensor.shape.begin(), tensor.shape.end());
+    std::vector<int64_t> strides(shape.size(), 1);
+    for (size_t i = shape.size(); i-- > 1;) strides[i - 1] = strides[i] * shape[i];
+    pickle.Text(name).Global("torch._utils", "_rebuild_tensor_v2").Op('(');
+    pickle.Storage(type_name(tensor.type), key, static_cast<int64_t>(tensor.elements()));
+    pickle.Rebuild(0, shape, strides).Op('s');
+    records.emplace_back(
+        "m/data/" + key,
+        std::string(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size()));
+  }
+  records[0].second = pickle.Op('.').text();
+  return Zip(records).bytes;
 }
 
 }  // namespace rag::test

@@ -677,6 +677,23 @@ TEST_CASE("zip directories that lie are refused") {
     change(entry + 46, '\n', "no line of UTF-8");
     change(entry + 46, '\xFF', "no line of UTF-8");
   }
+  // Sizes and places in eight bytes.
+  const test::Zip wide(test::TorchRecords(pickle), true);
+  REQUIRE_OK(OpenBytes(wide.bytes));
+  for (size_t i = 0; i < wide.entries.size(); ++i) {
+    const size_t extra = wide.entries[i] + 46 + test::TorchRecords(pickle)[i].first.size();
+    refused(wide.With(extra, uint16_t{2}), "zip64 sizes are missing", {kDataLoss});
+    refused(wide.With(extra + 2, uint16_t{25}), "zip64 sizes are missing", {kDataLoss});
+    refused(wide.With(extra + 2, uint16_t{20}), "zip64 sizes are cut off", {kDataLoss});
+    for (const uint64_t value : {uint64_t{1} << 32, uint64_t{1} << 63, ~uint64_t{0}}) {
+      for (const size_t field : {4, 12, 20}) {
+        refused(wide.With(extra + field, value), "record 'm/", {kDataLoss});
+      }
+      std::string both = wide.With(extra + 4, value);
+      std::memcpy(both.data() + extra + 12, &value, sizeof(value));
+      refused(both, "reach past the records' end", {kDataLoss});
+    }
+  }
   // Records of the archive.
   const auto records = [&](const test::Zip::Records& list, const std::string& words,
                            StatusCode code = kInvalidArgument) {
