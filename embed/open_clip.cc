@@ -17,7 +17,9 @@ namespace rag {
 namespace {
 
 constexpr std::string_view kConfigName = "open_clip_config.json";
-constexpr std::string_view kWeightsName = "open_clip_model.safetensors";
+// In order of preference.
+constexpr std::string_view kWeightsNames[] = {"open_clip_model.safetensors",
+                                              "open_clip_pytorch_model.bin"};
 
 using Values = std::vector<Value>;
 
@@ -389,8 +391,12 @@ Result<ConfigFile> ReadOpenClipPreprocessing(const std::string& folder, size_t i
 
 Result<TensorFile> OpenWeights(const std::string& folder) {
   if (!IsOpenClip(folder)) return TensorFile::Open(folder);
-  const std::string own = JoinPath(folder, kWeightsName);
-  RAG_ASSIGN_OR_RETURN(TensorFile file, TensorFile::Open(FileExists(own) ? own : folder));
+  std::string path = folder;
+  for (const std::string_view name : kWeightsNames) {
+    const std::string own = JoinPath(folder, name);
+    if (path == folder && FileExists(own)) path = own;
+  }
+  RAG_ASSIGN_OR_RETURN(TensorFile file, TensorFile::Open(path));
   // One that was written here has the names already.
   if (file.Find("visual.conv1.weight") == nullptr) return file;
   Renamer renamer(file, folder);

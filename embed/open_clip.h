@@ -1,6 +1,6 @@
 // OpenCLIP's own folders (github.com/mlfoundations/open_clip): open_clip_config.json and
-// open_clip_model.safetensors, said in the terms of Hugging Face's CLIP. A tokenizer lies beside
-// them as in other folders.
+// open_clip_model.safetensors or else open_clip_pytorch_model.bin, said in the terms of Hugging
+// Face's CLIP. A tokenizer lies beside them as in other folders.
 #pragma once
 
 #include <string>

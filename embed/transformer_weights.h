@@ -57,9 +57,9 @@ struct TransformerOptions {
 // Immutable after Load.
 class TransformerWeights {
  public:
-  // model.safetensors (or its shards) of `folder`, weights in f32, f16 or bf16, names with or
-  // without the model's prefix ("bert."). Errors: not_found; invalid_argument naming the tensor and
-  // the shapes or the type.
+  // The weights of `folder` (see OpenWeights) in f32, f16 or bf16, names with or without the
+  // model's prefix ("bert."). Errors: OpenWeights'; invalid_argument naming the tensor and the
+  // shapes or the type.
   static Result<TransformerWeights> Load(const std::string& folder, const TransformerConfig& config,
                                          const TransformerOptions& options, const Runtime& runtime);
   // The whole names of what the products of these weights' layers would round, in no order. All is

@@ -201,12 +201,10 @@ TensorChange ChangeOfRows(TensorChange change) {
 
 Result<TensorFile> OpenTensors(const fs::path& folder) {
   const fs::path path = folder / "adapter_model.safetensors";
+  const fs::path pickled = folder / "adapter_model.bin";
   std::error_code ignored;
-  if (!fs::exists(path, ignored) && fs::exists(folder / "adapter_model.bin", ignored)) {
-    return UnimplementedError((folder / "adapter_model.bin").string(),
-                              ": pickled tensors are not read; save them as safetensors");
-  }
-  return TensorFile::Open(path.string());
+  const bool is_pickled = !fs::exists(path, ignored) && fs::exists(pickled, ignored);
+  return TensorFile::Open((is_pickled ? pickled : path).string());
 }
 
 }  // namespace
