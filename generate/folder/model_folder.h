@@ -1,4 +1,4 @@
-// A Hugging Face folder (config.json, *.safetensors) as the GGUF file that it would become, so that
+// A Hugging Face folder (config.json and weights) as the GGUF file that it would become, so that
 // everything after it knows one form.
 #pragma once
 
