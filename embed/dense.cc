@@ -7,7 +7,7 @@
 namespace rag {
 
 Result<DenseLayer> DenseLayer::Load(const DenseConfig& config, const Kernels& kernels) {
-  RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(config.folder));
+  RAG_ASSIGN_OR_RETURN(const TensorFile file, TensorFile::Open(config.folder));
   RAG_ASSIGN_OR_RETURN(DenseLayer layer,
                        Load(config, TensorFinder(file, config.folder, ""), kernels));
   for (const std::string& name : file.TensorNames()) {

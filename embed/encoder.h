@@ -102,12 +102,13 @@ struct Embeddings {
 // Immutable after loading; Encode may be called from several threads (they share the pool).
 class Encoder {
  public:
-  // `folder` holds config.json, a tokenizer (see Tokenizer::Load), model.safetensors, and perhaps
-  // sentence-transformers' modules.json, sentence_bert_config.json, own config and the modules'
-  // folders, of CLIP and SigLIP also preprocessor_config.json; or it is OpenCLIP's own
-  // (open_clip_config.json, a tokenizer, open_clip_model.safetensors), or a file of word vectors
-  // (see WordVectors::Load). Errors: not_found naming the missing file; invalid_argument naming the
-  // tensor or field; unimplemented for a model_type that is not known, listing those that are.
+  // `folder` holds config.json, a tokenizer (see Tokenizer::Load), weights (see TensorFile::Open),
+  // and perhaps sentence-transformers' modules.json, sentence_bert_config.json, own config and the
+  // modules' folders, of CLIP and SigLIP also preprocessor_config.json; or it is OpenCLIP's own
+  // (open_clip_config.json, a tokenizer, open_clip_model.safetensors or
+  // open_clip_pytorch_model.bin), or a file of word vectors (see WordVectors::Load). Errors:
+  // not_found naming the missing file; invalid_argument naming the tensor or field; unimplemented
+  // for a model_type that is not known, listing those that are.
   static Result<std::unique_ptr<Encoder>> Load(const std::string& folder, const Runtime& runtime,
                                                const EncoderOptions& options = {});
   virtual ~Encoder() = default;

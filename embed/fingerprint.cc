@@ -56,7 +56,7 @@ Result<uint64_t> HashTokenizer(const std::string& folder) {
   return hash;
 }
 
-Result<uint64_t> HashWeights(const SafetensorsFile& file, ThreadPool& pool) {
+Result<uint64_t> HashWeights(const TensorFile& file, ThreadPool& pool) {
   const uint64_t own =
       HashTensors(FileTensors(file), kWeightsHashForm, pool,
                   [&file](std::span<const std::byte> bytes) { file.Forget(bytes); });
@@ -76,9 +76,7 @@ Result<uint64_t> HashWeights(const SafetensorsFile& file, ThreadPool& pool) {
   return hash;
 }
 
-bool StoresInt8(const SafetensorsFile& file) {
-  return file.metadata().Find(kSourceHashKey) != nullptr;
-}
+bool StoresInt8(const TensorFile& file) { return file.metadata().Find(kSourceHashKey) != nullptr; }
 
 std::string MakeFingerprint(std::string name, std::string_view source_bytes,
                             const FingerprintParts& parts) {

@@ -29,7 +29,7 @@ inline constexpr std::string_view kOwnHashKey = "rag.hash";
 // Of a file's tensors or, where it was made of another's with the same vectors, of those. Errors:
 // data_loss when it says so and its own tensors are not those that were written. None of them stays
 // in memory.
-Result<uint64_t> HashWeights(const SafetensorsFile& file, ThreadPool& pool);
+Result<uint64_t> HashWeights(const TensorFile& file, ThreadPool& pool);
 
 struct FingerprintParts {
   uint64_t tokenizer = 0;
@@ -39,7 +39,7 @@ struct FingerprintParts {
 };
 
 // Whether QuantizeEncoder wrote the file in 8 bits.
-bool StoresInt8(const SafetensorsFile& file);
+bool StoresInt8(const TensorFile& file);
 
 // "<name>-<hash>", and behind it, of another precision than f32, "-bf16x3", "-bf16" or "-int8.2";
 // source_bytes: all of the files' settings.

@@ -22,7 +22,7 @@ struct PoolingConfig {
 
 // A dense layer behind the pooling: activation(x W^T + bias), and x beside it when residual.
 struct DenseConfig {
-  std::string folder;             // of its config.json and model.safetensors
+  std::string folder;             // of its config.json and weights
   std::string tensor = "linear";  // before ".weight" and ".bias"
   size_t in = 0;
   size_t out = 0;

@@ -17,7 +17,9 @@ namespace rag {
 namespace {
 
 constexpr std::string_view kConfigName = "open_clip_config.json";
-constexpr std::string_view kWeightsName = "open_clip_model.safetensors";
+// In order of preference.
+constexpr std::string_view kWeightsNames[] = {"open_clip_model.safetensors",
+                                              "open_clip_pytorch_model.bin"};
 
 using Values = std::vector<Value>;
 
@@ -230,7 +232,7 @@ std::optional<std::string> Renamed(std::span<const Rename> renames, std::string_
 // The tensors of a file, each under its new name.
 class Renamer {
  public:
-  Renamer(const SafetensorsFile& file, const std::string& folder) : file_(file), folder_(folder) {}
+  Renamer(const TensorFile& file, const std::string& folder) : file_(file), folder_(folder) {}
 
   Status Run() {
     for (const std::string& name : file_.TensorNames()) {
@@ -309,7 +311,7 @@ class Renamer {
     return OkStatus();
   }
 
-  const SafetensorsFile& file_;
+  const TensorFile& file_;
   const std::string& folder_;
   std::vector<NamedTensorView> tensors_;
   std::shared_ptr<std::deque<std::vector<std::byte>>> made_ =
@@ -387,10 +389,14 @@ Result<ConfigFile> ReadOpenClipPreprocessing(const std::string& folder, size_t i
   return ConfigFile(given.path(), Value(std::move(settings)));
 }
 
-Result<SafetensorsFile> OpenWeights(const std::string& folder) {
-  if (!IsOpenClip(folder)) return SafetensorsFile::Open(folder);
-  const std::string own = JoinPath(folder, kWeightsName);
-  RAG_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(FileExists(own) ? own : folder));
+Result<TensorFile> OpenWeights(const std::string& folder) {
+  if (!IsOpenClip(folder)) return TensorFile::Open(folder);
+  std::string path = folder;
+  for (const std::string_view name : kWeightsNames) {
+    const std::string own = JoinPath(folder, name);
+    if (path == folder && FileExists(own)) path = own;
+  }
+  RAG_ASSIGN_OR_RETURN(TensorFile file, TensorFile::Open(path));
   // One that was written here has the names already.
   if (file.Find("visual.conv1.weight") == nullptr) return file;
   Renamer renamer(file, folder);

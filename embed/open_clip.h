@@ -1,6 +1,6 @@
 // OpenCLIP's own folders (github.com/mlfoundations/open_clip): open_clip_config.json and
-// open_clip_model.safetensors, said in the terms of Hugging Face's CLIP. A tokenizer lies beside
-// them as in other folders.
+// open_clip_model.safetensors or else open_clip_pytorch_model.bin, said in the terms of Hugging
+// Face's CLIP. A tokenizer lies beside them as in other folders.
 #pragma once
 
 #include <string>
@@ -24,7 +24,7 @@ Result<ConfigFile> ReadOpenClipConfig(const std::string& folder, std::string& so
 Result<ConfigFile> ReadOpenClipPreprocessing(const std::string& folder, size_t image_size);
 
 // The weights of a model's folder, OpenCLIP's under Hugging Face's names. Errors: those of
-// SafetensorsFile::Open; invalid_argument naming a tensor that cannot be what its name says.
-Result<SafetensorsFile> OpenWeights(const std::string& folder);
+// TensorFile::Open; invalid_argument naming a tensor that cannot be what its name says.
+Result<TensorFile> OpenWeights(const std::string& folder);
 
 }  // namespace rag

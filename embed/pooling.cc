@@ -78,7 +78,7 @@ Result<VectorHead> VectorHead::Load(const EncoderConfig& config, const Runtime& 
     if (step.kind != VectorStep::Kind::kNormalize) {
       const bool is_dense = step.kind == VectorStep::Kind::kDense;
       const std::string& folder = is_dense ? step.dense.folder : step.folder;
-      RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, OpenWeights(folder));
+      RAG_ASSIGN_OR_RETURN(const TensorFile file, OpenWeights(folder));
       const TensorFinder finder(file, folder, "");
       if (is_dense) {
         RAG_ASSIGN_OR_RETURN(loaded.dense, DenseLayer::Load(step.dense, finder, runtime.kernels()));

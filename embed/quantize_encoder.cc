@@ -78,7 +78,7 @@ Status CopyEncoder(const fs::path& from, const fs::path& weights, const fs::path
 // The tensors of the new file, and the bytes of those that were made anew.
 class Rounder {
  public:
-  explicit Rounder(const SafetensorsFile& file) : file_(file) {}
+  explicit Rounder(const TensorFile& file) : file_(file) {}
 
   // Layers' matrices as their products round them.
   Status Round(const std::vector<std::string>& rounded, const CancelToken* cancel) {
@@ -166,7 +166,7 @@ class Rounder {
     return bytes;
   }
 
-  const SafetensorsFile& file_;
+  const TensorFile& file_;
   std::deque<std::vector<std::byte>> made_;
   std::vector<NamedTensorView> tensors_;
   size_t rounded_ = 0;
@@ -193,7 +193,7 @@ Result<std::vector<std::string>> FindRounded(const EncoderConfig& config, const 
 Result<EncoderQuantizeReport> WriteWeights(const EncoderConfig& config, const fs::path& to,
                                            std::string_view type, const Runtime& runtime,
                                            const CancelToken* cancel) {
-  RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, OpenWeights(config.folder));
+  RAG_ASSIGN_OR_RETURN(const TensorFile file, OpenWeights(config.folder));
   const std::vector<NamedTensorView> source = FileTensors(file);
   for (const auto& [name, tensor] : source) {
     if (tensor.type != DType::kI8) continue;

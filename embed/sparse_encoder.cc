@@ -77,7 +77,7 @@ Status SparseEncoder::ReadQueryWeights(const std::string& folder, std::string& s
                        ReadConfigFile(JoinPath(folder, "config.json"), source_bytes));
   RAG_ASSIGN_OR_RETURN(const std::string path, file.String("path", ""));
   if (path.empty()) {
-    RAG_ASSIGN_OR_RETURN(const SafetensorsFile weights, SafetensorsFile::Open(folder));
+    RAG_ASSIGN_OR_RETURN(const TensorFile weights, TensorFile::Open(folder));
     RAG_RETURN_IF_ERROR(
         TensorFinder(weights, folder, "").ReadVector("weight", head_.vocab(), query_weights_));
   } else {

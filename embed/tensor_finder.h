@@ -35,7 +35,7 @@ struct LinearShape {
 class TensorFinder {
  public:
   // `file` outlives it; `prefix` stands before every name.
-  TensorFinder(const SafetensorsFile& file, std::string folder, std::string prefix)
+  TensorFinder(const TensorFile& file, std::string folder, std::string prefix)
       : file_(&file), folder_(std::move(folder)), prefix_(std::move(prefix)) {}
 
   TensorFinder WithPrefix(std::string prefix) const {
@@ -75,7 +75,7 @@ class TensorFinder {
   Status ReadScales(std::span<const std::string> names, std::span<const TensorView* const> parts,
                     const LinearShape& shape, std::vector<float>& scales) const;
 
-  const SafetensorsFile* file_;
+  const TensorFile* file_;
   std::string folder_;
   std::string prefix_;
 };

@@ -22,7 +22,7 @@ std::string LayerPrefix(const LayerNames& names, const TransformerConfig& config
 }
 
 // What stands before the names of the network's tensors in this file.
-Result<std::string> FindPrefix(const SafetensorsFile& file, const std::string& folder,
+Result<std::string> FindPrefix(const TensorFile& file, const std::string& folder,
                                const TensorNames& names) {
   const std::string_view name = names.words.empty() ? names.positions : names.words;
   for (const std::string_view prefix : TensorPrefixes()) {
@@ -244,7 +244,7 @@ Result<TransformerWeights> TransformerWeights::Read(const std::string& folder,
                                                     const TransformerOptions& options,
                                                     const Runtime& runtime,
                                                     MakeLinear make_linear) {
-  RAG_ASSIGN_OR_RETURN(SafetensorsFile file, OpenWeights(folder));
+  RAG_ASSIGN_OR_RETURN(TensorFile file, OpenWeights(folder));
   TransformerWeights weights(std::move(file), folder);
   weights.precision = options.precision;
   const TensorNames& names = FamilyTensorNames(config.family);

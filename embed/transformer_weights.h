@@ -57,9 +57,9 @@ struct TransformerOptions {
 // Immutable after Load.
 class TransformerWeights {
  public:
-  // model.safetensors (or its shards) of `folder`, weights in f32, f16 or bf16, names with or
-  // without the model's prefix ("bert."). Errors: not_found; invalid_argument naming the tensor and
-  // the shapes or the type.
+  // The weights of `folder` (see OpenWeights) in f32, f16 or bf16, names with or without the
+  // model's prefix ("bert."). Errors: OpenWeights'; invalid_argument naming the tensor and the
+  // shapes or the type.
   static Result<TransformerWeights> Load(const std::string& folder, const TransformerConfig& config,
                                          const TransformerOptions& options, const Runtime& runtime);
   // The whole names of what the products of these weights' layers would round, in no order. All is
@@ -73,7 +73,7 @@ class TransformerWeights {
   // mapped file: a text touches a few hundred rows of a table that is often larger than all else
   // together.
   void ReadWord(size_t id, std::span<float> out) const;
-  const SafetensorsFile& file() const { return file_; }
+  const TensorFile& file() const { return file_; }
   // The file's tensors by their whole names, as heads need them, and the prefix of the network's.
   TensorFinder finder() const { return TensorFinder(file_, folder_, ""); }
   const std::string& prefix() const { return prefix_; }
@@ -96,7 +96,7 @@ class TransformerWeights {
   using MakeLinear = FunctionRef<Result<Linear>(
       const TensorFinder& finder, std::span<const std::string> names, const LinearShape& shape)>;
 
-  TransformerWeights(SafetensorsFile file, std::string folder)
+  TransformerWeights(TensorFile file, std::string folder)
       : file_(std::move(file)), folder_(std::move(folder)) {}
 
   static Result<TransformerWeights> Read(const std::string& folder, const TransformerConfig& config,
@@ -108,7 +108,7 @@ class TransformerWeights {
   Status ReadPositions(const TensorFinder& finder, const TransformerConfig& config,
                        size_t max_tokens);
 
-  SafetensorsFile file_;
+  TensorFile file_;
   std::string folder_;
   std::string prefix_;
   const TensorView* words_ = nullptr;  // of file_, [vocab, embedding]

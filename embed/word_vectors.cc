@@ -170,6 +170,11 @@ Status WordVectors::ReadBinary(const std::string& path, std::string_view bytes) 
     return UnimplementedError(path, ": fastText's own models are not known; known is the .vec file",
                               " that it writes beside them");
   }
+  for (const std::string_view begin : {"PK\3\4", "\x80\2\x8A\x0A"}) {
+    if (!bytes.starts_with(begin)) continue;
+    return InvalidArgumentError(path, ": holds weights of PyTorch's, not word vectors; name the ",
+                                "model's folder");
+  }
   const size_t end = bytes.find('\n');
   const std::optional<Header> header =
       end == std::string_view::npos || end > 64 ? std::nullopt : ParseHeader(bytes.substr(0, end));

@@ -157,7 +157,7 @@ Status DescribeEncoder(const ModelEntry& entry, Value::Object& out) {
   RAG_ASSIGN_OR_RETURN(const std::string config_text, ReadFile(config_path, kMaxConfigBytes));
   Result<Value> config = ParseJson(config_text);
   if (!config.ok()) return config.status().WithContext(config_path);
-  RAG_ASSIGN_OR_RETURN(const SafetensorsFile weights, OpenWeights(network));
+  RAG_ASSIGN_OR_RETURN(const TensorFile weights, OpenWeights(network));
   RAG_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::Load(network));
   DescribeTensors(weights, out);
   out.Set("tokenizer", DescribeTokenizer(*tokenizer));

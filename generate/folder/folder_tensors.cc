@@ -146,7 +146,7 @@ Result<TensorView> TensorChanger::AddOne(const TensorView& from) {
 TensorView TensorChanger::Transpose(const TensorView& from) {
   const size_t rows = from.shape[0];
   const size_t cols = from.shape[1];
-  const size_t size = GetDTypeInfo(from.type).block_bytes;  // safetensors has no larger blocks
+  const size_t size = GetDTypeInfo(from.type).block_bytes;  // a TensorFile has no larger blocks
   std::vector<std::byte> bytes(from.bytes.size());
   for (size_t row = 0; row < rows; ++row) {
     for (size_t col = 0; col < cols; ++col) {

@@ -51,9 +51,9 @@ class TensorChanger {
 
 // Keeps what the views in `tensors` point to.
 struct FolderTensors {
-  explicit FolderTensors(SafetensorsFile opened) : file(std::move(opened)) {}
+  explicit FolderTensors(TensorFile opened) : file(std::move(opened)) {}
 
-  SafetensorsFile file;
+  TensorFile file;
   std::deque<std::vector<std::byte>> changed;
   std::vector<std::pair<std::string, TensorView>> tensors;
 };

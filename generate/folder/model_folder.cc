@@ -91,7 +91,7 @@ Result<GgufFile> OpenModelFolder(const std::string& folder) {
   RAG_ASSIGN_OR_RETURN(const Value config, ReadConfig(path));
   RAG_ASSIGN_OR_RETURN(FolderConfig translated,
                        TranslateConfig(config, (path / "config.json").string()));
-  RAG_ASSIGN_OR_RETURN(SafetensorsFile file, SafetensorsFile::Open(folder));
+  RAG_ASSIGN_OR_RETURN(TensorFile file, TensorFile::Open(folder));
   const auto tensors = std::make_shared<FolderTensors>(std::move(file));
   RAG_RETURN_IF_ERROR(RenameTensors(translated, folder, *tensors));
   Value::Object metadata = std::move(translated.metadata);

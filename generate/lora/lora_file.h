@@ -32,9 +32,9 @@ inline constexpr size_t kMaxLoraRank = 1024;
 inline constexpr double kMaxLoraAlpha = 1e6;
 
 // A GGUF file as llama.cpp's convert_lora_to_gguf.py writes it, or a folder of PEFT's
-// (adapter_config.json, adapter_model.safetensors), for a model of that configuration. Ranks agree
-// within each pair; whether its sizes are those of the model's matrix, LoraAdapter and
-// QuantizeModel see. Errors: those of GgufFile::Open and SafetensorsFile::Open; not_found for a
+// (adapter_config.json, adapter_model.safetensors or .bin), for a model of that configuration.
+// Ranks agree within each pair; whether its sizes are those of the model's matrix, LoraAdapter and
+// QuantizeModel see. Errors: those of GgufFile::Open and TensorFile::Open; not_found for a
 // folder without these files; invalid_argument for an adapter of another architecture, a tensor
 // without its other half, or a key that is missing or out of range; unimplemented naming what of
 // PEFT or of the file is not known (DoRA, modules_to_save, adapters of embeddings, …), since

@@ -39,8 +39,8 @@ bool IsUnset(const Value& value) {
 
 // Keeps what the views of a LoraFile point to.
 struct Storage {
-  explicit Storage(SafetensorsFile opened) : file(std::move(opened)) {}
-  SafetensorsFile file;
+  explicit Storage(TensorFile opened) : file(std::move(opened)) {}
+  TensorFile file;
   std::deque<std::vector<std::byte>> changed;
 };
 
@@ -199,14 +199,12 @@ TensorChange ChangeOfRows(TensorChange change) {
   return change == TensorChange::kTranspose ? TensorChange::kNone : change;
 }
 
-Result<SafetensorsFile> OpenTensors(const fs::path& folder) {
+Result<TensorFile> OpenTensors(const fs::path& folder) {
   const fs::path path = folder / "adapter_model.safetensors";
+  const fs::path pickled = folder / "adapter_model.bin";
   std::error_code ignored;
-  if (!fs::exists(path, ignored) && fs::exists(folder / "adapter_model.bin", ignored)) {
-    return UnimplementedError((folder / "adapter_model.bin").string(),
-                              ": pickled tensors are not read; save them as safetensors");
-  }
-  return SafetensorsFile::Open(path.string());
+  const bool is_pickled = !fs::exists(path, ignored) && fs::exists(pickled, ignored);
+  return TensorFile::Open((is_pickled ? pickled : path).string());
 }
 
 }  // namespace
@@ -223,7 +221,7 @@ Result<LoraFile> OpenPeftFolder(const std::string& folder, const DecoderConfig& 
   if (!json.ok()) return std::move(json).status().WithContext(config_path);
   if (!json->is_object()) return InvalidArgumentError(config_path, ": is no object");
   RAG_ASSIGN_OR_RETURN(const PeftConfig config, PeftConfig::Read(*json, config_path));
-  RAG_ASSIGN_OR_RETURN(SafetensorsFile file, OpenTensors(folder));
+  RAG_ASSIGN_OR_RETURN(TensorFile file, OpenTensors(folder));
   const auto storage = std::make_shared<Storage>(std::move(file));
   TensorChanger changer(model.heads, model.kv_heads, storage->changed);
   LoraPairs pairs(folder, model.experts);

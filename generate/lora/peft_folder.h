@@ -1,4 +1,5 @@
-// PEFT's adapter folders (adapter_config.json, adapter_model.safetensors).
+// PEFT's adapter folders (adapter_config.json, adapter_model.safetensors or else
+// adapter_model.bin).
 #pragma once
 
 #include <string>

@@ -1,7 +1,7 @@
-// Model files: safetensors and GGUF, mapped into memory. Everything in them comes from outside, so
-// every size, offset, type, alignment and count is checked before it is used: a damaged or hostile
-// file gives invalid_argument or data_loss naming the file and the place, never a crash or a large
-// allocation.
+// Model files: safetensors, PyTorch's and GGUF, mapped into memory. Everything in them comes from
+// outside, so every size, offset, type, alignment and count is checked before it is used: a damaged
+// or hostile file gives invalid_argument or data_loss naming the file and the place, never a crash
+// or a large allocation.
 #pragma once
 
 #include <cstdint>
@@ -19,31 +19,39 @@
 
 namespace rag {
 
-// One .safetensors file, or a sharded set through its *.safetensors.index.json.
-// Format: github.com/huggingface/safetensors, README "Format".
-class SafetensorsFile {
+// A model's tensors by name: of one file, or of a sharded set through its index.
+// - *.safetensors and *.safetensors.index.json. Format: github.com/huggingface/safetensors, README
+//   "Format".
+// - *.bin and *.bin.index.json, as torch.save writes them: a zip file since PyTorch 1.6, a row of
+//   pickles before. Nothing of a pickle is executed (lib/model/torch_pickle.h). Tensors that do not
+//   lie row by row are copied; those that share a storage are views of the same bytes.
+class TensorFile {
  public:
-  // `path` is a .safetensors file, an index .json, or a folder that holds one of them.
-  static Result<SafetensorsFile> Open(const std::string& path);
-  SafetensorsFile(SafetensorsFile&&) noexcept;
-  SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
-  ~SafetensorsFile();
+  // `path` is a file or index of those, or a folder: of what lies in it model.safetensors, the only
+  // index or the only file of safetensors, else pytorch_model.bin or its index. Errors: not_found;
+  // invalid_argument, data_loss, out_of_range, resource_exhausted and unimplemented, naming the
+  // file and the place in it.
+  static Result<TensorFile> Open(const std::string& path);
+  TensorFile(TensorFile&&) noexcept;
+  TensorFile& operator=(TensorFile&&) noexcept;
+  ~TensorFile();
 
   // The file with these tensors instead of its own: views of its bytes, or of what `storage` keeps.
   // Errors: invalid_argument for a tensor that is there twice.
-  Result<SafetensorsFile> WithTensors(std::vector<std::pair<std::string, TensorView>> tensors,
-                                      std::shared_ptr<const void> storage) &&;
+  Result<TensorFile> WithTensors(std::vector<std::pair<std::string, TensorView>> tensors,
+                                 std::shared_ptr<const void> storage) &&;
 
   // Views live as long as the object. Null when there is no such tensor.
   const TensorView* Find(std::string_view name) const;
   std::vector<std::string> TensorNames() const;  // sorted
-  const Value& metadata() const;                 // "__metadata__", an object
+  // "__metadata__" of safetensors, or the index's; an object, empty where there is none.
+  const Value& metadata() const;
   // Lets go of the memory of some of a tensor's bytes; reading them reads the file again.
   void Forget(std::span<const std::byte> bytes) const;
 
  private:
   struct Impl;
-  explicit SafetensorsFile(std::unique_ptr<Impl> impl);
+  explicit TensorFile(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 
@@ -77,7 +85,7 @@ class GgufFile {
   // shape is outermost first: the reverse of the file's order, so a weight is [out, in].
   const TensorView* Find(std::string_view name) const;
   std::vector<std::string> TensorNames() const;  // file order
-  // As SafetensorsFile's.
+  // As TensorFile's.
   void Forget(std::span<const std::byte> bytes) const;
   const std::string& path() const;
 

@@ -26,7 +26,7 @@ struct TensorHashForm {
 uint64_t HashTensors(std::span<const NamedTensorView> tensors, const TensorHashForm& form,
                      ThreadPool& pool, FunctionRef<void(std::span<const std::byte>)> forget);
 
-// All tensors of a SafetensorsFile or a GgufFile, in the order of its TensorNames().
+// All tensors of a TensorFile or a GgufFile, in the order of its TensorNames().
 template <class File>
 std::vector<NamedTensorView> FileTensors(const File& file) {
   std::vector<NamedTensorView> tensors;

@@ -70,7 +70,7 @@ class EvenFolder : public FamilyFolder {
         *MakeRuntime());
     REQUIRE_OK(products);
     REQUIRE(!products->empty());
-    const auto file = SafetensorsFile::Open(path().string());
+    const auto file = TensorFile::Open(path().string());
     REQUIRE_OK(file);
     std::vector<NamedTensorView> tensors = FileTensors(*file);
     std::deque<std::vector<float>> made;

@@ -81,7 +81,7 @@ TEST_CASE("folders in bf16 and f16 give what sentence-transformers makes of them
     const auto report = QuantizeEncoder(source.path().string(), to, type, *runtime);
     REQUIRE_OK(report);
     CHECK(report->bytes < report->source_bytes * 6 / 10);
-    const auto file = SafetensorsFile::Open(to);
+    const auto file = TensorFile::Open(to);
     REQUIRE_OK(file);
     CHECK(file->metadata().Find("format")->as_string() == "pt");
     for (const std::string& name : file->TensorNames()) {
@@ -201,7 +201,7 @@ TEST_CASE("what cannot be quantized is named, and leaves nothing") {
 // The tensors of a folder in 8 bits, one of them changed, written again with the same metadata.
 Status Rewrite(const std::string& folder,
                const std::function<void(std::vector<NamedTensorView>&)>& change) {
-  RAG_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(folder));
+  RAG_ASSIGN_OR_RETURN(const TensorFile file, TensorFile::Open(folder));
   std::vector<NamedTensorView> tensors;
   for (const std::string& name : file.TensorNames()) tensors.emplace_back(name, *file.Find(name));
   change(tensors);

@@ -134,6 +134,8 @@ TEST_CASE("Damaged word vectors are refused, naming file and place") {
       {"a.bin", "9000000 9000\ncat ", StatusCode::kInvalidArgument, "9000000"},
       {"a.bin", "nothing", StatusCode::kInvalidArgument, "first line"},
       {"a.bin", magic + std::string(60, '\0'), StatusCode::kUnimplemented, "fastText"},
+      {"a.bin", "PK\3\4" + std::string(60, '\0'), StatusCode::kInvalidArgument, "PyTorch"},
+      {"a.bin", "\x80\2\x8A\x0A" + std::string(60, '\n'), StatusCode::kInvalidArgument, "PyTorch"},
   };
   for (const Refusal& refusal : refusals) {
     const TemporaryFolder folder;

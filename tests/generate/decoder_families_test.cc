@@ -144,5 +144,29 @@ TEST_CASE("a folder generates text with its own tokenizer, as its GGUF file does
   CHECK_FALSE(IsDecoderFolder(test::Golden("encoders/bert").string()));
 }
 
+TEST_CASE("a folder with pytorch_model.bin is the model of the one with model.safetensors") {
+  namespace fs = std::filesystem;
+  const test::TemporaryFolder temporary;
+  const fs::path folder = temporary.path() / "gpt2";
+  fs::copy(test::Golden("decoders/gpt2"), folder);
+  const auto expected = OpenModelFolder(folder.string());
+  REQUIRE_OK(expected);
+  fs::remove(folder / "model.safetensors");
+  CHECK(OpenModelFolder(folder.string()).status().code() == StatusCode::kNotFound);
+  fs::copy(test::Golden("torch_files/decoder/pytorch_model.bin"), folder);
+  const auto found = OpenModelFolder(folder.string());
+  REQUIRE_OK(found);
+  CHECK(found->metadata() == expected->metadata());
+  REQUIRE(found->TensorNames() == expected->TensorNames());
+  for (const std::string& name : expected->TensorNames()) {
+    INFO(name);
+    const TensorView& a = *found->Find(name);
+    const TensorView& b = *expected->Find(name);
+    CHECK(a.type == b.type);
+    CHECK(a.shape == b.shape);
+    CHECK(std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end()));
+  }
+}
+
 }  // namespace
 }  // namespace rag

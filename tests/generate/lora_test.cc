@@ -481,6 +481,36 @@ TEST_CASE("a damaged or foreign adapter is refused, naming what is wrong") {
       unknown, "alora");
 }
 
+TEST_CASE("adapter_model.bin is read where there is no adapter_model.safetensors") {
+  const test::TemporaryFolder temporary;
+  const fs::path folder = temporary.path() / "adapter";
+  fs::copy(test::Golden("lora/qwen"), folder);
+  auto file = OpenModelFolder(test::Golden("decoders/qwen2").string());
+  REQUIRE_OK(file);
+  const auto model = ReadDecoderConfig(*file);
+  REQUIRE_OK(model);
+  const auto expected = OpenLora(folder.string(), *model);
+  REQUIRE_OK(expected);
+  fs::remove(folder / "adapter_model.safetensors");
+  fs::copy(test::Golden("torch_files/adapter/adapter_model.bin"), folder);
+  const auto found = OpenLora(folder.string(), *model);
+  REQUIRE_OK(found);
+  REQUIRE(found->tensors.size() == expected->tensors.size());
+  const auto same = [](const TensorView& a, const TensorView& b) {
+    return a.type == b.type && a.shape == b.shape &&
+           std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
+  };
+  for (size_t i = 0; i < found->tensors.size(); ++i) {
+    const LoraTensor& a = found->tensors[i];
+    const LoraTensor& b = expected->tensors[i];
+    INFO(b.weight);
+    CHECK(a.weight == b.weight);
+    CHECK(a.scale == b.scale);
+    CHECK(same(a.a, b.a));
+    CHECK(same(a.b, b.b));
+  }
+}
+
 TEST_CASE("a folder of PEFT's is refused by the name of what it needs and we do not have") {
   const auto runtime = test::MakeRuntime();
   const test::TemporaryFolder temporary;
@@ -534,7 +564,7 @@ TEST_CASE("a folder of PEFT's is refused by the name of what it needs and we do 
   fs::remove(folder / "adapter_model.safetensors");
   CHECK(open(folder).code() == StatusCode::kNotFound);
   std::ofstream(folder / "adapter_model.bin") << "pickle";
-  CHECK(open(folder).code() == unknown);
+  CHECK(open(folder).code() == invalid);
   std::ofstream(folder / "adapter_config.json") << "{";
   CHECK(open(folder).code() == invalid);
   fs::remove(folder / "adapter_config.json");

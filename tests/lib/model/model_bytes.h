@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <string_view>
@@ -35,7 +36,10 @@ class Bytes {
   std::string text_;
 };
 
+// A new file each time: what replaces a file's content is written to the disk at once by some file
+// systems.
 inline void WriteBytes(const std::string& path, std::string_view bytes) {
+  std::filesystem::remove(path);
   std::ofstream(path, std::ios::binary | std::ios::trunc)
       .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }

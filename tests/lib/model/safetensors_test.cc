@@ -14,14 +14,14 @@ std::string Build(std::string_view header, size_t data_bytes) {
   return out.text();
 }
 
-Result<SafetensorsFile> OpenBytes(std::string_view bytes) {
+Result<TensorFile> OpenBytes(std::string_view bytes) {
   const test::TemporaryFolder folder;
   test::WriteBytes(folder.file("x.safetensors"), bytes);
-  return SafetensorsFile::Open(folder.file("x.safetensors"));
+  return TensorFile::Open(folder.file("x.safetensors"));
 }
 
 template <class T>
-T First(const SafetensorsFile& file, std::string_view name) {
+T First(const TensorFile& file, std::string_view name) {
   T value{};
   REQUIRE(file.Find(name) != nullptr);
   REQUIRE(file.Find(name)->bytes.size() >= sizeof(T));
@@ -30,7 +30,7 @@ T First(const SafetensorsFile& file, std::string_view name) {
 }
 
 TEST_CASE("safetensors as the safetensors package writes them") {
-  const auto file = SafetensorsFile::Open(test::Golden("model_files/all_types.safetensors"));
+  const auto file = TensorFile::Open(test::Golden("model_files/all_types.safetensors"));
   REQUIRE_OK(file);
   CHECK(file->TensorNames() == std::vector<std::string>{"bool", "empty", "f16", "f32", "f64", "i16",
                                                         "i32", "i64", "i8", "scalar", "u16", "u32",
@@ -116,18 +116,18 @@ TEST_CASE("safetensors headers that lie are refused by name") {
 
 TEST_CASE("safetensors folders and sharded sets") {
   const test::TemporaryFolder folder;
-  CHECK(SafetensorsFile::Open(folder.path()).status().code() == StatusCode::kNotFound);
+  CHECK(TensorFile::Open(folder.path()).status().code() == StatusCode::kNotFound);
   const auto shard = [](std::string_view name) {
     return Build(StrCat(R"({")", name, R"(":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}})"), 3);
   };
   test::WriteBytes(folder.file("m-1.safetensors"), shard("a"));
-  REQUIRE_OK(SafetensorsFile::Open(folder.path()));
+  REQUIRE_OK(TensorFile::Open(folder.path()));
   test::WriteBytes(folder.file("m-2.safetensors"), shard("b"));
-  CHECK_FALSE(SafetensorsFile::Open(folder.path()).ok());
+  CHECK_FALSE(TensorFile::Open(folder.path()).ok());
   const std::string index = folder.file("model.safetensors.index.json");
   test::WriteBytes(index, R"({"metadata":{"total_size":6},
       "weight_map":{"b":"m-2.safetensors","a":"m-1.safetensors"}})");
-  const auto file = SafetensorsFile::Open(folder.path());
+  const auto file = TensorFile::Open(folder.path());
   REQUIRE_OK(file);
   CHECK(file->TensorNames() == std::vector<std::string>{"a", "b"});
   CHECK(First<uint8_t>(*file, "b") == 1);
@@ -138,7 +138,7 @@ TEST_CASE("safetensors folders and sharded sets") {
         R"({"weight_map":[]})", R"({})", "{"}) {
     test::WriteBytes(index, bad);
     INFO(bad);
-    CHECK_FALSE(SafetensorsFile::Open(index).ok());
+    CHECK_FALSE(TensorFile::Open(index).ok());
   }
 }
 
@@ -157,7 +157,7 @@ TEST_CASE("safetensors files cut off or changed at random never crash") {
       bytes[at] = random() % 2 ? static_cast<char>(random()) : kJson[random() % kJson.size()];
     }
     test::WriteBytes(folder.file("x.safetensors"), bytes);
-    const auto file = SafetensorsFile::Open(folder.file("x.safetensors"));
+    const auto file = TensorFile::Open(folder.file("x.safetensors"));
     if (!file.ok()) continue;
     size_t sum = 0;
     for (const std::string& name : file->TensorNames()) {
