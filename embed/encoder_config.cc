@@ -102,11 +102,18 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
   for (const std::string_view name :
        {"sentence_bert_config.json", "sentence_roberta_config.json",
         "sentence_distilbert_config.json", "sentence_camembert_config.json",
-        "sentence_albert_config.json", "sentence_xlm-roberta_config.json"}) {
+        "sentence_albert_config.json", "sentence_xlm-roberta_config.json",
+        "sentence_xlnet_config.json"}) {
     const std::string path = JoinPath(folder, name);
     if (!FileExists(path)) continue;
     RAG_ASSIGN_OR_RETURN(const ConfigFile file, ReadConfigFile(path, source_bytes));
     RAG_ASSIGN_OR_RETURN(limits.lower_case, file.Bool("do_lower_case"));
+    for (const std::string_view key : {"processing_kwargs", "config_kwargs", "config_args"}) {
+      const Value* settings = file.value().Find(key);
+      if (settings == nullptr || settings->is_null()) continue;
+      if (settings->is_object() && settings->as_object().size() == 0) continue;
+      return UnimplementedError(path, ": '", key, "' ", ToJson(*settings), " is not known");
+    }
     RAG_ASSIGN_OR_RETURN(const size_t wanted, file.Size("max_seq_length", 1, kMaxPositions, 0));
     if (wanted != 0) {
       limits.max_tokens = std::min(wanted, max_sequence);

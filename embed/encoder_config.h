@@ -22,6 +22,8 @@ struct TextLimits {
   // tokenizer's padding or, where it names none, this.
   bool pad = false;
   TokenId padding_id = 0;
+  // The token that must end every text, since the vector is read from it (CLIP).
+  std::optional<TokenId> end_id;
 };
 
 // The network beside the text's that reads pictures.

@@ -49,6 +49,13 @@ Result<EdgeSizes> ReadEdges(const ConfigFile& file, std::string_view key, bool n
   return sizes;
 }
 
+// A switch that null turns off, as the reference reads it.
+Result<bool> ReadSwitch(const ConfigFile& file, std::string_view key, bool fallback) {
+  const Value* value = file.value().Find(key);
+  if (value != nullptr && value->is_null()) return false;
+  return file.Bool(key, fallback);
+}
+
 Status ReadColors(const ConfigFile& file, std::string_view key, double low,
                   std::array<float, 3>& colors) {
   if (!file.Has(key)) return OkStatus();
@@ -145,17 +152,18 @@ Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_
                                                   : OpenSettings(folder, source_bytes));
   RAG_ASSIGN_OR_RETURN(const Defaults defaults, ReadKind(file));
   ImageProcessorConfig config;
-  RAG_ASSIGN_OR_RETURN(config.resize, file.Bool("do_resize", true));
+  RAG_ASSIGN_OR_RETURN(config.resize, ReadSwitch(file, "do_resize", true));
   if (!config.resize) return UnimplementedError(file.path(), ": do_resize false is not known");
+  RAG_ASSIGN_OR_RETURN(const bool square, file.Bool("default_to_square"));
   RAG_ASSIGN_OR_RETURN(const EdgeSizes size,
-                       ReadEdges(file, "size", true, open_clip, defaults.size));
+                       ReadEdges(file, "size", !square, open_clip, defaults.size));
   config.shortest_edge = size.shortest;
   config.longest_edge = size.longest;
   config.resize_width = size.width;
   config.resize_height = size.height;
   RAG_ASSIGN_OR_RETURN(const size_t filter, file.Size("resample", 0, 5, 3));
   config.filter = static_cast<ResampleFilter>(filter);
-  RAG_ASSIGN_OR_RETURN(config.crop, file.Bool("do_center_crop", defaults.crop));
+  RAG_ASSIGN_OR_RETURN(config.crop, ReadSwitch(file, "do_center_crop", defaults.crop));
   RAG_ASSIGN_OR_RETURN(const EdgeSizes crop,
                        ReadEdges(file, "crop_size", false, false, {.width = 224, .height = 224}));
   config.crop_as_torchvision = open_clip;
@@ -171,10 +179,10 @@ Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_
                                 " pixels (0: any number), and config.json's 'image_size' is ",
                                 image_size);
   }
-  RAG_ASSIGN_OR_RETURN(const bool rescale, file.Bool("do_rescale", true));
+  RAG_ASSIGN_OR_RETURN(const bool rescale, ReadSwitch(file, "do_rescale", true));
   RAG_ASSIGN_OR_RETURN(const double factor, file.Number("rescale_factor", 0.0, 1e3, 1.0 / 255.0));
   if (rescale) config.scale = static_cast<float>(factor);
-  RAG_ASSIGN_OR_RETURN(const bool normalize, file.Bool("do_normalize", true));
+  RAG_ASSIGN_OR_RETURN(const bool normalize, ReadSwitch(file, "do_normalize", true));
   if (!normalize) return config;
   config.mean = defaults.mean;
   config.deviation = defaults.deviation;

@@ -78,6 +78,10 @@ Status AddModule(const std::string& path, const std::string& type, const std::st
   if (name == "Transformer" || name == "MLMTransformer" || name == "CLIPModel") {
     modules.transformer = folder;
   } else if (name == "Pooling") {
+    if (!modules.steps.empty()) {
+      return UnimplementedError(path, ": module '", type,
+                                "' behind others that change the vector is not known");
+    }
     modules.pooling = folder;
   } else if (name == "SpladePooling") {
     modules.splade = folder;

@@ -34,6 +34,13 @@ Result<std::unique_ptr<const TextNetwork>> TextNetwork::Load(const std::string& 
     return InvalidArgumentError(folder, ": the tokenizer has ", tokenizer->vocab_size(),
                                 " pieces and config.json's 'vocab_size' is ", config.vocab);
   }
+  if (limits.end_id.has_value()) {
+    const Encoding empty = tokenizer->Encode("");
+    if (empty.ids.empty() || empty.ids.back() != *limits.end_id) {
+      return InvalidArgumentError(folder, ": config.json's 'eos_token_id' ", *limits.end_id,
+                                  " is not the token that the tokenizer puts behind a text");
+    }
+  }
   RAG_ASSIGN_OR_RETURN(
       TransformerWeights weights,
       TransformerWeights::Load(folder, config, {limits.max_tokens, precision}, runtime));

@@ -37,9 +37,15 @@ bool IsTwoTowers(const ConfigFile& file) {
 Status ReadTwoTowers(const ConfigFile& file, EncoderConfig& config) {
   RAG_ASSIGN_OR_RETURN(const std::string type, file.String("model_type", ""));
   const bool clip = type == "clip";
-  RAG_ASSIGN_OR_RETURN(const ConfigFile text, Part(file, "text_config", type + "_text_model"));
-  RAG_ASSIGN_OR_RETURN(const ConfigFile vision,
-                       Part(file, "vision_config", type + "_vision_model"));
+  // CLIP's older files also have these, and where they stand the reference reads nothing else.
+  const auto key = [&](std::string_view old, std::string_view usual) {
+    return clip && file.Has(old) ? old : usual;
+  };
+  RAG_ASSIGN_OR_RETURN(const ConfigFile text,
+                       Part(file, key("text_config_dict", "text_config"), type + "_text_model"));
+  RAG_ASSIGN_OR_RETURN(
+      const ConfigFile vision,
+      Part(file, key("vision_config_dict", "vision_config"), type + "_vision_model"));
   RAG_ASSIGN_OR_RETURN(
       config.model, ReadPart(text, clip ? EncoderFamily::kClipText : EncoderFamily::kSiglipText));
   config.model.model_type = type;
@@ -59,6 +65,14 @@ Status ReadTwoTowers(const ConfigFile& file, EncoderConfig& config) {
     RAG_ASSIGN_OR_RETURN(projection.out, file.Size("projection_dim", 1, kMaxHidden, 512));
     // The end token's, which stands last.
     config.pooling.modes = {Pooling::kLastToken};
+    // Where the reference looks for it, if the file says so. 2 is what old files say, and means the
+    // largest id.
+    constexpr std::string_view kEnd = "eos_token_id";
+    constexpr size_t kOldEnd = 2;
+    if (text.Has(kEnd)) {
+      RAG_ASSIGN_OR_RETURN(const size_t end, text.Size(kEnd, 0, kMaxVocab, kOldEnd));
+      if (end != kOldEnd) config.limits.end_id = static_cast<TokenId>(end);
+    }
   } else {
     const auto hidden = static_cast<int64_t>(config.model.hidden);
     RAG_ASSIGN_OR_RETURN(projection.out, text.Size("projection_size", 1, kMaxHidden, hidden));

@@ -12,6 +12,9 @@ namespace {
 // Bits of a weight behind the point: with 8 of a color and 2 of head room they fill an int32.
 constexpr int kWeightBits = 32 - 8 - 2;
 
+// Steps that are added up to the first pixel of a part: far more than a picture's edge has.
+constexpr size_t kMaxSteps = size_t{1} << 20;
+
 double Sinc(double x) {
   return x == 0.0 ? 1.0 : std::sin(x * std::numbers::pi) / (x * std::numbers::pi);
 }
@@ -70,9 +73,15 @@ Axis MakeAxis(size_t inputs, size_t outputs, size_t first, size_t count, Resampl
   if (inputs == outputs || filter == ResampleFilter::kNearest) {
     // One pixel each, as it is.
     axis.weights = {1 << kWeightBits};
-    for (size_t i = 0; i < count; ++i) {
-      const auto nearest = static_cast<size_t>((static_cast<double>(first + i) + 0.5) * scale);
-      axis.taps[i] = {.first = std::min(nearest, inputs - 1), .count = 1};
+    // The reference adds up steps, which ends beside the product where that is near a whole number.
+    double at = scale * 0.5;
+    if (first > kMaxSteps) {
+      at = (static_cast<double>(first) + 0.5) * scale;
+    } else {
+      for (size_t i = 0; i < first; ++i) at += scale;
+    }
+    for (size_t i = 0; i < count; ++i, at += scale) {
+      axis.taps[i] = {.first = std::min(static_cast<size_t>(at), inputs - 1), .count = 1};
     }
     return axis;
   }

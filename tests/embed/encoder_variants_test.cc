@@ -95,6 +95,14 @@ TEST_CASE("Settings that would change the reference's vectors are refused by the
   refused("tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "no piece"}}})",
           "'x' is no id");
   refused("tokenizer_config.json", R"({"added_tokens_decoder": []})", "added_tokens_decoder");
+  refused("sentence_bert_config.json", R"({"processing_kwargs": {"text": {"truncation": false}}})",
+          "processing_kwargs");
+  WriteText(folder.path() / "1_Pooling" / "config.json", R"({"pooling_mode": "mean"})");
+  folder.Write("modules.json",
+               R"([{"type": "sentence_transformers.models.Transformer", "path": ""},
+                   {"type": "sentence_transformers.models.Normalize", "path": "2_Normalize"},
+                   {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}])");
+  CHECK_THAT(folder.Load(*runtime).status().ToString(), Catch::Contains("Pooling' behind others"));
 }
 
 }  // namespace

@@ -248,6 +248,42 @@ TEST_CASE("Old and new files' spellings of the preprocessing say the same") {
   CHECK(std::equal(fresh.data(), fresh.data() + fresh.rows() * fresh.cols(), expected.data()));
 }
 
+TEST_CASE("A switch of the preprocessing that is null is off, and a size may be square") {
+  const auto runtime = MakeRuntime();
+  const auto load = [&](const char* size, const char* crop) {
+    const ImageEncoderFolder folder("clip");
+    folder.Replace("preprocessor_config.json", "\"do_center_crop\": true", crop);
+    const std::string settings = ReadAll(folder.path() / "preprocessor_config.json");
+    Value json = ParseJson(settings).value();
+    json.as_object().Set("size", ParseJson(size).value());
+    json.as_object().Set("default_to_square", true);
+    WriteText(folder.path() / "preprocessor_config.json", ToJson(json));
+    const auto encoder = folder.Load(*runtime);
+    REQUIRE_OK(encoder);
+    return EncodePictures(**encoder, GoldenPictures()).vectors;
+  };
+  const Matrix expected = load(R"({"height": 28, "width": 28})", "\"do_center_crop\": false");
+  const Matrix found = load("28", "\"do_center_crop\": null");
+  CHECK(std::equal(found.data(), found.data() + found.rows() * found.cols(), expected.data()));
+}
+
+TEST_CASE("CLIP's old keys come before the usual ones") {
+  const auto runtime = MakeRuntime();
+  const ImageEncoderFolder folder("clip");
+  Value json = ParseJson(ReadAll(folder.path() / "config.json")).value();
+  for (const char* part : {"text_config", "vision_config"}) {
+    Value other = *json.Find(part);
+    json.as_object().Set(StrCat(part, "_dict"), other);
+    other.as_object().Set("hidden_act", "relu");
+    json.as_object().Set(part, other);
+  }
+  WriteText(folder.path() / "config.json", ToJson(json));
+  const auto encoder = folder.Load(*runtime);
+  REQUIRE_OK(encoder);
+  CHECK(LowestCosine(EncodePictures(**encoder, GoldenPictures()).vectors,
+                     folder.path() / "images.f16") >= 0.9999);
+}
+
 TEST_CASE("A file of two networks may leave out what is usual") {
   const auto runtime = MakeRuntime();
   const ImageEncoderFolder folder("siglip");
@@ -412,6 +448,11 @@ TEST_CASE("What these models cannot do is refused, naming file and key") {
       {"clip", "config.json", "clip_text_model", "bert", {"text_config", "bert"}},
       {"clip",
        "config.json",
+       "\"eos_token_id\": 1026",
+       "\"eos_token_id\": 1025",
+       {"eos_token_id", "1025"}},
+      {"clip",
+       "config.json",
        "\"model_type\": \"clip\"",
        "\"model_type\": \"blip\"",
        {"blip", "clip"}},
@@ -428,6 +469,11 @@ TEST_CASE("What these models cannot do is refused, naming file and key") {
        "preprocessor_config.json",
        "\"do_center_crop\": true",
        "\"do_center_crop\": false",
+       {"image_size", "28"}},
+      {"clip",
+       "preprocessor_config.json",
+       "\"do_center_crop\": true",
+       "\"do_center_crop\": null",
        {"image_size", "28"}},
       {"clip",
        "preprocessor_config.json",

@@ -156,6 +156,11 @@ def make_resize():
         for size in [(9, 7), (31, 10), (15, 23), (40, 35), (3, 45), (1, 1), (31, 23)]:
             rows.append({"filter": int(filter), "width": size[0], "height": size[1],
                          "rgb": encoded(image.resize(size, filter).tobytes())})
+    # Places of the nearest pixel that are whole numbers, but for what is lost where steps are added up.
+    image = picture(64, 1)
+    rows.append({"width": 64, "height": 1, "rgb": encoded(image.tobytes())})
+    for size in [(28, 1), (33, 1), (60, 1)]:
+        rows.append({"filter": 0, "width": size[0], "height": size[1], "rgb": encoded(image.resize(size, 0).tobytes())})
     write("resize.json", rows)
 
 

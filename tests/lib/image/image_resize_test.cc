@@ -7,10 +7,14 @@ namespace {
 
 TEST_CASE("Resized pictures are Pillow's, byte for byte") {
   const Value rows = GoldenImages("resize.json");
-  const Image image = ReadImage(rows.as_array().front());
+  Image image;
   size_t checked = 0;
   for (const Value& row : rows.as_array()) {
-    if (row.Find("filter") == nullptr) continue;
+    // What the rows behind it are made from.
+    if (row.Find("filter") == nullptr) {
+      image = ReadImage(row);
+      continue;
+    }
     const Image expected = ReadImage(row);
     INFO("filter " << row.Find("filter")->as_int() << ", " << expected.width << " x "
                    << expected.height);
@@ -19,7 +23,7 @@ TEST_CASE("Resized pictures are Pillow's, byte for byte") {
                expected);
     ++checked;
   }
-  CHECK(checked == 42);
+  CHECK(checked == 45);
 }
 
 TEST_CASE("A part of a resized picture is that part of the whole") {
