@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "engine/check_text.h"
 #include "lib/base/value.h"
 
 namespace rag {
@@ -48,10 +49,6 @@ class LineReader {
   std::ifstream in_;
   size_t number_ = 0;
 };
-
-bool IsBlank(std::string_view line) {
-  return line.find_first_not_of(" \t") == std::string_view::npos;
-}
 
 // Ids are strings; some sets write them as numbers.
 Result<std::string> IdOf(const Value& object) {

@@ -106,41 +106,40 @@ void Convert(const fs::path& folder) {
   }
 }
 
+// What Encode makes of a text with the folder's model, its weights in safetensors and then in
+// PyTorch's form; the fingerprints are the same.
+template <class Load>
+auto EncodeBothForms(const fs::path& folder, Load load) {
+  const std::string_view text = "rotating the keys of a store";
+  const auto expected = load();
+  REQUIRE_OK(expected);
+  Convert(folder);
+  const auto found = load();
+  REQUIRE_OK(found);
+  CHECK((*found)->info().fingerprint == (*expected)->info().fingerprint);
+  auto before = (*expected)->Encode({&text, 1}, TextRole::kDocument);
+  auto after = (*found)->Encode({&text, 1}, TextRole::kDocument);
+  REQUIRE_OK(before);
+  REQUIRE_OK(after);
+  return std::pair(std::move(before).value(), std::move(after).value());
+}
+
 TEST_CASE("late interaction and sparse encoders read PyTorch's files") {
   const auto runtime = MakeRuntime();
-  const std::string_view text = "rotating the keys of a store";
   {
     const GoldenFolder folder("late_interaction/pylate");
-    const auto load = [&] {
+    const auto [before, after] = EncodeBothForms(folder.path(), [&] {
       return LateInteraction::Load(folder.path().string(), *runtime, Precision::kF32);
-    };
-    const auto expected = load();
-    REQUIRE_OK(expected);
-    Convert(folder.path());
-    const auto found = load();
-    REQUIRE_OK(found);
-    const auto a = (*found)->Encode({&text, 1}, TextRole::kDocument);
-    const auto b = (*expected)->Encode({&text, 1}, TextRole::kDocument);
-    REQUIRE_OK(a);
-    REQUIRE_OK(b);
-    CHECK(SameBits(a->texts[0], b->texts[0]));
-    CHECK((*found)->info().fingerprint == (*expected)->info().fingerprint);
+    });
+    CHECK(SameBits(after.texts[0], before.texts[0]));
   }
   {
     const FamilyFolder folder("bert", "sparse");
-    const auto load = [&] { return SparseEncoder::Load(folder.path().string(), *runtime); };
-    const auto expected = load();
-    REQUIRE_OK(expected);
-    Convert(folder.path());
-    const auto found = load();
-    REQUIRE_OK(found);
-    const auto a = (*found)->Encode({&text, 1}, TextRole::kDocument);
-    const auto b = (*expected)->Encode({&text, 1}, TextRole::kDocument);
-    REQUIRE_OK(a);
-    REQUIRE_OK(b);
-    REQUIRE_FALSE(b->vectors[0].entries.empty());
-    CHECK(DotProduct(a->vectors[0], b->vectors[0]) == DotProduct(b->vectors[0], b->vectors[0]));
-    CHECK((*found)->info().fingerprint == (*expected)->info().fingerprint);
+    const auto [before, after] = EncodeBothForms(
+        folder.path(), [&] { return SparseEncoder::Load(folder.path().string(), *runtime); });
+    REQUIRE_FALSE(before.vectors[0].entries.empty());
+    CHECK(DotProduct(after.vectors[0], before.vectors[0]) ==
+          DotProduct(before.vectors[0], before.vectors[0]));
   }
 }
 
