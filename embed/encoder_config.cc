@@ -111,7 +111,13 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
     for (const std::string_view key : {"processing_kwargs", "config_kwargs", "config_args"}) {
       const Value* settings = file.value().Find(key);
       if (settings == nullptr || settings->is_null()) continue;
-      if (settings->is_object() && settings->as_object().size() == 0) continue;
+      bool known = settings->is_object();
+      if (known) {
+        // The reference drops this one, which says whose code may run.
+        for (const auto& [name, value] : settings->as_object())
+          known &= name == "trust_remote_code";
+      }
+      if (known) continue;
       return UnimplementedError(path, ": '", key, "' ", ToJson(*settings), " is not known");
     }
     RAG_ASSIGN_OR_RETURN(const size_t wanted, file.Size("max_seq_length", 1, kMaxPositions, 0));

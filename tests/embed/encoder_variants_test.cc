@@ -97,6 +97,9 @@ TEST_CASE("Settings that would change the reference's vectors are refused by the
   refused("tokenizer_config.json", R"({"added_tokens_decoder": []})", "added_tokens_decoder");
   refused("sentence_bert_config.json", R"({"processing_kwargs": {"text": {"truncation": false}}})",
           "processing_kwargs");
+  refused("sentence_bert_config.json", R"({"config_args": {"hidden_act": "relu"}})", "config_args");
+  folder.Write("sentence_bert_config.json", R"({"config_args": {"trust_remote_code": true}})");
+  REQUIRE_OK(folder.Load(*runtime));
   WriteText(folder.path() / "1_Pooling" / "config.json", R"({"pooling_mode": "mean"})");
   folder.Write("modules.json",
                R"([{"type": "sentence_transformers.models.Transformer", "path": ""},
