@@ -42,8 +42,8 @@ Result<HeadNames> FamilyHead(const ConfigFile& file, EncoderFamily family) {
     case EncoderFamily::kSiglipVision:
       break;
   }
-  return UnimplementedError(file.path(), ": a classification head of model_type '",
-                            file.String("model_type", "").value(), "' is not known");
+  return UnsupportedError(file.path(), ": a classification head of model_type '",
+                          file.String("model_type", "").value(), "' is not known");
 }
 
 }  // namespace
@@ -67,8 +67,8 @@ Result<Classifier> Classifier::Load(const ConfigFile& file, const TransformerCon
   if (config.family == EncoderFamily::kModernBert) {
     RAG_ASSIGN_OR_RETURN(const std::string pooling, file.String("classifier_pooling", "cls"));
     if (pooling != "cls" && pooling != "mean") {
-      return UnimplementedError(file.path(), ": classifier_pooling '", pooling,
-                                "' is not known; known are cls and mean");
+      return UnsupportedError(file.path(), ": classifier_pooling '", pooling,
+                              "' is not known; known are cls and mean");
     }
     if (pooling == "mean") head.pooling_ = Pooling::kMean;
     RAG_ASSIGN_OR_RETURN(const std::string activation,

@@ -20,7 +20,7 @@ namespace rag {
 class Classifier {
  public:
   // The family's head. `file` is config.json. Errors: invalid_argument naming the tensor that is
-  // missing or of another shape; unimplemented naming the key.
+  // missing or of another shape; unsupported naming the key.
   static Result<Classifier> Load(const ConfigFile& file, const TransformerConfig& config,
                                  const TransformerWeights& weights, size_t labels,
                                  const Runtime& runtime);

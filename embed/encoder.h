@@ -107,7 +107,7 @@ class Encoder {
   // modules' folders, of CLIP and SigLIP also preprocessor_config.json; or it is OpenCLIP's own
   // (open_clip_config.json, a tokenizer, open_clip_model.safetensors or
   // open_clip_pytorch_model.bin), or a file of word vectors (see WordVectors::Load). Errors:
-  // not_found naming the missing file; invalid_argument naming the tensor or field; unimplemented
+  // not_found naming the missing file; invalid_argument naming the tensor or field; unsupported
   // for a model_type that is not known, listing those that are.
   static Result<std::unique_ptr<Encoder>> Load(const std::string& folder, const Runtime& runtime,
                                                const EncoderOptions& options = {});

@@ -118,7 +118,7 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
           known &= name == "trust_remote_code";
       }
       if (known) continue;
-      return UnimplementedError(path, ": '", key, "' ", ToJson(*settings), " is not known");
+      return UnsupportedError(path, ": '", key, "' ", ToJson(*settings), " is not known");
     }
     RAG_ASSIGN_OR_RETURN(const size_t wanted, file.Size("max_seq_length", 1, kMaxPositions, 0));
     if (wanted != 0) {
@@ -146,8 +146,8 @@ Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const Encoder
   EncoderConfig config;
   RAG_ASSIGN_OR_RETURN(Modules modules, ReadModules(folder, config.source_bytes));
   if (modules.splade.has_value()) {
-    return UnimplementedError(JoinPath(folder, "modules.json"),
-                              ": SpladePooling makes sparse vectors, which this encoder does not");
+    return UnsupportedError(JoinPath(folder, "modules.json"),
+                            ": SpladePooling makes sparse vectors, which this encoder does not");
   }
   config.folder = modules.transformer;
   RAG_ASSIGN_OR_RETURN(
@@ -158,16 +158,16 @@ Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const Encoder
   config.steps = std::move(modules.steps);
   if (IsTwoTowers(file)) {
     if (modules.pooling.has_value()) {
-      return UnimplementedError(*modules.pooling,
-                                ": a pooling of its own for a model of texts and pictures");
+      return UnsupportedError(*modules.pooling,
+                              ": a pooling of its own for a model of texts and pictures");
     }
     RAG_RETURN_IF_ERROR(ReadTwoTowers(file, config));
   } else {
     RAG_ASSIGN_OR_RETURN(config.model, ReadTransformerConfig(file));
   }
   if (config.model.vocab == 0 || config.model.model_type.ends_with("_text_model")) {
-    return UnimplementedError(file.path(), ": model_type '", config.model.model_type,
-                              "' is a part of a model; known are the whole ones, clip and siglip");
+    return UnsupportedError(file.path(), ": model_type '", config.model.model_type,
+                            "' is a part of a model; known are the whole ones, clip and siglip");
   }
   RAG_ASSIGN_OR_RETURN(
       const TextLimits limits,

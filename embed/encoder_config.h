@@ -67,7 +67,7 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
 // Prompts are chosen as its encode, encode_query and encode_document say they do: the default's;
 // "query"; the first of "document", "passage" and "corpus" that the file names (the library, up
 // to 6.2, lets its own empty "document" win over a file's "passage"). Errors: not_found;
-// invalid_argument naming file and field; unimplemented naming what is not known.
+// invalid_argument naming file and field; unsupported naming what is not known.
 Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const EncoderOptions& options);
 
 }  // namespace rag

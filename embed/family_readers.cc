@@ -24,8 +24,7 @@ Status ReadTypes(const ConfigFile& file, TransformerConfig& config) {
 Status RefuseOther(const ConfigFile& file, std::string_view key, std::string_view known) {
   RAG_ASSIGN_OR_RETURN(const std::string value, file.String(key, known));
   if (value == known) return OkStatus();
-  return UnimplementedError(file.path(), ": ", key, " '", value, "' is not known; known is ",
-                            known);
+  return UnsupportedError(file.path(), ": ", key, " '", value, "' is not known; known is ", known);
 }
 
 // What BERT and its kin are when they write: each token sees those before it alone.
@@ -69,8 +68,8 @@ Status ReadNtkScaling(const ConfigFile& file, TransformerConfig& config) {
                            *file.value().Find("rope_scaling"));
   RAG_ASSIGN_OR_RETURN(const std::string type, scaling.String("type", ""));
   if (type != "ntk" || scaling.Has("mixed_b")) {
-    return UnimplementedError(scaling.path(), " type '", type,
-                              "' is not known; known is ntk without mixed_b");
+    return UnsupportedError(scaling.path(), " type '", type,
+                            "' is not known; known is ntk without mixed_b");
   }
   RAG_ASSIGN_OR_RETURN(const double factor, scaling.Number("factor", 1.0, 1e3, 1.0));
   config.rotary_base *= factor;
@@ -82,7 +81,7 @@ Status ReadNtkScaling(const ConfigFile& file, TransformerConfig& config) {
 
 Status RefuseRopeScaling(const ConfigFile& file) {
   if (!file.Has("rope_scaling")) return OkStatus();
-  return UnimplementedError(file.path(), ": 'rope_scaling' is not known");
+  return UnsupportedError(file.path(), ": 'rope_scaling' is not known");
 }
 
 // A number above 0 that must be there unless it has a fallback.
@@ -129,7 +128,7 @@ Status ReadYarnScaling(const ConfigFile& whole, const ConfigFile& file, Transfor
   RAG_ASSIGN_OR_RETURN(const double attention, ReadPositive(file, "attention_factor", usual));
   scaling.attention_factor = attention / usual;
   for (const std::string_view key : {"mscale", "mscale_all_dim"}) {
-    if (file.Has(key)) return UnimplementedError(file.path(), ": '", key, "' is not known");
+    if (file.Has(key)) return UnsupportedError(file.path(), ": '", key, "' is not known");
   }
   if (config.rotary_base > 1) return OkStatus();
   return InvalidArgumentError(file.path(), ": 'rope_theta' ", config.rotary_base,
@@ -162,8 +161,8 @@ Status ReadDecoderRotation(const ConfigFile& file, TransformerConfig& config) {
   }
   if (type == "llama3") return ReadLlama3Scaling(file, scaling, config);
   if (type == "yarn") return ReadYarnScaling(file, scaling, config);
-  return UnimplementedError(scaling.path(), ": rope_type '", type,
-                            "' is not known; known are default, linear, dynamic, llama3 and yarn");
+  return UnsupportedError(scaling.path(), ": rope_type '", type,
+                          "' is not known; known are default, linear, dynamic, llama3 and yarn");
 }
 
 // Günther et al. 2023: BERT with ALiBi on both sides and a gated feed-forward network.
@@ -212,8 +211,8 @@ Status ReadMpNet(const ConfigFile& file, TransformerConfig& config) {
                        file.Size("relative_attention_num_buckets", 2, kMaxHidden, 32));
   if (config.bias_buckets != 32) {
     // The reference computes buckets for 32 of them, whatever this says.
-    return UnimplementedError(file.path(), ": relative_attention_num_buckets ", config.bias_buckets,
-                              " is not known; known is 32");
+    return UnsupportedError(file.path(), ": relative_attention_num_buckets ", config.bias_buckets,
+                            " is not known; known is 32");
   }
   // After a padding id of 1, which the reference does not read from the file.
   config.unplaced_id = 1;
@@ -255,22 +254,22 @@ Status ReadMobileBert(const ConfigFile& file, TransformerConfig& config) {
   for (const auto& [key, known] : fixed) {
     RAG_ASSIGN_OR_RETURN(const bool value, file.Bool(key, known));
     if (value != known) {
-      return UnimplementedError(file.path(), ": ", key, " ", value, " is not known; known is ",
-                                known);
+      return UnsupportedError(file.path(), ": ", key, " ", value, " is not known; known is ",
+                              known);
     }
   }
   RAG_ASSIGN_OR_RETURN(const std::string norm, file.String("normalization_type", "no_norm"));
   if (norm != "no_norm" && norm != "layer_norm") {
-    return UnimplementedError(file.path(), ": normalization_type '", norm,
-                              "' is not known; known are no_norm and layer_norm");
+    return UnsupportedError(file.path(), ": normalization_type '", norm,
+                            "' is not known; known are no_norm and layer_norm");
   }
   config.no_norm = norm == "no_norm";
   // torch's default, which the reference's norms of embeddings and outputs have whatever this says.
   constexpr float kDefaultEpsilon = 1e-5f;
   if (!config.no_norm && config.norm_epsilon > kDefaultEpsilon) {
-    return UnimplementedError(file.path(), ": layer_norm_eps ", config.norm_epsilon,
-                              " with normalization_type 'layer_norm' is not known; known are 0 to ",
-                              kDefaultEpsilon);
+    return UnsupportedError(file.path(), ": layer_norm_eps ", config.norm_epsilon,
+                            " with normalization_type 'layer_norm' is not known; known are 0 to ",
+                            kDefaultEpsilon);
   }
   return UsePositionTable(file, "", 0, config);
 }
@@ -297,8 +296,8 @@ Status ReadModernBert(const ConfigFile& file, TransformerConfig& config) {
     for (size_t i = 0; i < names.size(); ++i) {
       const std::string name = names[i].is_string() ? names[i].as_string() : "";
       if (name != "sliding_attention" && name != "full_attention") {
-        return UnimplementedError(file.path(), ": 'layer_types' entry ", i,
-                                  " is neither full_attention nor sliding_attention");
+        return UnsupportedError(file.path(), ": 'layer_types' entry ", i,
+                                " is neither full_attention nor sliding_attention");
       }
       config.local[i] = name == "sliding_attention";
     }
@@ -319,14 +318,14 @@ Status ReadNomic(const ConfigFile& file, TransformerConfig& config) {
   for (const auto& [key, known] : fixed) {
     RAG_ASSIGN_OR_RETURN(const bool value, file.Bool(key, known));
     if (value != known) {
-      return UnimplementedError(file.path(), ": ", key, " ", value, " is not known; known is ",
-                                known);
+      return UnsupportedError(file.path(), ": ", key, " ", value, " is not known; known is ",
+                              known);
     }
   }
   RAG_ASSIGN_OR_RETURN(const double fraction, file.Number("rotary_emb_fraction", 0.0, 1.0, 1.0));
   if (fraction != 1.0) {
-    return UnimplementedError(file.path(), ": rotary_emb_fraction ", fraction,
-                              " is not known; known is 1");
+    return UnsupportedError(file.path(), ": rotary_emb_fraction ", fraction,
+                            " is not known; known is 1");
   }
   const std::string_view base = file.Has("rotary_emb_base") ? "rotary_emb_base" : "rope_theta";
   RAG_ASSIGN_OR_RETURN(config.rotary_base, ReadRotaryBase(file, "", base, 1'000.0));
@@ -345,7 +344,7 @@ Status ReadGte(const ConfigFile& file, TransformerConfig& config) {
       {"position_embedding_type", "rope"}, {"layer_norm_type", "layer_norm"}};
   for (const auto& [key, known] : fixed) RAG_RETURN_IF_ERROR(RefuseOther(file, key, known));
   RAG_ASSIGN_OR_RETURN(const bool scaled, file.Bool("logn_attention_scale"));
-  if (scaled) return UnimplementedError(file.path(), ": logn_attention_scale true is not known");
+  if (scaled) return UnsupportedError(file.path(), ": logn_attention_scale true is not known");
   // GTE's own code and transformers differ in what a file without a base means.
   const double base = config.model_type == "new" ? 10'000.0 : 160'000.0;
   RAG_ASSIGN_OR_RETURN(config.rotary_base, ReadRotaryBase(file, "", "rope_theta", base));
@@ -358,8 +357,8 @@ Status ReadBert(const ConfigFile& file, TransformerConfig& config) {
                        file.String("position_embedding_type", "absolute"));
   if (positions == "alibi") return ReadJinaBert(file, config);
   if (positions != "absolute") {
-    return UnimplementedError(file.path(), ": position_embedding_type '", positions,
-                              "' is not known; known are absolute and alibi");
+    return UnsupportedError(file.path(), ": position_embedding_type '", positions,
+                            "' is not known; known are absolute and alibi");
   }
   RAG_RETURN_IF_ERROR(ReadTypes(file, config));
   RAG_RETURN_IF_ERROR(ReadDirection(file, config));
@@ -390,7 +389,7 @@ Status ReadClipVision(const ConfigFile& file, TransformerConfig& config) {
 
 Status ReadSiglipVision(const ConfigFile& file, TransformerConfig& config) {
   RAG_ASSIGN_OR_RETURN(const bool head, file.Bool("vision_use_head", true));
-  if (!head) return UnimplementedError(file.path(), ": vision_use_head false is not known");
+  if (!head) return UnsupportedError(file.path(), ": vision_use_head false is not known");
   return ReadVision(file, config, 16);
 }
 

@@ -35,7 +35,7 @@ Result<EdgeSizes> ReadEdges(const ConfigFile& file, std::string_view key, bool n
   const ConfigFile object(StrCat(file.path(), ": ", key), value);
   if (object.Has("longest_edge")) {
     if (!longest_known) {
-      return UnimplementedError(object.path(), " with 'longest_edge' is not known");
+      return UnsupportedError(object.path(), " with 'longest_edge' is not known");
     }
     RAG_ASSIGN_OR_RETURN(sizes.longest, object.Size("longest_edge", 1, kMaxEdge));
     return sizes;
@@ -102,9 +102,9 @@ Result<Defaults> ReadKind(const ConfigFile& file) {
        {"SiglipImageProcessor", "SiglipImageProcessorFast", "SiglipImageProcessorPil"}) {
     if (type == known) return kSiglip;
   }
-  return UnimplementedError(file.path(), ": image_processor_type '", type,
-                            "' is not known; known are CLIPImageProcessor and "
-                            "SiglipImageProcessor");
+  return UnsupportedError(file.path(), ": image_processor_type '", type,
+                          "' is not known; known are CLIPImageProcessor and "
+                          "SiglipImageProcessor");
 }
 
 Result<ConfigFile> OpenSettings(const std::string& folder, std::string& source_bytes) {
@@ -153,7 +153,7 @@ Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_
   RAG_ASSIGN_OR_RETURN(const Defaults defaults, ReadKind(file));
   ImageProcessorConfig config;
   RAG_ASSIGN_OR_RETURN(config.resize, ReadSwitch(file, "do_resize", true));
-  if (!config.resize) return UnimplementedError(file.path(), ": do_resize false is not known");
+  if (!config.resize) return UnsupportedError(file.path(), ": do_resize false is not known");
   RAG_ASSIGN_OR_RETURN(const bool square, file.Bool("default_to_square"));
   RAG_ASSIGN_OR_RETURN(const EdgeSizes size,
                        ReadEdges(file, "size", !square, open_clip, defaults.size));
@@ -170,7 +170,7 @@ Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_
   config.crop_width = crop.width;
   config.crop_height = crop.height;
   if (config.crop && crop.shortest != 0) {
-    return UnimplementedError(file.path(), ": crop_size with 'shortest_edge' is not known");
+    return UnsupportedError(file.path(), ": crop_size with 'shortest_edge' is not known");
   }
   const size_t width = config.crop ? config.crop_width : config.resize_width;
   const size_t height = config.crop ? config.crop_height : config.resize_height;

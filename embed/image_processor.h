@@ -38,7 +38,7 @@ struct ImageProcessorConfig {
 // preprocessor_config.json's, or the "image_processor" of processor_config.json. Known are CLIP's
 // and SigLIP's processors of transformers, whatever their version, and OpenCLIP's own. Adds the
 // file to `source_bytes`. Errors: not_found; invalid_argument naming file and key, among them a
-// result of another size; unimplemented naming another processor.
+// result of another size; unsupported naming another processor.
 Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_t image_size,
                                                 std::string& source_bytes);
 

@@ -134,9 +134,9 @@ Result<LateInteractionConfig> ReadLateInteractionConfig(const std::string& folde
                                 config.model.max_sequence);
   }
   if (config.model.window > 0 && config.expand_query && config.query_tokens > config.model.window) {
-    return UnimplementedError(path, ": queries of ", config.query_tokens,
-                              " tokens do not see their beginning through a window of ",
-                              config.model.window);
+    return UnsupportedError(path, ": queries of ", config.query_tokens,
+                            " tokens do not see their beginning through a window of ",
+                            config.model.window);
   }
   config.document_tokens = std::min(config.document_tokens, config.model.max_sequence);
   RAG_RETURN_IF_ERROR(ReadMaskToken(config));

@@ -34,7 +34,7 @@ struct LateInteractionConfig {
 // config.json with Stanford's architecture HF_ColBERT.
 bool IsLateInteraction(const std::string& folder);
 
-// Errors: not_found; invalid_argument naming file and key; unimplemented naming what is not known.
+// Errors: not_found; invalid_argument naming file and key; unsupported naming what is not known.
 Result<LateInteractionConfig> ReadLateInteractionConfig(const std::string& folder);
 
 }  // namespace rag

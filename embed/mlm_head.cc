@@ -29,9 +29,9 @@ Result<HeadNames> FamilyHead(const ConfigFile& file, const TransformerConfig& co
       return HeadNames{"lm_head.dense", "lm_head.layer_norm", "lm_head.decoder.weight",
                        "lm_head.bias"};
     default:
-      return UnimplementedError(file.path(), ": a masked language model's head of model_type '",
-                                config.model_type,
-                                "' is not known; known are those of BERT, DistilBERT and RoBERTa");
+      return UnsupportedError(file.path(), ": a masked language model's head of model_type '",
+                              config.model_type,
+                              "' is not known; known are those of BERT, DistilBERT and RoBERTa");
   }
 }
 

@@ -18,7 +18,7 @@ namespace rag {
 class MlmHead {
  public:
   // Of BERT, DistilBERT and RoBERTa. The matrix behind the head's own layer is the word table,
-  // unless the file has one of its own. Errors: as TensorFinder's; unimplemented for another
+  // unless the file has one of its own. Errors: as TensorFinder's; unsupported for another
   // family.
   static Result<MlmHead> Load(const ConfigFile& file, const TransformerConfig& config,
                               const TransformerWeights& weights, Precision precision,

@@ -36,8 +36,8 @@ Result<DenseConfig> ReadDense(const std::string& folder, std::string& source_byt
   for (const std::string_view key : {"module_input_name", "module_output_name"}) {
     RAG_ASSIGN_OR_RETURN(const std::string name, file.String(key, "sentence_embedding"));
     if (name != "sentence_embedding") {
-      return UnimplementedError(file.path(), ": ", key, " '", name,
-                                "' is not known; known is sentence_embedding");
+      return UnsupportedError(file.path(), ": ", key, " '", name,
+                              "' is not known; known is sentence_embedding");
     }
   }
   return dense;
@@ -63,9 +63,9 @@ Status AddMode(const ConfigFile& file, const Value& name, std::vector<Pooling>& 
       return OkStatus();
     }
   }
-  return UnimplementedError(file.path(), ": pooling_mode ", ToJson(name),
-                            " is not known; known are cls, max, mean, mean_sqrt_len_tokens, "
-                            "weightedmean and lasttoken");
+  return UnsupportedError(file.path(), ": pooling_mode ", ToJson(name),
+                          " is not known; known are cls, max, mean, mean_sqrt_len_tokens, "
+                          "weightedmean and lasttoken");
 }
 
 // "sentence_transformers.models.Pooling"; the package in front changed over the versions.
@@ -79,8 +79,8 @@ Status AddModule(const std::string& path, const std::string& type, const std::st
     modules.transformer = folder;
   } else if (name == "Pooling") {
     if (!modules.steps.empty()) {
-      return UnimplementedError(path, ": module '", type,
-                                "' behind others that change the vector is not known");
+      return UnsupportedError(path, ": module '", type,
+                              "' behind others that change the vector is not known");
     }
     modules.pooling = folder;
   } else if (name == "SpladePooling") {
@@ -94,9 +94,9 @@ Status AddModule(const std::string& path, const std::string& type, const std::st
     modules.steps.push_back(
         {.kind = VectorStep::Kind::kDense, .dense = std::move(dense), .folder = ""});
   } else if (name != "Dropout") {
-    return UnimplementedError(path, ": module '", type,
-                              "' is not known; known are Transformer, CLIPModel, Pooling, Dense, "
-                              "LayerNorm, Dropout, Normalize and Router");
+    return UnsupportedError(path, ": module '", type,
+                            "' is not known; known are Transformer, CLIPModel, Pooling, Dense, "
+                            "LayerNorm, Dropout, Normalize and Router");
   }
   return OkStatus();
 }
@@ -131,15 +131,15 @@ Result<ConfigFile> ReadPart(const ConfigFile& file, std::string_view key) {
 Status CheckRoutes(const ConfigFile& file, const ConfigFile& structure) {
   for (const auto& [route, names] : structure.value().as_object()) {
     if (route == "query" || route == "document") continue;
-    return UnimplementedError(structure.path(), ": a route '", route,
-                              "' is not known; known are query and document");
+    return UnsupportedError(structure.path(), ": a route '", route,
+                            "' is not known; known are query and document");
   }
   if (!file.Has("parameters")) return OkStatus();
   RAG_ASSIGN_OR_RETURN(const ConfigFile parameters, ReadPart(file, "parameters"));
   if (!parameters.Has("route_mappings")) return OkStatus();
   RAG_ASSIGN_OR_RETURN(const ConfigFile rules, ReadPart(parameters, "route_mappings"));
   if (rules.value().as_object().size() == 0) return OkStatus();
-  return UnimplementedError(rules.path(), ": rules for routes are not known");
+  return UnsupportedError(rules.path(), ": rules for routes are not known");
 }
 
 // Modules for queries and others for documents: the queries' may be a weight for each token.
@@ -165,14 +165,14 @@ Status AddRouter(const std::string& folder, Modules& modules, std::string& sourc
   RAG_ASSIGN_OR_RETURN(const std::string type,
                        types.String(queries.empty() ? "" : queries.front(), ""));
   if (queries.size() != 1 || LastName(type) != "SparseStaticEmbedding") {
-    return UnimplementedError(structure.path(),
-                              ": 'query' takes other modules than 'document', of "
-                              "which SparseStaticEmbedding by itself is known");
+    return UnsupportedError(structure.path(),
+                            ": 'query' takes other modules than 'document', of "
+                            "which SparseStaticEmbedding by itself is known");
   }
   if (!modules.splade.has_value()) {
-    return UnimplementedError(structure.path(),
-                              ": 'query' is a weight for each token, and "
-                              "'document' makes no sparse vectors");
+    return UnsupportedError(structure.path(),
+                            ": 'query' is a weight for each token, and "
+                            "'document' makes no sparse vectors");
   }
   RAG_ASSIGN_OR_RETURN(modules.query_weights, folder_of(queries.front()));
   return OkStatus();

@@ -36,8 +36,8 @@ Status CheckValue(const ConfigFile& file, const Known& known, const Value& value
     if (ToJson(one) == ToJson(value)) return OkStatus();
     list += StrCat(list.empty() ? "" : " or ", ToJson(one));
   }
-  return UnimplementedError(file.path(), ": '", known.key, "' ", ToJson(value),
-                            " is not known; known is ", list.empty() ? "none" : list);
+  return UnsupportedError(file.path(), ": '", known.key, "' ", ToJson(value),
+                          " is not known; known is ", list.empty() ? "none" : list);
 }
 
 // Settings that are not known may change the network.
@@ -52,7 +52,7 @@ Status RefuseOthers(const ConfigFile& file, std::initializer_list<std::span<cons
         found = true;
       }
     }
-    if (!found) return UnimplementedError(file.path(), ": '", key, "' is not known");
+    if (!found) return UnsupportedError(file.path(), ": '", key, "' is not known");
   }
   return OkStatus();
 }
@@ -162,7 +162,7 @@ Result<Value::Object> ReadPictures(const ConfigFile& file, bool quick_gelu) {
   };
   RAG_RETURN_IF_ERROR(RefuseOthers(file, {KnownOfTowers(), kKnown}));
   if (file.Has("layers") && file.value().Find("layers")->is_array()) {
-    return UnimplementedError(file.path(), ": 'layers' of a ResNet are not known");
+    return UnsupportedError(file.path(), ": 'layers' of a ResNet are not known");
   }
   RAG_ASSIGN_OR_RETURN(const size_t width, file.Size("width", 1, kMaxHidden, 768));
   RAG_ASSIGN_OR_RETURN(const size_t head_width, file.Size("head_width", 1, kMaxHidden, 64));

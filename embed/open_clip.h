@@ -16,7 +16,7 @@ bool IsOpenClip(const std::string& folder);
 
 // config.json of the model: two transformers of which the texts' gives its end token's vector and
 // the pictures' its class token's. Errors: those of ReadConfigFile; invalid_argument naming the
-// key; unimplemented naming what is not known (other towers, other poolings).
+// key; unsupported naming what is not known (other towers, other poolings).
 Result<ConfigFile> ReadOpenClipConfig(const std::string& folder, std::string& source_bytes);
 
 // preprocessor_config.json of its preprocess_cfg, for pictures of image_size x image_size pixels.

@@ -48,7 +48,7 @@ Result<PassageWindows> CutPassage(const Tokenizer& tokenizer, const std::string_
     }
   }
   if (question_row > size || row > size) {
-    return UnimplementedError(
+    return UnsupportedError(
         "the tokenizer changes a text's tokens beside another's; windows want them unchanged");
   }
   const size_t frame = size - own.ids.size();

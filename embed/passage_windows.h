@@ -27,7 +27,7 @@ struct PassageWindows {
 // `passage` alone, or behind `question`, in windows of at most max_tokens tokens, neighbours of
 // which share `overlap` of the passage's tokens (fewer where a window has hardly room for more).
 // Errors: invalid_argument when the question leaves no room for a token of the passage;
-// unimplemented when the tokenizer's template cannot be told apart from the texts.
+// unsupported when the tokenizer's template cannot be told apart from the texts.
 Result<PassageWindows> CutPassage(const Tokenizer& tokenizer, const std::string_view* question,
                                   std::string_view passage, size_t max_tokens, size_t overlap);
 

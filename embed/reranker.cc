@@ -68,9 +68,9 @@ Status ReadActivation(const ConfigFile& file, std::string_view key, bool& sigmoi
   } else if (name == "torch.nn.modules.linear.Identity") {
     sigmoid = false;
   } else {
-    return UnimplementedError(file.path(), ": ", key, " '", name,
-                              "' is not known; known are torch.nn.modules.activation.Sigmoid and "
-                              "torch.nn.modules.linear.Identity");
+    return UnsupportedError(file.path(), ": ", key, " '", name,
+                            "' is not known; known are torch.nn.modules.activation.Sigmoid and "
+                            "torch.nn.modules.linear.Identity");
   }
   return OkStatus();
 }
@@ -98,8 +98,8 @@ Status CheckLabels(const ConfigFile& file) {
   RAG_ASSIGN_OR_RETURN(const size_t count,
                        file.Size("num_labels", 1, kMaxHidden, static_cast<int64_t>(labels)));
   if (count == 1) return OkStatus();
-  return UnimplementedError(file.path(), ": 'id2label' has ", count,
-                            " labels; a reranker has one score");
+  return UnsupportedError(file.path(), ": 'id2label' has ", count,
+                          " labels; a reranker has one score");
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ class Reranker {
   // one label (Nogueira & Cho 2019, "Passage Re-ranking with BERT"). Scores are what
   // sentence-transformers' CrossEncoder gives: the activation that its files name, else the
   // sigmoid. A folder of a late interaction model (see LateInteraction::Load) is one too. Errors:
-  // as Encoder::Load's; invalid_argument for a model without such a head; unimplemented naming the
+  // as Encoder::Load's; invalid_argument for a model without such a head; unsupported naming the
   // key for one of several labels or another activation.
   static Result<std::unique_ptr<Reranker>> Load(const std::string& folder, const Runtime& runtime,
                                                 Precision precision = Precision::kF32);

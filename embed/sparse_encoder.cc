@@ -59,9 +59,9 @@ Status SparseEncoder::ReadPooling(const Modules& modules, std::string& source_by
   RAG_ASSIGN_OR_RETURN(const std::string activation, file.String("activation_function", "relu"));
   if ((pooling != "max" && pooling != "sum") ||
       (activation != "relu" && activation != "log1p_relu")) {
-    return UnimplementedError(file.path(), ": pooling_strategy '", pooling,
-                              "' or activation_function '", activation,
-                              "' is not known; known are max and sum, relu and log1p_relu");
+    return UnsupportedError(file.path(), ": pooling_strategy '", pooling,
+                            "' or activation_function '", activation,
+                            "' is not known; known are max and sum, relu and log1p_relu");
   }
   sum_ = pooling == "sum";
   log_twice_ = activation == "log1p_relu";

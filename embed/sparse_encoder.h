@@ -42,7 +42,7 @@ class SparseEncoder {
   // modules.json or without; or a Router whose documents take these and whose queries a
   // SparseStaticEmbedding (a weight for each token, Geng et al. 2024, "Towards Competitive Search
   // Relevance For Inference-Free Learned Sparse Retrievers"). Errors: as Encoder::Load's;
-  // unimplemented for a family without a head that is known, or a pooling of another kind.
+  // unsupported for a family without a head that is known, or a pooling of another kind.
   static Result<std::unique_ptr<SparseEncoder>> Load(const std::string& folder,
                                                      const Runtime& runtime,
                                                      Precision precision = Precision::kF32);

@@ -23,7 +23,7 @@ namespace rag {
 class TokenHead {
  public:
   // The layer `name` ("classifier", "qa_outputs") with `out` logits, behind ModernBERT's own dense
-  // layer and norm where the family has them. Errors: as TensorFinder's; unimplemented for a family
+  // layer and norm where the family has them. Errors: as TensorFinder's; unsupported for a family
   // whose heads are not known.
   static Result<TokenHead> Load(const ConfigFile& file, const TransformerConfig& config,
                                 const TransformerWeights& weights, std::string_view name,

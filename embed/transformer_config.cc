@@ -167,7 +167,7 @@ Result<EncoderActivation> ParseActivation(const std::string& path, std::string_v
   for (const auto& [known, activation] : kNames) {
     if (name == known) return activation;
   }
-  return UnimplementedError(
+  return UnsupportedError(
       path, ": activation '", name,
       "' is not known; known are gelu, gelu_new, quick_gelu, relu, silu and tanh");
 }
@@ -183,9 +183,9 @@ Result<TransformerConfig> ReadTransformerConfig(const ConfigFile& file) {
     known += StrCat(known.empty() ? "" : ", ", family.model_type);
   }
   if (found == nullptr) {
-    return UnimplementedError(file.path(), ": model_type '", config.model_type,
-                              "' is not known; known are ", known,
-                              ", and clip and siglip as encoders");
+    return UnsupportedError(file.path(), ": model_type '", config.model_type,
+                            "' is not known; known are ", known,
+                            ", and clip and siglip as encoders");
   }
   config.family = found->family;
   const bool own_keys = found->family == Family::kNomic && file.Has("n_embd");

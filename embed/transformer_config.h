@@ -113,11 +113,11 @@ struct TransformerConfig {
 
 // What config.json says of the network; of one that has two, its "text_config" or "vision_config".
 // Errors: invalid_argument naming file and key;
-// unimplemented for a model_type or a variant of it that is not known, listing those that are.
+// unsupported for a model_type or a variant of it that is not known, listing those that are.
 Result<TransformerConfig> ReadTransformerConfig(const ConfigFile& file);
 
 // "gelu", "gelu_new", "relu", "silu", …, and torch's class names ("torch.nn.modules.activation.
-// Tanh"). Errors: unimplemented naming `path` and the name.
+// Tanh"). Errors: unsupported naming `path` and the name.
 Result<EncoderActivation> ParseActivation(const std::string& path, std::string_view name);
 
 }  // namespace rag

@@ -20,8 +20,8 @@ Result<ConfigFile> Part(const ConfigFile& file, std::string_view key, std::strin
 Result<TransformerConfig> ReadPart(const ConfigFile& part, EncoderFamily wanted) {
   RAG_ASSIGN_OR_RETURN(TransformerConfig config, ReadTransformerConfig(part));
   if (config.family != wanted) {
-    return UnimplementedError(part.path(), ": model_type '", config.model_type,
-                              "' is not known in this place");
+    return UnsupportedError(part.path(), ": model_type '", config.model_type,
+                            "' is not known in this place");
   }
   return config;
 }
@@ -82,9 +82,9 @@ Status ReadTwoTowers(const ConfigFile& file, EncoderConfig& config) {
                                   config.images->model.hidden);
     }
     if (!FileExists(JoinPath(config.folder, "tokenizer.json"))) {
-      return UnimplementedError(config.folder,
-                                ": SigLIP's texts are prepared by tokenizer.json, which is not "
-                                "here; spiece.model alone says nothing of case and punctuation");
+      return UnsupportedError(config.folder,
+                              ": SigLIP's texts are prepared by tokenizer.json, which is not "
+                              "here; spiece.model alone says nothing of case and punctuation");
     }
     // Trained with padding that no mask hides, and read from the last place.
     config.pooling.modes = {Pooling::kLastToken};
@@ -97,9 +97,9 @@ Status ReadTwoTowers(const ConfigFile& file, EncoderConfig& config) {
   // Pictures would go past what the files put behind the two: texts and they must meet.
   for (const VectorStep& step : config.steps) {
     if (step.kind == VectorStep::Kind::kNormalize) continue;
-    return UnimplementedError(step.folder.empty() ? step.dense.folder : step.folder,
-                              ": a module behind a model of texts and pictures, which would "
-                              "change the texts alone");
+    return UnsupportedError(step.folder.empty() ? step.dense.folder : step.folder,
+                            ": a module behind a model of texts and pictures, which would "
+                            "change the texts alone");
   }
   config.steps.insert(config.steps.begin(),
                       {.kind = VectorStep::Kind::kDense, .dense = projection, .folder = ""});

@@ -167,8 +167,8 @@ Status WordVectors::ReadBinary(const std::string& path, std::string_view bytes) 
   uint32_t magic = 0;
   if (bytes.size() >= sizeof(magic)) std::memcpy(&magic, bytes.data(), sizeof(magic));
   if (magic == kFastTextMagic) {
-    return UnimplementedError(path, ": fastText's own models are not known; known is the .vec file",
-                              " that it writes beside them");
+    return UnsupportedError(path, ": fastText's own models are not known; known is the .vec file",
+                            " that it writes beside them");
   }
   for (const std::string_view begin : {"PK\3\4", "\x80\2\x8A\x0A"}) {
     if (!bytes.starts_with(begin)) continue;

@@ -30,7 +30,7 @@ class WordVectors {
   // word2vec's text form ("count dim", then a word and its numbers a line; also GloVe's, without
   // the first line) or, when the name ends with ".bin", its binary form. Of a word that stands
   // twice the first counts. Errors: not_found; invalid_argument naming file and line (or word);
-  // unimplemented for fastText's own ".bin" models.
+  // unsupported for fastText's own ".bin" models.
   static Result<WordVectors> Load(const std::string& path);
 
   size_t size() const { return words_.size(); }

@@ -30,7 +30,7 @@ enum class Format {
 std::string_view FormatName(Format format);  // "text", "markdown", …
 
 // From the file's name (extension) and its first bytes: the bytes win where the two disagree about
-// a binary format. Errors: unimplemented "unsupported format" naming what was seen.
+// a binary format. Errors: unsupported ("unsupported format") naming what was seen.
 Result<Format> DetectFormat(std::string_view path, std::string_view first_bytes);
 
 struct ParseOptions {

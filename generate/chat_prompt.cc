@@ -101,8 +101,8 @@ std::vector<TokenId> ChatPrompt::Encode(std::string_view text) const {
 
 Result<std::string> ChatPrompt::ChooseGuardPrefix(std::span<const ChatMessage> messages) const {
   if (guards_.size() > kGuardsInBlock) {
-    return UnimplementedError("control tokens of this model begin or end with ", guards_.size(),
-                              " different characters, more than ", kGuardsInBlock);
+    return UnsupportedError("control tokens of this model begin or end with ", guards_.size(),
+                            " different characters, more than ", kGuardsInBlock);
   }
   for (size_t block = 0; block < kGuardBlocks; ++block) {
     std::string prefix = BlockPrefix(block);

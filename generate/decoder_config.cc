@@ -106,8 +106,8 @@ Result<const Architecture*> FindArchitecture(const GgufFile& file) {
     if (architecture.name == name) return &architecture;
     known += StrCat(known.empty() ? "" : ", ", architecture.name);
   }
-  return UnimplementedError(file.path(), ": key 'general.architecture' is '", name,
-                            "', which is not supported; known are ", known);
+  return UnsupportedError(file.path(), ": key 'general.architecture' is '", name,
+                          "', which is not supported; known are ", known);
 }
 
 Status ReadSizes(const GgufFile& file, const GgufKeys& keys, DecoderConfig& config) {
@@ -164,10 +164,10 @@ Status ReadScaling(const GgufFile& file, const GgufKeys& keys, std::string_view 
   } else if (scaling == "longrope" || scaling == "su") {
     out.kind = RopeScaling::kLong;
   } else if (scaling != "" && scaling != "none") {
-    return UnimplementedError(file.path(), ": key '", architecture, ".rope.scaling.type' is '",
-                              scaling,
-                              "', which is not supported; known are none, linear, yarn and "
-                              "longrope, and Llama 3's factors as the tensor rope_freqs.weight");
+    return UnsupportedError(file.path(), ": key '", architecture, ".rope.scaling.type' is '",
+                            scaling,
+                            "', which is not supported; known are none, linear, yarn and "
+                            "longrope, and Llama 3's factors as the tensor rope_freqs.weight");
   }
   RAG_ASSIGN_OR_RETURN(out.factor, keys.Positive("rope.scaling.factor", 1.0));
   if (scaling == "" && keys.Has("rope.scale_linear")) {
@@ -257,8 +257,8 @@ Status ReadExperts(const GgufFile& file, const GgufKeys& keys, const Architectur
   RAG_ASSIGN_OR_RETURN(config.experts, keys.Size("expert_count", 0, kMaxExperts, 0));
   if (config.experts == 0) return OkStatus();
   if (architecture.name != "llama") {
-    return UnimplementedError(file.path(), ": a mixture of ", config.experts,
-                              " experts is not supported in the architecture ", architecture.name);
+    return UnsupportedError(file.path(), ": a mixture of ", config.experts,
+                            " experts is not supported in the architecture ", architecture.name);
   }
   RAG_ASSIGN_OR_RETURN(
       config.experts_used,

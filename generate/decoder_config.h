@@ -77,7 +77,7 @@ struct DecoderConfig {
   bool sliding(size_t layer) const { return sliding_window > 0 && slides[layer]; }
 };
 
-// Keys: the GGUF specification and llama.cpp's llama-arch.cpp. Errors: unimplemented naming an
+// Keys: the GGUF specification and llama.cpp's llama-arch.cpp. Errors: unsupported naming an
 // architecture or a rope scaling that is not known; invalid_argument naming the key that is
 // missing, of another type, or outside its bounds, and its value.
 Result<DecoderConfig> ReadDecoderConfig(const GgufFile& file);

@@ -272,8 +272,8 @@ Status Summarize(const Reader& reader, const GgufFile& file, const DecoderConfig
   for (const std::string& name : file.TensorNames()) {
     const TensorView& tensor = *file.Find(name);
     if (!reader.Used(name) && !IsRedundant(name)) {
-      return UnimplementedError(file.path(), ": tensor '", name,
-                                "' is not part of this architecture as we know it");
+      return UnsupportedError(file.path(), ": tensor '", name,
+                              "' is not part of this architecture as we know it");
     }
     weights.parameters += tensor.elements();
     weights.bytes += tensor.bytes.size();

@@ -83,7 +83,7 @@ struct DecoderWeights {
 };
 
 // Errors name the tensor: invalid_argument when it is missing, or of another shape or type than the
-// configuration needs; unimplemented for a tensor that the architecture does not have as we know
+// configuration needs; unsupported for a tensor that the architecture does not have as we know
 // it, since leaving it out would give other results.
 Result<DecoderWeights> ReadDecoderWeights(const GgufFile& file, const DecoderConfig& config);
 

@@ -229,7 +229,7 @@ class CompiledConstraint;
 // gives what it would give alone. More than max_sequences wait their turn.
 class Generator {
  public:
-  // Errors: those of GgufFile::Open; unimplemented naming the architecture, the tensor type, or
+  // Errors: those of GgufFile::Open; unsupported naming the architecture, the tensor type, or
   // what of an adapter is not known; invalid_argument naming the tensor, key or option;
   // resource_exhausted when cache_bytes, or 256 GiB, do not hold one context; for cache_path,
   // invalid_argument when it is another kind of file, and those of creating and reading files.

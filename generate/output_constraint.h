@@ -25,7 +25,7 @@ struct OutputConstraint {
 };
 
 // Errors, without a vocabulary: invalid_argument with the place in the grammar, schema or
-// expression; unimplemented naming what of it is not known; resource_exhausted for one that is too
+// expression; unsupported naming what of it is not known; resource_exhausted for one that is too
 // large.
 Status ValidateConstraint(const OutputConstraint& constraint);
 

@@ -41,7 +41,7 @@ struct QuantizeOptions {
 // 32 elements of about the same size, or F16. A folder's vocabulary is written too.
 // What adapters add is added to the weights before they are rounded. Errors: those
 // of GgufFile::Open and OpenModelFolder; invalid_argument for a type that is not known, a weight
-// that is not finite, an importance or an adapter of another model; unimplemented for a tokenizer
+// that is not finite, an importance or an adapter of another model; unsupported for a tokenizer
 // that GGUF has no form for, or an adapter that cannot be part of the file; cancelled; io_error. No
 // file is left then.
 Result<QuantizeReport> QuantizeModel(const std::string& from, const std::string& to,

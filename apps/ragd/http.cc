@@ -186,7 +186,7 @@ ApiError ToApiError(const Status& status, std::string_view param) {
     case StatusCode::kPermissionDenied:
       error.status = 403;
       break;
-    case StatusCode::kUnimplemented:
+    case StatusCode::kUnsupported:
       error.status = 501;
       break;
     case StatusCode::kUnavailable:

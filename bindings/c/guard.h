@@ -54,7 +54,7 @@ inline double OrDefault(double given, double fallback) {
 inline std::string_view OrEmpty(const char* text) { return text != nullptr ? text : ""; }
 
 // A struct that is versioned by its size, as this library knows it; null is one of zeros.
-// `least` is the size of its first version. Errors: invalid_argument; unimplemented when a field is
+// `least` is the size of its first version. Errors: invalid_argument; unsupported when a field is
 // set that a later version added, since this library would leave out what it asks for.
 template <class Struct>
 Result<Struct> ReadStruct(const Struct* given, size_t least, std::string_view name) {
@@ -69,8 +69,8 @@ Result<Struct> ReadStruct(const Struct* given, size_t least, std::string_view na
   const auto* const bytes = reinterpret_cast<const unsigned char*>(given);
   for (size_t i = sizeof(Struct); i < size; ++i) {
     if (bytes[i] != 0) {
-      return UnimplementedError(name, " has a field that this library (ABI ", RAG_ABI_VERSION,
-                                ") does not know");
+      return UnsupportedError(name, " has a field that this library (ABI ", RAG_ABI_VERSION,
+                              ") does not know");
     }
   }
   std::memcpy(&known, given, size < sizeof(Struct) ? size : sizeof(Struct));

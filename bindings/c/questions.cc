@@ -181,7 +181,7 @@ Result<std::vector<rag::ChatMessage>> ReadMessages(const rag_message* messages, 
 
 Result<rag::AskRequest> ReadAsk(const rag_ask_options& given, const Generation& generation) {
   if (generation.options.logprobs) {
-    return rag::UnimplementedError(
+    return rag::UnsupportedError(
         "rag_generate_options.logprobs are of rag_chat alone: an answer is cut out of what the "
         "decoder writes");
   }

@@ -45,7 +45,7 @@ static_assert(static_cast<int>(StatusCode::kUnavailable) == RAG_UNAVAILABLE);
 static_assert(static_cast<int>(StatusCode::kDeadlineExceeded) == RAG_DEADLINE_EXCEEDED);
 static_assert(static_cast<int>(StatusCode::kCancelled) == RAG_CANCELLED);
 static_assert(static_cast<int>(StatusCode::kDataLoss) == RAG_DATA_LOSS);
-static_assert(static_cast<int>(StatusCode::kUnimplemented) == RAG_UNIMPLEMENTED);
+static_assert(static_cast<int>(StatusCode::kUnsupported) == RAG_UNSUPPORTED);
 static_assert(static_cast<int>(StatusCode::kIoError) == RAG_IO_ERROR);
 static_assert(static_cast<int>(StatusCode::kPermissionDenied) == RAG_PERMISSION_DENIED);
 static_assert(static_cast<int>(StatusCode::kInternal) == RAG_INTERNAL);

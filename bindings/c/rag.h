@@ -8,7 +8,7 @@
  * Of structs that are versioned, set struct_size to sizeof and the rest to zero: zero is the
  * default of every field. Pointers to them may be NULL for defaults alone. Fields are only added at
  * the end, so that programs of before are served; a library of before refuses what it does not know
- * with RAG_UNIMPLEMENTED.
+ * with RAG_UNSUPPORTED.
  */
 #ifndef RAG_BINDINGS_C_RAG_H_
 #define RAG_BINDINGS_C_RAG_H_
@@ -43,7 +43,7 @@ typedef enum rag_code {
   RAG_DEADLINE_EXCEEDED = 8,
   RAG_CANCELLED = 9,
   RAG_DATA_LOSS = 10,
-  RAG_UNIMPLEMENTED = 11,
+  RAG_UNSUPPORTED = 11,
   RAG_IO_ERROR = 12,
   RAG_PERMISSION_DENIED = 13,
   RAG_INTERNAL = 14

@@ -55,7 +55,7 @@ struct Magic {
 };
 
 // Binary formats that are known and not read. RTF is text by its bytes, and noise as such.
-constexpr Magic kUnsupported[] = {
+constexpr Magic kUnreadable[] = {
     {"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1"sv, "an old or encrypted Microsoft Office file"},
     {"\x1F\x8B"sv, "a gzip archive"},
     {"BZh"sv, "a bzip2 archive"},
@@ -130,8 +130,8 @@ Result<Format> DetectZip(std::string_view path, const std::string& extension,
   }
   const Extension* known = FindExtension(extension);
   if (known != nullptr && IsZipFormat(known->format)) return known->format;
-  return UnimplementedError(path, ": unsupported format: a ZIP archive",
-                            extension.empty() ? "" : StrCat(" (.", extension, ")"));
+  return UnsupportedError(path, ": unsupported format: a ZIP archive",
+                          extension.empty() ? "" : StrCat(" (.", extension, ")"));
 }
 
 }  // namespace
@@ -145,16 +145,16 @@ Result<Format> DetectFormat(std::string_view path, std::string_view first_bytes)
   }
   if (first_bytes.starts_with("PK\x03\x04")) return DetectZip(path, extension, first_bytes);
   if (DetectImageFormat(first_bytes).has_value()) return Format::kImage;
-  for (const Magic& magic : kUnsupported) {
+  for (const Magic& magic : kUnreadable) {
     if (first_bytes.starts_with(magic.bytes)) {
-      return UnimplementedError(path, ": unsupported format: ", magic.what);
+      return UnsupportedError(path, ": unsupported format: ", magic.what);
     }
   }
   const Extension* known = FindExtension(extension);
   if (known != nullptr) return known->format;
   if (!LooksLikeText(first_bytes)) {
-    return UnimplementedError(path, ": unsupported format: binary data that begins with ",
-                              HexOf(first_bytes));
+    return UnsupportedError(path, ": unsupported format: binary data that begins with ",
+                            HexOf(first_bytes));
   }
   std::string_view start = first_bytes;
   const size_t first = start.find_first_not_of(" \t\r\n\xEF\xBB\xBF");

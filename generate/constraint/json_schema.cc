@@ -148,7 +148,7 @@ Result<Id> SchemaParser::ParseBranches(Schema& schema, std::string_view key, con
                                        int depth) {
   if (!list.is_array() || list.as_array().empty()) return schema.Wrong(key, "a list of schemas");
   if (key == "allOf" && list.as_array().size() > 1) {
-    return UnimplementedError(schema.place, ": 'allOf' of several schemas is not supported");
+    return UnsupportedError(schema.place, ": 'allOf' of several schemas is not supported");
   }
   std::set<std::string> seen;
   bool constants = false;
@@ -163,9 +163,9 @@ Result<Id> SchemaParser::ParseBranches(Schema& schema, std::string_view key, con
       bool apart = !types.empty() && !(constants && others);
       for (const std::string& type : types) apart = apart && seen.insert(type).second;
       if (!apart) {
-        return UnimplementedError(schema.place,
-                                  ": 'oneOf' is only supported where its branches "
-                                  "have types, or constants, that differ");
+        return UnsupportedError(schema.place,
+                                ": 'oneOf' is only supported where its branches "
+                                "have types, or constants, that differ");
       }
     }
     RAG_ASSIGN_OR_RETURN(const Id way,

@@ -20,7 +20,7 @@ Result<Language> ParseGbnf(std::string_view text);
 
 // One pattern into `expressions`. Known are literals, '.', classes with \d \w \s, groups, '|',
 // repetitions (a lazy one is the same here) and the anchors ^ and $ at the ends, which say nothing
-// when the whole must match. Errors: invalid_argument with the place; unimplemented for
+// when the whole must match. Errors: invalid_argument with the place; unsupported for
 // look-around, back references and boundaries.
 struct RegexResult {
   Expressions::Id id = 0;
@@ -33,7 +33,7 @@ Result<RegexResult> ParseRegex(std::string_view pattern, Expressions& expression
 // space, or a line break with its indentation, between their parts. What can be written is valid,
 // but not everything valid can be: properties come in the schema's order, those that it does not
 // name only where additionalProperties says so, and numbers have bounded lengths.
-// Errors: invalid_argument for a malformed schema, unimplemented naming a keyword that is not
+// Errors: invalid_argument for a malformed schema, unsupported naming a keyword that is not
 // known or could not be kept, each with its place ("#/properties/a").
 Result<Language> ParseJsonSchema(std::string_view text);
 

@@ -39,8 +39,8 @@ class RegexParser {
     }
     result.anchored_end = end_anchor_;
     if (branches_ > 1 && (result.anchored_start || result.anchored_end)) {
-      return UnimplementedError("an anchor in one of several branches of '", pattern_,
-                                "'; put the branches into a group");
+      return UnsupportedError("an anchor in one of several branches of '", pattern_,
+                              "'; put the branches into a group");
     }
     return result;
   }
@@ -71,7 +71,7 @@ class RegexParser {
         continue;
       }
       if (c == '^' || c == '$') {
-        return UnimplementedError("an anchor inside of the pattern at ", cursor_.Place());
+        return UnsupportedError("an anchor inside of the pattern at ", cursor_.Place());
       }
       Id part = 0;
       if (c == '(') {
@@ -102,7 +102,7 @@ class RegexParser {
         while (!cursor_.done() && cursor_.peek() != '>') cursor_.Skip(1);
         cursor_.Take(">");
       } else if (!cursor_.Take(":")) {
-        return UnimplementedError("look-around or a flag at ", cursor_.Place());
+        return UnsupportedError("look-around or a flag at ", cursor_.Place());
       }
     }
     RAG_ASSIGN_OR_RETURN(const Id group, ParseChoice(depth + 1));
@@ -178,7 +178,7 @@ class RegexParser {
     }
     const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
     if (letter || (c >= '0' && c <= '9')) {
-      return UnimplementedError("'\\", c, "' at ", cursor_.Place());
+      return UnsupportedError("'\\", c, "' at ", cursor_.Place());
     }
     cursor_.Back();
     RAG_ASSIGN_OR_RETURN(const uint32_t character, cursor_.TakeCharacter());

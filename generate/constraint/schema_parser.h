@@ -40,7 +40,7 @@ class SchemaParser {
       return InvalidArgumentError(place, ": '", key, "' is not ", what);
     }
     Status Unknown(std::string_view key) const {
-      return UnimplementedError(place, ": the keyword '", key, "' is not supported here");
+      return UnsupportedError(place, ": the keyword '", key, "' is not supported here");
     }
   };
 

@@ -63,9 +63,9 @@ Result<Id> SchemaParser::ParseString(Schema& schema) {
   }
   if (pattern == nullptr && known.empty()) return json_.String(min, max);
   if (min > 0 || max != kUnbounded || (pattern != nullptr && !known.empty())) {
-    return UnimplementedError(schema.place,
-                              ": 'pattern' and 'format' are not supported with one another or "
-                              "with lengths");
+    return UnsupportedError(schema.place,
+                            ": 'pattern' and 'format' are not supported with one another or "
+                            "with lengths");
   }
   if (pattern != nullptr && !pattern->is_string()) return schema.Wrong("pattern", "a string");
   const std::string_view text = pattern != nullptr ? pattern->as_string() : known;
@@ -113,7 +113,7 @@ Result<Id> SchemaParser::ParseNumber(Schema& schema, bool integer) {
   }
   if (!low && !high) return integer ? json_.Integer() : json_.Number();
   if (low && high && *low > *high) {
-    return UnimplementedError(schema.place, ": no whole number lies between the bounds");
+    return UnsupportedError(schema.place, ": no whole number lies between the bounds");
   }
   const Id whole = json_.IntegerBetween(low, high);
   if (integer) return whole;

@@ -110,9 +110,9 @@ class Translator {
     const bool same = found == expected || (Is("gemma") && found == "gelu") ||
                       (expected == "gelu_new" && found == "gelu_pytorch_tanh");
     if (same) return OkStatus();
-    return UnimplementedError(keys_.where(), ": key 'hidden_act' is '", found,
-                              "', which is not supported in a model_type '",
-                              out_.family->model_type, "'; known is ", expected);
+    return UnsupportedError(keys_.where(), ": key 'hidden_act' is '", found,
+                            "', which is not supported in a model_type '", out_.family->model_type,
+                            "'; known is ", expected);
   }
 
   Status Attention() {
@@ -141,18 +141,18 @@ class Translator {
                            keys_.Flag({"scale_attn_by_inverse_layer_idx"}, false));
       RAG_ASSIGN_OR_RETURN(const bool scaled, keys_.Flag({"scale_attn_weights"}, true));
       if (by_layer || !scaled) {
-        return UnimplementedError(keys_.where(),
-                                  ": key 'scale_attn_by_inverse_layer_idx' is true or "
-                                  "'scale_attn_weights' is false, which is not supported");
+        return UnsupportedError(keys_.where(),
+                                ": key 'scale_attn_by_inverse_layer_idx' is true or "
+                                "'scale_attn_weights' is false, which is not supported");
       }
     }
     if (Is("bloom")) {
       RAG_ASSIGN_OR_RETURN(const bool after,
                            keys_.Flag({"apply_residual_connection_post_layernorm"}, false));
       if (after) {
-        return UnimplementedError(keys_.where(),
-                                  ": key 'apply_residual_connection_post_layernorm'"
-                                  " is true, which is not supported");
+        return UnsupportedError(keys_.where(),
+                                ": key 'apply_residual_connection_post_layernorm'"
+                                " is true, which is not supported");
       }
     }
     return Is("mpt") ? MptAttention() : OkStatus();
@@ -167,9 +167,9 @@ class Translator {
     RAG_ASSIGN_OR_RETURN(const bool norms, attention.Flag({"qk_ln"}, false));
     RAG_ASSIGN_OR_RETURN(const bool prefix, attention.Flag({"prefix_lm"}, false));
     if (!alibi || norms || prefix) {
-      return UnimplementedError(attention.where(),
-                                ": key 'alibi' is false, or 'qk_ln' or "
-                                "'prefix_lm' is true, which is not supported");
+      return UnsupportedError(attention.where(),
+                              ": key 'alibi' is false, or 'qk_ln' or "
+                              "'prefix_lm' is true, which is not supported");
     }
     RAG_ASSIGN_OR_RETURN(const double bias, attention.Positive({"alibi_bias_max"}, 8.0));
     Set("attention.max_alibi_bias", bias);
@@ -263,8 +263,8 @@ Result<FolderConfig> TranslateConfig(const Value& config, const std::string& whe
   RAG_ASSIGN_OR_RETURN(const std::string type, JsonKeys(config, where).Text({"model_type"}, ""));
   const Family* family = FindFamily(type);
   if (family == nullptr) {
-    return UnimplementedError(where, ": key 'model_type' is '", type,
-                              "', which is not supported; known are ", KnownFamilies());
+    return UnsupportedError(where, ": key 'model_type' is '", type,
+                            "', which is not supported; known are ", KnownFamilies());
   }
   // Models that also see pictures keep the language model's settings apart.
   const Value* text = config.Find("text_config");

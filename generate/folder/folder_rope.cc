@@ -39,13 +39,13 @@ Status TranslateYarn(const JsonKeys& scaling, int64_t context, FolderConfig& out
   RAG_ASSIGN_OR_RETURN(const double beta_fast, scaling.Positive({"beta_fast"}, 32.0));
   RAG_ASSIGN_OR_RETURN(const double beta_slow, scaling.Positive({"beta_slow"}, 1.0));
   if (scaling.Has({"mscale"}) || scaling.Has({"mscale_all_dim"})) {
-    return UnimplementedError(scaling.where(), ": key 'mscale' of YaRN is not supported");
+    return UnsupportedError(scaling.where(), ": key 'mscale' of YaRN is not supported");
   }
   RAG_ASSIGN_OR_RETURN(const bool truncate, scaling.Flag({"truncate"}, true));
   if (!truncate) {
-    return UnimplementedError(scaling.where(),
-                              ": key 'truncate' of YaRN is false, which is not "
-                              "supported");
+    return UnsupportedError(scaling.where(),
+                            ": key 'truncate' of YaRN is false, which is not "
+                            "supported");
   }
   Set(out, "scaling.type", "yarn");
   Set(out, "scaling.factor", factor);
@@ -142,9 +142,9 @@ Status TranslateRope(const Value& config, const JsonKeys& keys, int64_t dimensio
   if (type == "longrope" || type == "su") {
     return TranslateLong(keys, scaling, dimensions, context, out);
   }
-  return UnimplementedError(scaling.where(), ": key 'rope_type' is '", type,
-                            "', which is not supported; known are default, linear, llama3, yarn "
-                            "and longrope");
+  return UnsupportedError(scaling.where(), ": key 'rope_type' is '", type,
+                          "', which is not supported; known are default, linear, llama3, yarn "
+                          "and longrope");
 }
 
 }  // namespace rag

@@ -166,8 +166,8 @@ Status RenameTensors(const FolderConfig& config, const std::string& where, Folde
     const TensorView* tensor = out.file.Find(name);
     const auto to = TranslateName(*config.family, name);
     if (!to) {
-      return UnimplementedError(where, ": tensor '", name, "' is not part of a model_type '",
-                                config.family->model_type, "' as we know it");
+      return UnsupportedError(where, ": tensor '", name, "' is not part of a model_type '",
+                              config.family->model_type, "' as we know it");
     }
     if (config.tied && to->gguf.starts_with("output.")) continue;
     if (to->change == TensorChange::kStackHeads) {

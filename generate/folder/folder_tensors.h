@@ -58,7 +58,7 @@ struct FolderTensors {
   std::vector<std::pair<std::string, TensorView>> tensors;
 };
 
-// Fills out.tensors from out.file. Errors: unimplemented naming a tensor that the family does not
+// Fills out.tensors from out.file. Errors: unsupported naming a tensor that the family does not
 // have; invalid_argument naming a tensor whose shape its change does not fit.
 Status RenameTensors(const FolderConfig& config, const std::string& where, FolderTensors& out);
 

@@ -55,7 +55,7 @@ Result<std::string> PreTokenizerName(const Value& pre_tokenizer) {
   if (pattern.empty()) return std::string(Has(pre_tokenizer, "Digits") ? "smollm" : "gpt-2");
   const std::string_view name = GgufPreTokenizerName(pattern);
   if (name.empty()) {
-    return UnimplementedError("the split pattern '", pattern, "' has no name in GGUF");
+    return UnsupportedError("the split pattern '", pattern, "' has no name in GGUF");
   }
   return std::string(name);
 }
@@ -136,8 +136,8 @@ Status Add(const std::string& folder, size_t rows, Value::Object& metadata) {
   const bool byte_level = Has(pre_tokenizer, "ByteLevel");
   RAG_ASSIGN_OR_RETURN(const bool byte_fallback, model.GetBool("byte_fallback", false));
   if (kind != "BPE" || (!byte_level && !byte_fallback)) {
-    return UnimplementedError("a tokenizer of the model '", kind,
-                              "' without byte-level pieces has no form in GGUF here");
+    return UnsupportedError("a tokenizer of the model '", kind,
+                            "' without byte-level pieces has no form in GGUF here");
   }
   std::set<int64_t> added;
   if (const Value tokens = Member(json, "added_tokens"); tokens.is_array()) {

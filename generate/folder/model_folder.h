@@ -18,7 +18,7 @@ bool IsDecoderFolder(const std::string& folder);
 // not. Tensors are views of the mapped files but where their order differs (queries' and keys' rows
 // of Llama's family, GPT-2's transposed matrices, rows that mix queries, keys and values), and
 // each expert has tensors of its own. The path is the folder's.
-// Errors: those of TensorFile::Open; unimplemented naming a model_type, a setting of
+// Errors: those of TensorFile::Open; unsupported naming a model_type, a setting of
 // config.json or a tensor that is not known; invalid_argument naming the key of config.json that is
 // missing, of another type, or outside its bounds, and its value.
 Result<GgufFile> OpenModelFolder(const std::string& folder);

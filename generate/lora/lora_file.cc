@@ -25,9 +25,9 @@ Result<LoraFile> OpenLoraGguf(const std::string& path, const DecoderConfig& mode
   RAG_RETURN_IF_ERROR(CheckKey(keys, path, "adapter.type", "lora"));
   RAG_RETURN_IF_ERROR(CheckKey(keys, path, "general.architecture", model.architecture));
   if (keys.Has("adapter.alora.invocation_tokens")) {
-    return UnimplementedError(path,
-                              ": key 'adapter.alora.invocation_tokens' makes it work from a "
-                              "place in the text on, which is not known here");
+    return UnsupportedError(path,
+                            ": key 'adapter.alora.invocation_tokens' makes it work from a "
+                            "place in the text on, which is not known here");
   }
   RAG_ASSIGN_OR_RETURN(const double alpha, keys.NonNegative("adapter.lora.alpha", 0));
   if (alpha > kMaxLoraAlpha) {
@@ -39,7 +39,7 @@ Result<LoraFile> OpenLoraGguf(const std::string& path, const DecoderConfig& mode
     constexpr std::string_view kSuffixes[] = {".lora_a", ".lora_b"};
     const bool is_a = name.ends_with(kSuffixes[0]);
     if (!is_a && !name.ends_with(kSuffixes[1])) {
-      return UnimplementedError(path, ": tensor '", name, "' is not part of a LoRA adapter");
+      return UnsupportedError(path, ": tensor '", name, "' is not part of a LoRA adapter");
     }
     RAG_RETURN_IF_ERROR(pairs.Add(name.substr(0, name.size() - kSuffixes[0].size()),
                                   is_a ? LoraPairs::Half::kA : LoraPairs::Half::kB, name,

@@ -36,7 +36,7 @@ inline constexpr double kMaxLoraAlpha = 1e6;
 // Ranks agree within each pair; whether its sizes are those of the model's matrix, LoraAdapter and
 // QuantizeModel see. Errors: those of GgufFile::Open and TensorFile::Open; not_found for a
 // folder without these files; invalid_argument for an adapter of another architecture, a tensor
-// without its other half, or a key that is missing or out of range; unimplemented naming what of
+// without its other half, or a key that is missing or out of range; unsupported naming what of
 // PEFT or of the file is not known (DoRA, modules_to_save, adapters of embeddings, …), since
 // leaving it out would give other results.
 Result<LoraFile> OpenLora(const std::string& path, const DecoderConfig& model);

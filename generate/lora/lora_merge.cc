@@ -18,9 +18,9 @@ Result<LoraMerge> LoraMerge::Load(std::span<const MergedAdapter> adapters, const
     for (const LoraTensor& tensor : file.tensors) {
       RAG_RETURN_IF_ERROR(targets.Find(file, tensor).status());
       if (tensor.weight == "output.weight" && model.Find(tensor.weight) == nullptr) {
-        return UnimplementedError(adapter.path, ": the adapter of '", tensor.weight,
-                                  "' cannot be merged, since the model's embeddings are its output "
-                                  "weights too");
+        return UnsupportedError(adapter.path, ": the adapter of '", tensor.weight,
+                                "' cannot be merged, since the model's embeddings are its output "
+                                "weights too");
       }
       RAG_ASSIGN_OR_RETURN(LoraFactors factors, ReadFactors(file, tensor));
       const std::span<float> b(factors.b.data(), tensor.b.elements());

@@ -19,7 +19,7 @@ namespace rag {
 class LoraMerge {
  public:
   // For the model in `model`. Errors: those of OpenLora, LoraTargets::Find and ReadFactors;
-  // invalid_argument for a scale outside [-100, 100]; unimplemented for an adapter of output
+  // invalid_argument for a scale outside [-100, 100]; unsupported for an adapter of output
   // weights that are the embeddings.
   static Result<LoraMerge> Load(std::span<const MergedAdapter> adapters, const GgufFile& model);
 

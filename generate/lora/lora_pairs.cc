@@ -20,8 +20,8 @@ TensorView Slice(const TensorView& tensor, size_t index) {
 Status LoraPairs::Add(const std::string& weight, Half half, const std::string& name,
                       const TensorView& tensor) {
   if (weight == kEmbeddings) {
-    return UnimplementedError(where_, ": tensor '", name,
-                              "' changes the embeddings, which adapters cannot here");
+    return UnsupportedError(where_, ": tensor '", name,
+                            "' changes the embeddings, which adapters cannot here");
   }
   const size_t dimensions = weight.ends_with(kStackedExperts) ? 3 : 2;
   if (tensor.shape.size() != dimensions || tensor.elements() == 0) {

@@ -102,28 +102,27 @@ class PeftConfig {
   Status CheckKnown() const {
     RAG_ASSIGN_OR_RETURN(const std::string type, keys_.Text({"peft_type"}, ""));
     if (type != "LORA") {
-      return UnimplementedError(keys_.where(), ": key 'peft_type' is '", type, "', not 'LORA'");
+      return UnsupportedError(keys_.where(), ": key 'peft_type' is '", type, "', not 'LORA'");
     }
     RAG_ASSIGN_OR_RETURN(const std::string task, keys_.Text({"task_type"}, "CAUSAL_LM"));
     if (task != "CAUSAL_LM") {
-      return UnimplementedError(keys_.where(), ": key 'task_type' is '", task,
-                                "', not 'CAUSAL_LM'");
+      return UnsupportedError(keys_.where(), ": key 'task_type' is '", task, "', not 'CAUSAL_LM'");
     }
     RAG_ASSIGN_OR_RETURN(const std::string bias, keys_.Text({"bias"}, "none"));
     if (bias != "none") {
-      return UnimplementedError(keys_.where(), ": key 'bias' is '", bias, "', not 'none'");
+      return UnsupportedError(keys_.where(), ": key 'bias' is '", bias, "', not 'none'");
     }
     for (const std::string_view name : kUnknown) {
       const Value* value = json_.Find(name);
       if (value == nullptr || IsUnset(*value)) continue;
-      return UnimplementedError(keys_.where(), ": key '", name, "' is set, which is not known");
+      return UnsupportedError(keys_.where(), ": key '", name, "' is set, which is not known");
     }
     const Value* beginning = keys_.Find({"init_lora_weights"});
     if (beginning == nullptr || beginning->is_bool()) return OkStatus();
     RAG_ASSIGN_OR_RETURN(const std::string name, keys_.Text({"init_lora_weights"}, ""));
     if (std::find(std::begin(kBeginnings), std::end(kBeginnings), name) == std::end(kBeginnings)) {
-      return UnimplementedError(keys_.where(), ": key 'init_lora_weights' is '", name,
-                                "', which may have changed the model's own weights");
+      return UnsupportedError(keys_.where(), ": key 'init_lora_weights' is '", name,
+                              "', which may have changed the model's own weights");
     }
     return OkStatus();
   }
@@ -139,8 +138,8 @@ class PeftConfig {
       constexpr std::string_view kLetters =
           "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
       if (plain.empty() || plain.find_first_not_of(kLetters) != std::string_view::npos) {
-        return UnimplementedError(numbers.where(), ": key '", name,
-                                  "' is a regular expression, not a module's name");
+        return UnsupportedError(numbers.where(), ": key '", name,
+                                "' is a regular expression, not a module's name");
       }
       RAG_ASSIGN_OR_RETURN(const double found, numbers.Positive({name}));
       if (found > max) return numbers.Wrong({name}, StrCat("at most ", max));
@@ -212,8 +211,8 @@ Result<TensorFile> OpenTensors(const fs::path& folder) {
 Result<LoraFile> OpenPeftFolder(const std::string& folder, const DecoderConfig& model) {
   const Family* family = FindFamilyOfArchitecture(model.architecture);
   if (family == nullptr) {
-    return UnimplementedError(folder, ": adapters in this form are not known for architecture '",
-                              model.architecture, "'");
+    return UnsupportedError(folder, ": adapters in this form are not known for architecture '",
+                            model.architecture, "'");
   }
   const std::string config_path = (fs::path(folder) / "adapter_config.json").string();
   RAG_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, kMaxConfigBytes));
@@ -232,8 +231,8 @@ Result<LoraFile> OpenPeftFolder(const std::string& folder, const DecoderConfig& 
     if (name.ends_with(".base_layer.weight")) continue;
     const auto parsed = ParseName(name);
     if (!parsed) {
-      return UnimplementedError(folder, ": tensor '", name,
-                                "' is not part of a LoRA adapter of linear modules");
+      return UnsupportedError(folder, ": tensor '", name,
+                              "' is not part of a LoRA adapter of linear modules");
     }
     const auto to = TranslateName(*family, parsed->module + ".weight");
     if (!to) {

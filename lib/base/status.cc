@@ -28,8 +28,8 @@ std::string_view StatusCodeName(StatusCode code) {
       return "cancelled";
     case StatusCode::kDataLoss:
       return "data_loss";
-    case StatusCode::kUnimplemented:
-      return "unimplemented";
+    case StatusCode::kUnsupported:
+      return "unsupported";
     case StatusCode::kIoError:
       return "io_error";
     case StatusCode::kPermissionDenied:

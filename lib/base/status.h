@@ -26,7 +26,7 @@ enum class StatusCode {
   kDeadlineExceeded,
   kCancelled,         // the caller asked to stop
   kDataLoss,          // stored or read bytes are damaged
-  kUnimplemented,     // a known feature of a format that this build does not have
+  kUnsupported,       // well-formed, of a kind that is not read or not part of this build
   kIoError,           // the operating system refused
   kPermissionDenied,  //
   kInternal,          // a bug of ours
@@ -106,7 +106,7 @@ RAG_DEFINE_ERROR_(Unavailable)
 RAG_DEFINE_ERROR_(DeadlineExceeded)
 RAG_DEFINE_ERROR_(Cancelled)
 RAG_DEFINE_ERROR_(DataLoss)
-RAG_DEFINE_ERROR_(Unimplemented)
+RAG_DEFINE_ERROR_(Unsupported)
 RAG_DEFINE_ERROR_(PermissionDenied)
 RAG_DEFINE_ERROR_(Internal)
 template <class... Pieces>

@@ -42,8 +42,8 @@ Result<DecodedImage> Decode(ImageFormat format, std::string_view bytes, const Im
       return DecodeGif(bytes, limits);
   }
 #endif
-  return UnimplementedError(ImageFormatName(format), ": this build has no codec for it (",
-                            bytes.size(), " bytes, of at most ", limits.max_pixels, " pixels)");
+  return UnsupportedError(ImageFormatName(format), ": this build has no codec for it (",
+                          bytes.size(), " bytes, of at most ", limits.max_pixels, " pixels)");
 }
 
 }  // namespace

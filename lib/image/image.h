@@ -40,7 +40,7 @@ struct ImageLimits {
 // orientation the pixels are turned upright (TIFF 6.0's tag 274, as ImageOps.exif_transpose).
 // `name` is the file's, for messages. Errors: invalid_argument when the bytes are no image, or a
 // damaged or truncated one, with the codec's words; resource_exhausted past a limit, before
-// anything of that size is allocated; unimplemented for a form that is not read, and in a build
+// anything of that size is allocated; unsupported for a form that is not read, and in a build
 // with RAG_CORE_ONLY, which has no codecs.
 Result<Image> DecodeImage(std::string_view bytes, std::string_view name,
                           const ImageLimits& limits = {});

@@ -131,7 +131,7 @@ Result<DecodedImage> DecodeJpeg(std::string_view bytes, const ImageLimits& limit
   }
   const bool cmyk = info.num_components == 4;
   if (!cmyk && info.num_components != 3 && info.num_components != 1) {
-    return UnimplementedError("JPEG of ", info.num_components, " components");
+    return UnsupportedError("JPEG of ", info.num_components, " components");
   }
   info.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
   if (!reader.Start()) return damaged();

@@ -130,10 +130,10 @@ Status GgufParser::Run() {
   if (magic != 0x46554747) return InvalidArgumentError("does not begin with 'GGUF'");
   RAG_ASSIGN_OR_RETURN(version, cursor_.Read<uint32_t>("the version"));
   if (version != 0 && (version & 0xFFFF) == 0) {
-    return UnimplementedError("big-endian GGUF is not supported");
+    return UnsupportedError("big-endian GGUF is not supported");
   }
   if (version != 2 && version != 3) {
-    return UnimplementedError("GGUF version ", version, " is not supported (2 and 3 are)");
+    return UnsupportedError("GGUF version ", version, " is not supported (2 and 3 are)");
   }
   RAG_ASSIGN_OR_RETURN(const uint64_t tensor_count, cursor_.Read<uint64_t>("the tensor count"));
   RAG_ASSIGN_OR_RETURN(const uint64_t key_count, cursor_.Read<uint64_t>("the key count"));
@@ -292,8 +292,7 @@ Result<GgufParser::Tensor> GgufParser::ReadTensor() {
     return InvalidArgumentError("'", tensor.name, "' has type ", type_id, ", which does not exist");
   }
   if (!type.type) {
-    return UnimplementedError("'", tensor.name, "' has type ", type.name,
-                              ", which is not supported");
+    return UnsupportedError("'", tensor.name, "' has type ", type.name, ", which is not supported");
   }
   tensor.view.type = *type.type;
   auto row_bytes = RowBytes(*type.type, row);

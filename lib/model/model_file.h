@@ -29,7 +29,7 @@ class TensorFile {
  public:
   // `path` is a file or index of those, or a folder: of what lies in it model.safetensors, the only
   // index or the only file of safetensors, else pytorch_model.bin or its index. Errors: not_found;
-  // invalid_argument, data_loss, out_of_range, resource_exhausted and unimplemented, naming the
+  // invalid_argument, data_loss, out_of_range, resource_exhausted and unsupported, naming the
   // file and the place in it.
   static Result<TensorFile> Open(const std::string& path);
   TensorFile(TensorFile&&) noexcept;

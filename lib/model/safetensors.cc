@@ -38,7 +38,7 @@ Result<TensorView> ParseTensor(const Value& entry, std::span<const std::byte> da
   if (!entry.is_object()) return InvalidArgumentError("its entry is no object");
   RAG_ASSIGN_OR_RETURN(const std::string type_name, entry.GetString("dtype", ""));
   const std::optional<DType> type = ParseDType(type_name);
-  if (!type) return UnimplementedError("dtype '", type_name, "' is not supported");
+  if (!type) return UnsupportedError("dtype '", type_name, "' is not supported");
 
   TensorView view;
   view.type = *type;

@@ -22,7 +22,7 @@ struct TensorShard {
 };
 
 // Fills the rest of a shard from its file. Errors, which do not name the file: invalid_argument,
-// data_loss, unimplemented, resource_exhausted and out_of_range, each with the place in it.
+// data_loss, unsupported, resource_exhausted and out_of_range, each with the place in it.
 Status ParseSafetensors(TensorShard& shard);
 // Of what torch.save wrote: a dictionary of tensors, or one whose "state_dict" is such a dictionary
 // (whatever lies beside it is passed over). "module.", which DistributedDataParallel puts before

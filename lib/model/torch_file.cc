@@ -63,8 +63,8 @@ class ViewMaker {
     }
     // Copies are of what the file has, not of what it repeats.
     if (elements > storage.elements) {
-      return UnimplementedError("shows some of its storage's ", storage.elements,
-                                " elements several times");
+      return UnsupportedError("shows some of its storage's ", storage.elements,
+                              " elements several times");
     }
     if (elements * size > left_) {
       return ResourceExhaustedError(
@@ -223,15 +223,15 @@ class ZipReader {
     const ZipRecord* const record = FindRecord(records_, name);
     if (record == nullptr) return DataLossError("there is no record '", name, "'");
     if (record->method != 0) {
-      return UnimplementedError("record '", name, "' is compressed (method ", record->method,
-                                "), which torch.save does not do");
+      return UnsupportedError("record '", name, "' is compressed (method ", record->method,
+                              "), which torch.save does not do");
     }
     return record->bytes;
   }
 
   Status CheckSettings() const {
     if (FindRecord(records_, archive_ + "constants.pkl") != nullptr) {
-      return UnimplementedError(
+      return UnsupportedError(
           "is a TorchScript program, not a file of tensors; save its "
           "state_dict()");
     }
@@ -239,9 +239,9 @@ class ZipReader {
     if (FindRecord(records_, order) != nullptr) {
       RAG_ASSIGN_OR_RETURN(const std::span<const std::byte> bytes, Stored(order));
       if (Text(bytes) != "little") {
-        return UnimplementedError("record '", order,
-                                  "' does not say 'little': numbers in another "
-                                  "byte order are not read");
+        return UnsupportedError("record '", order,
+                                "' does not say 'little': numbers in another "
+                                "byte order are not read");
       }
     }
     const std::string version = archive_ + "version";
@@ -250,8 +250,7 @@ class ZipReader {
     for (int known = 1; known <= kMaxZipVersion; ++known) {
       if (Text(bytes) == StrCat(known, '\n')) return OkStatus();
     }
-    return UnimplementedError("record '", version, "' is none of the versions 1 to ",
-                              kMaxZipVersion);
+    return UnsupportedError("record '", version, "' is none of the versions 1 to ", kMaxZipVersion);
   }
 
   TensorShard& shard_;
@@ -270,15 +269,15 @@ class LegacyReader {
   Status Run() {
     RAG_ASSIGN_OR_RETURN(const TorchPickle version, Next());
     if (version.root.kind != PickleKind::kInt || version.root.value != kLegacyVersion) {
-      return UnimplementedError("the pickle at byte ", kLegacyMagic.size(), " is not the version ",
-                                kLegacyVersion);
+      return UnsupportedError("the pickle at byte ", kLegacyMagic.size(), " is not the version ",
+                              kLegacyVersion);
     }
     RAG_ASSIGN_OR_RETURN(const TorchPickle machine, Next());
     const PickleItem* const little = machine.root.kind == PickleKind::kDict
                                          ? machine.Find(machine.root, "little_endian")
                                          : nullptr;
     if (little == nullptr || little->kind != PickleKind::kBool || little->value != 1) {
-      return UnimplementedError(
+      return UnsupportedError(
           "'little_endian' is not true: numbers in another byte order are "
           "not read");
     }

@@ -183,7 +183,7 @@ class Machine {
       case kBinPersistentId:
         return PushStorage();
       default:
-        return UnimplementedError("operation ", int{operation}, " is none that tensors need");
+        return UnsupportedError("operation ", int{operation}, " is none that tensors need");
     }
   }
 
@@ -210,8 +210,8 @@ class Machine {
   Status BeginProtocol() {
     RAG_ASSIGN_OR_RETURN(const uint8_t protocol, Take<uint8_t>());
     if (protocol == 2) return OkStatus();
-    return UnimplementedError("the pickle is of protocol ", int{protocol},
-                              ", and known is 2, which torch.save writes unless told otherwise");
+    return UnsupportedError("the pickle is of protocol ", int{protocol},
+                            ", and known is 2, which torch.save writes unless told otherwise");
   }
   Status Stop() {
     if (stack_.size() != 1 || !marks_.empty()) {
@@ -398,10 +398,10 @@ class Machine {
         return Push(PickleKind::kGlobal, i);
       }
     }
-    return UnimplementedError("the pickle asks for '", module, ".", name,
-                              "', which is none of what tensors need; nothing was executed. If you "
-                              "trust the file, save its state dict with "
-                              "safetensors.torch.save_file instead");
+    return UnsupportedError("the pickle asks for '", module, ".", name,
+                            "', which is none of what tensors need; nothing was executed. If you "
+                            "trust the file, save its state dict with "
+                            "safetensors.torch.save_file instead");
   }
 
   // Calls a function with the tuple of its arguments.
@@ -445,7 +445,7 @@ class Machine {
       return WrongArguments(function);
     }
     if (given.size() == 7 && given[6].kind != PickleKind::kNone && !IsEmptyDict(given[6])) {
-      return UnimplementedError("a tensor is conjugated, negated or otherwise more than its bytes");
+      return UnsupportedError("a tensor is conjugated, negated or otherwise more than its bytes");
     }
     const PickledTensor tensor{static_cast<uint32_t>(given[0].value), given[1].value, given[2],
                                given[3]};
@@ -518,7 +518,7 @@ class Machine {
       return InvalidArgumentError("a persistent id is no storage's");
     }
     if (legacy && given[5].kind != PickleKind::kNone) {
-      return UnimplementedError("a storage is a view of another one");
+      return UnsupportedError("a storage is a view of another one");
     }
     const PickledStorage storage{out_.Text(given[2]), kGlobals[given[1].value].type,
                                  given[4].value};

@@ -58,7 +58,7 @@ struct TorchPickle {
   // The pickle that `bytes` begin with. What it takes in memory is at most some ten times its
   // bytes and 16 MiB.
   // Format: protocol 2 (Python's Lib/pickletools.py; PEP 307).
-  // Errors: data_loss (cut off), invalid_argument, unimplemented (another protocol, an operation or
+  // Errors: data_loss (cut off), invalid_argument, unsupported (another protocol, an operation or
   // a global that tensors do not need, named) and resource_exhausted, each with the byte.
   static Result<TorchPickle> Read(std::span<const std::byte> bytes, Form form);
 

@@ -175,7 +175,7 @@ Result<ZipRecord> ReadRecord(std::span<const std::byte> bytes, const Entry& entr
   if (Load<uint32_t>(header, 0) != kRecordSignature) {
     return DataLossError("there is no header at byte ", entry.header);
   }
-  if ((Load<uint16_t>(header, 6) & kEncrypted) != 0) return UnimplementedError("is encrypted");
+  if ((Load<uint16_t>(header, 6) & kEncrypted) != 0) return UnsupportedError("is encrypted");
   if (Load<uint16_t>(header, 8) != entry.method) {
     return DataLossError("its header at byte ", entry.header, " has another method");
   }
@@ -237,7 +237,7 @@ Result<std::vector<ZipRecord>> ReadZipDirectory(std::span<const std::byte> bytes
     RAG_RETURN_IF_ERROR(CheckName(entry.name).WithContext(place()));
     const std::string record = StrCat("record '", entry.name, "'");
     if ((Load<uint16_t>(rest, 8) & kEncrypted) != 0) {
-      return UnimplementedError(record, ": is encrypted");
+      return UnsupportedError(record, ": is encrypted");
     }
     RAG_RETURN_IF_ERROR(
         WidenEntry(rest.subspan(kEntryBytes + name_bytes, extra_bytes), entry).WithContext(record));

@@ -22,7 +22,7 @@ struct ZipRecord {
 // of weights that would read all of them, and PyTorch can be told to write none.
 // Format: PKWARE's APPNOTE.TXT 6.3.10, sections 4.3 to 4.5, with zip64; a comment, several disks,
 // encryption, bytes before the first record and records that overlap are refused.
-// Errors: data_loss, invalid_argument, unimplemented (encryption) and resource_exhausted, each
+// Errors: data_loss, invalid_argument, unsupported (encryption) and resource_exhausted, each
 // naming the byte or the record.
 Result<std::vector<ZipRecord>> ReadZipDirectory(std::span<const std::byte> bytes);
 

@@ -139,7 +139,7 @@ Result<std::unique_ptr<Bpe>> Bpe::FromJson(const Value& model, const Vocabulary&
   RAG_ASSIGN_OR_RETURN(settings.byte_fallback, model.GetBool("byte_fallback", false));
   RAG_ASSIGN_OR_RETURN(settings.ignore_merges, model.GetBool("ignore_merges", false));
   RAG_ASSIGN_OR_RETURN(const double dropout, model.GetDouble("dropout", 0));
-  if (dropout != 0) return UnimplementedError("BPE with dropout ", dropout, " is not supported");
+  if (dropout != 0) return UnsupportedError("BPE with dropout ", dropout, " is not supported");
 
   const Value* list = model.Find("merges");
   if (list == nullptr || !list->is_array()) return InvalidArgumentError("model BPE has no merges");

@@ -31,7 +31,7 @@ struct BpeSettings {
 class Bpe final : public TokenizerModel {
  public:
   // tokenizer.json's "model" of type BPE. Errors: invalid_argument for a merge whose pieces or
-  // result the vocabulary lacks; unimplemented for dropout.
+  // result the vocabulary lacks; unsupported for dropout.
   static Result<std::unique_ptr<Bpe>> FromJson(const Value& model, const Vocabulary& vocabulary,
                                                const std::vector<bool>& excluded, bool byte_level);
   // Merges as pairs of pieces, in order of rank. With ignore_merges, `excluded` ids are no words.

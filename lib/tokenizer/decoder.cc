@@ -259,7 +259,7 @@ Result<std::unique_ptr<Decoder>> Parse(const Value& json, int depth) {
     RAG_ASSIGN_OR_RETURN(std::string content, json.GetString("content", ""));
     return Pointer(new ReplaceDecoder(std::move(pattern), std::move(content)));
   }
-  return UnimplementedError("decoder '", type, "' is not supported");
+  return UnsupportedError("decoder '", type, "' is not supported");
 }
 
 }  // namespace

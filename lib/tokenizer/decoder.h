@@ -29,7 +29,7 @@ std::unique_ptr<Decoder> MakeSuffixDecoder(std::string suffix);
 std::unique_ptr<Decoder> MakeByteFallbackDecoder();
 std::unique_ptr<Decoder> MakeSequenceDecoder(std::vector<std::unique_ptr<Decoder>> parts);
 
-// Null for JSON null. Errors: unimplemented naming the type; invalid_argument for a wrong field.
+// Null for JSON null. Errors: unsupported naming the type; invalid_argument for a wrong field.
 Result<std::unique_ptr<Decoder>> ParseDecoder(const Value& json);
 
 // The byte of a "<0xAB>" piece; -1 for any other piece.

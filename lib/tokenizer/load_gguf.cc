@@ -224,7 +224,7 @@ Status FillGpt2(const GgufVocabulary& source, TokenizerParts& parts) {
   RAG_ASSIGN_OR_RETURN(const std::string pre, source.keys.Text("pre", ""));
   const PreTokenizerKind* kind = FindPreTokenizer(pre);
   if (kind == nullptr) {
-    return UnimplementedError(kPrefix, "pre '", pre, "' is not supported");
+    return UnsupportedError(kPrefix, "pre '", pre, "' is not supported");
   }
   RAG_ASSIGN_OR_RETURN(const Value::Array* list, FindArray(source.file, "merges"));
   if (list == nullptr) return InvalidArgumentError(kPrefix, "merges is missing");
@@ -322,7 +322,7 @@ Status Fill(const GgufFile& file, TokenizerParts& parts) {
   RAG_RETURN_IF_ERROR(FillCommon(source, parts));
   if (model == "llama") return FillLlama(source, parts);
   if (model == "gpt2") return FillGpt2(source, parts);
-  return UnimplementedError(kPrefix, "model '", model, "' is not supported");
+  return UnsupportedError(kPrefix, "model '", model, "' is not supported");
 }
 
 }  // namespace

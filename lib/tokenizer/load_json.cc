@@ -377,7 +377,7 @@ Result<std::unique_ptr<TokenizerModel>> ParseModel(const Value& model, const Voc
     RAG_ASSIGN_OR_RETURN(auto unigram, Unigram::FromJson(model, vocabulary, excluded));
     return Pointer(std::move(unigram));
   }
-  return UnimplementedError("tokenizer model '", type, "' is not supported");
+  return UnsupportedError("tokenizer model '", type, "' is not supported");
 }
 
 Result<std::unique_ptr<Tokenizer>> TokenizerFromJson(const Value& json,

@@ -41,7 +41,7 @@ Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vo
 // when they do not.
 std::string_view GgufPreTokenizerName(std::string_view pattern);
 
-// Unimplemented in builds without SentencePiece.
+// Unsupported in builds without SentencePiece.
 Result<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::string& path,
                                                      const TokenizerConfig& config);
 

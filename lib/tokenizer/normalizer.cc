@@ -235,7 +235,7 @@ Result<std::unique_ptr<Normalizer>> Parse(const Value& json, int depth) {
     if (!blob.ok()) return blob.status().WithContext("precompiled_charsmap");
     return MakeCharsmapNormalizer(*blob);
   }
-  return UnimplementedError("normalizer '", type, "' is not supported");
+  return UnsupportedError("normalizer '", type, "' is not supported");
 }
 
 }  // namespace

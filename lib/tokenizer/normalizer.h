@@ -50,7 +50,7 @@ std::unique_ptr<Normalizer> MakeSequenceNormalizer(
 // replacement strings. Errors: invalid_argument for a damaged blob.
 Result<std::unique_ptr<Normalizer>> MakeCharsmapNormalizer(std::string_view blob);
 
-// tokenizer.json's "normalizer"; null for JSON null. Errors: unimplemented naming the type,
+// tokenizer.json's "normalizer"; null for JSON null. Errors: unsupported naming the type,
 // invalid_argument for a wrong field.
 Result<std::unique_ptr<Normalizer>> ParseNormalizer(const Value& json);
 

@@ -40,7 +40,7 @@ std::optional<WordPattern> KnownWordPattern(std::string_view regex);
 
 std::unique_ptr<Pattern> MakeLiteralPattern(std::string_view text);
 std::unique_ptr<Pattern> MakeWordPattern(WordPattern pattern);
-// Errors: invalid_argument for a wrong expression; unimplemented for one without a scanner in a
+// Errors: invalid_argument for a wrong expression; unsupported for one without a scanner in a
 // build without PCRE2.
 Result<std::unique_ptr<Pattern>> MakeRegexPattern(std::string_view regex);
 // {"String": …} or {"Regex": …}.

@@ -115,7 +115,7 @@ Status ParseInto(const Value& json, const Vocabulary& vocabulary, int depth, Pos
     RAG_ASSIGN_OR_RETURN(out.pair, ParseTemplate(json.Find("pair"), specials, vocabulary));
     return OkStatus();
   }
-  return UnimplementedError("post-processor '", type, "' is not supported");
+  return UnsupportedError("post-processor '", type, "' is not supported");
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ struct PostProcessor {
   bool trim_offsets = false;
   bool add_prefix_space = false;
 
-  // tokenizer.json's "post_processor"; JSON null gives the default. Errors: unimplemented naming
+  // tokenizer.json's "post_processor"; JSON null gives the default. Errors: unsupported naming
   // the type; invalid_argument for a wrong field or an unknown special token.
   static Result<PostProcessor> Parse(const Value& json, const Vocabulary& vocabulary);
   // [CLS] A [SEP] and [CLS] A [SEP] B [SEP], the second text and its [SEP] of type 1.

@@ -235,7 +235,7 @@ Result<SplitBehavior> ParseBehavior(std::string_view name) {
   if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
   if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
   if (name == "Contiguous") return SplitBehavior::kContiguous;
-  return UnimplementedError("split behavior '", name, "' is not supported");
+  return UnsupportedError("split behavior '", name, "' is not supported");
 }
 
 Result<std::unique_ptr<PreTokenizer>> Parse(const Value& json, int depth) {
@@ -296,7 +296,7 @@ Result<std::unique_ptr<PreTokenizer>> Parse(const Value& json, int depth) {
     RAG_ASSIGN_OR_RETURN(const bool invert, json.GetBool("invert", false));
     return MakeSplitPreTokenizer(std::move(pattern), behavior, invert);
   }
-  return UnimplementedError("pre-tokenizer '", type, "' is not supported");
+  return UnsupportedError("pre-tokenizer '", type, "' is not supported");
 }
 
 struct ByteAlphabet {

@@ -59,7 +59,7 @@ std::unique_ptr<PreTokenizer> MakeSplitPreTokenizer(std::unique_ptr<Pattern> pat
 std::unique_ptr<PreTokenizer> MakeSequencePreTokenizer(
     std::vector<std::unique_ptr<PreTokenizer>> parts);
 
-// tokenizer.json's "pre_tokenizer"; null for JSON null. Errors: unimplemented naming the type or
+// tokenizer.json's "pre_tokenizer"; null for JSON null. Errors: unsupported naming the type or
 // the regular expression; invalid_argument for a wrong field.
 Result<std::unique_ptr<PreTokenizer>> ParsePreTokenizer(const Value& json);
 

@@ -102,8 +102,8 @@ Result<std::unique_ptr<Pattern>> MakeRegexPattern(std::string_view regex) {
 #else
 
 Result<std::unique_ptr<Pattern>> MakeRegexPattern(std::string_view regex) {
-  return UnimplementedError("regular expression '", regex,
-                            "' has no scanner, and this build is without PCRE2");
+  return UnsupportedError("regular expression '", regex,
+                          "' has no scanner, and this build is without PCRE2");
 }
 
 #endif

@@ -229,8 +229,8 @@ Result<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::string& path,
 
 Result<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::string& path,
                                                      const TokenizerConfig&) {
-  return UnimplementedError(path, ": this build is without SentencePiece; a tokenizer.json of the ",
-                            "same model works");
+  return UnsupportedError(path, ": this build is without SentencePiece; a tokenizer.json of the ",
+                          "same model works");
 }
 
 #endif

@@ -49,7 +49,7 @@ class Tokenizer {
 
   // A Hugging Face folder (tokenizer.json, else vocab.txt with tokenizer_config.json, else
   // *.model), or one of these files by path. Errors: not_found; invalid_argument for a damaged
-  // file; unimplemented naming the component of tokenizer.json that is not known.
+  // file; unsupported naming the component of tokenizer.json that is not known.
   static Result<std::unique_ptr<Tokenizer>> Load(const std::string& path);
   // The tokenizer inside a GGUF file (tokenizer.ggml.*: llama, gpt2 and bert models).
   static Result<std::unique_ptr<Tokenizer>> FromGguf(const GgufFile& file);

@@ -188,7 +188,7 @@ TEST_CASE("every status has its HTTP code and OpenAI's shape") {
       {NotFoundError("m"), 404},           {AlreadyExistsError("m"), 409},
       {FailedPreconditionError("m"), 409}, {ResourceExhaustedError("m"), 413},
       {UnavailableError("m"), 503},        {DeadlineExceededError("m"), 504},
-      {UnimplementedError("m"), 501},      {PermissionDeniedError("m"), 403},
+      {UnsupportedError("m"), 501},        {PermissionDeniedError("m"), 403},
       {DataLossError("m"), 500},           {IoError("m"), 500},
       {InternalError("m"), 500},           {CancelledError("m"), 499},
   };

@@ -291,7 +291,7 @@ TEST_CASE("log-probabilities are the model's, and a bias chooses by them") {
   rag_ask_options asking{};
   asking.struct_size = sizeof asking;
   asking.generate = &generate;
-  CHECK(rag_ask(engine, "notes", "zebra", &asking, nullptr, &json) == RAG_UNIMPLEMENTED);
+  CHECK(rag_ask(engine, "notes", "zebra", &asking, nullptr, &json) == RAG_UNSUPPORTED);
   generate.logprobs = 0;
   CHECK(rag_chat(engine, messages, 1, &generate, nullptr, &json) == RAG_INVALID_ARGUMENT);
   generate.top_logprobs = 0;
@@ -625,7 +625,7 @@ TEST_CASE("rag_options is checked by its size") {
   REQUIRE(rag_open(folder.file("db").c_str(), &later.options, &engine) == RAG_OK);
   CHECK(rag_close(engine) == RAG_OK);
   later.added = &later;
-  CHECK(rag_open(folder.file("db").c_str(), &later.options, &engine) == RAG_UNIMPLEMENTED);
+  CHECK(rag_open(folder.file("db").c_str(), &later.options, &engine) == RAG_UNSUPPORTED);
 }
 
 TEST_CASE("each thread has its own last error") {

@@ -315,7 +315,7 @@ class Answers(Case):
                 engine.chat(STORY, **options)
         with self.assertRaisesRegex(rag.NotFoundError, "no passage of the collection 'notes'"):
             engine.ask("notes", "zebra", choices=["yes", "no"])
-        with self.assertRaisesRegex(rag.UnimplementedError, "logprobs"):
+        with self.assertRaisesRegex(rag.UnsupportedError, "logprobs"):
             engine.ask("notes", "key", logprobs=True)
 
     @unittest.skipUnless(DECODER, "stories260K is absent")

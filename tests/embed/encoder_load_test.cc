@@ -29,7 +29,7 @@ void CheckConfigRefused(const std::string& name, const std::string& from, const 
 }
 
 constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
-constexpr StatusCode kUnknown = StatusCode::kUnimplemented;
+constexpr StatusCode kUnknown = StatusCode::kUnsupported;
 
 TEST_CASE("Numbers of config.json are bounded, naming the field") {
   CheckConfigRefused("bert", "\"hidden_size\": 32", "\"hidden_size\": 0", kInvalid,

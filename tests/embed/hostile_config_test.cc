@@ -7,7 +7,7 @@ namespace rag::test {
 namespace {
 
 constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
-constexpr StatusCode kUnknown = StatusCode::kUnimplemented;
+constexpr StatusCode kUnknown = StatusCode::kUnsupported;
 
 enum class Kind { kSize, kCount, kNumber, kName, kFlag };
 

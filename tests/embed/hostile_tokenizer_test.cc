@@ -6,7 +6,7 @@ namespace rag::test {
 namespace {
 
 constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
-constexpr StatusCode kUnknown = StatusCode::kUnimplemented;
+constexpr StatusCode kUnknown = StatusCode::kUnsupported;
 constexpr char kFile[] = "tokenizer.json";
 
 Value Json(std::string_view text) {

@@ -7,7 +7,7 @@ namespace {
 
 constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
 constexpr StatusCode kLost = StatusCode::kDataLoss;
-constexpr StatusCode kUnknown = StatusCode::kUnimplemented;
+constexpr StatusCode kUnknown = StatusCode::kUnsupported;
 constexpr char kFile[] = "model.safetensors";
 
 // A safetensors file taken apart.

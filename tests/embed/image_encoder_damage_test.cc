@@ -46,7 +46,7 @@ bool LoadsAndRuns(const ImageEncoderFolder& folder, const Runtime& runtime) {
     const Status status = encoder.status();
     INFO(status.ToString());
     CHECK((status.code() == StatusCode::kInvalidArgument ||
-           status.code() == StatusCode::kUnimplemented || status.code() == StatusCode::kDataLoss));
+           status.code() == StatusCode::kUnsupported || status.code() == StatusCode::kDataLoss));
     CHECK(status.message().find(folder.path().string()) != std::string::npos);
     return false;
   }

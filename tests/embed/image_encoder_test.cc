@@ -382,7 +382,7 @@ TEST_CASE("SigLIP's padding is the tokenizer's") {
   CHECK(lowest() < 0.999);
   std::filesystem::remove(folder.path() / "tokenizer.json");
   const auto encoder = folder.Load(*runtime);
-  CHECK(encoder.status().code() == StatusCode::kUnimplemented);
+  CHECK(encoder.status().code() == StatusCode::kUnsupported);
   CHECK(encoder.status().message().find("tokenizer.json") != std::string::npos);
 }
 
@@ -421,7 +421,7 @@ TEST_CASE("Modules that would change the texts alone are refused") {
           model.path() / "1_More" / "config.json",
           R"({"dimension": 16, "word_embedding_dimension": 16, "pooling_mode_cls_token": true})");
       const auto loaded = model.Load(*runtime);
-      CHECK(loaded.status().code() == StatusCode::kUnimplemented);
+      CHECK(loaded.status().code() == StatusCode::kUnsupported);
       CHECK(loaded.status().message().find("1_More") != std::string::npos);
     }
     WriteText(model.path() / "modules.json", start + "]");
@@ -583,7 +583,7 @@ TEST_CASE("What these models cannot do is refused, naming file and key") {
   // One of the two networks by itself, without the projection behind it.
   const ImageEncoderFolder part("clip");
   WriteText(part.path() / "config.json", R"({"model_type": "clip_text_model", "vocab_size": 900})");
-  CHECK(part.Load(*runtime).status().code() == StatusCode::kUnimplemented);
+  CHECK(part.Load(*runtime).status().code() == StatusCode::kUnsupported);
 }
 
 TEST_CASE("The preprocessing is part of the fingerprint") {

@@ -103,7 +103,7 @@ TEST_CASE("A router's further routes and rules are refused") {
     folder.Replace("router_config.json", from, to);
     const Status status = SparseEncoder::Load(folder.path().string(), *runtime).status();
     INFO(status.ToString());
-    CHECK((status.code() == StatusCode::kUnimplemented ||
+    CHECK((status.code() == StatusCode::kUnsupported ||
            status.code() == StatusCode::kInvalidArgument));
     CHECK(status.message().find("router_config.json") != std::string::npos);
     CHECK(status.message().find(word) != std::string::npos);
@@ -149,7 +149,7 @@ TEST_CASE("Queries of a router are looked up, with the reference's weights") {
   refused(StatusCode::kInvalidArgument, "../idf.json");
   WriteText(part / "config.json", "{}");
   folder.Replace("router_config.json", "\"query_0_SparseStaticEmbedding\"\n", "\"nobody\"\n");
-  refused(StatusCode::kUnimplemented, "query");
+  refused(StatusCode::kUnsupported, "query");
   folder.Replace("router_config.json", "\"query\": [", "\"question\": [");
   refused(StatusCode::kInvalidArgument, "'query'");
 }
@@ -190,11 +190,11 @@ TEST_CASE("A sparse encoder's folder that cannot be used is refused") {
   const auto runtime = MakeRuntime();
   const FamilyFolder folder("distilbert", "sparse");
   const Status dense = Encoder::Load(folder.path().string(), *runtime).status();
-  CHECK(dense.code() == StatusCode::kUnimplemented);
+  CHECK(dense.code() == StatusCode::kUnsupported);
   CHECK(dense.message().find("SpladePooling") != std::string::npos);
   folder.Replace("1_SpladePooling/config.json", "\"max\"", "\"mean\"");
   const Status pooling = SparseEncoder::Load(folder.path().string(), *runtime).status();
-  CHECK(pooling.code() == StatusCode::kUnimplemented);
+  CHECK(pooling.code() == StatusCode::kUnsupported);
   CHECK(pooling.message().find("mean") != std::string::npos);
   const FamilyFolder headless("electra");
   CHECK(SparseEncoder::Load(headless.path().string(), *runtime)

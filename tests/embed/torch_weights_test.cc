@@ -155,7 +155,7 @@ TEST_CASE("an encoder's folder whose pytorch_model.bin is hostile is refused by 
   };
   for (const char* name : {"system", "popen", "execv"}) {
     refuse(Pickle().Global("os", name).Text("id").Op('\x85').Op('R').Op('.'), StrCat("'os.", name),
-           StatusCode::kUnimplemented);
+           StatusCode::kUnsupported);
   }
   refuse(Pickle().Op('}').Text("a").Tensor().Op('s').Op('.'), "the weights have no tensor",
          StatusCode::kInvalidArgument);

@@ -133,7 +133,7 @@ TEST_CASE("Damaged word vectors are refused, naming file and place") {
       {"a.bin", "2 2\ncat 12345678dog 1234", StatusCode::kInvalidArgument, "word 2"},
       {"a.bin", "9000000 9000\ncat ", StatusCode::kInvalidArgument, "9000000"},
       {"a.bin", "nothing", StatusCode::kInvalidArgument, "first line"},
-      {"a.bin", magic + std::string(60, '\0'), StatusCode::kUnimplemented, "fastText"},
+      {"a.bin", magic + std::string(60, '\0'), StatusCode::kUnsupported, "fastText"},
       {"a.bin", "PK\3\4" + std::string(60, '\0'), StatusCode::kInvalidArgument, "PyTorch"},
       {"a.bin", "\x80\2\x8A\x0A" + std::string(60, '\n'), StatusCode::kInvalidArgument, "PyTorch"},
   };

@@ -73,7 +73,7 @@ TEST_CASE("tensors that are missing, misshapen, of another type or unknown are n
     test::AddChatVocabulary(writer);
     writer.Tensor("blk.0.attn_sinks.weight", DType::kF32, {64}, zeros);
   };
-  loader.Expect(unknown, StatusCode::kUnimplemented, "blk.0.attn_sinks.weight");
+  loader.Expect(unknown, StatusCode::kUnsupported, "blk.0.attn_sinks.weight");
 }
 
 TEST_CASE("metadata outside its bounds is named") {
@@ -129,7 +129,7 @@ TEST_CASE("other architectures, experts and rope scalings are named") {
   const Loader loader;
   test::RandomModel model = Sound();
   model.architecture = "mamba";
-  loader.Expect(model, StatusCode::kUnimplemented, "'mamba', which is not supported; known are");
+  loader.Expect(model, StatusCode::kUnsupported, "'mamba', which is not supported; known are");
   const auto with = [](auto add) {
     test::RandomModel changed = Sound();
     changed.more = [add](test::GgufWriter& writer) {
@@ -144,7 +144,7 @@ TEST_CASE("other architectures, experts and rope scalings are named") {
   loader.Expect(with([](Writer& w) { w.Integer("llama.expert_count", 99999); }),
                 StatusCode::kInvalidArgument, "'llama.expert_count' is 99999");
   loader.Expect(with([](Writer& w) { w.Text("llama.rope.scaling.type", "dynamic"); }),
-                StatusCode::kUnimplemented, "dynamic");
+                StatusCode::kUnsupported, "dynamic");
   loader.Expect(with([](Writer& w) { w.Text("llama.rope.scaling.type", "yarn"); }),
                 StatusCode::kInvalidArgument, "rope.scaling.original_context_length");
   loader.Expect(with([](Writer& w) { w.Float("llama.attention.scale", -1); }),

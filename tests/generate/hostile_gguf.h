@@ -99,7 +99,7 @@ class HostileFiles {
     const Status status = generator.status();
     INFO(status.ToString());
     CHECK((status.code() == StatusCode::kInvalidArgument ||
-           status.code() == StatusCode::kUnimplemented || status.code() == StatusCode::kDataLoss ||
+           status.code() == StatusCode::kUnsupported || status.code() == StatusCode::kDataLoss ||
            status.code() == StatusCode::kOutOfRange ||
            status.code() == StatusCode::kResourceExhausted));
     CHECK(status.message().find(folder_.file("model.gguf")) != std::string::npos);

@@ -10,7 +10,7 @@ using Document = GgufDocument;
 using Refusal = HostileFiles::Refusal;
 constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
 constexpr StatusCode kLost = StatusCode::kDataLoss;
-constexpr StatusCode kUnknown = StatusCode::kUnimplemented;
+constexpr StatusCode kUnknown = StatusCode::kUnsupported;
 constexpr StatusCode kTooMuch = StatusCode::kResourceExhausted;
 
 TEST_CASE("a GGUF header that is wrong is refused by its field") {

@@ -8,7 +8,7 @@ namespace {
 using Document = GgufDocument;
 using Refusal = HostileFiles::Refusal;
 constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
-constexpr StatusCode kUnknown = StatusCode::kUnimplemented;
+constexpr StatusCode kUnknown = StatusCode::kUnsupported;
 
 enum class Kind { kSize, kCount, kPositive, kNonNegative, kFlag, kText };
 

@@ -8,7 +8,7 @@ namespace {
 
 using Document = GgufDocument;
 constexpr StatusCode kInvalid = StatusCode::kInvalidArgument;
-constexpr StatusCode kUnknown = StatusCode::kUnimplemented;
+constexpr StatusCode kUnknown = StatusCode::kUnsupported;
 
 const std::string kPrefix = "tokenizer.ggml.";
 

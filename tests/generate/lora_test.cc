@@ -430,7 +430,7 @@ TEST_CASE("a damaged or foreign adapter is refused, naming what is wrong") {
   };
   using A = RandomAdapter;
   const auto invalid = StatusCode::kInvalidArgument;
-  const auto unknown = StatusCode::kUnimplemented;
+  const auto unknown = StatusCode::kUnsupported;
   refused([](A& a) { a.architecture = "qwen2"; }, invalid, "'general.architecture' is 'qwen2'");
   refused([](A& a) { a.type = "model"; }, invalid, "'general.type'");
   refused([](A& a) { a.matrices.clear(); }, invalid, "no adapter tensors");
@@ -538,7 +538,7 @@ TEST_CASE("a folder of PEFT's is refused by the name of what it needs and we do 
     CHECK(status.message().find(words) != std::string::npos);
     CHECK(status.message().find("adapter") != std::string::npos);
   };
-  const auto unknown = StatusCode::kUnimplemented;
+  const auto unknown = StatusCode::kUnsupported;
   const auto invalid = StatusCode::kInvalidArgument;
   REQUIRE_OK(open(from));
   refused("use_dora", true, unknown, "'use_dora'");

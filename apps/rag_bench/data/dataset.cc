@@ -127,8 +127,8 @@ Result<Metric> ParseDistance(const std::string& distance, const std::string& pat
   if (distance == "angular") return Metric::kCosine;
   if (distance == "dot" || distance == "ip") return Metric::kInnerProduct;
   if (distance.empty()) return Metric::kL2;
-  return UnimplementedError("'", path, "', attribute 'distance': '", distance,
-                            "' is none of euclidean, angular, dot; --metric overrides it");
+  return UnsupportedError("'", path, "', attribute 'distance': '", distance,
+                          "' is none of euclidean, angular, dot; --metric overrides it");
 }
 
 Result<Dataset> LoadHdf5(const DatasetRequest& request) {

@@ -58,7 +58,7 @@ class File {
     if (!type.ok()) return DataLossError(place, " has no type");
     const H5T_class_t found = H5Tget_class(type.get());
     if (found != H5T_INTEGER && found != wanted) {
-      return UnimplementedError(place, ": values of HDF5 class ", static_cast<int>(found));
+      return UnsupportedError(place, ": values of HDF5 class ", static_cast<int>(found));
     }
     const Handle space(H5Dget_space(dataset.get()), H5Sclose);
     if (!space.ok() || H5Sget_simple_extent_ndims(space.get()) != 2) {

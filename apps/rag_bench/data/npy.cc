@@ -66,7 +66,7 @@ Result<Matrix> ReadNpy(const std::string& path, size_t max_rows) {
   }
   const auto byte = [&](size_t at) { return size_t{static_cast<unsigned char>(bytes[at])}; };
   const size_t version = byte(6);
-  if (version < 1 || version > 3) return UnimplementedError(place, ": version ", version);
+  if (version < 1 || version > 3) return UnsupportedError(place, ": version ", version);
   const size_t start = version == 1 ? 10 : 12;
   size_t header_bytes = byte(8) | byte(9) << 8;
   if (version > 1) header_bytes |= byte(10) << 16 | byte(11) << 24;
@@ -77,7 +77,7 @@ Result<Matrix> ReadNpy(const std::string& path, size_t max_rows) {
   const std::string_view header = bytes.substr(start, header_bytes);
   const auto order = After(header, "fortran_order");
   if (!order || !order->starts_with("False")) {
-    return UnimplementedError(place, ": the values are not in C order");
+    return UnsupportedError(place, ": the values are not in C order");
   }
   const auto descr = After(header, "descr");
   if (!descr || descr->size() < 5) return DataLossError(place, ": no descr in the header");
@@ -97,7 +97,7 @@ Result<Matrix> ReadNpy(const std::string& path, size_t max_rows) {
     element = 1;
     widen = Widen<int8_t>;
   } else {
-    return UnimplementedError(place, ": values of type '", type, "'; known are <f4, <f8, |u1, |i1");
+    return UnsupportedError(place, ": values of type '", type, "'; known are <f4, <f8, |u1, |i1");
   }
   const auto shape_text = After(header, "shape");
   const auto shape = shape_text ? ParseShape(*shape_text) : std::nullopt;

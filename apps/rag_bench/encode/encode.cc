@@ -189,7 +189,7 @@ class EncodeBench {
     }
     const Value* const pooling = info_.Find("pooling");
     if (pooling == nullptr || !pooling->is_array() || pooling->as_array().size() != 1) {
-      return UnimplementedError("the peers pool in one way, this model in several");
+      return UnsupportedError("the peers pool in one way, this model in several");
     }
     progress_.Show("writing the model in the peers' formats");
     const std::string folder =

@@ -10,15 +10,15 @@
 namespace rag::bench {
 
 Status System::Remove(std::span<const Row>) {
-  return UnimplementedError("'", info().name, "' does not remove");
+  return UnsupportedError("'", info().name, "' does not remove");
 }
 
 Status System::Add(std::span<const Row>) {
-  return UnimplementedError("'", info().name, "' does not add to what was built");
+  return UnsupportedError("'", info().name, "' does not add to what was built");
 }
 
 Result<Reopened> System::Reopen(const std::string&) {
-  return UnimplementedError("'", info().name, "' is not saved here");
+  return UnsupportedError("'", info().name, "' is not saved here");
 }
 
 Status TimeQueries(int threads, size_t queries, size_t k, const CancelToken& cancel,

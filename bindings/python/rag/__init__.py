@@ -11,7 +11,7 @@ from .engine import Engine, restore
 from .errors import (
     AlreadyExistsError, CancelledError, DataLossError, DeadlineExceededError, FailedPreconditionError, InternalError,
     InvalidArgumentError, IoError, NotFoundError, OutOfRangeError, PermissionDeniedError, RagError,
-    ResourceExhaustedError, UnavailableError, UnimplementedError,
+    ResourceExhaustedError, UnavailableError, UnsupportedError,
 )
 from .results import (
     Added, Answer, Citation, Completion, Document, EvaluateReport, Failure, Hit, IndexReport, Label, RecallReport, Span,
@@ -26,5 +26,5 @@ __all__ = [
     "DeadlineExceededError", "Document", "Engine", "EvaluateReport", "FailedPreconditionError", "Failure", "Hit",
     "IndexReport", "InternalError", "InvalidArgumentError", "IoError", "Label", "NotFoundError", "OutOfRangeError",
     "PermissionDeniedError", "RagError", "RecallReport", "ResourceExhaustedError", "Span", "TokenLogprob",
-    "TokenLogprobs", "TuneReport", "TuneTrial", "UnavailableError", "UnimplementedError", "VectorIndex", "restore",
+    "TokenLogprobs", "TuneReport", "TuneTrial", "UnavailableError", "UnsupportedError", "VectorIndex", "restore",
 ]

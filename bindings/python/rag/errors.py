@@ -51,8 +51,8 @@ class DataLossError(RagError):
     code = "data_loss"
 
 
-class UnimplementedError(RagError, NotImplementedError):
-    code = "unimplemented"
+class UnsupportedError(RagError, NotImplementedError):
+    code = "unsupported"
 
 
 class IoError(RagError, OSError):
@@ -71,5 +71,5 @@ class InternalError(RagError):
 BY_CODE = (
     None, InvalidArgumentError, NotFoundError, AlreadyExistsError, FailedPreconditionError, OutOfRangeError,
     ResourceExhaustedError, UnavailableError, DeadlineExceededError, CancelledError, DataLossError,
-    UnimplementedError, IoError, PermissionDeniedError, InternalError,
+    UnsupportedError, IoError, PermissionDeniedError, InternalError,
 )

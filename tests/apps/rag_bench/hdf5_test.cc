@@ -109,7 +109,7 @@ TEST_CASE("HDF5 files that contradict themselves") {
   DatasetRequest request;
   request.data = path;
   const Status unknown = LoadDataset(request).status();
-  CHECK(unknown.code() == StatusCode::kUnimplemented);
+  CHECK(unknown.code() == StatusCode::kUnsupported);
   CHECK(unknown.message().find("chebyshev") != std::string::npos);
   request.metric = Metric::kInnerProduct;
   REQUIRE_OK(LoadDataset(request));

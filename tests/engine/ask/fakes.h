@@ -96,7 +96,7 @@ class FakeGenerator : public Generator {
   }
   Result<std::shared_ptr<const CompiledConstraint>> CompileConstraint(
       const OutputConstraint&) override {
-    return UnimplementedError("a fake");
+    return UnsupportedError("a fake");
   }
   Result<CacheSaveReport> SaveCache() override { return FailedPreconditionError("no file"); }
   bool CacheChanged() override { return false; }
@@ -181,7 +181,7 @@ class FakeCollection : public Collection {
   Status Checkpoint() override { return Refuse(); }
 
  private:
-  static Status Refuse() { return UnimplementedError("not in this test"); }
+  static Status Refuse() { return UnsupportedError("not in this test"); }
   CollectionConfig config_;
 };
 

@@ -162,9 +162,9 @@ TEST_CASE("GGUF fields out of bounds are refused by name") {
     CHECK(status.message().find("x.gguf") != std::string::npos);
   };
   using enum StatusCode;
-  fails(kUnimplemented, "version 1", [](FieldsOf& f) { f.version = 1; });
-  fails(kUnimplemented, "version 4", [](FieldsOf& f) { f.version = 4; });
-  fails(kUnimplemented, "big-endian", [](FieldsOf& f) { f.version = 3u << 24; });
+  fails(kUnsupported, "version 1", [](FieldsOf& f) { f.version = 1; });
+  fails(kUnsupported, "version 4", [](FieldsOf& f) { f.version = 4; });
+  fails(kUnsupported, "big-endian", [](FieldsOf& f) { f.version = 3u << 24; });
   fails(kInvalidArgument, "tensor count", [](FieldsOf& f) { f.tensor_count = UINT64_MAX; });
   fails(kInvalidArgument, "key count", [](FieldsOf& f) { f.key_count = UINT64_MAX; });
   fails(kInvalidArgument, "alignment", [](FieldsOf& f) { f.alignment = 0; });
@@ -181,7 +181,7 @@ TEST_CASE("GGUF fields out of bounds are refused by name") {
   fails(kDataLoss, "past the end", [](FieldsOf& f) { f.columns = 1ull << 40; });
   fails(kInvalidArgument, "type 4, which does not exist", [](FieldsOf& f) { f.type = 4; });
   fails(kInvalidArgument, "type 99999", [](FieldsOf& f) { f.type = 99999; });
-  fails(kUnimplemented, "IQ2_XXS", [](FieldsOf& f) { f.type = 16; });
+  fails(kUnsupported, "IQ2_XXS", [](FieldsOf& f) { f.type = 16; });
   fails(kInvalidArgument, "no whole number of Q4_0", [](FieldsOf& f) { f.type = 2; });
   fails(kInvalidArgument, "alignment", [](FieldsOf& f) { f.second_offset = 33; });
   fails(kInvalidArgument, "overlaps", [](FieldsOf& f) { f.second_offset = 0; });
