@@ -13,18 +13,15 @@ namespace {
 // activations (48 * 1536 floats for MiniLM) stay in the second-level cache.
 constexpr size_t kRowBlock = 48;
 // The same where a layer's weights, read once for each block, cost more than what the activations
-// do outside of the cache: with products on tiles, which are so fast,
-constexpr size_t kTiledRowBlock = 192;
-// and in f32, whose weights are so large. On Zen 5 BERT-base's shape is as fast with 192 rows where
-// the machine is quiet, and 7% faster with 768 where others use its memory (two threads, medians of
-// twelve in turns).
-constexpr size_t kF32RowBlock = 768;
+// do outside of the cache: in f32, whose weights are so large, and with products on tiles, which
+// are so fast. (768 rows gained nothing over 192 for BERT-base in f32 on Zen 5.)
+constexpr size_t kWideRowBlock = 192;
 // A multiple of the rows that products take at once.
 constexpr size_t kRowStep = 12;
 
 size_t MostRows(const Kernels& kernels, Precision precision) {
-  if (precision == Precision::kF32) return kF32RowBlock;
-  return kernels.gemm_split != nullptr ? kTiledRowBlock : kRowBlock;
+  const bool is_wide = precision == Precision::kF32 || kernels.gemm_split != nullptr;
+  return is_wide ? kWideRowBlock : kRowBlock;
 }
 
 // Rows of a block, at most `most`, a multiple of kRowStep: a thread's share in equal ones.
