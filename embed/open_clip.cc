@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "embed/transformer_config.h"
-#include "lib/model/safetensors_writer.h"
 
 namespace rag {
 namespace {

@@ -98,7 +98,7 @@ bool Transformer::Run(std::span<const TokenSequence> sequences, TransformerWorks
     workspace.hidden = Matrix(tokens, config_.hidden);
     workspace.qkv = Matrix(tokens, config_.qkv_width());
     workspace.context = Matrix(tokens, config_.query_width());
-    if (config_.family == EncoderFamily::kMobileBert) {
+    if (config_.has_bottleneck()) {
       workspace.inner = Matrix(tokens, config_.inner);
     }
   }

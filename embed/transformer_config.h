@@ -49,7 +49,7 @@ struct TransformerConfig {
   EncoderFamily family = EncoderFamily::kBert;
   size_t hidden = 0;     // of a token between the layers
   size_t embedding = 0;  // of a row of the word table
-  size_t inner = 0;      // of a token inside a layer: hidden, but for MobileBERT's bottleneck
+  size_t inner = 0;      // of a token inside a layer: hidden, but for a bottleneck
   size_t layers = 0;
   size_t heads = 0;
   size_t kv_heads = 0;  // each of them is shared by heads / kv_heads queries (Ainslie et al. 2023)
@@ -95,6 +95,8 @@ struct TransformerConfig {
   size_t groups = 0;         // ALBERT: so many groups of layers are shared; 0: none is
   size_t group_layers = 1;   // layers of a group, run one after another
 
+  // Layers work on rows of `inner` elements, made from those of `hidden` and added to them again.
+  bool has_bottleneck() const { return family == EncoderFamily::kMobileBert; }
   size_t query_width() const { return heads * head_dim; }
   size_t kv_width() const { return kv_heads * head_dim; }
   // Of a token's queries, keys and values side by side.

@@ -48,7 +48,7 @@ class TransformerWeights::LayerReader {
 
   Status Read(TransformerLayer& layer) const {
     const size_t inner = config_.inner;
-    if (config_.family == EncoderFamily::kMobileBert) {
+    if (config_.has_bottleneck()) {
       RAG_RETURN_IF_ERROR(ReadBottleneck(layer.bottleneck.emplace()));
       RAG_ASSIGN_OR_RETURN(layer.qkv, ReadLinear({names_.qkv[0], names_.qkv[1]}, precision_,
                                                  2 * inner, inner, names_.attention_bias));

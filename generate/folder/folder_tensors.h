@@ -55,7 +55,7 @@ struct FolderTensors {
 
   TensorFile file;
   std::deque<std::vector<std::byte>> changed;
-  std::vector<std::pair<std::string, TensorView>> tensors;
+  std::vector<NamedTensorView> tensors;
 };
 
 // Fills out.tensors from out.file. Errors: unsupported naming a tensor that the family does not

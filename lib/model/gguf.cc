@@ -42,9 +42,9 @@ struct GgufFile::Impl {
   std::shared_ptr<const void> storage;  // of FromParts
   uint32_t version = 0;
   Value::Object metadata;
-  std::vector<std::span<const std::byte>> raw_metadata;     // empty for FromParts
-  std::vector<std::pair<std::string, TensorView>> tensors;  // file order
-  std::vector<uint32_t> by_name;                            // indexes of tensors, sorted by name
+  std::vector<std::span<const std::byte>> raw_metadata;  // empty for FromParts
+  std::vector<NamedTensorView> tensors;                  // file order
+  std::vector<uint32_t> by_name;                         // indexes of tensors, sorted by name
 
   // Errors: invalid_argument for a name that is there twice.
   Status IndexTensors();

@@ -38,7 +38,7 @@ class TensorFile {
 
   // The file with these tensors instead of its own: views of its bytes, or of what `storage` keeps.
   // Errors: invalid_argument for a tensor that is there twice.
-  Result<TensorFile> WithTensors(std::vector<std::pair<std::string, TensorView>> tensors,
+  Result<TensorFile> WithTensors(std::vector<NamedTensorView> tensors,
                                  std::shared_ptr<const void> storage) &&;
 
   // Views live as long as the object. Null when there is no such tensor.
@@ -59,8 +59,8 @@ class TensorFile {
 struct GgufParts {
   std::string path;  // where it comes from, for errors
   Value::Object metadata;
-  std::vector<std::pair<std::string, TensorView>> tensors;  // by GGUF's names, outermost first
-  std::shared_ptr<const void> storage;                      // keeps the views' bytes
+  std::vector<NamedTensorView> tensors;  // by GGUF's names, outermost first
+  std::shared_ptr<const void> storage;   // keeps the views' bytes
 };
 
 // A GGUF file, versions 2 and 3, little-endian (github.com/ggml-org/ggml, docs/gguf.md).

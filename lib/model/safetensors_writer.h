@@ -13,9 +13,6 @@
 
 namespace rag {
 
-// A tensor by its name, its bytes borrowed.
-using NamedTensorView = std::pair<std::string, TensorView>;
-
 // Format: github.com/huggingface/safetensors, README "Format": a header of JSON, filled up to a
 // multiple of 8 bytes, then the tensors without gaps, wider elements first, so that each is aligned
 // to its own. Written beside `path` and renamed, so that a broken-off file never looks whole.

@@ -143,7 +143,7 @@ Result<TensorFile> TensorFile::Open(const std::string& path) {
   return TensorFile(std::move(impl));
 }
 
-Result<TensorFile> TensorFile::WithTensors(std::vector<std::pair<std::string, TensorView>> tensors,
+Result<TensorFile> TensorFile::WithTensors(std::vector<NamedTensorView> tensors,
                                            std::shared_ptr<const void> storage) && {
   impl_->tensors = std::move(tensors);
   RAG_RETURN_IF_ERROR(SortTensors(impl_->tensors));

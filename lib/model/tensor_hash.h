@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "lib/model/safetensors_writer.h"
 #include "lib/runtime/runtime.h"
 #include "lib/tensor/tensor.h"
 

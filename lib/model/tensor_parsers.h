@@ -7,7 +7,7 @@
 #include "lib/base/file.h"
 #include "lib/base/status.h"
 #include "lib/base/value.h"
-#include "lib/model/safetensors_writer.h"
+#include "lib/tensor/tensor.h"
 
 namespace rag {
 

@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lib/base/status.h"
@@ -63,6 +65,9 @@ struct TensorView {
 
   size_t elements() const;
 };
+
+// A tensor by its name.
+using NamedTensorView = std::pair<std::string, TensorView>;
 
 // Elements [offset, offset + out.size()) of the flattened tensor as f32, for every type of DType.
 // For block types offset and out.size() must be multiples of the block size.
