@@ -35,6 +35,8 @@ Result<HeadNames> FamilyHead(const ConfigFile& file, EncoderFamily family) {
     case EncoderFamily::kModernBert:
       return HeadNames{"head.dense", false, EncoderActivation::kGelu, "classifier"};
     case EncoderFamily::kDecoder:
+    case EncoderFamily::kGemma:
+    case EncoderFamily::kT5:
     case EncoderFamily::kNomic:
     case EncoderFamily::kClipText:
     case EncoderFamily::kClipVision:

@@ -51,14 +51,13 @@ Status UsePositionTable(const ConfigFile& file, std::string_view key, size_t ski
 // One member of 'rope_parameters', which newer files have, or a key of its own, which older have.
 Result<double> ReadRotaryBase(const ConfigFile& file, std::string_view member, std::string_view key,
                               double fallback) {
+  RAG_ASSIGN_OR_RETURN(const double base, file.Number(key, 1.0, kMaxRotaryBase, fallback));
   const Value* parameters = file.value().Find("rope_parameters");
   if (parameters != nullptr && !member.empty()) parameters = parameters->Find(member);
-  if (parameters == nullptr || parameters->is_null()) {
-    return file.Number(key, 1.0, kMaxRotaryBase, fallback);
-  }
+  if (parameters == nullptr || parameters->is_null()) return base;
   const ConfigFile rope(StrCat(file.path(), ": rope_parameters"), *parameters);
   RAG_RETURN_IF_ERROR(RefuseOther(rope, "rope_type", "default"));
-  return rope.Number("rope_theta", 1.0, kMaxRotaryBase, fallback);
+  return rope.Number("rope_theta", 1.0, kMaxRotaryBase, base);
 }
 
 // Fixed NTK scaling (kexue.fm/archives/9706, equation 6), as GTE's own code and vLLM have it.
@@ -163,6 +162,27 @@ Status ReadDecoderRotation(const ConfigFile& file, TransformerConfig& config) {
   if (type == "yarn") return ReadYarnScaling(file, scaling, config);
   return UnsupportedError(scaling.path(), ": rope_type '", type,
                           "' is not known; known are default, linear, dynamic, llama3 and yarn");
+}
+
+// Which layers see a window, where the file lists their types. False: it does not.
+Result<bool> ReadLayerTypes(const ConfigFile& file, TransformerConfig& config) {
+  config.local.resize(config.layers);
+  const Value* types = file.value().Find("layer_types");
+  if (types == nullptr || !types->is_array()) return false;
+  const Value::Array& names = types->as_array();
+  if (names.size() != config.layers) {
+    return InvalidArgumentError(file.path(), ": 'layer_types' has ", names.size(), " entries for ",
+                                config.layers, " layers");
+  }
+  for (size_t i = 0; i < names.size(); ++i) {
+    const std::string name = names[i].is_string() ? names[i].as_string() : "";
+    if (name != "sliding_attention" && name != "full_attention") {
+      return UnsupportedError(file.path(), ": 'layer_types' entry ", i,
+                              " is neither full_attention nor sliding_attention");
+    }
+    config.local[i] = name == "sliding_attention";
+  }
+  return true;
 }
 
 // Günther et al. 2023: BERT with ALiBi on both sides and a gated feed-forward network.
@@ -285,24 +305,8 @@ Status ReadModernBert(const ConfigFile& file, TransformerConfig& config) {
                        ReadRotaryBase(file, "sliding_attention", "local_rope_theta", 10'000.0));
   RAG_ASSIGN_OR_RETURN(const size_t keys, file.Size("local_attention", 2, kMaxPositions, 128));
   config.window = keys / 2;
-  config.local.resize(config.layers);
-  const Value* types = file.value().Find("layer_types");
-  if (types != nullptr && types->is_array()) {
-    const Value::Array& names = types->as_array();
-    if (names.size() != config.layers) {
-      return InvalidArgumentError(file.path(), ": 'layer_types' has ", names.size(),
-                                  " entries for ", config.layers, " layers");
-    }
-    for (size_t i = 0; i < names.size(); ++i) {
-      const std::string name = names[i].is_string() ? names[i].as_string() : "";
-      if (name != "sliding_attention" && name != "full_attention") {
-        return UnsupportedError(file.path(), ": 'layer_types' entry ", i,
-                                " is neither full_attention nor sliding_attention");
-      }
-      config.local[i] = name == "sliding_attention";
-    }
-    return OkStatus();
-  }
+  RAG_ASSIGN_OR_RETURN(const bool listed, ReadLayerTypes(file, config));
+  if (listed) return OkStatus();
   RAG_ASSIGN_OR_RETURN(const size_t every,
                        file.Size("global_attn_every_n_layers", 1, kMaxLayers, 3));
   for (size_t i = 0; i < config.layers; ++i) config.local[i] = i % every != 0;
@@ -415,6 +419,69 @@ Status ReadDecoder(const ConfigFile& file, TransformerConfig& config) {
                                                         static_cast<int64_t>(config.max_sequence)));
     config.max_sequence = std::min(config.max_sequence, window);
   }
+  return OkStatus();
+}
+
+// Gemma 3's layers, of which most see a window; EmbeddingGemma's look both ways (Vera et al. 2025).
+Status ReadGemma(const ConfigFile& file, TransformerConfig& config) {
+  config.pre_norm = true;
+  config.rms_norm = true;
+  config.gated = true;
+  config.head_norms = true;
+  config.result_norms = true;
+  config.word_scale = static_cast<float>(std::sqrt(static_cast<double>(config.hidden)));
+  RAG_ASSIGN_OR_RETURN(config.kv_heads, file.Size("num_key_value_heads", 1, kMaxHidden, 4));
+  RAG_ASSIGN_OR_RETURN(config.head_dim, file.Size("head_dim", 1, kMaxHidden, 256));
+  RAG_ASSIGN_OR_RETURN(const double divisor, ReadPositive(file, "query_pre_attn_scalar", 256.0));
+  config.score_scale = static_cast<float>(1.0 / std::sqrt(divisor));
+  if (file.Has("attn_logit_softcapping")) {
+    return UnsupportedError(file.path(), ": 'attn_logit_softcapping' is not known");
+  }
+  RAG_RETURN_IF_ERROR(RefuseRopeScaling(file));
+  RAG_ASSIGN_OR_RETURN(config.rotary_base,
+                       ReadRotaryBase(file, "full_attention", "rope_theta", 1'000'000.0));
+  RAG_ASSIGN_OR_RETURN(config.local_rotary_base,
+                       ReadRotaryBase(file, "sliding_attention", "rope_local_base_freq", 10'000.0));
+  RAG_ASSIGN_OR_RETURN(const bool both_ways, file.Bool("use_bidirectional_attention"));
+  config.causal = !both_ways;
+  RAG_ASSIGN_OR_RETURN(const size_t keys, file.Size("sliding_window", 2, kMaxPositions, 4'096));
+  config.window = both_ways ? keys / 2 : keys - 1;
+  RAG_ASSIGN_OR_RETURN(const bool listed, ReadLayerTypes(file, config));
+  if (listed) return OkStatus();
+  RAG_ASSIGN_OR_RETURN(const size_t every, file.Size("sliding_window_pattern", 1, kMaxLayers, 6));
+  for (size_t i = 0; i < config.layers; ++i) config.local[i] = (i + 1) % every != 0;
+  return OkStatus();
+}
+
+// The encoder of Raffel et al. 2020 and, gated, of its later versions (Shazeer 2020).
+Status ReadT5(const ConfigFile& file, TransformerConfig& config) {
+  config.pre_norm = true;
+  config.rms_norm = true;
+  config.score_scale = 1;
+  RAG_ASSIGN_OR_RETURN(config.head_dim, file.Size("d_kv", 1, kMaxHidden, 64));
+  RAG_ASSIGN_OR_RETURN(config.bias_buckets,
+                       file.Size("relative_attention_num_buckets", 4, kMaxHidden, 32));
+  RAG_ASSIGN_OR_RETURN(config.bias_distance,
+                       file.Size("relative_attention_max_distance", 1, kMaxPositions, 128));
+  if (config.bias_distance <= config.bias_buckets / 4) {
+    return InvalidArgumentError(file.path(), ": 'relative_attention_max_distance' ",
+                                config.bias_distance, " is not above a quarter of the ",
+                                config.bias_buckets, " buckets");
+  }
+  constexpr std::string_view kGated = "gated-";
+  RAG_ASSIGN_OR_RETURN(
+      const std::string form,
+      file.String("feed_forward_proj", config.model_type == "mt5" ? "gated-gelu" : "relu"));
+  const bool gated = form.starts_with(kGated);
+  const std::string name =
+      form == "gated-gelu" ? "gelu_new" : form.substr(gated ? kGated.size() : 0);
+  // Newer files say both apart as well, and that comes first.
+  const std::string_view key = file.Has("dense_act_fn") ? "dense_act_fn" : "feed_forward_proj";
+  RAG_ASSIGN_OR_RETURN(const std::string activation, file.String("dense_act_fn", name));
+  Result<EncoderActivation> parsed = ParseActivation(StrCat(file.path(), ": ", key), activation);
+  if (!parsed.ok()) return std::move(parsed).status();
+  config.activation = *parsed;
+  RAG_ASSIGN_OR_RETURN(config.gated, file.Bool("is_gated_act", gated));
   return OkStatus();
 }
 

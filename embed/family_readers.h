@@ -24,5 +24,7 @@ Status ReadSiglipText(const ConfigFile& file, TransformerConfig& config);
 Status ReadClipVision(const ConfigFile& file, TransformerConfig& config);
 Status ReadSiglipVision(const ConfigFile& file, TransformerConfig& config);
 Status ReadDecoder(const ConfigFile& file, TransformerConfig& config);
+Status ReadGemma(const ConfigFile& file, TransformerConfig& config);
+Status ReadT5(const ConfigFile& file, TransformerConfig& config);
 
 }  // namespace rag

@@ -53,8 +53,7 @@ Result<MlmHead> MlmHead::Load(const ConfigFile& file, const TransformerConfig& c
   head.norm_epsilon_ = config.norm_epsilon;
   const std::string own(names.words);
   const std::string table =
-      finder.Has(own) ? own
-                      : weights.prefix() + std::string(FamilyTensorNames(config.family).words);
+      finder.Has(own) ? own : weights.prefix() + std::string(FamilyTensorNames(config).words);
   RAG_ASSIGN_OR_RETURN(const Matrix words, finder.ReadMatrix(table, config.vocab, hidden));
   std::vector<float> bias;
   RAG_RETURN_IF_ERROR(finder.ReadVector(names.bias, config.vocab, bias));

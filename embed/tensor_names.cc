@@ -32,6 +32,7 @@ constexpr TensorNames kDistilBert = {
     }};
 
 constexpr TensorNames kMpNet = {
+    .score_bias = "encoder.relative_attention_bias.weight",
     .layers = {
         .layer = "encoder.layer.",
         .qkv = {"attention.attn.q", "attention.attn.k", "attention.attn.v"},
@@ -159,6 +160,43 @@ constexpr TensorNames kDecoder = {
         .norm_bias = BiasRule::kNone,
     }};
 
+constexpr TensorNames MakeGemma() {
+  TensorNames names = kDecoder;
+  names.layers.output_norm = "pre_feedforward_layernorm";
+  names.layers.result_norms[0] = "post_attention_layernorm";
+  names.layers.result_norms[1] = "post_feedforward_layernorm";
+  names.layers.norm_offset = 1;
+  return names;
+}
+constexpr TensorNames kGemma = MakeGemma();
+
+constexpr TensorNames kT5 = {
+    .words = "shared.weight",
+    .embedding_norm = "",
+    .final_norm = "encoder.final_layer_norm",
+    .score_bias = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
+    .layers = {
+        .layer = "encoder.block.",
+        .qkv = {"layer.0.SelfAttention.q", "layer.0.SelfAttention.k", "layer.0.SelfAttention.v"},
+        .attention_out = "layer.0.SelfAttention.o",
+        .attention_norm = "layer.0.layer_norm",
+        .up = {"layer.1.DenseReluDense.wi"},
+        .down = "layer.1.DenseReluDense.wo",
+        .output_norm = "layer.1.layer_norm",
+        .attention_bias = BiasRule::kNone,
+        .up_bias = BiasRule::kNone,
+        .down_bias = BiasRule::kNone,
+        .norm_bias = BiasRule::kNone,
+    }};
+
+constexpr TensorNames MakeGatedT5() {
+  TensorNames names = kT5;
+  names.layers.up[0] = "layer.1.DenseReluDense.wi_0";
+  names.layers.up[1] = "layer.1.DenseReluDense.wi_1";
+  return names;
+}
+constexpr TensorNames kGatedT5 = MakeGatedT5();
+
 constexpr std::string_view kPrefixes[] = {
     "",        "bert.",    "roberta.",    "distilbert.", "model.", "mpnet.",
     "albert.", "electra.", "mobilebert.", "nomic_bert.", "new.",   "gte.",
@@ -166,8 +204,8 @@ constexpr std::string_view kPrefixes[] = {
 
 }  // namespace
 
-const TensorNames& FamilyTensorNames(EncoderFamily family) {
-  switch (family) {
+const TensorNames& FamilyTensorNames(const TransformerConfig& config) {
+  switch (config.family) {
     case EncoderFamily::kBert:
     case EncoderFamily::kRoberta:
       return kBert;
@@ -198,6 +236,10 @@ const TensorNames& FamilyTensorNames(EncoderFamily family) {
       return kSiglipVision;
     case EncoderFamily::kDecoder:
       return kDecoder;
+    case EncoderFamily::kGemma:
+      return kGemma;
+    case EncoderFamily::kT5:
+      return config.gated ? kGatedT5 : kT5;
   }
   return kBert;
 }

@@ -21,11 +21,13 @@ struct LayerNames {
   std::string_view up[2];
   std::string_view down;
   std::string_view output_norm;
+  std::string_view result_norms[2];  // of attention and of the feed-forward network
   BiasRule attention_bias = BiasRule::kRequired;
   BiasRule up_bias = BiasRule::kRequired;
   BiasRule down_bias = BiasRule::kRequired;
   BiasRule norm_bias = BiasRule::kRequired;
   bool swap_up = false;
+  float norm_offset = 0;  // of the norms' factors: the file has what is left of them
 };
 
 struct TensorNames {
@@ -35,10 +37,11 @@ struct TensorNames {
   std::string_view embedding_norm = "embeddings.LayerNorm";  // "": none
   std::string_view projection;  // from the word vectors' size to the hidden size
   std::string_view final_norm;
+  std::string_view score_bias;  // by relative position
   LayerNames layers;
 };
 
-const TensorNames& FamilyTensorNames(EncoderFamily family);
+const TensorNames& FamilyTensorNames(const TransformerConfig& config);
 
 // What may stand before every name.
 std::span<const std::string_view> TensorPrefixes();

@@ -139,6 +139,9 @@ void Transformer::ReadWords(const TokenSequence& sequence, size_t place, float* 
   }
   const auto read = [&](size_t at, float* to) {
     weights_.ReadWord(static_cast<size_t>(sequence.ids[at]), {to, width});
+    if (config_.word_scale != 1) {
+      for (size_t i = 0; i < width; ++i) to[i] *= config_.word_scale;
+    }
   };
   if (!config_.trigram) return read(place, out);
   std::fill_n(out, 3 * width, 0.0f);
@@ -213,6 +216,12 @@ void Transformer::Normalize(const EncoderNorm& norm, const float* x, float* out,
     return kernels.rms_norm(x, norm.gamma.data(), config_.norm_epsilon, out, n);
   }
   kernels.layer_norm(x, norm.gamma.data(), norm.beta.data(), config_.norm_epsilon, out, n);
+}
+
+void Transformer::NormalizeRows(const EncoderNorm& norm, size_t count, size_t width,
+                                float* rows) const {
+  if (norm.gamma.empty()) return;
+  for (size_t i = 0; i < count; ++i) Normalize(norm, rows + i * width, rows + i * width, width);
 }
 
 void Transformer::AddRows(const EncoderNorm& norm, size_t count, size_t width, const float* rows,
@@ -304,7 +313,7 @@ void Transformer::Attend(std::span<const TokenSequence> sequences, bool local,
               .v_stride = stride,
               .kv_count = std::min(length, sequences[item / heads].seen),
               .head_dim = head_dim,
-              .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
+              .scale = config_.score_scale,
               .causal = config_.causal,
               .causal_offset = 0,
               .out = workspace.context.row(first_row).data() + head * head_dim,
@@ -346,6 +355,7 @@ void Transformer::FeedForwardRows(const EncoderFeedForward& network, size_t coun
     Activate(kernels, config_.activation, up, count * width);
   }
   network.down.Apply(kernels, count, up, stride, scratch.rows.data(), inner, scratch.linear);
+  NormalizeRows(network.result_norm, count, inner, scratch.rows.data());
   AddRows(network.norm, count, inner, scratch.rows.data(), stream);
 }
 
@@ -360,6 +370,7 @@ void Transformer::FinishRows(const TransformerLayer& layer, size_t begin, size_t
   float* stream = layer.bottleneck.has_value() ? workspace.inner.row(begin).data() : hidden;
   layer.attention_out.Apply(kernels, count, workspace.context.row(begin).data(),
                             config_.query_width(), scratch.rows.data(), inner, scratch.linear);
+  NormalizeRows(layer.attention_result_norm, count, inner, scratch.rows.data());
   AddRows(layer.attention_norm, count, inner, scratch.rows.data(), stream);
   for (const EncoderFeedForward& network : layer.feed_forwards) {
     FeedForwardRows(network, count, stream, scratch);

@@ -78,6 +78,8 @@ class Transformer {
   void FeedForwardRows(const EncoderFeedForward& network, size_t count, float* stream,
                        TransformerScratch& scratch) const;
   void Normalize(const EncoderNorm& norm, const float* x, float* out, size_t n) const;
+  // In place; nothing where there is no such norm.
+  void NormalizeRows(const EncoderNorm& norm, size_t count, size_t width, float* rows) const;
   // stream += rows, both [count, width]; normalized with `norm` unless norms come before.
   void AddRows(const EncoderNorm& norm, size_t count, size_t width, const float* rows,
                float* stream) const;

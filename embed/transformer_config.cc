@@ -1,5 +1,6 @@
 #include "embed/transformer_config.h"
 
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -18,7 +19,7 @@ struct SizeKeys {
   std::string_view intermediate = "intermediate_size";
   std::string_view positions = "max_position_embeddings";
   std::string_view epsilon = "layer_norm_eps";  // "": the reference takes the default always
-  std::string_view activation = "hidden_act";
+  std::string_view activation = "hidden_act";   // "": the family reads it
   double default_epsilon = 1e-12;
   std::string_view default_activation = "gelu";
   // Where the file may leave them out, as it does inside a file of two networks.
@@ -46,9 +47,11 @@ Status ReadSizes(const ConfigFile& file, const SizeKeys& keys, TransformerConfig
     RAG_ASSIGN_OR_RETURN(epsilon, file.Number(keys.epsilon, 0.0, 1.0, epsilon));
   }
   config.norm_epsilon = static_cast<float>(epsilon);
-  RAG_ASSIGN_OR_RETURN(const std::string activation,
-                       file.String(keys.activation, keys.default_activation));
-  RAG_ASSIGN_OR_RETURN(config.activation, ParseActivation(file.path(), activation));
+  if (!keys.activation.empty()) {
+    RAG_ASSIGN_OR_RETURN(const std::string activation,
+                         file.String(keys.activation, keys.default_activation));
+    RAG_ASSIGN_OR_RETURN(config.activation, ParseActivation(file.path(), activation));
+  }
   config.embedding = config.hidden;
   config.inner = config.hidden;
   return OkStatus();
@@ -75,6 +78,20 @@ constexpr SizeKeys kModernBertKeys = {
     .epsilon = "norm_eps", .activation = "hidden_activation", .default_epsilon = 1e-5};
 constexpr SizeKeys kDecoderKeys = {
     .epsilon = "rms_norm_eps", .default_epsilon = 1e-6, .default_activation = "silu"};
+constexpr SizeKeys kGemmaKeys = {.epsilon = "rms_norm_eps",
+                                 .activation = "hidden_activation",
+                                 .default_epsilon = 1e-6,
+                                 .default_activation = "gelu_pytorch_tanh",
+                                 .default_positions = kMaxPositions};
+// Relative positions have no end: the tokenizer's settings say where texts are cut.
+constexpr SizeKeys kT5Keys = {.hidden = "d_model",
+                              .layers = "num_layers",
+                              .heads = "num_heads",
+                              .intermediate = "d_ff",
+                              .epsilon = "layer_norm_epsilon",
+                              .activation = "",
+                              .default_epsilon = 1e-6,
+                              .default_positions = kMaxPositions};
 constexpr SizeKeys kNomicKeys = {.default_activation = "silu"};
 constexpr SizeKeys kNomicOwnKeys = {.hidden = "n_embd",
                                     .layers = "n_layer",
@@ -138,6 +155,9 @@ constexpr FamilyReader kFamilies[] = {
     {"qwen2", Family::kDecoder, kDecoderKeys, ReadDecoder},
     {"mistral", Family::kDecoder, kDecoderKeys, ReadDecoder},
     {"llama", Family::kDecoder, kDecoderKeys, ReadDecoder},
+    {"gemma3_text", Family::kGemma, kGemmaKeys, ReadGemma},
+    {"t5", Family::kT5, kT5Keys, ReadT5},
+    {"mt5", Family::kT5, kT5Keys, ReadT5},
 };
 
 }  // namespace
@@ -197,6 +217,9 @@ Result<TransformerConfig> ReadTransformerConfig(const ConfigFile& file) {
   }
   if (config.head_dim == 0) config.head_dim = config.inner / config.heads;
   if (config.kv_heads == 0) config.kv_heads = config.heads;
+  if (config.score_scale == 0) {
+    config.score_scale = 1.0f / std::sqrt(static_cast<float>(config.head_dim));
+  }
   if (config.heads % config.kv_heads != 0) {
     return InvalidArgumentError(file.path(), ": 'num_attention_heads' ", config.heads,
                                 " is no multiple of 'num_key_value_heads' ", config.kv_heads);

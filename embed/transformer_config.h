@@ -40,6 +40,8 @@ enum class EncoderFamily {
   kSiglipText,
   kSiglipVision,
   kDecoder,
+  kGemma,
+  kT5,
 };
 
 enum class EncoderActivation { kGelu, kGeluTanh, kQuickGelu, kRelu, kSilu, kTanh, kIdentity };
@@ -72,9 +74,10 @@ struct TransformerConfig {
   // A token of this id takes the row before the first, and none of those that others count; -1:
   // there is no such id.
   int64_t unplaced_id = -1;
-  size_t bias_buckets = 0;  // T5's relative bias of the scores (Raffel et al. 2020); 0: none
-  bool alibi = false;       // Press et al. 2022, on both sides
-  double rotary_base = 0;   // Su et al. 2021; 0: no rotation
+  size_t bias_buckets = 0;     // T5's relative bias of the scores (Raffel et al. 2020); 0: none
+  size_t bias_distance = 128;  // in tokens, from where on all share the last bucket
+  bool alibi = false;          // Press et al. 2022, on both sides
+  double rotary_base = 0;      // Su et al. 2021; 0: no rotation
   RotaryScaling rotary_scaling;
   std::vector<float> rotary_divisors;  // of each frequency; empty: none
   // Layers whose queries see `window` keys on each side alone, rotated with a base of their own;
@@ -84,16 +87,19 @@ struct TransformerConfig {
   double local_rotary_base = 0;
 
   // --- the layers' form ---
-  bool causal = false;       // a token sees those before it alone
-  bool pre_norm = false;     // norms before the blocks, and one after the last layer
-  bool rms_norm = false;     // norms by the root mean square (Zhang & Sennrich 2019)
-  bool head_norms = false;   // queries and keys are normalized, each head by itself
-  bool gated = false;        // feed-forward: down(activation(a) * b), a and b from one product
-  bool no_norm = false;      // MobileBERT's norms scale and shift alone
-  bool trigram = false;      // the word vectors of a token's neighbours beside its own
-  size_t feed_forwards = 1;  // of a layer, one after another
-  size_t groups = 0;         // ALBERT: so many groups of layers are shared; 0: none is
-  size_t group_layers = 1;   // layers of a group, run one after another
+  bool causal = false;        // a token sees those before it alone
+  bool pre_norm = false;      // norms before the blocks, and one after the last layer
+  bool rms_norm = false;      // norms by the root mean square (Zhang & Sennrich 2019)
+  bool head_norms = false;    // queries and keys are normalized, each head by itself
+  bool result_norms = false;  // what a block adds is normalized too
+  float score_scale = 0;      // of queries times keys
+  float word_scale = 1;       // of the word vectors
+  bool gated = false;         // feed-forward: down(activation(a) * b), a and b from one product
+  bool no_norm = false;       // MobileBERT's norms scale and shift alone
+  bool trigram = false;       // the word vectors of a token's neighbours beside its own
+  size_t feed_forwards = 1;   // of a layer, one after another
+  size_t groups = 0;          // ALBERT: so many groups of layers are shared; 0: none is
+  size_t group_layers = 1;    // layers of a group, run one after another
 
   // Layers work on rows of `inner` elements, made from those of `hidden` and added to them again.
   bool has_bottleneck() const { return family == EncoderFamily::kMobileBert; }

@@ -32,6 +32,13 @@ Result<std::string> FindPrefix(const TensorFile& file, const std::string& folder
                               "', with or without the model's name in front");
 }
 
+Result<EncoderNorm> ReadFamilyNorm(const TensorFinder& finder, const LayerNames& names,
+                                   std::string_view name, size_t size) {
+  RAG_ASSIGN_OR_RETURN(EncoderNorm norm, finder.ReadNorm(name, size, names.norm_bias));
+  for (float& factor : norm.gamma) factor += names.norm_offset;
+  return norm;
+}
+
 }  // namespace
 
 class TransformerWeights::LayerReader {
@@ -73,6 +80,9 @@ class TransformerWeights::LayerReader {
     if (!first_of_pre_norm) {
       RAG_ASSIGN_OR_RETURN(layer.attention_norm, ReadNorm(names_.attention_norm, inner));
     }
+    if (config_.result_norms) {
+      RAG_ASSIGN_OR_RETURN(layer.attention_result_norm, ReadNorm(names_.result_norms[0], inner));
+    }
     layer.feed_forwards.resize(config_.feed_forwards);
     for (size_t i = 0; i < config_.feed_forwards; ++i) {
       // MobileBERT's extra networks come first.
@@ -102,7 +112,7 @@ class TransformerWeights::LayerReader {
   }
 
   Result<EncoderNorm> ReadNorm(std::string_view part, size_t size) const {
-    return finder_.ReadNorm(Name(part), size, names_.norm_bias);
+    return ReadFamilyNorm(finder_, names_, Name(part), size);
   }
 
   Status ReadFeedForward(const std::string& below, EncoderFeedForward& feed_forward) const {
@@ -117,6 +127,10 @@ class TransformerWeights::LayerReader {
                                     config_.intermediate, names_.down_bias));
     RAG_ASSIGN_OR_RETURN(feed_forward.norm,
                          ReadNorm(StrCat(below, names_.output_norm), config_.inner));
+    if (config_.result_norms) {
+      RAG_ASSIGN_OR_RETURN(feed_forward.result_norm,
+                           ReadNorm(names_.result_norms[1], config_.inner));
+    }
     return OkStatus();
   }
 
@@ -164,8 +178,7 @@ Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const Tens
     RAG_ASSIGN_OR_RETURN(types, finder.ReadMatrix(names.types, config.type_vocab, width));
   }
   if (!names.embedding_norm.empty()) {
-    RAG_ASSIGN_OR_RETURN(norm,
-                         finder.ReadNorm(names.embedding_norm, width, names.layers.norm_bias));
+    RAG_ASSIGN_OR_RETURN(norm, ReadFamilyNorm(finder, names.layers, names.embedding_norm, width));
   }
   const bool projected = config.family == EncoderFamily::kAlbert || config.trigram ||
                          config.embedding != config.hidden;
@@ -176,12 +189,12 @@ Status TransformerWeights::ReadEmbeddings(const TensorFinder& finder, const Tens
   }
   if (!names.final_norm.empty()) {
     RAG_ASSIGN_OR_RETURN(final_norm,
-                         finder.ReadNorm(names.final_norm, config.hidden, names.layers.norm_bias));
+                         ReadFamilyNorm(finder, names.layers, names.final_norm, config.hidden));
   }
   return OkStatus();
 }
 
-Status TransformerWeights::ReadPositions(const TensorFinder& finder,
+Status TransformerWeights::ReadPositions(const TensorFinder& finder, const TensorNames& names,
                                          const TransformerConfig& config, size_t max_tokens) {
   const size_t head_dim = config.head_dim;
   const bool has_bias = config.alibi || config.bias_buckets > 0;
@@ -201,9 +214,8 @@ Status TransformerWeights::ReadPositions(const TensorFinder& finder,
   if (config.alibi) score_bias = ScoreBias::Alibi(config.heads, max_tokens);
   if (config.bias_buckets > 0) {
     RAG_ASSIGN_OR_RETURN(const Matrix table,
-                         finder.ReadMatrix("encoder.relative_attention_bias.weight",
-                                           config.bias_buckets, config.heads));
-    score_bias = ScoreBias::Buckets(table.view(), max_tokens);
+                         finder.ReadMatrix(names.score_bias, config.bias_buckets, config.heads));
+    score_bias = ScoreBias::Buckets(table.view(), config.bias_distance, max_tokens);
   }
   return OkStatus();
 }
@@ -247,7 +259,7 @@ Result<TransformerWeights> TransformerWeights::Read(const std::string& folder,
   RAG_ASSIGN_OR_RETURN(TensorFile file, OpenWeights(folder));
   TransformerWeights weights(std::move(file), folder);
   weights.precision = options.precision;
-  const TensorNames& names = FamilyTensorNames(config.family);
+  const TensorNames& names = FamilyTensorNames(config);
   RAG_ASSIGN_OR_RETURN(weights.prefix_, FindPrefix(weights.file_, folder, names));
   const TensorFinder finder = weights.finder().WithPrefix(weights.prefix_);
   RAG_RETURN_IF_ERROR(weights.ReadEmbeddings(finder, names, config, make_linear));
@@ -263,7 +275,7 @@ Result<TransformerWeights> TransformerWeights::Read(const std::string& folder,
   });
   for (const Status& failure : failures) RAG_RETURN_IF_ERROR(failure);
   // Last: of all that is made here, these tables alone are as large as the settings say.
-  RAG_RETURN_IF_ERROR(weights.ReadPositions(finder, config, options.max_tokens));
+  RAG_RETURN_IF_ERROR(weights.ReadPositions(finder, names, config, options.max_tokens));
 
   for (const std::string& name : weights.file_.TensorNames()) {
     weights.bytes += weights.file_.Find(name)->bytes.size();

@@ -25,6 +25,7 @@ struct EncoderFeedForward {
   Linear up;  // gated: out = 2 * intermediate, what is activated first
   Linear down;
   EncoderNorm norm;
+  EncoderNorm result_norm;  // empty: none
 };
 
 // MobileBERT's way into a layer and out of it: hidden -> inner -> hidden.
@@ -43,6 +44,7 @@ struct TransformerLayer {
   EncoderNorm head_norms[2];  // of each head's queries and keys; empty: none
   Linear attention_out;
   EncoderNorm attention_norm;
+  EncoderNorm attention_result_norm;  // empty: none
   std::vector<EncoderFeedForward> feed_forwards;
   std::optional<Bottleneck> bottleneck;
 };
@@ -105,8 +107,8 @@ class TransformerWeights {
   class LayerReader;
   Status ReadEmbeddings(const TensorFinder& finder, const TensorNames& names,
                         const TransformerConfig& config, MakeLinear make_linear);
-  Status ReadPositions(const TensorFinder& finder, const TransformerConfig& config,
-                       size_t max_tokens);
+  Status ReadPositions(const TensorFinder& finder, const TensorNames& names,
+                       const TransformerConfig& config, size_t max_tokens);
 
   TensorFile file_;
   std::string folder_;

@@ -7,13 +7,13 @@
 namespace rag {
 namespace {
 
-size_t Bucket(size_t distance, size_t buckets) {
+size_t Bucket(size_t distance, size_t buckets, size_t max_distance) {
   const size_t exact = buckets / 2;
   if (distance < exact) return distance;
-  constexpr double kFarthest = 128.0;
   // f32 up to the last step, whose rounding decides between two buckets.
-  const float ratio = std::log(static_cast<float>(distance) / static_cast<float>(exact)) /
-                      static_cast<float>(std::log(kFarthest / static_cast<double>(exact)));
+  const float ratio =
+      std::log(static_cast<float>(distance) / static_cast<float>(exact)) /
+      static_cast<float>(std::log(static_cast<double>(max_distance) / static_cast<double>(exact)));
   return std::min(exact + static_cast<size_t>(ratio * static_cast<float>(buckets - exact)),
                   buckets - 1);
 }
@@ -42,7 +42,7 @@ ScoreBias ScoreBias::Alibi(size_t heads, size_t max_length) {
   return bias;
 }
 
-ScoreBias ScoreBias::Buckets(MatrixView table, size_t max_length) {
+ScoreBias ScoreBias::Buckets(MatrixView table, size_t max_distance, size_t max_length) {
   const size_t side = table.rows / 2;
   ScoreBias bias;
   bias.values_ = Matrix(table.cols, 2 * max_length - 1);
@@ -50,7 +50,7 @@ ScoreBias ScoreBias::Buckets(MatrixView table, size_t max_length) {
     // Keys after the query take the second half.
     const bool after = i >= max_length;
     const size_t distance = after ? i - (max_length - 1) : max_length - 1 - i;
-    const size_t row = Bucket(distance, side) + (after ? side : 0);
+    const size_t row = Bucket(distance, side, max_distance) + (after ? side : 0);
     for (size_t head = 0; head < table.cols; ++head) {
       bias.values_.row(head)[i] = table.row(row)[head];
     }

@@ -20,8 +20,8 @@ class ScoreBias {
   static ScoreBias Alibi(size_t heads, size_t max_length);
   // T5's relative positions (Raffel et al. 2020, section 2.1), on both sides: distances in
   // `table`'s rows [buckets, heads], half of them for each direction, exact when small and
-  // logarithmic up to 128.
-  static ScoreBias Buckets(MatrixView table, size_t max_length);
+  // logarithmic up to `max_distance`, which is more than a quarter of them.
+  static ScoreBias Buckets(MatrixView table, size_t max_distance, size_t max_length);
 
   bool empty() const { return values_.rows() == 0; }
   // Points at distance 0 = key - query; distances -max_length + 1 to max_length - 1 are around it.

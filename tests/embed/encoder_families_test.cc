@@ -76,6 +76,13 @@ TEST_CASE("Decoders with scaled positions give the reference's vectors") {
   CheckFamily({"mistral-linear", "mistral", 512, 24});
   CheckFamily({"qwen2-dynamic", "qwen2", 400, 24});
 }
+TEST_CASE("EmbeddingGemma's form gives the reference's vectors") {
+  CheckFamily({"gemma3", "gemma3_text", 512, 24});
+}
+TEST_CASE("T5's encoder gives the reference's vectors") {
+  CheckFamily({"t5", "t5", 300, 16});
+  CheckFamily({"t5-gated", "t5", 300, 24});
+}
 TEST_CASE("JinaBERT gives the reference's vectors") { CheckFamily({"jina-bert", "bert", 600, 24}); }
 TEST_CASE("All poolings one after another give the reference's vectors") {
   CheckFamily({"poolings", "bert", 200, 6 * 24});

@@ -90,8 +90,8 @@ TEST_CASE("DistilBERT's norms take the reference's epsilon, whatever config.json
 }
 
 TEST_CASE("What is not known is refused, listing what is") {
-  CheckConfigRefused("bert", "\"model_type\": \"bert\"", "\"model_type\": \"t5\"", kUnknown,
-                     {"t5", "distilbert", "modernbert"});
+  CheckConfigRefused("bert", "\"model_type\": \"bert\"", "\"model_type\": \"opt\"", kUnknown,
+                     {"opt", "distilbert", "modernbert"});
   CheckConfigRefused("bert", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"mish\"", kUnknown,
                      {"mish", "gelu"});
   CheckConfigRefused("bert", "\"hidden_act\"",

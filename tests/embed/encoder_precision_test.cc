@@ -98,7 +98,7 @@ void ForEachFamily(size_t count, const Check& check) {
     texts.resize(isa == Isa::kScalar ? 8 : count);
     for (const std::string name :
          {"xlm-roberta", "mpnet", "albert", "electra", "mobilebert", "modernbert", "nomic", "gte",
-          "jina-bert", "qwen3", "mistral", "dense", "poolings"}) {
+          "jina-bert", "qwen3", "mistral", "gemma3", "t5", "t5-gated", "dense", "poolings"}) {
       INFO(name << " " << IsaName(isa));
       const Folder folder(name);
       check(name, LowestCosines(folder.path().string(), *runtime, texts));

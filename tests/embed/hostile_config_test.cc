@@ -51,6 +51,30 @@ const Settings kDecoder = {{"hidden_size", Kind::kSize, true},
                            {"use_sliding_window", Kind::kFlag},
                            {"is_causal", Kind::kFlag}};
 
+const Settings kGemma = {{"hidden_size", Kind::kSize, true},
+                         {"num_hidden_layers", Kind::kSize, true},
+                         {"num_attention_heads", Kind::kSize, true},
+                         {"intermediate_size", Kind::kSize, true},
+                         {"vocab_size", Kind::kSize, true},
+                         {"max_position_embeddings", Kind::kSize},
+                         {"rms_norm_eps", Kind::kNumber},
+                         {"hidden_activation", Kind::kName},
+                         {"num_key_value_heads", Kind::kSize},
+                         {"head_dim", Kind::kSize},
+                         {"sliding_window", Kind::kSize},
+                         {"use_bidirectional_attention", Kind::kFlag}};
+const Settings kT5 = {{"d_model", Kind::kSize, true},
+                      {"num_layers", Kind::kSize, true},
+                      {"num_heads", Kind::kSize, true},
+                      {"d_ff", Kind::kSize, true},
+                      {"d_kv", Kind::kSize},
+                      {"vocab_size", Kind::kSize, true},
+                      {"layer_norm_epsilon", Kind::kNumber},
+                      {"relative_attention_num_buckets", Kind::kSize},
+                      {"relative_attention_max_distance", Kind::kSize},
+                      {"dense_act_fn", Kind::kName},
+                      {"is_gated_act", Kind::kFlag}};
+
 Settings With(Settings settings, const Settings& more) {
   settings.insert(settings.end(), more.begin(), more.end());
   return settings;
@@ -58,7 +82,8 @@ Settings With(Settings settings, const Settings& more) {
 
 struct Family {
   std::string name;
-  Settings settings;
+  Settings settings;  // the first: width, layers, heads, and width between
+  HostileFolder (*open)(const std::string& name) = HostileFamily;
 };
 
 std::vector<Family> Families() {
@@ -84,6 +109,9 @@ std::vector<Family> Families() {
       {"qwen3", kDecoder},
       {"qwen2", kDecoder},
       {"mistral", kDecoder},
+      {"gemma3", kGemma},
+      {"t5", kT5},
+      {"distilbert", kDistilBert, HostileEncoder},
   };
 }
 
@@ -115,7 +143,7 @@ std::vector<Value> WrongValues(Kind kind) {
 TEST_CASE("settings of another type or out of their bounds are refused by their key") {
   size_t refused = 0;
   for (const Family& family : Families()) {
-    HostileFolder folder = HostileFamily(family.name);
+    HostileFolder folder = family.open(family.name);
     folder.Harmless("config.json", folder.Read("config.json"));
     for (const Setting& setting : family.settings) {
       for (const Value& value : WrongValues(setting.kind)) {
@@ -138,32 +166,35 @@ TEST_CASE("settings of another type or out of their bounds are refused by their 
 TEST_CASE("sizes that the tensors do not have are refused, naming tensor and shapes") {
   size_t refused = 0;
   for (const Family& family : Families()) {
-    HostileFolder folder = HostileFamily(family.name);
+    HostileFolder folder = family.open(family.name);
     const Value config = folder.ReadJson("config.json");
     const auto refuse = [&](const char* key, int64_t value, std::vector<std::string> words) {
       INFO(family.name << ": " << key << " = " << value);
       words.push_back("tensor '");
       folder.Refused("config.json", folder.Changed("config.json", key, Value(value)), {words});
     };
-    const int64_t hidden = config.Find("hidden_size")->as_int();
-    const int64_t layers = config.Find("num_hidden_layers")->as_int();
-    const int64_t inner = config.Find("intermediate_size")->as_int();
+    const char* const hidden_key = family.settings[0].key;
+    const char* const layers_key = family.settings[1].key;
+    const char* const heads_key = family.settings[2].key;
+    const char* const inner_key = family.settings[3].key;
+    const int64_t hidden = config.Find(hidden_key)->as_int();
+    const int64_t layers = config.Find(layers_key)->as_int();
+    const int64_t inner = config.Find(inner_key)->as_int();
     const int64_t vocab = config.Find("vocab_size")->as_int();
     for (const int64_t value : {hidden / 2, hidden * 2, hidden + 1, int64_t{65536}}) {
       // What else is as wide tells first in some.
-      refuse("hidden_size", value,
-             {"hidden size", "in_features", "dimension'", "cannot be rotated"});
+      refuse(hidden_key, value, {"hidden size", "in_features", "dimension'", "cannot be rotated"});
     }
-    refuse("intermediate_size", inner + 8, {});
-    refuse("intermediate_size", 262144, {});
+    refuse(inner_key, inner + 8, {});
+    refuse(inner_key, 262144, {});
     refuse("vocab_size", vocab + 1, {});
     refuse("vocab_size", vocab - 1, {"'vocab_size' is"});
     refuse("vocab_size", 1, {"'vocab_size' is"});
-    refuse("num_attention_heads", 7, {"7 heads", "num_attention_heads"});
-    refuse("num_attention_heads", 65536, {"heads"});
+    refuse(heads_key, 7, {"7 heads", "num_attention_heads"});
+    refuse(heads_key, 65536, {"heads"});
     if (family.name != "albert") {  // which shares its layers
-      refuse("num_hidden_layers", layers + 1, {"layer_types"});
-      refuse("num_hidden_layers", 1024, {"layer_types"});
+      refuse(layers_key, layers + 1, {"layer_types"});
+      refuse(layers_key, 1024, {"layer_types"});
     }
     refused += folder.refused();
   }
@@ -257,7 +288,7 @@ TEST_CASE("config.json that is no object of a known model is refused") {
   folder.Refused("config.json", wide + "]}", {{"model_type"}});
   folder.Refused("config.json", std::string(5 << 20, ' '),
                  {{"config.json"}, {kInvalid, StatusCode::kResourceExhausted}});
-  for (const Value& type : {Value("t5"), Value("BERT"), Value(""), Value(), Value(3), Value(true),
+  for (const Value& type : {Value("opt"), Value("BERT"), Value(""), Value(), Value(3), Value(true),
                             Value("clip_text_model")}) {
     folder.Refused("config.json", folder.Changed("config.json", "model_type", type),
                    {{"model_type", "clip_text_model"}, {kInvalid, kUnknown}});

@@ -188,7 +188,7 @@ TEST_CASE("a tensor that is wrong is refused by its name, in every family") {
   size_t refused = 0;
   for (const std::string family :
        {"dense", "xlm-roberta", "mpnet", "albert", "electra", "mobilebert", "modernbert", "nomic",
-        "gte", "jina-bert", "qwen3", "qwen2", "mistral"}) {
+        "gte", "jina-bert", "qwen3", "qwen2", "mistral", "gemma3", "t5", "t5-gated"}) {
     HostileFolder folder = HostileFamily(family);
     const Weights sound(folder.Read(kFile));
     const std::vector<std::string> names = sound.Names();

@@ -50,8 +50,8 @@ TEST_CASE("a folder in 8 bits gives the vectors and the fingerprint of int8, in 
   std::vector<std::string> texts = FamilyTexts();
   texts.resize(20);
   for (const char* name :
-       {"albert", "dense", "electra", "gte", "jina-bert", "mistral", "mobilebert", "modernbert",
-        "mpnet", "nomic", "qwen2", "qwen3", "xlm-roberta"}) {
+       {"albert", "dense", "electra", "gemma3", "gte", "jina-bert", "mistral", "mobilebert",
+        "modernbert", "mpnet", "nomic", "qwen2", "qwen3", "t5", "t5-gated", "xlm-roberta"}) {
     INFO(name);
     CheckInt8(FamilyFolder(name), *runtime, texts);
   }

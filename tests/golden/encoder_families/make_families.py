@@ -126,6 +126,8 @@ def randomize(model, seed, gain=1.6):
             centre, scale = (1.0, 0.2) if name.endswith("weight") else (0.0, 0.2)
         else:
             centre, scale = 0.0, (1.0 if "embed" in name or "relative" in name else gain / parameter.shape[-1] ** 0.5)
+        if name.endswith("SelfAttention.q.weight"):  # of T5, whose scores are not divided
+            scale *= model.config.d_kv ** -0.5
         with torch.no_grad():
             parameter.copy_((centre + scale * torch.randn(parameter.shape, generator=generator)).half().float())
     return model.eval()
@@ -135,7 +137,7 @@ def save_small(model, folder):
     """The folder as transformers writes it, in f16 and without what an encoder has no use for."""
     model.save_pretrained(folder)
     path = folder / "model.safetensors"
-    tensors = {k: v.half() for k, v in load_file(path).items() if "pooler" not in k and "position_ids" not in k}
+    tensors = {k: v.half() for k, v in load_file(path).items() if not any(p in k for p in ("pooler", "position_ids", "decoder."))}
     save_file(tensors, path, metadata={"format": "pt"})
 
 
@@ -146,6 +148,10 @@ def families():
     """name -> (config, tokenizer, longest text, pooling, further modules, prompts and settings)"""
     t = transformers
     dense = st.Dense(24, 16, bias=True, activation_function=torch.nn.Tanh())
+    # EmbeddingGemma's, which widen and narrow again.
+    wide = st.Dense(24, 48, bias=False, activation_function=torch.nn.Identity())
+    narrow = st.Dense(48, 24, bias=False, activation_function=torch.nn.Identity())
+    t5 = {"d_model": 24, "d_kv": 10, "d_ff": 40, "num_layers": 3, "num_heads": 4}
     return {
         "xlm-roberta": (t.XLMRobertaConfig(vocab_size=1100, max_position_embeddings=258, type_vocab_size=1, pad_token_id=1,
                                            layer_norm_eps=1e-5, **SHAPE), "unigram", 256, "mean", ["normalize"]),
@@ -194,6 +200,14 @@ def families():
                            "byte_level_end", 512, "mean", ["normalize"]),
         "qwen2-dynamic": (t.Qwen2Config(vocab_size=600, max_position_embeddings=400, num_key_value_heads=4, rope_parameters={
             "rope_theta": 1e4, "rope_type": "dynamic", "factor": 4.0}, **SHAPE), "byte_level_end", 400, "mean", []),
+        "gemma3": (t.Gemma3TextConfig(vocab_size=1100, max_position_embeddings=512, num_key_value_heads=1, head_dim=16,
+                                      query_pre_attn_scalar=20, sliding_window=64, sliding_window_pattern=3,
+                                      use_bidirectional_attention=True, **{**SHAPE, "num_hidden_layers": 4}), "unigram", 512,
+                   "mean", [wide, narrow, "normalize"]),
+        "t5": (t.T5Config(vocab_size=1100, relative_attention_num_buckets=16, relative_attention_max_distance=100, **t5),
+               "unigram", 300, "mean", [dense, "normalize"]),
+        "t5-gated": (t.T5Config(vocab_size=1100, feed_forward_proj="gated-gelu", **t5), "unigram", 300, "mean",
+                     ["normalize"]),
     }
 
 
