@@ -149,6 +149,10 @@ Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const Encoder
     return UnsupportedError(JoinPath(folder, "modules.json"),
                             ": SpladePooling makes sparse vectors, which this encoder does not");
   }
+  if (modules.logit_score.has_value()) {
+    return UnsupportedError(JoinPath(folder, "modules.json"),
+                            ": LogitScore scores pairs, which this encoder does not");
+  }
   config.folder = modules.transformer;
   RAG_ASSIGN_OR_RETURN(
       const ConfigFile file,

@@ -85,6 +85,8 @@ Status AddModule(const std::string& path, const std::string& type, const std::st
     modules.pooling = folder;
   } else if (name == "SpladePooling") {
     modules.splade = folder;
+  } else if (name == "LogitScore") {
+    modules.logit_score = folder;
   } else if (name == "Normalize") {
     modules.steps.push_back({.kind = VectorStep::Kind::kNormalize, .dense = {}, .folder = ""});
   } else if (name == "LayerNorm") {

@@ -45,6 +45,7 @@ struct Modules {
   std::optional<std::string> splade;   // folder of a learned sparse encoder's pooling
   // Folder of a weight for each token, which queries are made of instead (SparseStaticEmbedding).
   std::optional<std::string> query_weights;
+  std::optional<std::string> logit_score;  // folder of what a decoder's answers are scored by
   std::vector<VectorStep> steps;
 };
 

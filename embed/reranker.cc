@@ -4,9 +4,11 @@
 #include <utility>
 
 #include "embed/classifier.h"
+#include "embed/decoder_reranker.h"
 #include "embed/encoder_config.h"
 #include "embed/late_interaction.h"
 #include "embed/late_interaction_config.h"
+#include "embed/score_settings.h"
 #include "embed/task_network.h"
 #include "embed/text_network.h"
 
@@ -15,14 +17,16 @@ namespace {
 
 class FolderReranker final : public Reranker {
  public:
-  FolderReranker(std::unique_ptr<const TextNetwork> network, Classifier head, bool sigmoid)
+  FolderReranker(std::unique_ptr<const TextNetwork> network, Classifier head,
+                 ScoreSettings settings)
       : network_(std::move(network)),
         head_(std::move(head)),
+        prompt_(std::move(settings.prompt)),
         info_{.model_type = network_->config().model_type,
               .layers = network_->config().layers,
               .heads = network_->config().heads,
               .max_tokens = network_->limits().max_tokens,
-              .sigmoid = sigmoid,
+              .sigmoid = settings.sigmoid,
               .weight_bytes = network_->weights().bytes} {}
 
   Result<RerankScores> Score(std::string_view query, std::span<const std::string_view> passages,
@@ -32,16 +36,18 @@ class FolderReranker final : public Reranker {
  private:
   const std::unique_ptr<const TextNetwork> network_;
   const Classifier head_;
+  const std::string prompt_;  // before every query
   const RerankerInfo info_;
 };
 
 Result<RerankScores> FolderReranker::Score(std::string_view query,
                                            std::span<const std::string_view> passages,
                                            const CancelToken* cancel) const {
+  const std::string asked = StrCat(prompt_, query);
   RAG_ASSIGN_OR_RETURN(
       const std::vector<Encoding> encodings,
       network_->TokenizeAll(
-          passages.size(), [&](size_t i) { return network_->TokenizePair(query, passages[i]); },
+          passages.size(), [&](size_t i) { return network_->TokenizePair(asked, passages[i]); },
           cancel));
   for (const Encoding& encoding : encodings) {
     if (encoding.ids.empty()) return InternalError("the tokenizer gave a pair no token");
@@ -57,38 +63,6 @@ Result<RerankScores> FolderReranker::Score(std::string_view query,
       },
       result.stats, cancel));
   return result;
-}
-
-// What the files say of the scores: torch's name of a class, or nothing.
-Status ReadActivation(const ConfigFile& file, std::string_view key, bool& sigmoid) {
-  RAG_ASSIGN_OR_RETURN(const std::string name, file.String(key, ""));
-  if (name.empty()) return OkStatus();
-  if (name == "torch.nn.modules.activation.Sigmoid") {
-    sigmoid = true;
-  } else if (name == "torch.nn.modules.linear.Identity") {
-    sigmoid = false;
-  } else {
-    return UnsupportedError(file.path(), ": ", key, " '", name,
-                            "' is not known; known are torch.nn.modules.activation.Sigmoid and "
-                            "torch.nn.modules.linear.Identity");
-  }
-  return OkStatus();
-}
-
-// Later files of sentence-transformers write the activation to a file of its own.
-Status ReadScoreSettings(const std::string& folder, const ConfigFile& file, bool& sigmoid) {
-  RAG_RETURN_IF_ERROR(ReadActivation(file, "sbert_ce_default_activation_function", sigmoid));
-  const Value* settings = file.value().Find("sentence_transformers");
-  if (settings != nullptr && !settings->is_null()) {
-    RAG_RETURN_IF_ERROR(
-        ReadActivation(ConfigFile(StrCat(file.path(), ": sentence_transformers"), *settings),
-                       "activation_fn", sigmoid));
-  }
-  const std::string path = JoinPath(folder, "config_sentence_transformers.json");
-  if (!FileExists(path)) return OkStatus();
-  std::string unhashed;
-  RAG_ASSIGN_OR_RETURN(const ConfigFile own, ReadConfigFile(path, unhashed));
-  return ReadActivation(own, "activation_fn", sigmoid);
 }
 
 Status CheckLabels(const ConfigFile& file) {
@@ -111,16 +85,17 @@ Result<std::unique_ptr<Reranker>> Reranker::Load(const std::string& folder, cons
                          LateInteraction::Load(folder, runtime, precision));
     return late;
   }
+  RAG_ASSIGN_OR_RETURN(const bool decoder, IsDecoderReranker(folder));
+  if (decoder) return LoadDecoderReranker(folder, runtime, precision);
   RAG_ASSIGN_OR_RETURN(TaskNetwork task,
                        LoadTaskNetwork(folder, precision, runtime, "ForSequenceClassification"));
-  bool sigmoid = true;
-  RAG_RETURN_IF_ERROR(ReadScoreSettings(folder, task.file, sigmoid));
+  RAG_ASSIGN_OR_RETURN(ScoreSettings settings, ReadScoreSettings(folder, task.file));
   RAG_RETURN_IF_ERROR(CheckLabels(task.file));
   const TextNetwork& network = *task.network;
   RAG_ASSIGN_OR_RETURN(Classifier head, Classifier::Load(task.file, network.config(),
                                                          network.weights(), 1, runtime));
-  return std::unique_ptr<Reranker>(
-      std::make_unique<FolderReranker>(std::move(task.network), std::move(head), sigmoid));
+  return std::unique_ptr<Reranker>(std::make_unique<FolderReranker>(
+      std::move(task.network), std::move(head), std::move(settings)));
 }
 
 }  // namespace rag

@@ -17,6 +17,7 @@
 #include "lib/base/status.h"
 #include "lib/base/value.h"
 #include "lib/runtime/runtime.h"
+#include "lib/template/chat_template.h"
 #include "lib/tensor/tensor.h"
 #include "lib/tokenizer/tokenizer.h"
 
@@ -216,11 +217,6 @@ struct GenerateResult {
   size_t guessed_tokens = 0;  // of `tokens`: needed no step of their own
   double prefill_ms = 0;
   double decode_ms = 0;
-};
-
-struct ChatMessage {
-  std::string role;  // "system", "user", "assistant"
-  std::string content;
 };
 
 class CompiledConstraint;

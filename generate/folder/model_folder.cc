@@ -6,6 +6,7 @@
 #include "generate/folder/folder_config.h"
 #include "generate/folder/folder_tensors.h"
 #include "lib/base/file.h"
+#include "lib/template/chat_template.h"
 
 namespace rag {
 namespace {
@@ -33,31 +34,6 @@ Result<Value> ReadConfig(const fs::path& folder) {
   RAG_ASSIGN_OR_RETURN(Value config, ReadJsonFile(folder / "config.json"));
   if (config.is_null()) return NotFoundError((folder / "config.json").string(), " does not exist");
   return config;
-}
-
-// tokenizer_config.json has one template, or a list of named ones of which "default" is meant;
-// newer folders have it as a file of its own.
-Status ReadChatTemplate(const fs::path& folder, Value::Object& metadata) {
-  constexpr std::string_view kKey = "tokenizer.chat_template";
-  const fs::path file = folder / "chat_template.jinja";
-  if (Exists(file)) {
-    RAG_ASSIGN_OR_RETURN(std::string text, ReadFile(file.string(), kMaxJsonBytes));
-    metadata.Set(kKey, std::move(text));
-    return OkStatus();
-  }
-  RAG_ASSIGN_OR_RETURN(const Value config, ReadJsonFile(folder / "tokenizer_config.json"));
-  const Value* found = config.Find("chat_template");
-  if (found != nullptr && found->is_string()) metadata.Set(kKey, *found);
-  if (found != nullptr && found->is_array()) {
-    for (const Value& item : found->as_array()) {
-      const Value* name = item.Find("name");
-      const Value* text = item.Find("template");
-      if (name != nullptr && *name == Value("default") && text != nullptr && text->is_string()) {
-        metadata.Set(kKey, *text);
-      }
-    }
-  }
-  return OkStatus();
 }
 
 // generation_config.json, else config.json: one id or several.
@@ -97,7 +73,8 @@ Result<GgufFile> OpenModelFolder(const std::string& folder) {
   Value::Object metadata = std::move(translated.metadata);
   const fs::path name = path.has_filename() ? path.filename() : path.parent_path().filename();
   metadata.Set("general.name", name.string());
-  RAG_RETURN_IF_ERROR(ReadChatTemplate(path, metadata));
+  RAG_ASSIGN_OR_RETURN(std::string chat_template, ReadChatTemplate(folder));
+  if (!chat_template.empty()) metadata.Set("tokenizer.chat_template", std::move(chat_template));
   RAG_RETURN_IF_ERROR(ReadEndTokens(path, config, metadata));
   return GgufFile::FromParts({.path = folder,
                               .metadata = std::move(metadata),

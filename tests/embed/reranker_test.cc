@@ -68,7 +68,7 @@ void CheckReranker(const std::string& name, size_t max_tokens, bool sigmoid,
       for (size_t i = 0; i < count; ++i) {
         INFO("passage " << i << ": " << scores[i] << " and " << want[i]);
         // f32 arithmetic of a few layers in another order than torch's.
-        CHECK(std::abs(scores[i] - want[i]) <= 2e-5f * std::max(1.0f, std::abs(want[i])));
+        CHECK(std::abs(scores[i] - want[i]) <= 4e-5f * std::max(1.0f, std::abs(want[i])));
       }
       CHECK(Order(scores) == Order(want));
     }
@@ -95,6 +95,11 @@ TEST_CASE("MobileBERT reranks as the reference does, in logits") {
 TEST_CASE("GTE reranks as the reference does, in logits") { CheckReranker("gte", 300, false); }
 TEST_CASE("JinaBERT reranks as BERT's head does, in logits") {
   CheckReranker("jina-bert", 300, false, "bert");
+}
+
+TEST_CASE("A decoder that is asked through its chat template reranks as the reference does") {
+  CheckReranker("decoder", 300, true, "qwen3");
+  CheckReranker("decoder-tied", 280, false, "llama");
 }
 
 TEST_CASE("A pair's score does not depend on its companions, bit for bit") {

@@ -8,6 +8,9 @@ Made with transformers 5.23.0, sentence-transformers 6.2.0, torch 2.13.0 (CPU), 
 ../encoder_families/tokenizers. Each folder is a sequence classification model of one label and holds scores.f32:
 little-endian floats [20 queries][16 passages]. pairs.json has the queries and the passages, all of which are scored for
 every query; they are texts of ../embeddings/texts.jsonl, the long ones among them longer than the models read.
+
+decoder and decoder-tied are asked through a chat template (made with transformers 5.24.0, sentence-transformers 6.3.0): the score is
+the logit of one token less another's, or of one token alone.
 """
 
 import json
@@ -21,6 +24,8 @@ import torch
 import transformers as t
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.cross_encoder.modules import LogitScore
 from tokenizers import Tokenizer
 
 HERE = pathlib.Path(__file__).parent
@@ -62,6 +67,47 @@ def models():
     }
 
 
+# Qwen3-Reranker's, with the control tokens of our tokenizer.
+CHAT = (
+    "{%- set asked = messages | selectattr('role', 'eq', 'system') | map(attribute='content') | first -%}"
+    "[CLS]Judge whether the document answers the query.[SEP]\n[CLS]<Instruct>: "
+    "{{ asked if asked else 'Given a web search query, retrieve passages that answer it' }}\n"
+    "<Query>: {{ messages | selectattr('role', 'eq', 'query') | map(attribute='content') | first }}\n"
+    "<Document>: {{ messages | selectattr('role', 'eq', 'document') | map(attribute='content') | first }}[SEP]\n[MASK]it is:\n"
+)
+
+
+def decoders():
+    """name -> (config, longest pair, answers, prompts, activation)"""
+    shape = {**SHAPE, "vocab_size": 600, "max_position_embeddings": 300, "num_key_value_heads": 2}
+    return {
+        "decoder": (t.Qwen3Config(head_dim=10, tie_word_embeddings=False, **shape), 300, {"true_token_id": 300, "false_token_id": 301},
+                    {"prompts": {"web": "find what answers"}, "default_prompt_name": "web"}, None),
+        "decoder-tied": (t.LlamaConfig(tie_word_embeddings=True, **shape), 280, {"true_token_id": 250}, {}, torch.nn.Identity()),
+    }
+
+
+def make_decoder(name, config, max_length, answers, prompts, activation, seed):
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        hub = pathlib.Path(temporary) / "hub"
+        save_with_head(randomize(t.AutoModelForCausalLM.from_config(config), seed), hub)
+        tokenizer = as_hub_tokenizer(Tokenizer.from_file(str(HERE.parent / "encoder_families" / "tokenizers" / "byte_level_end.json")),
+                                     SPECIALS["byte_level_end"], max_length)
+        tokenizer.chat_template = CHAT
+        tokenizer.save_pretrained(hub)
+        network = Transformer(str(hub), transformer_task="text-generation", max_seq_length=max_length)
+        reference = CrossEncoder(modules=[network, LogitScore(**answers)], device="cpu", activation_fn=activation, **prompts).float()
+        pairs = [(query, passage) for query in QUERIES for passage in PASSAGES]
+        scores = reference.predict(pairs, batch_size=1, show_progress_bar=False)
+        reference.save_pretrained(str(folder), create_model_card=False)
+        shutil.copy(hub / "model.safetensors", folder / "model.safetensors")
+    for path in list(folder.glob("tokenizer*")) + list(folder.glob("special_tokens*")) + list(folder.glob("*.md")):
+        path.unlink()
+    finish(folder, "byte_level_end", max_length, scores)
+
+
 def save_with_head(model, folder):
     model.save_pretrained(folder)
     path = folder / "model.safetensors"
@@ -93,6 +139,9 @@ def main(wanted):
             for file in ("config.json", "model.safetensors"):
                 shutil.copy(hub / file, folder / file)
         finish(folder, tokenizer_name, max_length, scores)
+    for seed, (name, arguments) in enumerate(decoders().items()):
+        if not wanted or name in wanted:
+            make_decoder(name, *arguments, 300 + seed)
     if not wanted or "jina-bert" in wanted:
         make_jina(300, 250)
 
