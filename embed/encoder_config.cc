@@ -130,11 +130,14 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
   const std::string path = JoinPath(folder, "tokenizer_config.json");
   if (!FileExists(path)) return limits;
   RAG_ASSIGN_OR_RETURN(const ConfigFile file, ReadConfigFile(path, source_bytes));
+  // "max_len" is its old name, which the reference still takes where the new one is not there.
+  const std::string_view key =
+      file.value().Find("model_max_length") == nullptr ? "max_len" : "model_max_length";
   // Writers put 1e30 for "no limit".
-  Result<double> length = file.value().GetDouble("model_max_length", 1e30);
+  Result<double> length = file.value().GetDouble(key, 1e30);
   if (!length.ok()) return length.status().WithContext(path);
   if (*length < 1.0) {
-    return InvalidArgumentError(path, ": 'model_max_length' ", *length, " is less than 1");
+    return InvalidArgumentError(path, ": '", key, "' ", *length, " is less than 1");
   }
   if (*length < static_cast<double>(max_sequence)) {
     limits.max_tokens = static_cast<size_t>(*length);
