@@ -62,59 +62,22 @@ Result<AddedToken> ReadConfiguredToken(const std::string& key, const Value& entr
   return token;
 }
 
-// The tokens of tokenizer_config.json's "added_tokens_decoder", or of added_tokens.json, which it
-// replaced, as pairs of a name for messages and the token.
-Result<std::vector<std::pair<std::string, AddedToken>>> ConfiguredTokens(
-    const TokenizerConfig& config) {
-  std::vector<std::pair<std::string, AddedToken>> tokens;
-  const std::string file = config.CountsOldFiles() ? "added_tokens.json" : "added_tokens_decoder";
-  const Value& object =
-      config.CountsOldFiles() ? config.added_tokens : *config.json.Find("added_tokens_decoder");
-  if (!object.is_object() || object.as_object().size() > kMaxAddedTokens) {
-    return InvalidArgumentError(file, " is no object of at most ", kMaxAddedTokens, " tokens");
-  }
-  for (const auto& [key, entry] : object.as_object()) {
-    AddedToken token;
-    if (config.CountsOldFiles()) {
-      if (!entry.is_int() || entry.as_int() < 0 || entry.as_int() > Vocabulary::kMaxSize) {
-        return InvalidArgumentError(file, " gives '", key, "' ", ToJson(entry), ", which is no id");
-      }
-      token.id = static_cast<TokenId>(entry.as_int());
-      token.content = key;
-      token.special = config.NamesSpecial(key);
-      token.normalized = !token.special;
-      if (key.empty()) return InvalidArgumentError(file, " has a token without content");
-    } else {
-      RAG_ASSIGN_OR_RETURN(token, ReadConfiguredToken(key, entry));
-      const char* const end = key.data() + key.size();
-      const auto [stop, error] = std::from_chars(key.data(), end, token.id);
-      if (error != std::errc() || stop != end || token.id < 0) {
-        return InvalidArgumentError("added_tokens_decoder's '", key, "' is no id");
-      }
-    }
-    tokens.emplace_back(file, std::move(token));
-  }
-  std::sort(tokens.begin(), tokens.end(),
-            [](const auto& a, const auto& b) { return a.second.id < b.second.id; });
-  return tokens;
-}
-
 // The files beside may have tokens that tokenizer.json lacks. transformers adds those behind the
 // others, in the order of their ids there.
-Status ReadConfiguredTokens(const TokenizerConfig& config, TokenizerParts& parts) {
-  RAG_ASSIGN_OR_RETURN(auto tokens, ConfiguredTokens(config));
+Status AddConfiguredTokens(const TokenizerConfig& config, TokenizerParts& parts) {
+  RAG_ASSIGN_OR_RETURN(std::vector<AddedToken> tokens, ReadConfiguredTokens(config));
   if (tokens.empty()) return OkStatus();
   std::unordered_set<std::string> known;
   for (const AddedToken& token : parts.added_tokens) known.insert(token.content);
   auto next = static_cast<TokenId>(parts.vocabulary.size());
   for (const AddedToken& token : parts.added_tokens) next = std::max(next, token.id + 1);
-  for (auto& [file, token] : tokens) {
+  for (AddedToken& token : tokens) {
     if (known.contains(token.content)) continue;
     const auto piece = parts.vocabulary.Find(token.content);
     const TokenId id = piece.has_value() ? *piece : next++;
     if (token.id != id) {
-      return InvalidArgumentError(file, " gives token '", token.content, "' the id ", token.id,
-                                  ", and transformers ", id);
+      return InvalidArgumentError(config.ConfiguredTokensName(), " gives token '", token.content,
+                                  "' the id ", token.id, ", and transformers ", id);
     }
     token.special |= config.NamesSpecial(token.content);
     parts.added_tokens.push_back(std::move(token));
@@ -379,7 +342,7 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
   RAG_ASSIGN_OR_RETURN(const Value normalizer, OwnNormalizer(member("normalizer"), config));
   RAG_ASSIGN_OR_RETURN(const Value pre_tokenizer, OwnPreTokenizer(member("pre_tokenizer"), config));
   RAG_RETURN_IF_ERROR(ReadAddedTokens(json, parts));
-  RAG_RETURN_IF_ERROR(ReadConfiguredTokens(config, parts));
+  RAG_RETURN_IF_ERROR(AddConfiguredTokens(config, parts));
   AddNamedTokens(config, parts);
   // A special token that is a piece of the model too must not come out of ordinary text.
   std::vector<bool> excluded(parts.vocabulary.size());
@@ -454,6 +417,40 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
 }
 
 }  // namespace
+
+Result<std::vector<AddedToken>> ReadConfiguredTokens(const TokenizerConfig& config) {
+  std::vector<AddedToken> tokens;
+  const std::string_view file = config.ConfiguredTokensName();
+  const Value& object =
+      config.CountsOldFiles() ? config.added_tokens : *config.json.Find("added_tokens_decoder");
+  if (!object.is_object() || object.as_object().size() > kMaxAddedTokens) {
+    return InvalidArgumentError(file, " is no object of at most ", kMaxAddedTokens, " tokens");
+  }
+  for (const auto& [key, entry] : object.as_object()) {
+    AddedToken token;
+    if (config.CountsOldFiles()) {
+      if (!entry.is_int() || entry.as_int() < 0 || entry.as_int() > Vocabulary::kMaxSize) {
+        return InvalidArgumentError(file, " gives '", key, "' ", ToJson(entry), ", which is no id");
+      }
+      token.id = static_cast<TokenId>(entry.as_int());
+      token.content = key;
+      token.special = config.NamesSpecial(key);
+      token.normalized = !token.special;
+      if (key.empty()) return InvalidArgumentError(file, " has a token without content");
+    } else {
+      RAG_ASSIGN_OR_RETURN(token, ReadConfiguredToken(key, entry));
+      const char* const end = key.data() + key.size();
+      const auto [stop, error] = std::from_chars(key.data(), end, token.id);
+      if (error != std::errc() || stop != end || token.id < 0) {
+        return InvalidArgumentError("added_tokens_decoder's '", key, "' is no id");
+      }
+    }
+    tokens.push_back(std::move(token));
+  }
+  std::sort(tokens.begin(), tokens.end(),
+            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  return tokens;
+}
 
 Status ReadModelVocabulary(const Value& model, Vocabulary& vocabulary) {
   const Value* vocab = model.Find("vocab");

@@ -32,9 +32,14 @@ Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vo
 // when they do not.
 std::string_view GgufPreTokenizerName(std::string_view pattern);
 
-// Unsupported in builds without SentencePiece.
+// Unsupported in builds without SentencePiece, and where the class moves the model's ids or adds
+// tokens to them.
 Result<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::string& path,
                                                      const TokenizerConfig& config);
+
+// The tokens of tokenizer_config.json's "added_tokens_decoder", or of added_tokens.json, which it
+// replaced, by their ids.
+Result<std::vector<AddedToken>> ReadConfiguredTokens(const TokenizerConfig& config);
 
 // tokenizer.json's "model" over a vocabulary that ReadModelVocabulary filled from it.
 Status ReadModelVocabulary(const Value& model, Vocabulary& vocabulary);

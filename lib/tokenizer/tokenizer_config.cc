@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "lib/base/file.h"
 
@@ -44,7 +45,6 @@ Status CheckTokens(const fs::path& path, const Value& object) {
 }
 
 TokenizerClass ClassOf(std::string_view name) {
-  if (name.ends_with("Fast")) name.remove_suffix(4);
   for (const std::string_view known :
        {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer"}) {
     if (name == known) return TokenizerClass::kBert;
@@ -58,17 +58,29 @@ TokenizerClass ClassOf(std::string_view name) {
   return TokenizerClass::kNone;
 }
 
-TokenizerClass ClassOfModel(std::string_view type) {
-  for (const std::string_view known :
-       {"bert", "distilbert", "electra", "mobilebert", "nomic_bert"}) {
-    if (type == known) return TokenizerClass::kBert;
+std::string_view ClassOfModel(std::string_view type) {
+  constexpr std::pair<std::string_view, std::string_view> kClasses[] = {
+      {"bert", "BertTokenizer"},
+      {"distilbert", "BertTokenizer"},
+      {"electra", "BertTokenizer"},
+      {"mobilebert", "BertTokenizer"},
+      {"nomic_bert", "BertTokenizer"},
+      {"roberta", "RobertaTokenizer"},
+      {"longformer", "RobertaTokenizer"},
+      {"bart", "RobertaTokenizer"},
+      {"data2vec-text", "RobertaTokenizer"},
+      {"mpnet", "MPNetTokenizer"},
+      {"gpt2", "GPT2Tokenizer"},
+      {"xlm-roberta", "XLMRobertaTokenizer"},
+      {"camembert", "CamembertTokenizer"},
+      {"albert", "AlbertTokenizer"},
+      {"siglip", "SiglipTokenizer"},
+      {"t5", "T5Tokenizer"},
+  };
+  for (const auto& [model, name] : kClasses) {
+    if (type == model) return name;
   }
-  for (const std::string_view known : {"roberta", "longformer", "bart", "data2vec-text"}) {
-    if (type == known) return TokenizerClass::kRoberta;
-  }
-  if (type == "mpnet") return TokenizerClass::kMpnet;
-  if (type == "gpt2") return TokenizerClass::kGpt2;
-  return TokenizerClass::kNone;
+  return "";
 }
 
 // Models of whose files the class is not believed.
@@ -99,7 +111,10 @@ Result<TokenizerConfig> TokenizerConfig::Read(const std::string& folder) {
   const std::string type = text(model, "model_type");
   if (ClassIsWrong(type)) return config;
   config.names_class = !name.empty();
-  config.own_class = config.names_class ? ClassOf(name) : ClassOfModel(type);
+  if (name.empty()) name = ClassOfModel(type);
+  if (name.ends_with("Fast")) name.resize(name.size() - 4);
+  config.own_class = ClassOf(name);
+  config.class_name = std::move(name);
   return config;
 }
 

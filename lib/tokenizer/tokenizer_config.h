@@ -23,6 +23,8 @@ struct TokenizerConfig {
   TokenizerClass own_class = TokenizerClass::kNone;
   // Whether a file names the class, and it does not follow from the model's type alone.
   bool names_class = false;
+  // The class's name, without "Fast" at its end: a file's, else the model's type's; empty: none.
+  std::string class_name;
 
   // Reads a folder's files; absent ones are fine. Errors: invalid_argument naming file and key.
   static Result<TokenizerConfig> Read(const std::string& folder);
@@ -33,6 +35,10 @@ struct TokenizerConfig {
   // Whether special_tokens_map.json and added_tokens.json count: not beside an
   // "added_tokens_decoder", which replaced them.
   bool CountsOldFiles() const;
+  // The one of the two that tells tokens beside the tokenizer's own, for messages.
+  std::string_view ConfiguredTokensName() const {
+    return CountsOldFiles() ? "added_tokens.json" : "added_tokens_decoder";
+  }
   // Whether a file names this one among the special tokens.
   bool NamesSpecial(std::string_view content) const;
   // "truncation_side", which says from where long texts are read; `fallback` when it says nothing.
