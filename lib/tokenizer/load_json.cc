@@ -85,24 +85,6 @@ Status AddConfiguredTokens(const TokenizerConfig& config, TokenizerParts& parts)
   return OkStatus();
 }
 
-// The special tokens that the class makes of pieces.
-void AddNamedTokens(const TokenizerConfig& config, TokenizerParts& parts) {
-  if (config.own_class == TokenizerClass::kNone) return;
-  for (const std::string_view key : {"cls_token", "sep_token", "bos_token", "eos_token",
-                                     "pad_token", "unk_token", "mask_token"}) {
-    AddedToken token;
-    token.content = config.TokenOrUsual(key);
-    const auto id = parts.vocabulary.Find(token.content);
-    const bool there =
-        std::any_of(parts.added_tokens.begin(), parts.added_tokens.end(),
-                    [&](const AddedToken& added) { return added.content == token.content; });
-    if (!id.has_value() || there) continue;
-    token.id = *id;
-    token.special = true;
-    parts.added_tokens.push_back(std::move(token));
-  }
-}
-
 std::string TypeOf(const Value& json) {
   const auto name = json.GetString("type", "");
   return name.ok() ? *name : std::string();
@@ -136,6 +118,24 @@ bool IsWordPieceClass(const TokenizerConfig& config) {
 
 bool IsByteLevelClass(const TokenizerConfig& config) {
   return config.own_class == TokenizerClass::kRoberta || config.own_class == TokenizerClass::kGpt2;
+}
+
+// The special tokens that the class makes of pieces.
+void AddNamedTokens(const TokenizerConfig& config, TokenizerParts& parts) {
+  if (!IsWordPieceClass(config) && !IsByteLevelClass(config)) return;
+  for (const std::string_view key : {"cls_token", "sep_token", "bos_token", "eos_token",
+                                     "pad_token", "unk_token", "mask_token"}) {
+    AddedToken token;
+    token.content = config.TokenOrUsual(key);
+    const auto id = parts.vocabulary.Find(token.content);
+    const bool there =
+        std::any_of(parts.added_tokens.begin(), parts.added_tokens.end(),
+                    [&](const AddedToken& added) { return added.content == token.content; });
+    if (!id.has_value() || there) continue;
+    token.id = *id;
+    token.special = true;
+    parts.added_tokens.push_back(std::move(token));
+  }
 }
 
 Result<Value> OwnNormalizer(const Value& normalizer, const TokenizerConfig& config) {
@@ -194,14 +194,17 @@ Result<PostProcessor> OwnPostProcessor(const Value& json, const TokenizerConfig&
   const bool word_piece = IsWordPieceClass(config) && type == "WordPiece";
   const bool bytes = IsByteLevelClass(config) && type == "BPE" && pre_tokenizer != nullptr &&
                      TypeOf(*pre_tokenizer) == "ByteLevel";
-  if (!word_piece && !bytes) return files_own;
+  const bool clip = config.own_class == TokenizerClass::kClip && type == "BPE" &&
+                    model->Find("end_of_word_suffix") != nullptr;
+  if (!word_piece && !bytes && !clip) return files_own;
   if (config.own_class == TokenizerClass::kGpt2) {
     if (json.Find("post_processor") != nullptr) return files_own;
     return Gpt2PostProcessor(config, vocabulary);
   }
   TokenId ids[2] = {};
   size_t place = 0;
-  for (const std::string_view key : {"cls_token", "sep_token"}) {
+  for (const std::string_view key :
+       {clip ? "bos_token" : "cls_token", clip ? "eos_token" : "sep_token"}) {
     const std::string named = config.Token(key);
     const Value* value = config.json.Find(key);
     if (named.empty() && value != nullptr && value->is_null()) {
@@ -220,7 +223,7 @@ Result<PostProcessor> OwnPostProcessor(const Value& json, const TokenizerConfig&
   const auto [cls, sep] = ids;
   if (config.own_class == TokenizerClass::kBert) return PostProcessor::Bert(cls, sep);
   bool add_prefix_space = false;
-  bool trim_offsets = true;
+  bool trim_offsets = !clip;
   if (config.own_class == TokenizerClass::kRoberta) {
     RAG_ASSIGN_OR_RETURN(add_prefix_space, config.json.GetBool("add_prefix_space", false));
     RAG_ASSIGN_OR_RETURN(trim_offsets, config.json.GetBool("trim_offsets", true));

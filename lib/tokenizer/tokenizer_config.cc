@@ -55,6 +55,7 @@ TokenizerClass ClassOf(std::string_view name) {
   }
   if (name == "MPNetTokenizer") return TokenizerClass::kMpnet;
   if (name == "GPT2Tokenizer") return TokenizerClass::kGpt2;
+  if (name == "CLIPTokenizer") return TokenizerClass::kClip;
   return TokenizerClass::kNone;
 }
 
@@ -71,6 +72,7 @@ std::string_view ClassOfModel(std::string_view type) {
       {"data2vec-text", "RobertaTokenizer"},
       {"mpnet", "MPNetTokenizer"},
       {"gpt2", "GPT2Tokenizer"},
+      {"clip", "CLIPTokenizer"},
       {"xlm-roberta", "XLMRobertaTokenizer"},
       {"camembert", "CamembertTokenizer"},
       {"albert", "AlbertTokenizer"},
@@ -144,6 +146,7 @@ std::string TokenizerConfig::TokenOrUsual(std::string_view key) const {
       {"<s>", "</s>", "[UNK]", "</s>", "<pad>", "<s>", "<mask>"},
       {"<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", "<mask>"},
       {"<|endoftext|>", "<|endoftext|>", "<|endoftext|>", "", "", "", ""},
+      {"<|startoftext|>", "<|endoftext|>", "<|endoftext|>", "", "<|endoftext|>", "", ""},
   };
   return std::string(kUsual[static_cast<size_t>(own_class)][place]);
 }

@@ -13,7 +13,7 @@ namespace rag {
 
 // The classes of transformers that take no more than the vocabulary from a tokenizer's files and
 // make the rest of their own settings; kNone: any other, which takes tokenizer.json as it is.
-enum class TokenizerClass { kNone, kBert, kMpnet, kRoberta, kGpt2 };
+enum class TokenizerClass { kNone, kBert, kMpnet, kRoberta, kGpt2, kClip };
 
 // Every field may be absent.
 struct TokenizerConfig {

@@ -147,6 +147,28 @@ TEST_CASE("Settings that transformers refuses, or takes otherwise, are refused b
   }
 }
 
+// The ids of transformers 5.24.0's CLIPTokenizer.
+TEST_CASE("CLIP's class puts the tokens around a text that the files name") {
+  const TemporaryFolder folder;
+  fs::copy_file(Golden("image_encoders/clip_tokenizer.json"), folder.path() / "tokenizer.json");
+  const auto ends = [&](const char* file, const char* text) {
+    WriteBytes(folder.path() / file, text);
+    const auto tokenizer = Tokenizer::Load(folder.path().string());
+    REQUIRE_OK(tokenizer);
+    const std::vector<TokenId> ids = (*tokenizer)->Encode("a cat").ids;
+    return std::pair(ids.front(), ids.back());
+  };
+  CHECK(ends("config.json", R"({"model_type": "clip"})") == std::pair(1025, 1026));
+  CHECK(ends("tokenizer_config.json", R"({"bos_token": "<|endoftext|>"})") ==
+        std::pair(1026, 1026));
+  CHECK(ends("tokenizer_config.json", R"({"tokenizer_class": "CLIPTokenizerFast",
+                                          "eos_token": "<|startoftext|>"})") ==
+        std::pair(1025, 1025));
+  CHECK(ends("special_tokens_map.json", R"({"bos_token": {"content": "<|endoftext|>"},
+                                            "eos_token": "<|endoftext|>"})") ==
+        std::pair(1026, 1026));
+}
+
 TEST_CASE("What SentencePiece models alone do not say is the reference's, or refused") {
   const Value expected = ParseOk(ReadAll(Golden("tokenizer_variants/expected.json")));
   const fs::path model = Golden("tokenizer_variants/sentencepiece.model");
