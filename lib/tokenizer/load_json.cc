@@ -186,16 +186,16 @@ Result<PostProcessor> Gpt2PostProcessor(const TokenizerConfig& config,
 
 // What the class puts around a text, whatever tokenizer.json says; `files_own` where the class is
 // another one, or follows from the model's type alone and the vocabulary has other tokens.
-Result<PostProcessor> OwnPostProcessor(const Value& json, const TokenizerConfig& config,
-                                       const Vocabulary& vocabulary, PostProcessor files_own) {
-  const Value* model = json.Find("model");
+Result<PostProcessor> OwnPostProcessor(const Value& json, const Value& model,
+                                       const TokenizerConfig& config, const Vocabulary& vocabulary,
+                                       PostProcessor files_own) {
   const Value* pre_tokenizer = json.Find("pre_tokenizer");
-  const std::string type = model != nullptr ? TypeOf(*model) : "";
+  const std::string type = TypeOf(model);
   const bool word_piece = IsWordPieceClass(config) && type == "WordPiece";
   const bool bytes = IsByteLevelClass(config) && type == "BPE" && pre_tokenizer != nullptr &&
                      TypeOf(*pre_tokenizer) == "ByteLevel";
   const bool clip = config.own_class == TokenizerClass::kClip && type == "BPE" &&
-                    model->Find("end_of_word_suffix") != nullptr;
+                    model.Find("end_of_word_suffix") != nullptr;
   if (!word_piece && !bytes && !clip) return files_own;
   if (config.own_class == TokenizerClass::kGpt2) {
     if (json.Find("post_processor") != nullptr) return files_own;
@@ -363,8 +363,8 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
   RAG_ASSIGN_OR_RETURN(parts.pre_tokenizer, ParsePreTokenizer(pre_tokenizer));
   RAG_ASSIGN_OR_RETURN(PostProcessor files_own,
                        PostProcessor::Parse(member("post_processor"), parts.vocabulary));
-  RAG_ASSIGN_OR_RETURN(parts.post_processor,
-                       OwnPostProcessor(json, config, parts.vocabulary, std::move(files_own)));
+  RAG_ASSIGN_OR_RETURN(parts.post_processor, OwnPostProcessor(json, model, config, parts.vocabulary,
+                                                              std::move(files_own)));
   RAG_ASSIGN_OR_RETURN(parts.decoder, ParseDecoder(member("decoder")));
   const Value* suffix = model.Find("end_of_word_suffix");
   const Value* decoder = member("decoder").Find("type");

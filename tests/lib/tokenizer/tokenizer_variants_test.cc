@@ -147,6 +147,24 @@ TEST_CASE("Settings that transformers refuses, or takes otherwise, are refused b
   }
 }
 
+TEST_CASE("A tokenizer.json of an old version, without its model's type, is the same") {
+  const TemporaryFolder folder;
+  Value json = ParseOk(ReadAll(Golden("encoder_families/tokenizers/word_piece.json")));
+  WriteBytes(folder.path() / "config.json", R"({"model_type": "distilbert"})");
+  WriteBytes(folder.path() / "tokenizer_config.json",
+             R"({"cls_token": "[MASK]", "unk_token": "[PAD]"})");
+  const auto ids = [&] {
+    WriteBytes(folder.path() / "tokenizer.json", ToJson(json));
+    const auto tokenizer = Tokenizer::Load(folder.path().string());
+    REQUIRE_OK(tokenizer);
+    return (*tokenizer)->Encode("a cat \xE6\x9D\xB1").ids;
+  };
+  const std::vector<TokenId> named = ids();
+  json.as_object().Find("model")->as_object().Erase("type");
+  CHECK(ids() == named);
+  CHECK(named.front() == 4);
+}
+
 // The ids of transformers 5.24.0's CLIPTokenizer.
 TEST_CASE("CLIP's class puts the tokens around a text that the files name") {
   const TemporaryFolder folder;
