@@ -149,7 +149,20 @@ Result<Value> OwnNormalizer(const Value& normalizer, const TokenizerConfig& conf
                           {"tokenize_chinese_chars", "handle_chinese_chars", true}});
 }
 
+// Classes that make a pre-tokenizer of this setting, which is not made here: their usual value must
+// stand.
+Status CheckPrefixSpace(const TokenizerConfig& config) {
+  const bool takes =
+      config.class_name == "XLMRobertaTokenizer" || config.class_name == "CamembertTokenizer";
+  if (!takes && config.class_name != "Qwen2Tokenizer") return OkStatus();
+  RAG_ASSIGN_OR_RETURN(const bool wanted, config.json.GetBool("add_prefix_space", takes));
+  if (wanted == takes) return OkStatus();
+  return UnsupportedError("tokenizer_config.json: 'add_prefix_space' ", wanted ? "true" : "false",
+                          " of ", config.class_name, " is not known");
+}
+
 Result<Value> OwnPreTokenizer(const Value& pre_tokenizer, const TokenizerConfig& config) {
+  RAG_RETURN_IF_ERROR(CheckPrefixSpace(config));
   if (TypeOf(pre_tokenizer) != "ByteLevel" || !IsByteLevelClass(config)) return pre_tokenizer;
   return TakeOwnSettings(pre_tokenizer, config, true,
                          {{"add_prefix_space", "add_prefix_space", false}});

@@ -73,6 +73,8 @@ std::string_view ClassOfModel(std::string_view type) {
       {"mpnet", "MPNetTokenizer"},
       {"gpt2", "GPT2Tokenizer"},
       {"clip", "CLIPTokenizer"},
+      {"qwen2", "Qwen2Tokenizer"},
+      {"qwen3", "Qwen2Tokenizer"},
       {"xlm-roberta", "XLMRobertaTokenizer"},
       {"camembert", "CamembertTokenizer"},
       {"albert", "AlbertTokenizer"},
@@ -111,7 +113,10 @@ Result<TokenizerConfig> TokenizerConfig::Read(const std::string& folder) {
   RAG_ASSIGN_OR_RETURN(std::string name, config.json.GetString("tokenizer_class", ""));
   if (name.empty()) name = text(model, "tokenizer_class");
   const std::string type = text(model, "model_type");
-  if (ClassIsWrong(type)) return config;
+  if (ClassIsWrong(type)) {
+    config.class_name = ClassOfModel(type);
+    return config;
+  }
   config.names_class = !name.empty();
   if (name.empty()) name = ClassOfModel(type);
   if (name.ends_with("Fast")) name.resize(name.size() - 4);

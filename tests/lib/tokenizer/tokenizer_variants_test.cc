@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <tuple>
 #include <utility>
 
 #include "lib/base/value.h"
@@ -185,6 +186,30 @@ TEST_CASE("CLIP's class puts the tokens around a text that the files name") {
   CHECK(ends("special_tokens_map.json", R"({"bos_token": {"content": "<|endoftext|>"},
                                             "eos_token": "<|endoftext|>"})") ==
         std::pair(1026, 1026));
+}
+
+TEST_CASE("A prefix space that a class would make otherwise is refused by its key") {
+  const TemporaryFolder folder;
+  fs::copy_file(Golden("encoder_families/tokenizers/unigram.json"),
+                folder.path() / "tokenizer.json");
+  const std::tuple<const char*, const char*, const char*> cases[] = {
+      {"XLMRobertaTokenizer", "true", "false"},
+      {"CamembertTokenizerFast", "true", "false"},
+      {"Qwen2Tokenizer", "false", "true"}};
+  for (const auto& [name, usual, other] : cases) {
+    const auto load = [&](const char* value) {
+      WriteBytes(
+          folder.path() / "tokenizer_config.json",
+          StrCat("{\"tokenizer_class\": \"", name, "\", \"add_prefix_space\": ", value, "}"));
+      return Tokenizer::Load(folder.path().string());
+    };
+    REQUIRE_OK(load(usual));
+    const auto refused = load(other);
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.status().code() == StatusCode::kUnsupported);
+    CHECK_THAT(refused.status().ToString(), Catch::Contains("add_prefix_space"));
+    CHECK_THAT(load("3").status().ToString(), Catch::Contains("add_prefix_space"));
+  }
 }
 
 TEST_CASE("What SentencePiece models alone do not say is the reference's, or refused") {
