@@ -94,6 +94,37 @@ Status SetDim(const std::string& folder, const EncoderOptions& options, EncoderC
   return OkStatus();
 }
 
+// Arguments of the reference's classes in sentence_bert_config.json: those that change what a text
+// gives are refused.
+Status CheckArguments(const ConfigFile& file) {
+  const auto only = [&](std::string_view key, auto harmless) -> Status {
+    const Value* settings = file.value().Find(key);
+    if (settings == nullptr || settings->is_null()) return OkStatus();
+    bool known = settings->is_object();
+    if (known) {
+      for (const auto& [name, value] : settings->as_object()) known &= harmless(name, value);
+    }
+    if (known) return OkStatus();
+    return UnsupportedError(file.path(), ": '", key, "' ", ToJson(*settings), " is not known");
+  };
+  // Arguments of other inputs, and of chat templates, which plain texts are not put into.
+  RAG_RETURN_IF_ERROR(only("processing_kwargs", [](std::string_view name, const Value& value) {
+    if (!value.is_object()) return false;
+    const bool other =
+        name == "chat_template" || name == "audio" || name == "image" || name == "video";
+    return other || value.as_object().empty();
+  }));
+  // The texts of a network that takes messages are put into its chat template.
+  RAG_RETURN_IF_ERROR(only("modality_config",
+                           [](std::string_view name, const Value&) { return name != "message"; }));
+  // The reference drops this one, which says whose code may run.
+  for (const std::string_view key : {"config_kwargs", "config_args"}) {
+    RAG_RETURN_IF_ERROR(
+        only(key, [](std::string_view name, const Value&) { return name == "trust_remote_code"; }));
+  }
+  return OkStatus();
+}
+
 }  // namespace
 
 Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence,
@@ -108,18 +139,7 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
     if (!FileExists(path)) continue;
     RAG_ASSIGN_OR_RETURN(const ConfigFile file, ReadConfigFile(path, source_bytes));
     RAG_ASSIGN_OR_RETURN(limits.lower_case, file.Bool("do_lower_case"));
-    for (const std::string_view key : {"processing_kwargs", "config_kwargs", "config_args"}) {
-      const Value* settings = file.value().Find(key);
-      if (settings == nullptr || settings->is_null()) continue;
-      bool known = settings->is_object();
-      if (known) {
-        // The reference drops this one, which says whose code may run.
-        for (const auto& [name, value] : settings->as_object())
-          known &= name == "trust_remote_code";
-      }
-      if (known) continue;
-      return UnsupportedError(path, ": '", key, "' ", ToJson(*settings), " is not known");
-    }
+    RAG_RETURN_IF_ERROR(CheckArguments(file));
     RAG_ASSIGN_OR_RETURN(const size_t wanted, file.Size("max_seq_length", 1, kMaxPositions, 0));
     if (wanted != 0) {
       limits.max_tokens = std::min(wanted, max_sequence);
@@ -130,11 +150,14 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
   const std::string path = JoinPath(folder, "tokenizer_config.json");
   if (!FileExists(path)) return limits;
   RAG_ASSIGN_OR_RETURN(const ConfigFile file, ReadConfigFile(path, source_bytes));
+  // "max_len" is its old name, which the reference still takes where the new one is not there.
+  const std::string_view key =
+      file.value().Find("model_max_length") == nullptr ? "max_len" : "model_max_length";
   // Writers put 1e30 for "no limit".
-  Result<double> length = file.value().GetDouble("model_max_length", 1e30);
+  Result<double> length = file.value().GetDouble(key, 1e30);
   if (!length.ok()) return length.status().WithContext(path);
   if (*length < 1.0) {
-    return InvalidArgumentError(path, ": 'model_max_length' ", *length, " is less than 1");
+    return InvalidArgumentError(path, ": '", key, "' ", *length, " is less than 1");
   }
   if (*length < static_cast<double>(max_sequence)) {
     limits.max_tokens = static_cast<size_t>(*length);

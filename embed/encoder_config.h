@@ -63,10 +63,11 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
 // Reads config.json (or open_clip_config.json) and, where they exist (of a model that also encodes
 // images the preprocessor's must), modules.json, sentence_bert_config.json (and its older names),
 // tokenizer_config.json, config_sentence_transformers.json and the modules' config.json. Without
-// modules.json the pooling is the mean and nothing is normalized, as sentence-transformers does.
+// modules.json the pooling is the mean, whatever 1_Pooling says, and nothing is normalized, as
+// sentence-transformers does.
 // Prompts are chosen as its encode, encode_query and encode_document say they do: the default's;
 // "query"; the first of "document", "passage" and "corpus" that the file names (the library, up
-// to 6.2, lets its own empty "document" win over a file's "passage"). Errors: not_found;
+// to 6.3, lets its own empty "document" win over a file's "passage"). Errors: not_found;
 // invalid_argument naming file and field; unsupported naming what is not known.
 Result<EncoderConfig> ReadEncoderConfig(const std::string& folder, const EncoderOptions& options);
 

@@ -42,12 +42,20 @@ std::string SpacedShape(std::span<const size_t> shape) { return StrCat(' ', Shap
 const TensorHashForm kWeightsHashForm = {.piece_bytes = size_t{4} << 20, .shape_text = SpacedShape};
 
 // tokenizer_config.json is among the config's source bytes only where it sets the length, and it
-// sets the casing of a vocab.txt: it is hashed here in any case.
+// sets the casing of a vocab.txt: it is hashed here in any case. Beside a
+// tokenizer.json the two older files say what that says too.
 Result<uint64_t> HashTokenizer(const std::string& folder) {
   std::vector<std::string> files = TokenizerFiles(folder);
-  const std::filesystem::path settings = std::filesystem::path(folder) / "tokenizer_config.json";
+  const std::filesystem::path base(folder);
   std::error_code error;
-  if (std::filesystem::exists(settings, error)) files.push_back(settings.string());
+  const bool whole = std::filesystem::exists(base / "tokenizer.json", error);
+  for (const char* name :
+       {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"}) {
+    const bool counts = !whole || std::string_view(name) == "tokenizer_config.json";
+    if (counts && std::filesystem::exists(base / name, error)) {
+      files.push_back((base / name).string());
+    }
+  }
   uint64_t hash = 0;
   for (const std::string& path : files) {
     RAG_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));

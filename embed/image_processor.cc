@@ -13,8 +13,8 @@ namespace {
 // Pixels of an edge: published models read 224 to 512.
 constexpr int64_t kMaxEdge = 4'096;
 
-// "size": 224, or {"shortest_edge": 224}, or {"height": 224, "width": 224}; {"longest_edge": 224}
-// is OpenCLIP's alone.
+// "size": 224, or {"shortest_edge": 224}, or {"height": 224, "width": 224}. {"longest_edge": 224}
+// alone is OpenCLIP's; beside "shortest_edge" it is a limit.
 struct EdgeSizes {
   size_t shortest = 0;
   size_t longest = 0;
@@ -34,7 +34,9 @@ Result<EdgeSizes> ReadEdges(const ConfigFile& file, std::string_view key, bool n
   }
   const ConfigFile object(StrCat(file.path(), ": ", key), value);
   if (object.Has("longest_edge")) {
-    if (!longest_known) {
+    if (object.Has("shortest_edge") && !longest_known && key == "size") {
+      RAG_ASSIGN_OR_RETURN(sizes.shortest, object.Size("shortest_edge", 1, kMaxEdge));
+    } else if (!longest_known) {
       return UnsupportedError(object.path(), " with 'longest_edge' is not known");
     }
     RAG_ASSIGN_OR_RETURN(sizes.longest, object.Size("longest_edge", 1, kMaxEdge));
@@ -60,8 +62,14 @@ Status ReadColors(const ConfigFile& file, std::string_view key, double low,
                   std::array<float, 3>& colors) {
   if (!file.Has(key)) return OkStatus();
   const Value& value = *file.value().Find(key);
+  if (value.is_number()) {
+    RAG_ASSIGN_OR_RETURN(const double all, file.Number(key, low, 1e3, 0.0));
+    colors.fill(static_cast<float>(all));
+    return OkStatus();
+  }
   if (!value.is_array() || value.as_array().size() != colors.size()) {
-    return InvalidArgumentError(file.path(), ": '", key, "' is no array of three numbers");
+    return InvalidArgumentError(file.path(), ": '", key,
+                                "' is neither a number nor an array of three");
   }
   for (size_t i = 0; i < colors.size(); ++i) {
     const Value& color = value.as_array()[i];
@@ -90,9 +98,12 @@ constexpr Defaults kSiglip = {.crop = false,
                               .mean = {0.5f, 0.5f, 0.5f},
                               .deviation = {0.5f, 0.5f, 0.5f}};
 
-Result<Defaults> ReadKind(const ConfigFile& file) {
-  RAG_ASSIGN_OR_RETURN(const std::string old_type,
-                       file.String("feature_extractor_type", "CLIPFeatureExtractor"));
+// Where the file names none it is the model's.
+Result<Defaults> ReadKind(const ConfigFile& file, std::string_view model_type) {
+  RAG_ASSIGN_OR_RETURN(
+      const std::string old_type,
+      file.String("feature_extractor_type",
+                  model_type == "siglip" ? "SiglipImageProcessor" : "CLIPImageProcessor"));
   RAG_ASSIGN_OR_RETURN(const std::string type, file.String("image_processor_type", old_type));
   for (const std::string_view known : {"CLIPImageProcessor", "CLIPImageProcessorFast",
                                        "CLIPImageProcessorPil", "CLIPFeatureExtractor"}) {
@@ -142,18 +153,49 @@ size_t FittedEdge(size_t edge, size_t of_longest, size_t longest) {
   return std::max<size_t>(static_cast<size_t>(rounded), 1);
 }
 
+// The size of a picture before it is cropped: {width, height}.
+std::pair<size_t, size_t> ResizedSize(const ImageProcessorConfig& config, const Image& image) {
+  if (!config.resize) return {image.width, image.height};
+  const size_t shorter = std::min(image.width, image.height);
+  const size_t longer = std::max(image.width, image.height);
+  if (config.shortest_edge != 0 && config.longest_edge != 0 &&
+      static_cast<double>(longer) / static_cast<double>(shorter) *
+              static_cast<double>(config.shortest_edge) >
+          static_cast<double>(config.longest_edge)) {
+    // transformers' get_size_with_aspect_ratio (image_transforms.py): the shorter edge is rounded,
+    // the longer cut down; where the shorter has its size already, nothing is done.
+    const double raw = static_cast<double>(config.longest_edge) * static_cast<double>(shorter) /
+                       static_cast<double>(longer);
+    const auto small = std::max<size_t>(static_cast<size_t>(std::nearbyint(raw)), 1);
+    if (small == shorter) return {image.width, image.height};
+    const auto large = std::max<size_t>(
+        static_cast<size_t>(raw * static_cast<double>(longer) / static_cast<double>(shorter)), 1);
+    return image.width < image.height ? std::pair(small, large) : std::pair(large, small);
+  }
+  if (config.shortest_edge != 0) {
+    // The longer edge is cut down to whole pixels, and one side of a long strip never vanishes.
+    return {config.shortest_edge * image.width / shorter,
+            config.shortest_edge * image.height / shorter};
+  }
+  if (config.longest_edge != 0) {
+    return {FittedEdge(image.width, longer, config.longest_edge),
+            FittedEdge(image.height, longer, config.longest_edge)};
+  }
+  return {config.resize_width, config.resize_height};
+}
+
 }  // namespace
 
-Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_t image_size,
+Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder,
+                                                std::string_view model_type, size_t image_size,
                                                 std::string& source_bytes) {
   const bool open_clip = IsOpenClip(folder);
   RAG_ASSIGN_OR_RETURN(const ConfigFile file, open_clip
                                                   ? ReadOpenClipPreprocessing(folder, image_size)
                                                   : OpenSettings(folder, source_bytes));
-  RAG_ASSIGN_OR_RETURN(const Defaults defaults, ReadKind(file));
+  RAG_ASSIGN_OR_RETURN(const Defaults defaults, ReadKind(file, model_type));
   ImageProcessorConfig config;
   RAG_ASSIGN_OR_RETURN(config.resize, ReadSwitch(file, "do_resize", true));
-  if (!config.resize) return UnsupportedError(file.path(), ": do_resize false is not known");
   RAG_ASSIGN_OR_RETURN(const bool square, file.Bool("default_to_square"));
   RAG_ASSIGN_OR_RETURN(const EdgeSizes size,
                        ReadEdges(file, "size", !square, open_clip, defaults.size));
@@ -169,6 +211,11 @@ Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_
   config.crop_as_torchvision = open_clip;
   config.crop_width = crop.width;
   config.crop_height = crop.height;
+  if (!config.resize && !config.crop) {
+    return UnsupportedError(file.path(),
+                            ": do_resize false without do_center_crop leaves pictures ",
+                            "of any size, which the network does not read");
+  }
   if (config.crop && crop.shortest != 0) {
     return UnsupportedError(file.path(), ": crop_size with 'shortest_edge' is not known");
   }
@@ -192,18 +239,7 @@ Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_
 }
 
 void PreprocessImage(const ImageProcessorConfig& config, const Image& image, std::span<float> out) {
-  size_t width = config.resize_width;
-  size_t height = config.resize_height;
-  if (config.shortest_edge != 0) {
-    // The longer edge is cut down to whole pixels, and one side of a long strip never vanishes.
-    const size_t shorter = std::min(image.width, image.height);
-    width = config.shortest_edge * image.width / shorter;
-    height = config.shortest_edge * image.height / shorter;
-  } else if (config.longest_edge != 0) {
-    const size_t longer = std::max(image.width, image.height);
-    width = FittedEdge(image.width, longer, config.longest_edge);
-    height = FittedEdge(image.height, longer, config.longest_edge);
-  }
+  const auto [width, height] = ResizedSize(config, image);
   const Crop across =
       CentreCrop(width, config.crop ? config.crop_width : width, config.crop_as_torchvision);
   const Crop down =

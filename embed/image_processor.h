@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "embed/config_file.h"
 #include "lib/base/status.h"
@@ -15,8 +16,8 @@ namespace rag {
 
 struct ImageProcessorConfig {
   bool resize = true;
-  // Resized so that the shorter edge, or the longer, has so many pixels; both 0: to
-  // resize_width x resize_height.
+  // Resized so that the shorter edge, or the longer, has so many pixels, of both the one that makes
+  // the smaller picture; both 0: to resize_width x resize_height.
   size_t shortest_edge = 0;
   size_t longest_edge = 0;
   size_t resize_width = 0;
@@ -36,10 +37,12 @@ struct ImageProcessorConfig {
 
 // The settings of `folder` for a network that reads image_size x image_size pixels:
 // preprocessor_config.json's, or the "image_processor" of processor_config.json. Known are CLIP's
-// and SigLIP's processors of transformers, whatever their version, and OpenCLIP's own. Adds the
-// file to `source_bytes`. Errors: not_found; invalid_argument naming file and key, among them a
-// result of another size; unsupported naming another processor.
-Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder, size_t image_size,
+// and SigLIP's processors of transformers, whatever their version, and OpenCLIP's own; `model_type`
+// ("clip" or "siglip") says which it is where the file does not. Adds the file to `source_bytes`.
+// Errors: not_found; invalid_argument naming file and key, among them a result of another size;
+// unsupported naming another processor.
+Result<ImageProcessorConfig> ReadImageProcessor(const std::string& folder,
+                                                std::string_view model_type, size_t image_size,
                                                 std::string& source_bytes);
 
 // out [3, height, width] f32, of the size that the network reads, as transformers' processors (of

@@ -21,6 +21,28 @@ Result<std::string> ModuleFolder(const std::string& folder, const ConfigFile& mo
   return relative.empty() ? folder : JoinPath(folder, relative);
 }
 
+// "torch.nn.modules.activation.ReLU" or "torch.nn.ReLU". Other packages' names are refused: the
+// reference does not run them and takes Tanh instead.
+Result<EncoderActivation> ParseDenseActivation(const std::string& path, std::string_view name) {
+  constexpr std::pair<std::string_view, EncoderActivation> kNames[] = {
+      {"ELU", EncoderActivation::kElu},           {"GELU", EncoderActivation::kGelu},
+      {"Identity", EncoderActivation::kIdentity}, {"LeakyReLU", EncoderActivation::kLeakyRelu},
+      {"Mish", EncoderActivation::kMish},         {"ReLU", EncoderActivation::kRelu},
+      {"SiLU", EncoderActivation::kSilu},         {"Sigmoid", EncoderActivation::kSigmoid},
+      {"Softplus", EncoderActivation::kSoftplus}, {"Tanh", EncoderActivation::kTanh},
+  };
+  for (const auto& [known, activation] : kNames) {
+    const std::string_view module = known == "Identity" ? "linear" : "activation";
+    if (name == StrCat("torch.nn.", known) ||
+        name == StrCat("torch.nn.modules.", module, ".", known)) {
+      return activation;
+    }
+  }
+  return UnsupportedError(path, ": activation '", name,
+                          "' is not known; known are torch.nn's ELU, GELU, Identity, LeakyReLU, "
+                          "Mish, ReLU, SiLU, Sigmoid, Softplus and Tanh");
+}
+
 Result<DenseConfig> ReadDense(const std::string& folder, std::string& source_bytes) {
   RAG_ASSIGN_OR_RETURN(const ConfigFile file,
                        ReadConfigFile(JoinPath(folder, "config.json"), source_bytes));
@@ -32,7 +54,7 @@ Result<DenseConfig> ReadDense(const std::string& folder, std::string& source_byt
   RAG_ASSIGN_OR_RETURN(dense.residual, file.Bool("use_residual"));
   RAG_ASSIGN_OR_RETURN(const std::string activation,
                        file.String("activation_function", "torch.nn.modules.activation.Tanh"));
-  RAG_ASSIGN_OR_RETURN(dense.activation, ParseActivation(file.path(), activation));
+  RAG_ASSIGN_OR_RETURN(dense.activation, ParseDenseActivation(file.path(), activation));
   for (const std::string_view key : {"module_input_name", "module_output_name"}) {
     RAG_ASSIGN_OR_RETURN(const std::string name, file.String(key, "sentence_embedding"));
     if (name != "sentence_embedding") {
@@ -186,11 +208,7 @@ Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes
   Modules modules;
   modules.transformer = folder;
   const std::string path = JoinPath(folder, "modules.json");
-  if (!FileExists(path)) {
-    const std::string pooling = JoinPath(folder, "1_Pooling");
-    if (FileExists(JoinPath(pooling, "config.json"))) modules.pooling = pooling;
-    return modules;
-  }
+  if (!FileExists(path)) return modules;
   RAG_ASSIGN_OR_RETURN(const Value value, ReadJsonFile(path, source_bytes));
   if (!value.is_array()) {
     return InvalidArgumentError(path, ": a JSON ", value.type_name(), ", not an array of modules");

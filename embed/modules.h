@@ -50,7 +50,7 @@ struct Modules {
 };
 
 // modules.json below `folder`, and of a Router what documents take; without one the network is the
-// folder itself, pooled as 1_Pooling/config.json says where there is one. Adds what was read to
+// folder itself, and no other folder is looked for. Adds what was read to
 // `source_bytes`. Errors: invalid_argument naming file and key; unsupported naming the module and
 // those that are known.
 Result<Modules> ReadModules(const std::string& folder, std::string& source_bytes);

@@ -42,12 +42,9 @@ std::optional<Activation> ProductActivation(EncoderActivation activation) {
       return Activation::kSilu;
     case EncoderActivation::kIdentity:
       return Activation::kNone;
-    case EncoderActivation::kQuickGelu:
-    case EncoderActivation::kRelu:
-    case EncoderActivation::kTanh:
-      break;
+    default:
+      return std::nullopt;
   }
-  return std::nullopt;
 }
 
 }  // namespace
@@ -56,16 +53,34 @@ void Activate(const Kernels& kernels, EncoderActivation activation, float* x, si
   if (const std::optional<Activation> of_products = ProductActivation(activation)) {
     return Activate(kernels, *of_products, x, n);
   }
-  if (activation == EncoderActivation::kQuickGelu) {
-    // Hendrycks & Gimpel 2016: x * sigmoid(1.702 x).
-    constexpr float kSlope = 1.702f;
-    for (size_t i = 0; i < n; ++i) x[i] *= kSlope;
-    kernels.silu(x, n);
-    for (size_t i = 0; i < n; ++i) x[i] /= kSlope;
-  } else if (activation == EncoderActivation::kRelu) {
-    for (size_t i = 0; i < n; ++i) x[i] = std::max(x[i], 0.0f);
-  } else {
-    for (size_t i = 0; i < n; ++i) x[i] = std::tanh(x[i]);
+  const auto each = [&](auto function) {
+    for (size_t i = 0; i < n; ++i) x[i] = function(x[i]);
+  };
+  // log(1 + e^x), which is x where e^x would overflow.
+  const auto softplus = [](float v) { return v > 20.0f ? v : std::log1p(std::exp(v)); };
+  switch (activation) {
+    case EncoderActivation::kQuickGelu: {
+      // Hendrycks & Gimpel 2016: x * sigmoid(1.702 x).
+      constexpr float kSlope = 1.702f;
+      for (size_t i = 0; i < n; ++i) x[i] *= kSlope;
+      kernels.silu(x, n);
+      for (size_t i = 0; i < n; ++i) x[i] /= kSlope;
+      return;
+    }
+    case EncoderActivation::kRelu:
+      return each([](float v) { return std::max(v, 0.0f); });
+    case EncoderActivation::kSigmoid:
+      return each([](float v) { return 1.0f / (1.0f + std::exp(-v)); });
+    case EncoderActivation::kElu:
+      return each([](float v) { return v > 0.0f ? v : std::expm1(v); });
+    case EncoderActivation::kLeakyRelu:
+      return each([](float v) { return v > 0.0f ? v : 0.01f * v; });
+    case EncoderActivation::kSoftplus:
+      return each(softplus);
+    case EncoderActivation::kMish:
+      return each([&](float v) { return v * std::tanh(softplus(v)); });
+    default:
+      return each([](float v) { return std::tanh(v); });
   }
 }
 

@@ -178,11 +178,6 @@ Result<EncoderActivation> ParseActivation(const std::string& path, std::string_v
       {"swiglu", EncoderActivation::kSilu},
       {"tanh", EncoderActivation::kTanh},
       {"linear", EncoderActivation::kIdentity},
-      {"torch.nn.modules.activation.GELU", EncoderActivation::kGelu},
-      {"torch.nn.modules.activation.ReLU", EncoderActivation::kRelu},
-      {"torch.nn.modules.activation.SiLU", EncoderActivation::kSilu},
-      {"torch.nn.modules.activation.Tanh", EncoderActivation::kTanh},
-      {"torch.nn.modules.linear.Identity", EncoderActivation::kIdentity},
   };
   for (const auto& [known, activation] : kNames) {
     if (name == known) return activation;

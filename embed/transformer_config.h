@@ -44,7 +44,21 @@ enum class EncoderFamily {
   kT5,
 };
 
-enum class EncoderActivation { kGelu, kGeluTanh, kQuickGelu, kRelu, kSilu, kTanh, kIdentity };
+enum class EncoderActivation {
+  kGelu,
+  kGeluTanh,
+  kQuickGelu,
+  kRelu,
+  kSilu,
+  kTanh,
+  kIdentity,
+  // Of dense modules behind a pooling alone, with PyTorch's defaults.
+  kSigmoid,
+  kElu,
+  kLeakyRelu,
+  kSoftplus,
+  kMish
+};
 
 struct TransformerConfig {
   std::string model_type;  // as in config.json

@@ -52,8 +52,9 @@ Status ReadTwoTowers(const ConfigFile& file, EncoderConfig& config) {
   ImageTowerConfig images;
   RAG_ASSIGN_OR_RETURN(images.model, ReadPart(vision, clip ? EncoderFamily::kClipVision
                                                            : EncoderFamily::kSiglipVision));
-  RAG_ASSIGN_OR_RETURN(images.processor, ReadImageProcessor(config.folder, images.model.image_size,
-                                                            config.source_bytes));
+  RAG_ASSIGN_OR_RETURN(
+      images.processor,
+      ReadImageProcessor(config.folder, type, images.model.image_size, config.source_bytes));
   config.images = std::move(images);
 
   DenseConfig projection{.folder = config.folder,

@@ -31,6 +31,12 @@ Result<Merges> ReadMerges(const std::string& path) {
 // CLIP's words are split and lower-cased otherwise than GPT-2's, and end in this.
 constexpr std::string_view kClipSuffix = "</w>";
 
+Value MergesJson(const Merges& merges) {
+  Value::Array pairs;
+  for (const auto& [left, right] : merges) pairs.push_back(Value::Array{Value(left), Value(right)});
+  return Value(std::move(pairs));
+}
+
 // What transformers' conversion of CLIPTokenizer writes (convert_slow_tokenizer.py).
 Result<Value> ClipTokenizerJson(Value vocabulary, const Vocabulary& pieces, const Merges& merges,
                                 const TokenizerConfig& config) {
@@ -50,8 +56,6 @@ Result<Value> ClipTokenizerJson(Value vocabulary, const Vocabulary& pieces, cons
   const auto name_and_id = [&](const std::string& name) {
     return Value::Array{Value(name), Value(int64_t{*pieces.Find(name)})};
   };
-  Value::Array pairs;
-  for (const auto& [left, right] : merges) pairs.push_back(Value::Array{Value(left), Value(right)});
   const auto regex = [](std::string_view pattern) {
     return Value::Object({{"Regex", std::string(pattern)}});
   };
@@ -62,7 +66,7 @@ Result<Value> ClipTokenizerJson(Value vocabulary, const Vocabulary& pieces, cons
                        {"unk_token", token("unk_token", "<|endoftext|>")},
                        {"end_of_word_suffix", std::string(kClipSuffix)}});
   model.Append("vocab", std::move(vocabulary));
-  model.Append("merges", std::move(pairs));
+  model.Append("merges", MergesJson(merges));
   return Value::Object(
       {{"added_tokens", std::move(added)},
        {"normalizer",
@@ -109,55 +113,20 @@ Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vo
     if (!clip.ok()) return std::move(clip).status().WithContext(vocabulary_path);
     return TokenizerFromJson(*clip, config);
   }
-  BpeSettings settings;
-  settings.byte_level = true;
-  auto bpe = Bpe::FromMerges(merges, parts.vocabulary, {}, settings);
-  if (!bpe.ok()) return std::move(bpe).status().WithContext(merges_path);
-
-  // GPT2Tokenizer's and RobertaTokenizer's special tokens (transformers).
-  const auto find = [&](std::string_view key, std::initializer_list<std::string_view> usual) {
-    if (const std::string name = config.Token(key); !name.empty()) {
-      return parts.vocabulary.Find(name);
-    }
-    for (const std::string_view name : usual) {
-      if (const auto id = parts.vocabulary.Find(name)) return id;
-    }
-    return std::optional<TokenId>();
-  };
-  parts.bos_id = find("bos_token", {"<s>", "<|endoftext|>"});
-  parts.eos_id = find("eos_token", {"</s>", "<|endoftext|>"});
-  parts.pad_id = find("pad_token", {"<pad>"});
-  parts.unk_id = find("unk_token", {"<unk>", "<|endoftext|>"});
-  const auto mask = find("mask_token", {"<mask>"});
-  for (const auto& special : {parts.bos_id, parts.eos_id, parts.pad_id, parts.unk_id, mask}) {
-    if (!special) continue;
-    AddedToken added;
-    added.id = *special;
-    added.content = std::string(parts.vocabulary.Piece(*special));
-    added.special = true;
-    added.lstrip = special == mask;
-    parts.added_tokens.push_back(std::move(added));
+  // Which of the two classes it is follows from the pieces where nothing names it.
+  TokenizerConfig own = config;
+  if (own.own_class != TokenizerClass::kGpt2 && own.own_class != TokenizerClass::kRoberta) {
+    const bool has_both = parts.vocabulary.Find("<s>") && parts.vocabulary.Find("</s>");
+    own.own_class = has_both ? TokenizerClass::kRoberta : TokenizerClass::kGpt2;
   }
-  ByteLevelSettings pre_tokenizer;
-  RAG_ASSIGN_OR_RETURN(pre_tokenizer.add_prefix_space,
-                       config.json.GetBool("add_prefix_space", false));
-  const auto cls = parts.vocabulary.Find("<s>");
-  const auto sep = parts.vocabulary.Find("</s>");
-  if (cls && sep) {
-    using Item = PostProcessor::Item;
-    const Item begin{Item::kSpecial, *cls, 0};
-    const Item end{Item::kSpecial, *sep, 0};
-    parts.post_processor.single = {begin, {Item::kFirst, 0, 0}, end};
-    parts.post_processor.trim_offsets = true;  // as transformers converts RoBERTa; not GPT-2
-    parts.post_processor.pair = {begin, {Item::kFirst, 0, 0}, end, end, {Item::kSecond, 0, 0}, end};
-  }
-  RAG_ASSIGN_OR_RETURN(parts.truncate_left, config.TruncateLeft(false));
-  parts.post_processor.add_prefix_space = pre_tokenizer.add_prefix_space;
-  parts.pre_tokenizer = MakeByteLevelPreTokenizer(pre_tokenizer);
-  parts.fused = MakeFusedByteLevel(**bpe, WordPattern::kGpt2, pre_tokenizer.add_prefix_space);
-  parts.model = std::move(*bpe);
-  parts.decoder = MakeByteLevelDecoder();
-  return std::unique_ptr<Tokenizer>(new PipelineTokenizer(std::move(parts)));
+  own.names_class = true;
+  const Value::Object whole{
+      {"model", Value::Object({{"type", "BPE"}, {"merges", MergesJson(merges)}})},
+      {"pre_tokenizer", Value::Object({{"type", "ByteLevel"}, {"add_prefix_space", false}})},
+      {"decoder", Value::Object({{"type", "ByteLevel"}})}};
+  auto tokenizer = TokenizerFromJson(Value(whole), std::move(parts.vocabulary), own);
+  if (!tokenizer.ok()) return std::move(tokenizer).status().WithContext(merges_path);
+  return tokenizer;
 }
 
 }  // namespace rag

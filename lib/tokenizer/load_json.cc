@@ -62,39 +62,24 @@ Result<AddedToken> ReadConfiguredToken(const std::string& key, const Value& entr
   return token;
 }
 
-// tokenizer_config.json's "added_tokens_decoder" may have tokens that tokenizer.json lacks.
-// transformers adds those behind the others, in the order of their ids there.
-Status ReadConfiguredTokens(const TokenizerConfig& config, TokenizerParts& parts) {
-  const Value* decoder = config.json.Find("added_tokens_decoder");
-  if (decoder == nullptr || decoder->is_null()) return OkStatus();
-  if (!decoder->is_object() || decoder->as_object().size() > kMaxAddedTokens) {
-    return InvalidArgumentError("added_tokens_decoder is no object of at most ", kMaxAddedTokens,
-                                " tokens");
-  }
-  std::unordered_set<std::string_view> known;
+// The files beside may have tokens that tokenizer.json lacks. transformers adds those behind the
+// others, in the order of their ids there.
+Status AddConfiguredTokens(const TokenizerConfig& config, TokenizerParts& parts) {
+  RAG_ASSIGN_OR_RETURN(std::vector<AddedToken> tokens, ReadConfiguredTokens(config));
+  if (tokens.empty()) return OkStatus();
+  std::unordered_set<std::string> known;
   for (const AddedToken& token : parts.added_tokens) known.insert(token.content);
-  std::vector<AddedToken> missing;
-  for (const auto& [key, entry] : decoder->as_object()) {
-    RAG_ASSIGN_OR_RETURN(AddedToken token, ReadConfiguredToken(key, entry));
-    if (known.contains(token.content)) continue;
-    const char* const end = key.data() + key.size();
-    const auto [stop, error] = std::from_chars(key.data(), end, token.id);
-    if (error != std::errc() || stop != end || token.id < 0) {
-      return InvalidArgumentError("added_tokens_decoder's '", key, "' is no id");
-    }
-    missing.push_back(std::move(token));
-  }
-  std::sort(missing.begin(), missing.end(),
-            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
   auto next = static_cast<TokenId>(parts.vocabulary.size());
   for (const AddedToken& token : parts.added_tokens) next = std::max(next, token.id + 1);
-  for (AddedToken& token : missing) {
+  for (AddedToken& token : tokens) {
+    if (known.contains(token.content)) continue;
     const auto piece = parts.vocabulary.Find(token.content);
     const TokenId id = piece.has_value() ? *piece : next++;
     if (token.id != id) {
-      return InvalidArgumentError("added_tokens_decoder gives token '", token.content, "' the id ",
-                                  token.id, ", and transformers ", id);
+      return InvalidArgumentError(config.ConfiguredTokensName(), " gives token '", token.content,
+                                  "' the id ", token.id, ", and transformers ", id);
     }
+    token.special |= config.NamesSpecial(token.content);
     parts.added_tokens.push_back(std::move(token));
   }
   return OkStatus();
@@ -103,16 +88,6 @@ Status ReadConfiguredTokens(const TokenizerConfig& config, TokenizerParts& parts
 std::string TypeOf(const Value& json) {
   const auto name = json.GetString("type", "");
   return name.ok() ? *name : std::string();
-}
-
-// Whether tokenizer_config.json names one of these classes of transformers, "Fast" behind it or
-// not.
-Result<bool> HasClass(const TokenizerConfig& config,
-                      std::initializer_list<std::string_view> classes) {
-  RAG_ASSIGN_OR_RETURN(const std::string name, config.json.GetString("tokenizer_class", ""));
-  std::string_view base = name;
-  if (base.ends_with("Fast")) base.remove_suffix(4);
-  return std::find(classes.begin(), classes.end(), base) != classes.end();
 }
 
 // A member of tokenizer.json as the classes of transformers make it, which take a setting of their
@@ -137,27 +112,136 @@ Result<Value> TakeOwnSettings(const Value& part, const TokenizerConfig& config, 
   return own;
 }
 
+bool IsWordPieceClass(const TokenizerConfig& config) {
+  return config.own_class == TokenizerClass::kBert || config.own_class == TokenizerClass::kMpnet;
+}
+
+bool IsByteLevelClass(const TokenizerConfig& config) {
+  return config.own_class == TokenizerClass::kRoberta || config.own_class == TokenizerClass::kGpt2;
+}
+
+// The special tokens that the class makes of pieces.
+void AddNamedTokens(const TokenizerConfig& config, TokenizerParts& parts) {
+  if (!IsWordPieceClass(config) && !IsByteLevelClass(config)) return;
+  for (const std::string_view key : {"cls_token", "sep_token", "bos_token", "eos_token",
+                                     "pad_token", "unk_token", "mask_token"}) {
+    AddedToken token;
+    token.content = config.TokenOrUsual(key);
+    const auto id = parts.vocabulary.Find(token.content);
+    const bool there =
+        std::any_of(parts.added_tokens.begin(), parts.added_tokens.end(),
+                    [&](const AddedToken& added) { return added.content == token.content; });
+    if (!id.has_value() || there) continue;
+    token.id = *id;
+    token.special = true;
+    parts.added_tokens.push_back(std::move(token));
+  }
+}
+
 Result<Value> OwnNormalizer(const Value& normalizer, const TokenizerConfig& config) {
   if (TypeOf(normalizer) != "BertNormalizer") return normalizer;
   RAG_ASSIGN_OR_RETURN(const std::string name, config.json.GetString("tokenizer_class", ""));
-  RAG_ASSIGN_OR_RETURN(const bool has_class,
-                       HasClass(config, {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer",
-                                         "MobileBertTokenizer"}));
-  // Where no class is named the model's own is taken, which is one of these.
-  if (!has_class && !name.empty()) return normalizer;
-  return TakeOwnSettings(normalizer, config, has_class,
+  // Where nothing tells the class it is one of these.
+  if (!IsWordPieceClass(config) && !name.empty()) return normalizer;
+  return TakeOwnSettings(normalizer, config, IsWordPieceClass(config),
                          {{"do_lower_case", "lowercase", true},
                           {"strip_accents", "strip_accents", Value()},
                           {"tokenize_chinese_chars", "handle_chinese_chars", true}});
 }
 
+// Classes that make a pre-tokenizer of this setting, which is not made here: their usual value must
+// stand.
+Status CheckPrefixSpace(const TokenizerConfig& config) {
+  const bool takes =
+      config.class_name == "XLMRobertaTokenizer" || config.class_name == "CamembertTokenizer";
+  if (!takes && config.class_name != "Qwen2Tokenizer") return OkStatus();
+  RAG_ASSIGN_OR_RETURN(const bool wanted, config.json.GetBool("add_prefix_space", takes));
+  if (wanted == takes) return OkStatus();
+  return UnsupportedError("tokenizer_config.json: 'add_prefix_space' ", wanted ? "true" : "false",
+                          " of ", config.class_name, " is not known");
+}
+
 Result<Value> OwnPreTokenizer(const Value& pre_tokenizer, const TokenizerConfig& config) {
-  if (TypeOf(pre_tokenizer) != "ByteLevel") return pre_tokenizer;
-  RAG_ASSIGN_OR_RETURN(const bool has_class,
-                       HasClass(config, {"RobertaTokenizer", "GPT2Tokenizer"}));
-  if (!has_class) return pre_tokenizer;
-  return TakeOwnSettings(pre_tokenizer, config, has_class,
+  RAG_RETURN_IF_ERROR(CheckPrefixSpace(config));
+  if (TypeOf(pre_tokenizer) != "ByteLevel" || !IsByteLevelClass(config)) return pre_tokenizer;
+  return TakeOwnSettings(pre_tokenizer, config, true,
                          {{"add_prefix_space", "add_prefix_space", false}});
+}
+
+// GPT-2's class has no tokens of its own around a text, but for these two settings where there is
+// no tokenizer.json.
+Result<PostProcessor> Gpt2PostProcessor(const TokenizerConfig& config,
+                                        const Vocabulary& vocabulary) {
+  using Item = PostProcessor::Item;
+  PostProcessor out;
+  out.single.clear();
+  out.pair.clear();
+  const auto add = [&](std::string_view flag, std::string_view key, uint8_t type_id,
+                       std::vector<Item>& items) -> Status {
+    RAG_ASSIGN_OR_RETURN(const bool wanted, config.json.GetBool(flag, false));
+    if (!wanted) return OkStatus();
+    const std::string name = config.TokenOrUsual(key);
+    const auto id = vocabulary.Find(name);
+    if (!id) return InvalidArgumentError("the vocabulary lacks '", name, "', the ", key);
+    items.push_back({Item::kSpecial, *id, type_id});
+    return OkStatus();
+  };
+  for (std::vector<Item>* items : {&out.single, &out.pair}) {
+    for (const uint8_t text : {uint8_t{0}, uint8_t{1}}) {
+      if (text == 1 && items == &out.single) continue;
+      RAG_RETURN_IF_ERROR(add("add_bos_token", "bos_token", text, *items));
+      items->push_back({text == 0 ? Item::kFirst : Item::kSecond, 0, text});
+      RAG_RETURN_IF_ERROR(add("add_eos_token", "eos_token", text, *items));
+    }
+  }
+  return out;
+}
+
+// What the class puts around a text, whatever tokenizer.json says; `files_own` where the class is
+// another one, or follows from the model's type alone and the vocabulary has other tokens.
+Result<PostProcessor> OwnPostProcessor(const Value& json, const Value& model,
+                                       const TokenizerConfig& config, const Vocabulary& vocabulary,
+                                       PostProcessor files_own) {
+  const Value* pre_tokenizer = json.Find("pre_tokenizer");
+  const std::string type = TypeOf(model);
+  const bool word_piece = IsWordPieceClass(config) && type == "WordPiece";
+  const bool bytes = IsByteLevelClass(config) && type == "BPE" && pre_tokenizer != nullptr &&
+                     TypeOf(*pre_tokenizer) == "ByteLevel";
+  const bool clip = config.own_class == TokenizerClass::kClip && type == "BPE" &&
+                    model.Find("end_of_word_suffix") != nullptr;
+  if (!word_piece && !bytes && !clip) return files_own;
+  if (config.own_class == TokenizerClass::kGpt2) {
+    if (json.Find("post_processor") != nullptr) return files_own;
+    return Gpt2PostProcessor(config, vocabulary);
+  }
+  TokenId ids[2] = {};
+  size_t place = 0;
+  for (const std::string_view key :
+       {clip ? "bos_token" : "cls_token", clip ? "eos_token" : "sep_token"}) {
+    const std::string named = config.Token(key);
+    const Value* value = config.json.Find(key);
+    if (named.empty() && value != nullptr && value->is_null()) {
+      return InvalidArgumentError("tokenizer_config.json: '", key,
+                                  "' is null, and the class "
+                                  "puts it around every text");
+    }
+    const std::string name = config.TokenOrUsual(key);
+    const auto id = vocabulary.Find(name);
+    if (!id.has_value()) {
+      if (!config.names_class && named.empty()) return files_own;
+      return InvalidArgumentError("the vocabulary lacks '", name, "', the ", key);
+    }
+    ids[place++] = *id;
+  }
+  const auto [cls, sep] = ids;
+  if (config.own_class == TokenizerClass::kBert) return PostProcessor::Bert(cls, sep);
+  bool add_prefix_space = false;
+  bool trim_offsets = !clip;
+  if (config.own_class == TokenizerClass::kRoberta) {
+    RAG_ASSIGN_OR_RETURN(add_prefix_space, config.json.GetBool("add_prefix_space", false));
+    RAG_ASSIGN_OR_RETURN(trim_offsets, config.json.GetBool("trim_offsets", true));
+  }
+  return PostProcessor::Roberta(cls, sep, trim_offsets, add_prefix_space);
 }
 
 // The one that the files name, else the first of the usual names that is there.
@@ -227,18 +311,55 @@ bool IsByteLevel(const Value& json, int depth = 0) {
                      [depth](const Value& part) { return IsByteLevel(part, depth + 1); });
 }
 
+Result<WordPieceSettings> ParseWordPiece(const Value& model) {
+  WordPieceSettings settings;
+  RAG_ASSIGN_OR_RETURN(settings.unk_token, model.GetString("unk_token", "[UNK]"));
+  RAG_ASSIGN_OR_RETURN(settings.continuing_prefix,
+                       model.GetString("continuing_subword_prefix", "##"));
+  RAG_ASSIGN_OR_RETURN(const int64_t max_chars, model.GetInt("max_input_chars_per_word", 100));
+  if (max_chars < 1 || max_chars > 100000) {
+    return InvalidArgumentError("max_input_chars_per_word ", max_chars,
+                                " is not between 1 and 100000");
+  }
+  settings.max_chars_per_word = static_cast<size_t>(max_chars);
+  return settings;
+}
+
+// "type" is absent in files of old versions; the fields tell.
+Result<std::string> ModelType(const Value& model) {
+  RAG_ASSIGN_OR_RETURN(std::string type, model.GetString("type", ""));
+  if (!type.empty()) return type;
+  if (model.Find("merges") != nullptr) return std::string("BPE");
+  const Value* vocabulary = model.Find("vocab");
+  const bool list = vocabulary != nullptr && vocabulary->is_array();
+  return std::string(list ? "Unigram" : "WordPiece");
+}
+
+// The model's settings with the unknown token that the class puts there; without the vocabulary,
+// which is read by itself.
+Result<Value> OwnModel(const Value& model, const TokenizerConfig& config) {
+  RAG_ASSIGN_OR_RETURN(const std::string type, ModelType(model));
+  if (!IsWordPieceClass(config) || type != "WordPiece") return model;
+  Value::Object own{{"type", type}};
+  for (const auto& [key, value] : model.as_object()) {
+    if (key != "vocab") own.Set(key, value);
+  }
+  own.Set("unk_token", config.TokenOrUsual("unk_token"));
+  return Value(std::move(own));
+}
+
 Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts& parts) {
   const Value null;
   const auto member = [&](std::string_view key) -> const Value& {
     const Value* value = json.Find(key);
     return value != nullptr ? *value : null;
   };
-  const Value& model = member("model");
+  RAG_ASSIGN_OR_RETURN(const Value model, OwnModel(member("model"), config));
   RAG_ASSIGN_OR_RETURN(const Value normalizer, OwnNormalizer(member("normalizer"), config));
   RAG_ASSIGN_OR_RETURN(const Value pre_tokenizer, OwnPreTokenizer(member("pre_tokenizer"), config));
-  RAG_RETURN_IF_ERROR(ReadModelVocabulary(model, parts.vocabulary));
   RAG_RETURN_IF_ERROR(ReadAddedTokens(json, parts));
-  RAG_RETURN_IF_ERROR(ReadConfiguredTokens(config, parts));
+  RAG_RETURN_IF_ERROR(AddConfiguredTokens(config, parts));
+  AddNamedTokens(config, parts);
   // A special token that is a piece of the model too must not come out of ordinary text.
   std::vector<bool> excluded(parts.vocabulary.size());
   for (const AddedToken& token : parts.added_tokens) {
@@ -253,8 +374,10 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
   }
   RAG_ASSIGN_OR_RETURN(parts.normalizer, ParseNormalizer(normalizer));
   RAG_ASSIGN_OR_RETURN(parts.pre_tokenizer, ParsePreTokenizer(pre_tokenizer));
-  RAG_ASSIGN_OR_RETURN(parts.post_processor,
+  RAG_ASSIGN_OR_RETURN(PostProcessor files_own,
                        PostProcessor::Parse(member("post_processor"), parts.vocabulary));
+  RAG_ASSIGN_OR_RETURN(parts.post_processor, OwnPostProcessor(json, model, config, parts.vocabulary,
+                                                              std::move(files_own)));
   RAG_ASSIGN_OR_RETURN(parts.decoder, ParseDecoder(member("decoder")));
   const Value* suffix = model.Find("end_of_word_suffix");
   const Value* decoder = member("decoder").Find("type");
@@ -304,36 +427,46 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
              unk_index->as_int() < static_cast<int64_t>(vocabulary.size())) {
     parts.unk_id = static_cast<TokenId>(unk_index->as_int());
   } else {
-    parts.unk_id = FindSpecial(vocabulary, config, {"unk_token"}, {});
+    parts.unk_id = vocabulary.Find(config.TokenOrUsual("unk_token"));
   }
   return OkStatus();
 }
 
-Result<WordPieceSettings> ParseWordPiece(const Value& model) {
-  WordPieceSettings settings;
-  RAG_ASSIGN_OR_RETURN(settings.unk_token, model.GetString("unk_token", "[UNK]"));
-  RAG_ASSIGN_OR_RETURN(settings.continuing_prefix,
-                       model.GetString("continuing_subword_prefix", "##"));
-  RAG_ASSIGN_OR_RETURN(const int64_t max_chars, model.GetInt("max_input_chars_per_word", 100));
-  if (max_chars < 1 || max_chars > 100000) {
-    return InvalidArgumentError("max_input_chars_per_word ", max_chars,
-                                " is not between 1 and 100000");
-  }
-  settings.max_chars_per_word = static_cast<size_t>(max_chars);
-  return settings;
-}
-
-// "type" is absent in files of old versions; the fields tell.
-Result<std::string> ModelType(const Value& model) {
-  RAG_ASSIGN_OR_RETURN(std::string type, model.GetString("type", ""));
-  if (!type.empty()) return type;
-  if (model.Find("merges") != nullptr) return std::string("BPE");
-  const Value* vocabulary = model.Find("vocab");
-  const bool list = vocabulary != nullptr && vocabulary->is_array();
-  return std::string(list ? "Unigram" : "WordPiece");
-}
-
 }  // namespace
+
+Result<std::vector<AddedToken>> ReadConfiguredTokens(const TokenizerConfig& config) {
+  std::vector<AddedToken> tokens;
+  const std::string_view file = config.ConfiguredTokensName();
+  const Value& object =
+      config.CountsOldFiles() ? config.added_tokens : *config.json.Find("added_tokens_decoder");
+  if (!object.is_object() || object.as_object().size() > kMaxAddedTokens) {
+    return InvalidArgumentError(file, " is no object of at most ", kMaxAddedTokens, " tokens");
+  }
+  for (const auto& [key, entry] : object.as_object()) {
+    AddedToken token;
+    if (config.CountsOldFiles()) {
+      if (!entry.is_int() || entry.as_int() < 0 || entry.as_int() > Vocabulary::kMaxSize) {
+        return InvalidArgumentError(file, " gives '", key, "' ", ToJson(entry), ", which is no id");
+      }
+      token.id = static_cast<TokenId>(entry.as_int());
+      token.content = key;
+      token.special = config.NamesSpecial(key);
+      token.normalized = !token.special;
+      if (key.empty()) return InvalidArgumentError(file, " has a token without content");
+    } else {
+      RAG_ASSIGN_OR_RETURN(token, ReadConfiguredToken(key, entry));
+      const char* const end = key.data() + key.size();
+      const auto [stop, error] = std::from_chars(key.data(), end, token.id);
+      if (error != std::errc() || stop != end || token.id < 0) {
+        return InvalidArgumentError("added_tokens_decoder's '", key, "' is no id");
+      }
+    }
+    tokens.push_back(std::move(token));
+  }
+  std::sort(tokens.begin(), tokens.end(),
+            [](const AddedToken& a, const AddedToken& b) { return a.id < b.id; });
+  return tokens;
+}
 
 Status ReadModelVocabulary(const Value& model, Vocabulary& vocabulary) {
   const Value* vocab = model.Find("vocab");
@@ -383,7 +516,17 @@ Result<std::unique_ptr<TokenizerModel>> ParseModel(const Value& model, const Voc
 Result<std::unique_ptr<Tokenizer>> TokenizerFromJson(const Value& json,
                                                      const TokenizerConfig& config) {
   if (!json.is_object()) return InvalidArgumentError("is no JSON object");
+  const Value* const model = json.Find("model");
+  if (model == nullptr || !model->is_object()) return InvalidArgumentError("there is no 'model'");
+  Vocabulary vocabulary;
+  RAG_RETURN_IF_ERROR(ReadModelVocabulary(*model, vocabulary));
+  return TokenizerFromJson(json, std::move(vocabulary), config);
+}
+
+Result<std::unique_ptr<Tokenizer>> TokenizerFromJson(const Value& json, Vocabulary vocabulary,
+                                                     const TokenizerConfig& config) {
   TokenizerParts parts;
+  parts.vocabulary = std::move(vocabulary);
   RAG_RETURN_IF_ERROR(Assemble(json, config, parts));
   return std::unique_ptr<Tokenizer>(new PipelineTokenizer(std::move(parts)));
 }

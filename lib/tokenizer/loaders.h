@@ -7,29 +7,20 @@
 #include "lib/base/value.h"
 #include "lib/tokenizer/model.h"
 #include "lib/tokenizer/pipeline.h"
+#include "lib/tokenizer/tokenizer_config.h"
 
 namespace rag {
 
 // Largest tokenizer file that is read.
 inline constexpr size_t kMaxTokenizerBytes = size_t{256} << 20;
 
-// tokenizer_config.json's and special_tokens_map.json's settings; every field may be absent.
-struct TokenizerConfig {
-  Value json = Value::Object();
-  Value special_tokens = Value::Object();
-
-  // Reads both files of a folder; absent ones are fine.
-  static Result<TokenizerConfig> Read(const std::string& folder);
-  // "bos_token" and its like: a string, or an object with "content"; empty when absent.
-  std::string Token(std::string_view key) const;
-  // "truncation_side", which says from where long texts are read; `fallback` when it says nothing.
-  Result<bool> TruncateLeft(bool fallback) const;
-};
-
 Result<std::unique_ptr<Tokenizer>> LoadTokenizerJson(const std::string& path,
                                                      const TokenizerConfig& config);
 // Of what a tokenizer.json says.
 Result<std::unique_ptr<Tokenizer>> TokenizerFromJson(const Value& json,
+                                                     const TokenizerConfig& config);
+// The same of a json whose "model" leaves out the vocabulary, which is read already.
+Result<std::unique_ptr<Tokenizer>> TokenizerFromJson(const Value& json, Vocabulary vocabulary,
                                                      const TokenizerConfig& config);
 Result<std::unique_ptr<Tokenizer>> LoadWordPieceVocabulary(const std::string& path,
                                                            const TokenizerConfig& config);
@@ -41,9 +32,14 @@ Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vo
 // when they do not.
 std::string_view GgufPreTokenizerName(std::string_view pattern);
 
-// Unsupported in builds without SentencePiece.
+// Unsupported in builds without SentencePiece, and where the class moves the model's ids or adds
+// tokens to them.
 Result<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::string& path,
                                                      const TokenizerConfig& config);
+
+// The tokens of tokenizer_config.json's "added_tokens_decoder", or of added_tokens.json, which it
+// replaced, by their ids.
+Result<std::vector<AddedToken>> ReadConfiguredTokens(const TokenizerConfig& config);
 
 // tokenizer.json's "model" over a vocabulary that ReadModelVocabulary filled from it.
 Status ReadModelVocabulary(const Value& model, Vocabulary& vocabulary);

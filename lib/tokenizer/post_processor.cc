@@ -96,12 +96,9 @@ Status ParseInto(const Value& json, const Vocabulary& vocabulary, int depth, Pos
   if (type == "RobertaProcessing") {
     RAG_ASSIGN_OR_RETURN(const TokenId cls, ParseNamedId(json, "cls", vocabulary));
     RAG_ASSIGN_OR_RETURN(const TokenId sep, ParseNamedId(json, "sep", vocabulary));
-    RAG_ASSIGN_OR_RETURN(out.trim_offsets, json.GetBool("trim_offsets", true));
-    RAG_ASSIGN_OR_RETURN(out.add_prefix_space, json.GetBool("add_prefix_space", true));
-    const Item begin{Item::kSpecial, cls, 0};
-    const Item end{Item::kSpecial, sep, 0};
-    out.single = {begin, {Item::kFirst, 0, 0}, end};
-    out.pair = {begin, {Item::kFirst, 0, 0}, end, end, {Item::kSecond, 0, 0}, end};
+    RAG_ASSIGN_OR_RETURN(const bool trim_offsets, json.GetBool("trim_offsets", true));
+    RAG_ASSIGN_OR_RETURN(const bool add_prefix_space, json.GetBool("add_prefix_space", true));
+    out = PostProcessor::Roberta(cls, sep, trim_offsets, add_prefix_space);
     return OkStatus();
   }
   if (type == "ByteLevel") {
@@ -134,6 +131,18 @@ PostProcessor PostProcessor::Bert(TokenId cls, TokenId sep) {
               {Item::kSpecial, sep, 0},
               {Item::kSecond, 0, 1},
               {Item::kSpecial, sep, 1}};
+  return out;
+}
+
+PostProcessor PostProcessor::Roberta(TokenId cls, TokenId sep, bool trim_offsets,
+                                     bool add_prefix_space) {
+  PostProcessor out;
+  out.trim_offsets = trim_offsets;
+  out.add_prefix_space = add_prefix_space;
+  const Item begin{Item::kSpecial, cls, 0};
+  const Item end{Item::kSpecial, sep, 0};
+  out.single = {begin, {Item::kFirst, 0, 0}, end};
+  out.pair = {begin, {Item::kFirst, 0, 0}, end, end, {Item::kSecond, 0, 0}, end};
   return out;
 }
 

@@ -30,6 +30,8 @@ struct PostProcessor {
   static Result<PostProcessor> Parse(const Value& json, const Vocabulary& vocabulary);
   // [CLS] A [SEP] and [CLS] A [SEP] B [SEP], the second text and its [SEP] of type 1.
   static PostProcessor Bert(TokenId cls, TokenId sep);
+  // <s> A </s> and <s> A </s></s> B </s>, all of type 0.
+  static PostProcessor Roberta(TokenId cls, TokenId sep, bool trim_offsets, bool add_prefix_space);
 
   size_t SpecialCount(bool is_pair) const;
 };

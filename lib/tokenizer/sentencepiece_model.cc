@@ -22,8 +22,8 @@ using sentencepiece::SentencePieceProcessor;
 class SentencePieceTokenizer final : public Tokenizer {
  public:
   SentencePieceTokenizer(std::unique_ptr<SentencePieceProcessor> processor, bool add_bos,
-                         bool add_eos)
-      : processor_(std::move(processor)) {
+                         bool add_eos, bool truncate_left)
+      : processor_(std::move(processor)), truncate_left_(truncate_left) {
     const size_t size = static_cast<size_t>(processor_->GetPieceSize());
     for (size_t i = 0; i < size; ++i) {
       const int id = static_cast<int>(i);
@@ -49,7 +49,7 @@ class SentencePieceTokenizer final : public Tokenizer {
       const size_t room = options.max_tokens - std::min(options.max_tokens, around);
       if (tokens.size() > room) {
         out.truncated = tokens.size() - room;
-        tokens.resize(room);
+        Drop(tokens, out.truncated);
       }
     }
     if (special && bos_) Append({*bos_, 0, 0}, 0, out);
@@ -70,7 +70,7 @@ class SentencePieceTokenizer final : public Tokenizer {
     if (options.max_tokens > 0) {
       const size_t room = options.max_tokens - std::min(options.max_tokens, around);
       while (a.size() + b.size() > room) {
-        (a.size() > b.size() ? a : b).pop_back();
+        Drop(a.size() > b.size() ? a : b, 1);
         ++out.truncated;
       }
     }
@@ -144,6 +144,16 @@ class SentencePieceTokenizer final : public Tokenizer {
     out.type_ids.push_back(type_id);
     out.offsets.push_back({token.begin, token.end});
   }
+  // From the side that the files say.
+  void Drop(std::vector<Token>& tokens, size_t count) const {
+    const auto begin = tokens.begin();
+    const auto dropped = static_cast<ptrdiff_t>(count);
+    if (truncate_left_) {
+      tokens.erase(begin, begin + dropped);
+    } else {
+      tokens.resize(tokens.size() - count);
+    }
+  }
   static void Cut(const EncodeOptions& options, Encoding& out) {
     if (options.max_tokens == 0 || out.ids.size() <= options.max_tokens) return;
     out.truncated += out.ids.size() - options.max_tokens;
@@ -203,7 +213,40 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::vector<bool> special_;
   AddedTokenMatcher controls_;
   std::optional<TokenId> bos_, eos_;
+  bool truncate_left_ = false;
 };
+
+// What the model file says must be all there is: other classes move its ids, put tokens around a
+// text and normalize it otherwise (convert_slow_tokenizer.py).
+Status CheckSettings(const TokenizerConfig& config, const SentencePieceProcessor& processor) {
+  constexpr std::string_view kPlain[] = {"",
+                                         "LlamaTokenizer",
+                                         "GemmaTokenizer",
+                                         "PreTrainedTokenizer",
+                                         "TokenizersBackend",
+                                         "CodeLlamaTokenizer"};
+  if (std::find(std::begin(kPlain), std::end(kPlain), config.class_name) == std::end(kPlain)) {
+    return UnsupportedError("the class ", config.class_name,
+                            " makes other ids than a SentencePiece model alone; a tokenizer.json "
+                            "of the same model works");
+  }
+  RAG_ASSIGN_OR_RETURN(const bool add_prefix_space, config.json.GetBool("add_prefix_space", true));
+  if (!add_prefix_space) {
+    return UnsupportedError(
+        "tokenizer_config.json: 'add_prefix_space' false is not known of a "
+        "SentencePiece model; a tokenizer.json of the same model works");
+  }
+  RAG_ASSIGN_OR_RETURN(const std::vector<AddedToken> tokens, ReadConfiguredTokens(config));
+  for (const AddedToken& token : tokens) {
+    const bool there =
+        token.id < processor.GetPieceSize() && processor.IdToPiece(token.id) == token.content;
+    if (there && (token.special || processor.IsControl(token.id))) continue;
+    return UnsupportedError(config.ConfiguredTokensName(), " has the token '", token.content,
+                            "' of the id ", token.id, ", which is no special piece of the ",
+                            "SentencePiece model; a tokenizer.json of the same model works");
+  }
+  return OkStatus();
+}
 
 }  // namespace
 
@@ -219,10 +262,12 @@ Result<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::string& path,
   if (processor->GetPieceSize() <= 0 || processor->GetPieceSize() > Vocabulary::kMaxSize) {
     return InvalidArgumentError(path, ": vocabulary of ", processor->GetPieceSize(), " pieces");
   }
+  RAG_RETURN_IF_ERROR(CheckSettings(config, *processor));
   RAG_ASSIGN_OR_RETURN(const bool add_bos, config.json.GetBool("add_bos_token", false));
   RAG_ASSIGN_OR_RETURN(const bool add_eos, config.json.GetBool("add_eos_token", false));
+  RAG_ASSIGN_OR_RETURN(const bool truncate_left, config.TruncateLeft(false));
   return std::unique_ptr<Tokenizer>(
-      new SentencePieceTokenizer(std::move(processor), add_bos, add_eos));
+      new SentencePieceTokenizer(std::move(processor), add_bos, add_eos, truncate_left));
 }
 
 #else

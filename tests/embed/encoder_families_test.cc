@@ -245,7 +245,7 @@ TEST_CASE("What a family cannot do is refused, naming file and key") {
        "\"in_features\": 24",
        "\"in_features\": 25",
        {"2_Dense", "in_features", "25", "24"}},
-      {"dense", "2_Dense/config.json", "Tanh", "Softplus", {"2_Dense", "Softplus"}},
+      {"dense", "2_Dense/config.json", "Tanh", "Softmax", {"2_Dense", "Softmax"}},
       {"dense",
        "2_Dense/config.json",
        "\"out_features\": 16",

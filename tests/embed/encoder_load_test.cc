@@ -110,6 +110,7 @@ TEST_CASE("What is not known is refused, listing what is") {
                   {"path": "2_LSTM", "type": "sentence_transformers.models.LSTM"}])");
   CheckRefused(module, kUnknown, {"modules.json", "LSTM", "Normalize"});
   const EncoderFolder pooling("bert");
+  pooling.SetPooling("mean_tokens");
   pooling.Write("1_Pooling/config.json", R"({"pooling_mode": "middle"})");
   CheckRefused(pooling, kUnknown, {"1_Pooling", "middle", "weightedmean"});
   pooling.Write("1_Pooling/config.json", R"({"pooling_mode": []})");
@@ -138,6 +139,7 @@ TEST_CASE("Missing and damaged files are named") {
                  R"([{"path": "../../etc", "type": "sentence_transformers.models.Transformer"}])");
   CheckRefused(climbing, kInvalid, {"modules.json", "../../etc"});
   const EncoderFolder width("bert");
+  width.SetPooling("mean_tokens");
   width.Write("1_Pooling/config.json",
               R"({"word_embedding_dimension": 64, "pooling_mode_mean_tokens": true})");
   CheckRefused(width, kInvalid, {"word_embedding_dimension", "64", "32"});

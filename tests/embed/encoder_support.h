@@ -71,6 +71,11 @@ class EncoderFolder : public GoldenFolder {
   void SetPooling(std::string_view mode) const {
     Write("1_Pooling/config.json",
           StrCat("{\"word_embedding_dimension\": 32, \"pooling_mode_", mode, "\": true}"));
+    // Without this file no pooling is looked for.
+    if (std::filesystem::exists(path() / "modules.json")) return;
+    Write("modules.json",
+          R"([{"type": "sentence_transformers.models.Transformer", "path": ""},
+              {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}])");
   }
 };
 

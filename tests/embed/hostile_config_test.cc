@@ -352,7 +352,7 @@ TEST_CASE("modules and their settings that cannot be are refused, naming file an
   member("2_Dense/config.json", "bias", {Value("yes"), Value(1), object});
   member("2_Dense/config.json", "use_residual", {Value("yes"), Value(1)});
   for (const Value& name :
-       {Value("Tanh"), Value(3), Value("torch.nn.modules.activation.Softplus"), array}) {
+       {Value("Tanh"), Value(3), Value("torch.nn.modules.activation.Softmax"), array}) {
     folder.Refused("2_Dense/config.json",
                    folder.Changed("2_Dense/config.json", "activation_function", name),
                    {{"activation"}, {kInvalid, kUnknown}});

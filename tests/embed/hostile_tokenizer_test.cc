@@ -15,6 +15,14 @@ Value Json(std::string_view text) {
   return std::move(json).value();
 }
 
+// BERT whose tokenizer.json is taken as it is, and not as BERT's own class makes it.
+HostileFolder PlainBert() {
+  HostileFolder folder = HostileEncoder("bert");
+  WriteText(folder.path() / "tokenizer_config.json",
+            R"({"tokenizer_class": "PreTrainedTokenizerFast"})");
+  return folder;
+}
+
 class HostileTokenizer {
  public:
   explicit HostileTokenizer(HostileFolder folder) : folder_(std::move(folder)) {
@@ -67,7 +75,7 @@ TEST_CASE("a tokenizer.json that is none is refused") {
 }
 
 TEST_CASE("normalizers that cannot be are refused by their kind") {
-  HostileTokenizer tokenizer(HostileEncoder("bert"));
+  HostileTokenizer tokenizer(PlainBert());
   const auto refuse = [&](std::string_view text, const std::string& word) {
     tokenizer.Refuse("normalizer", text, word);
     tokenizer.Refuse(
@@ -255,7 +263,7 @@ TEST_CASE("added tokens and truncation that cannot be are refused") {
 }
 
 TEST_CASE("WordPiece models that cannot be are refused") {
-  HostileTokenizer tokenizer(HostileEncoder("bert"));
+  HostileTokenizer tokenizer(PlainBert());
   const Value array = Value::Array();
   for (const Value& value : {Value(), Value(3), Value("a")}) {
     tokenizer.RefuseModel("vocab", value, {"vocab"});
@@ -347,8 +355,8 @@ TEST_CASE("vocab.txt, vocab.json and merges.txt that cannot be are refused") {
   };
   refuse("", "unknown token '[UNK]'");
   refuse("a\nb\n", "unknown token '[UNK]'");
-  refuse("[UNK]\na\n", "[CLS] or [SEP]");
-  refuse("[UNK]\n[CLS]\na\n", "[CLS] or [SEP]");
+  refuse("[UNK]\na\n", "the vocabulary lacks '[");
+  refuse("[UNK]\n[CLS]\na\n", "the vocabulary lacks '[");
   refuse(lines + "more\n", "vocab_size");
   refuse(lines + std::string(3000, 'x') + "\n", "3000 bytes");
   refuse(std::string(400'000, '\n') + lines, "vocab_size");

@@ -131,7 +131,8 @@ TEST_CASE("Scale and bias give the reference's logits") {
 // Four of the pictures as `file` has them.
 void CheckPixels(const ImageEncoderFolder& folder, size_t image_size, const std::string& file) {
   std::string source_bytes;
-  const auto processor = ReadImageProcessor(folder.path().string(), image_size, source_bytes);
+  const auto processor =
+      ReadImageProcessor(folder.path().string(), "clip", image_size, source_bytes);
   REQUIRE_OK(processor);
   const std::vector<Image> pictures = GoldenPictures();
   const std::vector<float> expected = ReadHalves(folder.path() / file);
@@ -160,6 +161,76 @@ TEST_CASE("Preprocessing is the reference's to less than a color step") {
   CheckPixels(own, 30, "squashed.f16");
   own.Replace(kOpenClip, "\"squash\"", "\"longest\"");
   CheckPixels(own, 30, "fitted.f16");
+}
+
+TEST_CASE("Settings of the preprocessing beside the usual ones are the reference's") {
+  constexpr size_t kSize = 28;
+  constexpr size_t kPixels = 3 * kSize * kSize;
+  const Result<Value> variants = ParseJson(ReadAll(Golden("image_variants/expected.json")));
+  REQUIRE_OK(variants);
+  const std::vector<float> expected = ReadHalves(Golden("image_variants/pixels.f16"));
+  REQUIRE(expected.size() == variants->as_array().size() * 2 * kPixels);
+  const std::vector<Image> pictures = GoldenPictures();
+  std::vector<float> pixels(kPixels);
+  size_t place = 0;
+  for (const Value& variant : variants->as_array()) {
+    INFO(ToJson(variant));
+    const std::string& name = variant.Find("folder")->as_string();
+    const ImageEncoderFolder folder(name);
+    Value json = ParseJson(ReadAll(folder.path() / "preprocessor_config.json")).value();
+    for (const auto& [key, value] : variant.Find("members")->as_object()) {
+      if (value.is_null()) {
+        json.as_object().Erase(key);
+      } else {
+        json.as_object().Set(key, value);
+      }
+    }
+    folder.Write("preprocessor_config.json", ToJson(json));
+    std::string source_bytes;
+    const auto processor = ReadImageProcessor(folder.path().string(), name, kSize, source_bytes);
+    REQUIRE_OK(processor);
+    for (const size_t picture : {size_t{1}, size_t{3}}) {
+      PreprocessImage(*processor, pictures[picture], pixels);
+      float worst = 0;
+      for (const float pixel : pixels) {
+        worst = std::max(worst, std::abs(pixel - expected[place++]));
+      }
+      INFO("picture " << picture);
+      CHECK(worst < 0.002f);
+    }
+  }
+}
+
+TEST_CASE("Settings of the preprocessing that cannot be are refused by their key") {
+  const auto runtime = MakeRuntime();
+  for (const char* name : {"clip", "siglip"}) {
+    const ImageEncoderFolder folder(name);
+    const std::string sound = ReadAll(folder.path() / "preprocessor_config.json");
+    const auto refused = [&](const char* key, const char* value, const char* words) {
+      Value json = ParseJson(sound).value();
+      json.as_object().Set(key, ParseJson(value).value());
+      folder.Write("preprocessor_config.json", ToJson(json));
+      const auto encoder = folder.Load(*runtime);
+      INFO(name << " " << key << " " << value);
+      REQUIRE_FALSE(encoder.ok());
+      CHECK_THAT(encoder.status().ToString(), Catch::Contains(words));
+    };
+    for (const char* value : {"1e9", "-1e9", "\"0.5\"", "[0.5]", "{}", "true"}) {
+      refused("image_mean", value, "image_mean");
+      refused("image_std", value, "image_std");
+    }
+    refused("image_std", "0", "image_std");
+    refused("image_std", "-0.5", "image_std");
+    refused("size", R"({"longest_edge": 28})", "longest_edge");
+    refused("size", R"({"shortest_edge": 28, "longest_edge": 0})", "longest_edge");
+    refused("size", R"({"shortest_edge": 28, "longest_edge": 1e9})", "longest_edge");
+    refused("size", R"({"shortest_edge": -1, "longest_edge": 28})", "shortest_edge");
+  }
+  const ImageEncoderFolder folder("siglip");
+  folder.Replace("preprocessor_config.json", "\"do_resize\": true", "\"do_resize\": false");
+  const auto encoder = folder.Load(*runtime);
+  REQUIRE_FALSE(encoder.ok());
+  CHECK_THAT(encoder.status().ToString(), Catch::Contains("do_resize false without"));
 }
 
 TEST_CASE("A picture's vector does not depend on its companions, order or threads") {
