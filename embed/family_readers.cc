@@ -164,16 +164,16 @@ Status ReadDecoderRotation(const ConfigFile& file, TransformerConfig& config) {
                           "' is not known; known are default, linear, dynamic, llama3 and yarn");
 }
 
-// Which layers see a window, where the file lists their types. False: it does not.
+// Fills `config.local` from 'layer_types', where it is a list; says whether it is.
 Result<bool> ReadLayerTypes(const ConfigFile& file, TransformerConfig& config) {
-  config.local.resize(config.layers);
-  const Value* types = file.value().Find("layer_types");
-  if (types == nullptr || !types->is_array()) return false;
-  const Value::Array& names = types->as_array();
-  if (names.size() != config.layers) {
-    return InvalidArgumentError(file.path(), ": 'layer_types' has ", names.size(), " entries for ",
-                                config.layers, " layers");
+  if (!file.Has("layer_types")) return false;
+  const Value& types = *file.value().Find("layer_types");
+  if (!types.is_array() || types.as_array().size() != config.layers) {
+    return InvalidArgumentError(file.path(), ": 'layer_types' is no list of ", config.layers,
+                                " entries, one for each layer");
   }
+  const Value::Array& names = types.as_array();
+  config.local.resize(config.layers);
   for (size_t i = 0; i < names.size(); ++i) {
     const std::string name = names[i].is_string() ? names[i].as_string() : "";
     if (name != "sliding_attention" && name != "full_attention") {
@@ -183,6 +183,32 @@ Result<bool> ReadLayerTypes(const ConfigFile& file, TransformerConfig& config) {
     config.local[i] = name == "sliding_attention";
   }
   return true;
+}
+
+// Which of a decoder's layers see a window alone, and how wide it is. Llama has none.
+Status ReadDecoderWindow(const ConfigFile& file, TransformerConfig& config) {
+  if (config.model_type == "llama") return OkStatus();
+  const bool always = config.model_type == "mistral";  // all of its layers, unless it lists them
+  const Value* width = file.value().Find("sliding_window");
+  RAG_ASSIGN_OR_RETURN(const bool used, file.Bool("use_sliding_window"));
+  const bool windowed = (always || used) && (width == nullptr || !width->is_null());
+  RAG_ASSIGN_OR_RETURN(size_t first, file.Size("max_window_layers", 0, kMaxPositions, 28));
+  if (always) first = 0;
+  RAG_ASSIGN_OR_RETURN(const bool listed, ReadLayerTypes(file, config));
+  config.local.resize(config.layers);
+  for (size_t i = 0; !listed && i < config.layers; ++i) config.local[i] = windowed && i >= first;
+  if (std::find(config.local.begin(), config.local.end(), true) == config.local.end()) {
+    config.local.clear();
+    return OkStatus();
+  }
+  if (!windowed) {
+    return InvalidArgumentError(file.path(),
+                                ": 'layer_types' has a sliding_attention, and "
+                                "'use_sliding_window' is not true or 'sliding_window' is null");
+  }
+  RAG_ASSIGN_OR_RETURN(config.window, file.Size("sliding_window", 1, kMaxPositions, 4'096));
+  if (config.causal) --config.window;  // there it counts the token itself
+  return OkStatus();
 }
 
 // Günther et al. 2023: BERT with ALiBi on both sides and a gated feed-forward network.
@@ -304,11 +330,14 @@ Status ReadModernBert(const ConfigFile& file, TransformerConfig& config) {
   RAG_ASSIGN_OR_RETURN(config.local_rotary_base,
                        ReadRotaryBase(file, "sliding_attention", "local_rope_theta", 10'000.0));
   RAG_ASSIGN_OR_RETURN(const size_t keys, file.Size("local_attention", 2, kMaxPositions, 128));
-  config.window = keys / 2;
+  // A half of the same, which comes before it where both stand.
+  RAG_ASSIGN_OR_RETURN(
+      config.window, file.Size("sliding_window", 1, kMaxPositions, static_cast<int64_t>(keys / 2)));
   RAG_ASSIGN_OR_RETURN(const bool listed, ReadLayerTypes(file, config));
   if (listed) return OkStatus();
   RAG_ASSIGN_OR_RETURN(const size_t every,
                        file.Size("global_attn_every_n_layers", 1, kMaxLayers, 3));
+  config.local.resize(config.layers);
   for (size_t i = 0; i < config.layers; ++i) config.local[i] = i % every != 0;
   return OkStatus();
 }
@@ -411,15 +440,7 @@ Status ReadDecoder(const ConfigFile& file, TransformerConfig& config) {
                                                   static_cast<int64_t>(config.heads)));
   RAG_ASSIGN_OR_RETURN(config.head_dim, file.Size("head_dim", 1, kMaxHidden, 0));
   RAG_RETURN_IF_ERROR(ReadDecoderRotation(file, config));
-  // A window is never left: longer texts are cut to it.
-  RAG_ASSIGN_OR_RETURN(const bool windowed,
-                       file.Bool("use_sliding_window", config.model_type == "mistral"));
-  if (windowed) {
-    RAG_ASSIGN_OR_RETURN(const size_t window, file.Size("sliding_window", 1, kMaxPositions,
-                                                        static_cast<int64_t>(config.max_sequence)));
-    config.max_sequence = std::min(config.max_sequence, window);
-  }
-  return OkStatus();
+  return ReadDecoderWindow(file, config);
 }
 
 // Gemma 3's layers, of which most see a window; EmbeddingGemma's look both ways (Vera et al. 2025).
@@ -449,6 +470,7 @@ Status ReadGemma(const ConfigFile& file, TransformerConfig& config) {
   RAG_ASSIGN_OR_RETURN(const bool listed, ReadLayerTypes(file, config));
   if (listed) return OkStatus();
   RAG_ASSIGN_OR_RETURN(const size_t every, file.Size("sliding_window_pattern", 1, kMaxLayers, 6));
+  config.local.resize(config.layers);
   for (size_t i = 0; i < config.layers; ++i) config.local[i] = (i + 1) % every != 0;
   return OkStatus();
 }

@@ -133,7 +133,8 @@ Result<LateInteractionConfig> ReadLateInteractionConfig(const std::string& folde
                                 " tokens are longer than the network's ",
                                 config.model.max_sequence);
   }
-  if (config.model.window > 0 && config.expand_query && config.query_tokens > config.model.window) {
+  if (!config.model.local.empty() && config.expand_query &&
+      config.query_tokens > config.model.window) {
     return UnsupportedError(path, ": queries of ", config.query_tokens,
                             " tokens do not see their beginning through a window of ",
                             config.model.window);

@@ -287,7 +287,8 @@ void Transformer::ProjectRows(const TransformerLayer& layer, bool local, size_t 
     }
   }
   if (config_.rotary_base > 0) {
-    const Rotary& rotary = local ? weights_.local_rotary : weights_.rotary;
+    const bool own = local && config_.local_rotary_base > 0;
+    const Rotary& rotary = own ? weights_.local_rotary : weights_.rotary;
     for (size_t i = 0; i < count; ++i) {
       // Queries and keys lie side by side.
       rotary.Apply(workspace.places[begin + i], config_.heads + config_.kv_heads, qkv + i * stride);

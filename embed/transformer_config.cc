@@ -31,6 +31,15 @@ struct SizeKeys {
   int64_t default_positions = 512;
 };
 
+// DistilBERT's sizes under BERT's names: where both stand, the reference takes these.
+SizeKeys TakeAliases(const ConfigFile& file, SizeKeys keys) {
+  constexpr SizeKeys kAliases;
+  if (file.Has(kAliases.hidden)) keys.hidden = kAliases.hidden;
+  if (file.Has(kAliases.layers)) keys.layers = kAliases.layers;
+  if (file.Has(kAliases.heads)) keys.heads = kAliases.heads;
+  return keys;
+}
+
 Status ReadSizes(const ConfigFile& file, const SizeKeys& keys, TransformerConfig& config) {
   RAG_ASSIGN_OR_RETURN(config.hidden, file.Size(keys.hidden, 1, kMaxHidden, keys.default_hidden));
   RAG_ASSIGN_OR_RETURN(config.layers, file.Size(keys.layers, 1, kMaxLayers, keys.default_layers));
@@ -204,7 +213,9 @@ Result<TransformerConfig> ReadTransformerConfig(const ConfigFile& file) {
   }
   config.family = found->family;
   const bool own_keys = found->family == Family::kNomic && file.Has("n_embd");
-  RAG_RETURN_IF_ERROR(ReadSizes(file, own_keys ? kNomicOwnKeys : found->keys, config));
+  SizeKeys keys = own_keys ? kNomicOwnKeys : found->keys;
+  if (found->family == Family::kDistilBert) keys = TakeAliases(file, keys);
+  RAG_RETURN_IF_ERROR(ReadSizes(file, keys, config));
   RAG_RETURN_IF_ERROR(found->read(file, config));
   if (config.head_dim == 0 && config.inner % config.heads != 0) {
     return InvalidArgumentError(file.path(), ": hidden size ", config.inner,

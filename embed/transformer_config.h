@@ -94,11 +94,11 @@ struct TransformerConfig {
   double rotary_base = 0;      // Su et al. 2021; 0: no rotation
   RotaryScaling rotary_scaling;
   std::vector<float> rotary_divisors;  // of each frequency; empty: none
-  // Layers whose queries see `window` keys on each side alone, rotated with a base of their own;
-  // empty: none is.
+  // Layers whose queries see `window` keys on each side alone (before themselves, where the layers
+  // are causal); empty: none is.
   std::vector<bool> local;
   size_t window = 0;
-  double local_rotary_base = 0;
+  double local_rotary_base = 0;  // of those layers; 0: the others'
 
   // --- the layers' form ---
   bool causal = false;        // a token sees those before it alone

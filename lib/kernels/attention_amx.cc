@@ -394,7 +394,7 @@ class Head {
     if (args_.causal) keys.end = clamp(args_.causal_offset + query + 1);
     if (windowed_) {
       keys.begin = clamp(query > args_.window ? query - args_.window : 0);
-      keys.end = clamp(query + args_.window + 1);
+      if (!args_.causal) keys.end = clamp(query + args_.window + 1);
     }
     if (args_.bias != nullptr) {
       keys.bias =

@@ -185,7 +185,7 @@ void AttendTile(const Kernels::AttentionArgs& args, size_t query, size_t first_k
     if (args.causal) keys.end = clamp(args.causal_offset + query + r + 1);
     if (windowed) {
       keys.begin = clamp(query + r > args.window ? query + r - args.window : 0);
-      keys.end = clamp(query + r + args.window + 1);
+      if (!args.causal) keys.end = clamp(query + r + args.window + 1);
     }
     if (args.bias != nullptr) {
       keys.bias = args.bias + static_cast<std::ptrdiff_t>(first_key) -

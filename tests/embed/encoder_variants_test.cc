@@ -32,7 +32,7 @@ TEST_CASE("Settings beside the usual ones give the reference's vectors") {
   std::vector<std::string> texts;
   for (const Value& text : expected.Find("texts")->as_array()) texts.push_back(text.as_string());
   const Value::Array& variants = expected.Find("variants")->as_array();
-  REQUIRE(variants.size() == 20);
+  REQUIRE(variants.size() == 30);
   for (const Value& variant : variants) {
     const std::string name = variant.Find("folder")->as_string();
     INFO(name << " " << ToJson(*variant.Find("files")));
@@ -67,6 +67,30 @@ TEST_CASE("Settings beside the usual ones give the reference's vectors") {
       CHECK(Cosine(embeddings.vectors.row(i), want) >= 0.9999);
     }
   }
+}
+
+TEST_CASE("Windows that no layer can have are refused by their key") {
+  const auto runtime = MakeRuntime();
+  const auto refused = [&](const char* family, const char* members, const char* words) {
+    const GoldenFolder folder(StrCat("encoder_families/", family));
+    fs::copy_file(Golden("encoder_families/tokenizers/unigram.json"),
+                  folder.path() / "tokenizer.json", fs::copy_options::overwrite_existing);
+    SetMembers(folder.path() / "config.json", ParseOk(members));
+    const auto encoder = folder.Load(*runtime);
+    INFO(family << " " << members);
+    REQUIRE_FALSE(encoder.ok());
+    CHECK_THAT(encoder.status().ToString(), Catch::Contains(words));
+  };
+  refused("mistral", R"({"sliding_window": 0})", "'sliding_window' 0");
+  refused("mistral", R"({"sliding_window": -3})", "'sliding_window' -3");
+  refused("mistral", R"({"sliding_window": 1e9})", "'sliding_window' is a double");
+  refused("mistral", R"({"layer_types": ["full_attention"]})", "'layer_types' is no list of 3");
+  refused("mistral", R"({"layer_types": "sliding_attention"})", "'layer_types' is no list of 3");
+  refused("qwen3", R"({"layer_types": ["sliding_attention", "full_attention", "full_attention"]})",
+          "'use_sliding_window' is not true");
+  refused("qwen2", R"({"max_window_layers": -1})", "'max_window_layers' -1");
+  refused("qwen2", R"({"use_sliding_window": "yes"})", "use_sliding_window");
+  refused("modernbert", R"({"sliding_window": 0})", "'sliding_window' 0");
 }
 
 TEST_CASE("Settings that would change the reference's vectors are refused by their key") {

@@ -146,6 +146,8 @@ TEST_CASE("Attention of rounded factors agrees with the reference") {
         CheckAttention(*kernels, c, random);
         c.causal = true;
         CheckAttention(*kernels, c, random);
+        c.window = 9;
+        CheckAttention(*kernels, c, random);
         c.causal = false;
         c.window = 20;
         c.bias = true;
@@ -162,8 +164,9 @@ TEST_CASE("Attention of rounded factors agrees with the reference") {
       CheckAttention(*kernels, c, random);
       c.causal = true;
       CheckAttention(*kernels, c, random);
-      c.causal = false;
       c.window = 20;
+      CheckAttention(*kernels, c, random);
+      c.causal = false;
       CheckAttention(*kernels, c, random);
     }
   }

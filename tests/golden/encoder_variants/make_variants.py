@@ -7,7 +7,7 @@ Made with transformers 5.24.0, torch 2.13.0 (CPU), tokenizers 0.23.3. expected.j
 are taken, for each file the members that are set in it (null: taken out), the tokenizer of ../encoder_families/tokenizers, and the mean of the
 last hidden states of each text, cut to 60 tokens, in f32. Where `files` has a tokenizer_config.json, AutoTokenizer reads the folder.
 
-mobilebert-square/ is a MobileBERT whose layers are as wide inside as outside.
+mobilebert-square/ is a MobileBERT whose layers are as wide inside as outside, distilbert/ a DistilBERT for that tokenizer.
 """
 
 import json
@@ -31,6 +31,7 @@ CONFIG, TOKENS = "config.json", "tokenizer_config.json"
 BERT = {"tokenizer_class": "BertTokenizer", "model_max_length": MAX_LENGTH, **SPECIALS["word_piece"]}
 ADDED = {"content": "an", "lstrip": False, "rstrip": False, "single_word": False, "normalized": True, "special": False}
 GENERIC = {**BERT, "tokenizer_class": "PreTrainedTokenizerFast"}
+WINDOW = {"use_sliding_window": True, "sliding_window": 5}
 YARN = {"type": "yarn", "factor": 4.0}
 
 # (folder, tokenizer, files)
@@ -58,6 +59,18 @@ VARIANTS = [
     ("poolings", "word_piece", {TOKENS: {**GENERIC, "do_lower_case": False}}),
     # A piece, whose id it has, now taken out of words too.
     ("poolings", "word_piece", {TOKENS: {**GENERIC, "added_tokens_decoder": {"ID": ADDED}}}),
+    # Windows of layers; those of 'layer_types' are none.
+    ("qwen2", "byte_level_end", {CONFIG: WINDOW}),
+    ("qwen2", "byte_level_end", {CONFIG: {**WINDOW, "layer_types": None, "max_window_layers": 1}}),
+    ("qwen3", "byte_level_end", {CONFIG: {**WINDOW, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}}),
+    ("qwen3", "byte_level_end", {CONFIG: {**WINDOW, "layer_types": None, "max_window_layers": 0, "is_causal": False}}),
+    ("mistral", "unigram", {CONFIG: {"sliding_window": 4, "use_sliding_window": False}}),
+    ("mistral", "unigram", {CONFIG: {"sliding_window": 1, "layer_types": ["full_attention", "sliding_attention", "full_attention"]}}),
+    ("llama3", "byte_level_end", {CONFIG: {**WINDOW, "max_window_layers": 0}}),
+    ("modernbert", "word_piece", {CONFIG: {"sliding_window": 2}}),
+    # BERT's names for DistilBERT's sizes, which has three layers and four heads of its own.
+    ("distilbert", "word_piece", {CONFIG: {"num_hidden_layers": 2}}),
+    ("distilbert", "word_piece", {CONFIG: {"num_attention_heads": 2, "n_heads": None, "hidden_size": 16, "dim": None}}),
 ]
 
 
@@ -68,6 +81,13 @@ def make_square():
     folder = HERE / "mobilebert-square"
     shutil.rmtree(folder, ignore_errors=True)
     save_small(randomize(t.AutoModel.from_config(config), 77, 0.4), folder)
+
+
+def make_distilbert():
+    config = t.DistilBertConfig(vocab_size=600, dim=16, n_layers=3, n_heads=4, hidden_dim=16, max_position_embeddings=64)
+    folder = HERE / "distilbert"
+    shutil.rmtree(folder, ignore_errors=True)
+    save_small(randomize(t.AutoModel.from_config(config), 78, 1.6), folder)
 
 
 def fill(files, tokenizer):
@@ -104,6 +124,7 @@ def make(folder_name, tokenizer_name, files):
 
 def main():
     make_square()
+    make_distilbert()
     made = {"texts": CHOSEN, "max_length": MAX_LENGTH, "variants": [make(*variant) for variant in VARIANTS]}
     (HERE / "expected.json").write_text(json.dumps(made, ensure_ascii=False) + "\n")
 
