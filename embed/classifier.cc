@@ -61,9 +61,15 @@ Result<Classifier> Classifier::Load(const ConfigFile& file, const TransformerCon
   const std::string dense[] = {prefix + std::string(names.dense)};
   const std::string out[] = {std::string(names.out)};
   const size_t hidden = config.hidden;
-  RAG_ASSIGN_OR_RETURN(
-      head.dense_, finder.ReadLinear(runtime.kernels(), dense,
-                                     {.out = hidden, .in = hidden, .bias = BiasRule::kOptional}));
+  bool has_dense = true;
+  if (config.family == EncoderFamily::kMobileBert) {
+    RAG_ASSIGN_OR_RETURN(has_dense, file.Bool("classifier_activation", true));
+  }
+  if (has_dense) {
+    RAG_ASSIGN_OR_RETURN(
+        head.dense_, finder.ReadLinear(runtime.kernels(), dense,
+                                       {.out = hidden, .in = hidden, .bias = BiasRule::kOptional}));
+  }
   RAG_ASSIGN_OR_RETURN(head.out_,
                        finder.ReadLinear(runtime.kernels(), out, {.out = labels, .in = hidden}));
   if (config.family == EncoderFamily::kModernBert) {
@@ -89,7 +95,10 @@ void Classifier::Apply(MatrixView states, std::span<float> logits) const {
   std::vector<float> dense(hidden);
   LinearScratch scratch;
   PoolRows(kernels, pooling_, states, 0, pooled.data());
-  dense_.Apply(kernels, 1, pooled.data(), hidden, dense.data(), hidden, scratch);
+  if (!dense_.has_value()) {
+    return out_.Apply(kernels, 1, pooled.data(), hidden, logits.data(), logits.size(), scratch);
+  }
+  dense_->Apply(kernels, 1, pooled.data(), hidden, dense.data(), hidden, scratch);
   Activate(kernels, activation_, dense.data(), hidden);
   if (norm_.has_value()) {
     kernels.layer_norm(dense.data(), norm_->gamma.data(), norm_->beta.data(), norm_epsilon_,

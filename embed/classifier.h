@@ -33,7 +33,7 @@ class Classifier {
 
   const Runtime* runtime_;
   Pooling pooling_ = Pooling::kCls;
-  Linear dense_;
+  std::optional<Linear> dense_;  // none of a MobileBERT that says so
   EncoderActivation activation_ = EncoderActivation::kTanh;
   std::optional<EncoderNorm> norm_;  // ModernBERT's
   float norm_epsilon_ = 0;

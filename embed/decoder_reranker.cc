@@ -17,8 +17,6 @@
 namespace rag {
 namespace {
 
-constexpr std::string_view kTask = "ForCausalLM";
-
 struct Answer {
   TokenId yes = 0;
   std::optional<TokenId> no;
@@ -196,12 +194,12 @@ Result<bool> IsDecoderReranker(const std::string& folder) {
   const Value* names = file.value().Find("architectures");
   if (names == nullptr || !names->is_array() || names->as_array().empty()) return false;
   const Value& first = names->as_array().front();
-  return first.is_string() && first.as_string().ends_with(kTask);
+  return first.is_string() && first.as_string().ends_with(kCausalTask);
 }
 
 Result<std::unique_ptr<Reranker>> LoadDecoderReranker(const std::string& folder,
                                                       const Runtime& runtime, Precision precision) {
-  RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime, kTask));
+  RAG_ASSIGN_OR_RETURN(TaskNetwork task, LoadTaskNetwork(folder, precision, runtime, kCausalTask));
   RAG_ASSIGN_OR_RETURN(ScoreSettings settings, ReadScoreSettings(folder, task.file));
   RAG_ASSIGN_OR_RETURN(const Answer answer, ReadAnswer(task));
   RAG_ASSIGN_OR_RETURN(std::vector<float> direction, ReadDirection(task, answer));

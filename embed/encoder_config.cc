@@ -96,7 +96,7 @@ Status SetDim(const std::string& folder, const EncoderOptions& options, EncoderC
 
 // Arguments of the reference's classes in sentence_bert_config.json: those that change what a text
 // gives are refused.
-Status CheckArguments(const ConfigFile& file) {
+Status CheckArguments(const ConfigFile& file, bool in_chat) {
   const auto only = [&](std::string_view key, auto harmless) -> Status {
     const Value* settings = file.value().Find(key);
     if (settings == nullptr || settings->is_null()) return OkStatus();
@@ -108,15 +108,16 @@ Status CheckArguments(const ConfigFile& file) {
     return UnsupportedError(file.path(), ": '", key, "' ", ToJson(*settings), " is not known");
   };
   // Arguments of other inputs, and of chat templates, which plain texts are not put into.
-  RAG_RETURN_IF_ERROR(only("processing_kwargs", [](std::string_view name, const Value& value) {
+  RAG_RETURN_IF_ERROR(only("processing_kwargs", [&](std::string_view name, const Value& value) {
     if (!value.is_object()) return false;
-    const bool other =
-        name == "chat_template" || name == "audio" || name == "image" || name == "video";
+    const bool other = (name == "chat_template" && !in_chat) || name == "audio" ||
+                       name == "image" || name == "video";
     return other || value.as_object().empty();
   }));
   // The texts of a network that takes messages are put into its chat template.
-  RAG_RETURN_IF_ERROR(only("modality_config",
-                           [](std::string_view name, const Value&) { return name != "message"; }));
+  RAG_RETURN_IF_ERROR(only("modality_config", [&](std::string_view name, const Value&) {
+    return in_chat || name != "message";
+  }));
   // The reference drops this one, which says whose code may run.
   for (const std::string_view key : {"config_kwargs", "config_args"}) {
     RAG_RETURN_IF_ERROR(
@@ -128,7 +129,7 @@ Status CheckArguments(const ConfigFile& file) {
 }  // namespace
 
 Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence,
-                                  std::string& source_bytes) {
+                                  std::string& source_bytes, bool in_chat) {
   TextLimits limits{.max_tokens = max_sequence};
   for (const std::string_view name :
        {"sentence_bert_config.json", "sentence_roberta_config.json",
@@ -139,7 +140,7 @@ Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence
     if (!FileExists(path)) continue;
     RAG_ASSIGN_OR_RETURN(const ConfigFile file, ReadConfigFile(path, source_bytes));
     RAG_ASSIGN_OR_RETURN(limits.lower_case, file.Bool("do_lower_case"));
-    RAG_RETURN_IF_ERROR(CheckArguments(file));
+    RAG_RETURN_IF_ERROR(CheckArguments(file, in_chat));
     RAG_ASSIGN_OR_RETURN(const size_t wanted, file.Size("max_seq_length", 1, kMaxPositions, 0));
     if (wanted != 0) {
       limits.max_tokens = std::min(wanted, max_sequence);

@@ -57,8 +57,9 @@ struct EncoderConfig {
 };
 
 // What sentence-transformers' file says of a text, else the tokenizer's and the network's limits.
+// `in_chat`: texts are put into a chat template; for others a file that wants that is refused.
 Result<TextLimits> ReadTextLimits(const std::string& folder, size_t max_sequence,
-                                  std::string& source_bytes);
+                                  std::string& source_bytes, bool in_chat = false);
 
 // Reads config.json (or open_clip_config.json) and, where they exist (of a model that also encodes
 // images the preprocessor's must), modules.json, sentence_bert_config.json (and its older names),

@@ -36,7 +36,8 @@ Result<TaskNetwork> LoadTaskNetwork(const std::string& folder, Precision precisi
   RAG_ASSIGN_OR_RETURN(ConfigFile file, ReadConfigFile(JoinPath(own, "config.json"), bytes));
   RAG_RETURN_IF_ERROR(CheckTask(file, task));
   RAG_ASSIGN_OR_RETURN(const TransformerConfig config, ReadTransformerConfig(file));
-  RAG_ASSIGN_OR_RETURN(const TextLimits limits, ReadTextLimits(own, config.max_sequence, bytes));
+  RAG_ASSIGN_OR_RETURN(const TextLimits limits,
+                       ReadTextLimits(own, config.max_sequence, bytes, task == kCausalTask));
   RAG_ASSIGN_OR_RETURN(std::unique_ptr<const TextNetwork> network,
                        TextNetwork::Load(own, config, limits, precision, runtime));
   return TaskNetwork{.file = std::move(file),

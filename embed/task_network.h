@@ -22,6 +22,9 @@ struct TaskNetwork {
   std::unique_ptr<const TextNetwork> network;
 };
 
+// The task of decoders that answer in a chat template; texts of others are no messages.
+inline constexpr std::string_view kCausalTask = "ForCausalLM";
+
 // The network of `folder`, or of the Transformer that its modules.json names. `task`: what names in
 // config.json's 'architectures', where it has any, end with ("ForTokenClassification"), since heads
 // of two tasks may have tensors of the same names. Errors: as Encoder::Load's; invalid_argument

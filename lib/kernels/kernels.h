@@ -124,8 +124,8 @@ struct Kernels {
   // out [q_count, head_dim] = softmax(scale * q k^T) v over kv_count keys, without storing the
   // score matrix. Row strides are given for each; causal: query i sees keys [0, causal_offset + i].
   // bias: bias[j - i] is added to the scaled score of query i and key j, or null. window: query i
-  // sees keys [i - window, i + window] alone, or [i - window, i] where it is causal, whose offset is
-  // 0 then; bias does not go with causal.
+  // sees keys [i - window, i + window] alone, or [i - window, i] where it is causal, whose offset
+  // is 0 then; bias does not go with causal.
   struct AttentionArgs {
     const float* q;
     size_t q_stride;

@@ -32,7 +32,7 @@ TEST_CASE("Settings beside the usual ones give the reference's vectors") {
   std::vector<std::string> texts;
   for (const Value& text : expected.Find("texts")->as_array()) texts.push_back(text.as_string());
   const Value::Array& variants = expected.Find("variants")->as_array();
-  REQUIRE(variants.size() == 30);
+  REQUIRE(variants.size() == 35);
   for (const Value& variant : variants) {
     const std::string name = variant.Find("folder")->as_string();
     INFO(name << " " << ToJson(*variant.Find("files")));

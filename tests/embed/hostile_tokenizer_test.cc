@@ -388,7 +388,7 @@ TEST_CASE("vocab.txt, vocab.json and merges.txt that cannot be are refused") {
 TEST_CASE("a SentencePiece model that cannot be is refused") {
   const auto data = SharedData("tok-sentencepiece");
   if (!data) RAG_SKIP("no shared data");
-  HostileFolder folder = HostileFamily("xlm-roberta");
+  HostileFolder folder = HostileFamily("mistral");
   std::filesystem::remove(folder.path() / kFile);
   const std::string sound = ReadAll(*data / "test_model.model");
   folder.Harmless("tokenizer.model", sound);

@@ -91,6 +91,7 @@ TEST_CASE("MPNet reranks as the reference does, in logits") { CheckReranker("mpn
 
 TEST_CASE("MobileBERT reranks as the reference does, in logits") {
   CheckReranker("mobilebert", 200, false);
+  CheckReranker("mobilebert-plain", 200, false, "mobilebert");
 }
 TEST_CASE("GTE reranks as the reference does, in logits") { CheckReranker("gte", 300, false); }
 TEST_CASE("JinaBERT reranks as BERT's head does, in logits") {

@@ -68,6 +68,13 @@ VARIANTS = [
     ("mistral", "unigram", {CONFIG: {"sliding_window": 1, "layer_types": ["full_attention", "sliding_attention", "full_attention"]}}),
     ("llama3", "byte_level_end", {CONFIG: {**WINDOW, "max_window_layers": 0}}),
     ("modernbert", "word_piece", {CONFIG: {"sliding_window": 2}}),
+    # Gemma's old spelling, a layout of its own, and looking back alone.
+    ("gemma3", "unigram", {CONFIG: {"rope_parameters": None, "rope_theta": 500.0, "rope_local_base_freq": 70.0}}),
+    ("gemma3", "unigram", {CONFIG: {"layer_types": None, "sliding_window_pattern": 2, "sliding_window": 6}}),
+    ("gemma3", "unigram", {CONFIG: {"use_bidirectional_attention": False, "sliding_window": 6}}),
+    # What T5's newer files say apart comes before what they say together.
+    ("t5", "unigram", {CONFIG: {"dense_act_fn": "silu", "feed_forward_proj": "gated-gelu"}}),
+    ("t5-gated", "unigram", {CONFIG: {"dense_act_fn": None, "is_gated_act": None, "feed_forward_proj": "gated-silu"}}),
     # BERT's names for DistilBERT's sizes, which has three layers and four heads of its own.
     ("distilbert", "word_piece", {CONFIG: {"num_hidden_layers": 2}}),
     ("distilbert", "word_piece", {CONFIG: {"num_attention_heads": 2, "n_heads": None, "hidden_size": 16, "dim": None}}),
@@ -110,7 +117,8 @@ def make(folder_name, tokenizer_name, files):
             settings = json.loads(path.read_text()) if path.exists() else {}
             settings.update(members)
             path.write_text(json.dumps({k: v for k, v in settings.items() if v is not None}))
-        model = t.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+        load = t.T5EncoderModel if folder_name.startswith("t5") else t.AutoModel
+        model = load.from_pretrained(folder, dtype=torch.float32).eval()
         hub = (t.AutoTokenizer.from_pretrained(folder) if TOKENS in files
                else as_hub_tokenizer(tokenizer, SPECIALS[tokenizer_name], MAX_LENGTH))
         vectors = []
