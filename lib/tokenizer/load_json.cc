@@ -335,17 +335,17 @@ Result<std::string> ModelType(const Value& model) {
   return std::string(list ? "Unigram" : "WordPiece");
 }
 
-// The model's settings with the unknown token that the class puts there; without the vocabulary,
-// which is read by itself.
-Result<Value> OwnModel(const Value& model, const TokenizerConfig& config) {
+// The model's settings with the unknown token that the class puts there, where it does; without the
+// vocabulary, which is read by itself.
+Result<std::optional<Value>> OwnModel(const Value& model, const TokenizerConfig& config) {
   RAG_ASSIGN_OR_RETURN(const std::string type, ModelType(model));
-  if (!IsWordPieceClass(config) || type != "WordPiece") return model;
+  if (!IsWordPieceClass(config) || type != "WordPiece") return std::optional<Value>();
   Value::Object own{{"type", type}};
   for (const auto& [key, value] : model.as_object()) {
     if (key != "vocab") own.Set(key, value);
   }
   own.Set("unk_token", config.TokenOrUsual("unk_token"));
-  return Value(std::move(own));
+  return std::optional<Value>(Value(std::move(own)));
 }
 
 Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts& parts) {
@@ -354,7 +354,8 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
     const Value* value = json.Find(key);
     return value != nullptr ? *value : null;
   };
-  RAG_ASSIGN_OR_RETURN(const Value model, OwnModel(member("model"), config));
+  RAG_ASSIGN_OR_RETURN(const std::optional<Value> own_model, OwnModel(member("model"), config));
+  const Value& model = own_model.has_value() ? *own_model : member("model");
   RAG_ASSIGN_OR_RETURN(const Value normalizer, OwnNormalizer(member("normalizer"), config));
   RAG_ASSIGN_OR_RETURN(const Value pre_tokenizer, OwnPreTokenizer(member("pre_tokenizer"), config));
   RAG_RETURN_IF_ERROR(ReadAddedTokens(json, parts));

@@ -69,10 +69,10 @@ class SentencePieceTokenizer final : public Tokenizer {
     const size_t around = special ? size_t{bos_.has_value()} + 2 * size_t{eos_.has_value()} : 0;
     if (options.max_tokens > 0) {
       const size_t room = options.max_tokens - std::min(options.max_tokens, around);
-      while (a.size() + b.size() > room) {
-        Drop(a.size() > b.size() ? a : b, 1);
-        ++out.truncated;
-      }
+      size_t kept[] = {a.size(), b.size()};
+      for (; kept[0] + kept[1] > room; ++out.truncated) --kept[kept[0] > kept[1] ? 0 : 1];
+      Drop(a, a.size() - kept[0]);
+      Drop(b, b.size() - kept[1]);
     }
     if (special && bos_) Append({*bos_, 0, 0}, 0, out);
     for (const Token& token : a) Append(token, 0, out);
