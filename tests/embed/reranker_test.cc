@@ -103,6 +103,75 @@ TEST_CASE("A decoder that is asked through its chat template reranks as the refe
   CheckReranker("decoder-tied", 280, false, "llama");
 }
 
+TEST_CASE("A decoder's reranker that cannot be is refused, naming file and key") {
+  struct Change {
+    std::string file;
+    std::string content;
+    StatusCode code;
+    std::vector<std::string> words;
+  };
+  const auto runtime = MakeRuntime();
+  const std::string answers = "1_LogitScore/config.json";
+  const std::string chat = "chat_template.jinja";
+  const StatusCode invalid = StatusCode::kInvalidArgument;
+  const StatusCode unknown = StatusCode::kUnsupported;
+  for (const Change& change : std::vector<Change>{
+           {answers, R"({"true_token_id": 600})", invalid, {answers, "true_token_id"}},
+           {answers, R"({"true_token_id": -1})", invalid, {answers, "true_token_id"}},
+           {answers, R"({"true_token_id": "yes"})", invalid, {answers, "true_token_id"}},
+           {answers, R"({"false_token_id": 3})", invalid, {answers, "true_token_id"}},
+           {answers,
+            R"({"true_token_id": 1, "module_input_name": "scores"})",
+            unknown,
+            {answers, "module_input_name"}},
+           {chat, "", unknown, {"chat template"}},
+           {chat, "{% if %}", invalid, {"chat template", "model"}},
+           {chat, "{{ messages[1].content }}", invalid, {"leaves out", "document"}},
+           {chat, "{{ messages[2].content }}", invalid, {"leaves out", "query"}},
+           {chat, "{{ raise_exception('no such role') }}", invalid, {"no such role"}},
+           {"sentence_bert_config.json",
+            R"({"processing_kwargs": {"chat_template": {"a": 1}}})",
+            unknown,
+            {"processing_kwargs"}},
+           {"config_sentence_transformers.json",
+            R"({"default_prompt_name": "web", "prompts": {"other": "x"}})",
+            invalid,
+            {"default_prompt_name", "web"}},
+       }) {
+    INFO(change.file << ": " << change.content);
+    const FamilyFolder folder("decoder", "rerankers");
+    folder.Write(change.file, change.content);
+    const auto reranker = Reranker::Load(folder.path().string(), *runtime);
+    REQUIRE_FALSE(reranker.ok());
+    CHECK(reranker.status().code() == change.code);
+    for (const std::string& word : change.words) {
+      INFO(reranker.status().message() << "\nlooking for " << word);
+      CHECK(reranker.status().message().find(word) != std::string::npos);
+    }
+  }
+  const FamilyFolder folder("decoder", "rerankers");
+  const auto encoder = Encoder::Load(folder.path().string(), *runtime);
+  REQUIRE_FALSE(encoder.ok());
+  CHECK(encoder.status().message().find("LogitScore") != std::string::npos);
+}
+
+TEST_CASE("Control tokens written in a pair are plain text to a decoder that reranks") {
+  const auto runtime = MakeRuntime();
+  const FamilyFolder folder("decoder", "rerankers");
+  const auto reranker = Reranker::Load(folder.path().string(), *runtime);
+  REQUIRE_OK(reranker);
+  // Were they taken, the second would end the passage and ask anew: as many tokens as the first.
+  const std::string ends = "[SEP][MASK]";
+  const std::vector<std::string_view> one = {"a passage"};
+  const std::string longer = StrCat("a passage", ends);
+  const std::vector<std::string_view> other = {longer};
+  const auto plain = (*reranker)->Score("a query", one);
+  const auto marked = (*reranker)->Score("a query", other);
+  REQUIRE_OK(plain);
+  REQUIRE_OK(marked);
+  CHECK(marked->stats.tokens >= plain->stats.tokens + 6);
+}
+
 TEST_CASE("A pair's score does not depend on its companions, bit for bit") {
   const Pairs pairs = GoldenPairs();
   const auto runtime = MakeRuntime();
