@@ -38,24 +38,16 @@ Value MergesJson(const Merges& merges) {
 }
 
 // What transformers' conversion of CLIPTokenizer writes (convert_slow_tokenizer.py).
-Result<Value> ClipTokenizerJson(Value vocabulary, const Vocabulary& pieces, const Merges& merges,
+Result<Value> ClipTokenizerJson(const Vocabulary& pieces, const Merges& merges,
                                 const TokenizerConfig& config) {
-  const auto token = [&](std::string_view key, std::string_view usual) {
-    const std::string name = config.Token(key);
-    return name.empty() ? std::string(usual) : name;
-  };
-  const std::string begin = token("bos_token", "<|startoftext|>");
-  const std::string end = token("eos_token", "<|endoftext|>");
   Value::Array added;
-  for (const std::string& name : {begin, end}) {
+  for (const std::string_view key : {"bos_token", "eos_token"}) {
+    const std::string name = config.TokenOrUsual(key);
     const auto id = pieces.Find(name);
     if (!id) return InvalidArgumentError("the vocabulary lacks '", name, "'");
     added.push_back(Value::Object(
         {{"id", int64_t{*id}}, {"content", name}, {"special", true}, {"normalized", false}}));
   }
-  const auto name_and_id = [&](const std::string& name) {
-    return Value::Array{Value(name), Value(int64_t{*pieces.Find(name)})};
-  };
   const auto regex = [](std::string_view pattern) {
     return Value::Object({{"Regex", std::string(pattern)}});
   };
@@ -63,9 +55,8 @@ Result<Value> ClipTokenizerJson(Value vocabulary, const Vocabulary& pieces, cons
     return Value::Object({{"type", "Sequence"}, {std::string(key), std::move(parts)}});
   };
   Value::Object model({{"type", "BPE"},
-                       {"unk_token", token("unk_token", "<|endoftext|>")},
+                       {"unk_token", config.TokenOrUsual("unk_token")},
                        {"end_of_word_suffix", std::string(kClipSuffix)}});
-  model.Append("vocab", std::move(vocabulary));
   model.Append("merges", MergesJson(merges));
   return Value::Object(
       {{"added_tokens", std::move(added)},
@@ -84,11 +75,6 @@ Result<Value> ClipTokenizerJson(Value vocabulary, const Vocabulary& pieces, cons
                                  {"behavior", "Removed"},
                                  {"invert", true}}),
                   Value::Object({{"type", "ByteLevel"}, {"add_prefix_space", false}})})},
-       {"post_processor", Value::Object({{"type", "RobertaProcessing"},
-                                         {"cls", name_and_id(begin)},
-                                         {"sep", name_and_id(end)},
-                                         {"trim_offsets", false},
-                                         {"add_prefix_space", false}})},
        {"decoder", Value::Object({{"type", "ByteLevel"}})},
        {"model", std::move(model)}});
 }
@@ -107,19 +93,19 @@ Result<std::unique_ptr<Tokenizer>> LoadByteLevelVocabulary(const std::string& vo
   Value model = Value::Object();
   model.as_object().Set("vocab", std::move(json).value());
   RAG_RETURN_IF_ERROR(ReadModelVocabulary(model, parts.vocabulary).WithContext(vocabulary_path));
+  TokenizerConfig own = config;
+  own.names_class = true;
   if (parts.vocabulary.Find(StrCat("a", kClipSuffix))) {
-    auto clip = ClipTokenizerJson(std::move(*model.as_object().Find("vocab")), parts.vocabulary,
-                                  merges, config);
+    own.own_class = TokenizerClass::kClip;
+    auto clip = ClipTokenizerJson(parts.vocabulary, merges, own);
     if (!clip.ok()) return std::move(clip).status().WithContext(vocabulary_path);
-    return TokenizerFromJson(*clip, config);
+    return TokenizerFromJson(*clip, std::move(parts.vocabulary), own);
   }
   // Which of the two classes it is follows from the pieces where nothing names it.
-  TokenizerConfig own = config;
   if (own.own_class != TokenizerClass::kGpt2 && own.own_class != TokenizerClass::kRoberta) {
     const bool has_both = parts.vocabulary.Find("<s>") && parts.vocabulary.Find("</s>");
     own.own_class = has_both ? TokenizerClass::kRoberta : TokenizerClass::kGpt2;
   }
-  own.names_class = true;
   const Value::Object whole{
       {"model", Value::Object({{"type", "BPE"}, {"merges", MergesJson(merges)}})},
       {"pre_tokenizer", Value::Object({{"type", "ByteLevel"}, {"add_prefix_space", false}})},

@@ -267,19 +267,15 @@ struct ByteLevelPlan {
   bool add_prefix_space = false;
 };
 std::optional<ByteLevelPlan> PlanByteLevel(const Value& pre_tokenizer) {
-  const auto type = [](const Value& json) {
-    const auto name = json.GetString("type", "");
-    return name.ok() ? *name : std::string();
-  };
   const auto flag = [](const Value& json, std::string_view key) {
     const auto value = json.GetBool(key, true);
     return value.ok() && *value;
   };
-  if (type(pre_tokenizer) == "ByteLevel" && flag(pre_tokenizer, "use_regex")) {
+  if (TypeOf(pre_tokenizer) == "ByteLevel" && flag(pre_tokenizer, "use_regex")) {
     return ByteLevelPlan{WordPattern::kGpt2, flag(pre_tokenizer, "add_prefix_space")};
   }
   const Value* parts = pre_tokenizer.Find("pretokenizers");
-  if (type(pre_tokenizer) != "Sequence" || parts == nullptr || !parts->is_array() ||
+  if (TypeOf(pre_tokenizer) != "Sequence" || parts == nullptr || !parts->is_array() ||
       parts->as_array().size() != 2) {
     return std::nullopt;
   }
@@ -287,7 +283,7 @@ std::optional<ByteLevelPlan> PlanByteLevel(const Value& pre_tokenizer) {
   const Value& bytes = parts->as_array()[1];
   const Value* pattern = split.Find("pattern");
   const Value* regex = pattern != nullptr ? pattern->Find("Regex") : nullptr;
-  if (type(split) != "Split" || type(bytes) != "ByteLevel" || flag(bytes, "use_regex") ||
+  if (TypeOf(split) != "Split" || TypeOf(bytes) != "ByteLevel" || flag(bytes, "use_regex") ||
       flag(bytes, "add_prefix_space") || regex == nullptr || !regex->is_string()) {
     return std::nullopt;
   }
@@ -396,13 +392,9 @@ Status Assemble(const Value& json, const TokenizerConfig& config, TokenizerParts
   RAG_ASSIGN_OR_RETURN(parts.truncate_left,
                        config.TruncateLeft(direction != nullptr && *direction == Value("Left")));
 
-  const auto type = [](const Value& value) {
-    const auto name = value.GetString("type", "");
-    return name.ok() ? *name : std::string();
-  };
   if (const auto* word_piece = dynamic_cast<const WordPiece*>(parts.model.get());
-      word_piece != nullptr && type(normalizer) == "BertNormalizer" &&
-      type(pre_tokenizer) == "BertPreTokenizer") {
+      word_piece != nullptr && TypeOf(normalizer) == "BertNormalizer" &&
+      TypeOf(pre_tokenizer) == "BertPreTokenizer") {
     Status status;
     parts.fused = MakeFusedBert(*word_piece, ParseBertNormalizer(normalizer, &status));
     RAG_RETURN_IF_ERROR(status);
